@@ -1,0 +1,51 @@
+"""Vectors from sound: the aliasing-aware audio spectrogram transformer AaSP, inference first.
+
+Names are loaded on first use, so that importing the package (and printing a command's help) costs no torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from aasp_features.version import __version__
+
+if TYPE_CHECKING:
+    from aasp_features.audio import AudioError, load_audio
+    from aasp_features.config import AaSPConfig
+    from aasp_features.encoder import AaSPEncoder, FrameEmbeddings
+    from aasp_features.hub import CheckpointError
+    from aasp_features.inputs import InputError
+    from aasp_features.log_mel import LogMel
+
+_HOME_OF = {
+    "AaSPConfig": "config",
+    "AaSPEncoder": "encoder",
+    "AudioError": "audio",
+    "CheckpointError": "hub",
+    "FrameEmbeddings": "encoder",
+    "InputError": "inputs",
+    "LogMel": "log_mel",
+    "load_audio": "audio",
+}
+
+__all__ = [
+    "AaSPConfig",
+    "AaSPEncoder",
+    "AudioError",
+    "CheckpointError",
+    "FrameEmbeddings",
+    "InputError",
+    "LogMel",
+    "__version__",
+    "load_audio",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'aasp_features' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"aasp_features.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

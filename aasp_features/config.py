@@ -1,0 +1,163 @@
+"""What one encoder is: architecture, front end, statistics, windows and pooling, as strict JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aasp_features.version import __version__
+
+PatchEmbedKind = Literal["aape", "conv", "lowpass"]
+Kernel = Literal["quadrature", "even", "one_sided"]
+FeatureSet = Literal["complex", "modulus", "both"]
+Pooling = Literal["mean", "cls", "mean+cls", "frequency"]
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "sample_rate": (16000,),
+    "mels": (128,),
+    "fft_length": (512, 1024),
+    "patch_embed": ("aape", "conv", "lowpass"),
+    "kernel": ("quadrature", "even", "one_sided"),
+    "features": ("complex", "modulus", "both"),
+    "pooling": ("mean", "cls", "mean+cls", "frequency"),
+}
+
+FRAME_LENGTH = 400  # samples: 25 ms at 16 kHz
+FRAME_HOP = 160  # samples: 10 ms at 16 kHz
+PATCH = 16  # frames, and mel bands, on a side of one patch
+
+
+@dataclass(frozen=True, kw_only=True)
+class AaSPConfig:
+    """Everything that defines an encoder but its weights.
+
+    Attributes:
+        name: the checkpoint's name, ``aasp-<size>-<corpus>-<n>``.
+        sample_rate, mels: fixed by the method (16 kHz, 128 Kaldi mel bands).
+        fft_length: points of the FFT under the 400-sample window (512 as in Kaldi, or 1,024).
+        mean, std: of the training corpus' log-mel; the front end returns ``(X - mean) / std``.
+        dim, depth, heads, mlp_ratio: the transformer's width, blocks, attention heads and MLP expansion.
+        patch_embed: ``aape`` (paper), ``conv`` (plain 16 x 16 patches) or ``lowpass`` (filtered, then patches).
+        states: complex exponentials per patch, S in the paper's equation (1).
+        lambda_hidden: hidden width of the Lambda Encoder.
+        kernel, features, remove_mean: form of the alias branch (design of AaPE; see ``patch_embed.py``).
+        lowpass_cutoff, lowpass_taps: of the ``lowpass`` variant, in Hz of modulation and in frames.
+        window, context: columns of one window of a long recording, and of its overlap on each side.
+        pooling, layers: how tokens become vectors by default; ``layers`` averages the last k blocks.
+
+    Raises:
+        ValueError: a value outside what is accepted, in one sentence.
+    """
+
+    name: str = "aasp-untrained"
+    sample_rate: int = 16000
+    mels: int = 128
+    fft_length: int = 1024
+    mean: float = -8.0
+    std: float = 4.5
+    dim: int = 192
+    depth: int = 12
+    heads: int = 3
+    mlp_ratio: int = 4
+    patch_embed: PatchEmbedKind = "aape"
+    states: int = 16
+    lambda_hidden: int = 64
+    kernel: Kernel = "quadrature"
+    features: FeatureSet = "both"
+    remove_mean: bool = True
+    lowpass_cutoff: float = 3.125
+    lowpass_taps: int = 65
+    window: int = 64
+    context: int = 8
+    pooling: Pooling = "frequency"
+    layers: int = 1
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_type(field, getattr(self, field.name))
+        for name, accepted in CHOICES.items():
+            if getattr(self, name) not in accepted:
+                raise ValueError(f"config: {name}={getattr(self, name)!r} is not one of {accepted}.")
+        for name in ("dim", "depth", "heads", "mlp_ratio", "states", "lambda_hidden", "window", "layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"config: {name} must be at least 1, got {getattr(self, name)}.")
+        if self.dim % self.heads or self.dim % 4:
+            raise ValueError(f"config: dim must be a multiple of heads and of 4, got {self.dim}/{self.heads}.")
+        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
+            raise ValueError(f"config: mean and std must be finite, std > 0, got {self.mean} and {self.std}.")
+        if not 0 <= 2 * self.context < self.window:
+            raise ValueError(f"config: context must leave columns in the window, got {self.context}/{self.window}.")
+        if self.layers > self.depth:
+            raise ValueError(f"config: layers must be at most depth={self.depth}, got {self.layers}.")
+        if self.lowpass_taps < 49 or self.lowpass_taps % 2 == 0 or not 0 < self.lowpass_cutoff < 50:
+            raise ValueError("config: lowpass needs an odd number of taps >= 49 and a cutoff inside 0-50 Hz.")
+
+    @property
+    def rows(self) -> int:
+        """Patches along frequency: 8."""
+        return self.mels // PATCH
+
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers in one clip vector under the default pooling."""
+        return pooled_dim(self.dim, self.rows, self.pooling)
+
+    @classmethod
+    def tiny(cls, **changes: Any) -> AaSPConfig:
+        """192 wide, 12 blocks, 3 heads: 5.5 million parameters."""
+        return cls(**{"dim": 192, "heads": 3, "lambda_hidden": 64, **changes})
+
+    @classmethod
+    def small(cls, **changes: Any) -> AaSPConfig:
+        """384 wide, 12 blocks, 6 heads: 22 million parameters."""
+        return cls(**{"dim": 384, "heads": 6, "lambda_hidden": 128, **changes})
+
+    @classmethod
+    def base(cls, **changes: Any) -> AaSPConfig:
+        """768 wide, 12 blocks, 12 heads: 86 million parameters, the paper's size class."""
+        return cls(**{"dim": 768, "heads": 12, "lambda_hidden": 128, **changes})
+
+    def replace(self, **changes: Any) -> AaSPConfig:
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> str:
+        """The config as indented JSON, with the version of the package that wrote it."""
+        values = {"model_type": "aasp", "package_version": __version__, **dataclasses.asdict(self)}
+        return json.dumps(values, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> AaSPConfig:
+        """Read what ``to_json`` wrote; every key must be known and present, every type right.
+
+        Raises:
+            ValueError: not JSON, another model's config, unknown or missing keys, values not accepted.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"config: not valid JSON ({error}).") from error
+        if not isinstance(values, dict) or values.pop("model_type", None) != "aasp":
+            raise ValueError('config: not an AaSP config (no "model_type": "aasp").')
+        values.pop("package_version", None)
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"config: unknown keys {unknown}; is the package older than the checkpoint?")
+        if missing := sorted(known - set(values)):
+            raise ValueError(f"config: missing keys {missing}.")
+        return cls(**values)
+
+
+def pooled_dim(dim: int, rows: int, pooling: Pooling) -> int:
+    """Numbers in one clip vector: D, or 2 D with [CLS] appended, or rows x D."""
+    return {"mean": dim, "cls": dim, "mean+cls": 2 * dim, "frequency": rows * dim}[pooling]
+
+
+def _check_type(field: dataclasses.Field[Any], value: object) -> None:
+    wanted = {"int": int, "float": (int, float), "bool": bool}.get(str(field.type), str)
+    is_boolean = isinstance(value, bool)
+    if not isinstance(value, wanted) or (is_boolean and field.type != "bool"):
+        raise ValueError(f"config: {field.name} must be {field.type}, got {value!r}.")

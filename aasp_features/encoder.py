@@ -1,0 +1,323 @@
+"""AaSPEncoder: sound in, vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from aasp_features import hub
+from aasp_features.batching import ClipVector, FrameVectors, Key, Result, WindowEncoder
+from aasp_features.config import CHOICES, PATCH, AaSPConfig, Pooling, pooled_dim
+from aasp_features.inputs import Clip, InputError, Inputs, read_inputs
+from aasp_features.log_mel import LogMel
+from aasp_features.network import AaSPNetwork, Features
+from aasp_features.pooling import pool_clip
+from aasp_features.spectrogram_windows import SpectrogramWindow, spectrogram_windows
+from aasp_features.windows import column_time
+
+Out = TypeVar("Out")
+HOPS = {0.16: 1, 0.08: 2, 0.04: 4, 0.02: 8, 0.01: 16}  # seconds -> passes over the spectrogram
+
+
+class FrameEmbeddings(NamedTuple):
+    """Vectors along time.
+
+    Attributes:
+        embeddings: (T, d) float32.
+        times: (T,) float64, seconds at the centre of each vector's valid frames.
+    """
+
+    embeddings: Any
+    times: Any
+
+
+class AaSPEncoder(nn.Module):
+    """Aliasing-aware audio spectrogram transformer: log-mel, network, pooling.
+
+    ``AaSPEncoder.from_pretrained()`` gives trained weights; ``AaSPEncoder(config)`` gives random ones.
+
+    Every embed call takes: a 1-D array or tensor; ``(array, rate)``; ``{"array": …, "sampling_rate": …}``; a path;
+    a list of any of these; a 2-D float array as a batch (B, N). Files are mixed down to mono by the mean of their
+    channels, arrays only where ``channel_axis`` names their channels. Anything not at 16 kHz is resampled.
+    numpy in, numpy out; tensor in, tensor out on its device; float32.
+    """
+
+    def __init__(self, config: AaSPConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or AaSPConfig()
+        self.log_mel = LogMel(self.config)
+        self.network = AaSPNetwork(self.config)
+        self.requires_grad_(False)
+        self.eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        **hub_options: Any,
+    ) -> AaSPEncoder:
+        """Load a checkpoint; evaluation mode, no gradients, float32.
+
+        Args:
+            name: None for the bundled checkpoint (no network); a folder; or ``org/name[@revision]`` on the Hub.
+            revision: branch, tag or commit on the Hub.
+            device: where the encoder goes; the CPU unless given.
+            hub_options: ``token``, ``cache_dir``, ``local_files_only`` for the Hub.
+
+        Raises:
+            CheckpointError: not found, not readable, or not a complete AaSP checkpoint.
+        """
+        config, weights, source = hub.load_checkpoint(name, revision=revision, **hub_options)
+        encoder = cls(config)
+        hub.load_weights(encoder.network, weights, source)
+        return encoder.to(device) if device is not None else encoder
+
+    def save_pretrained(self, folder: str | Path, *, card: str | None = None, half: bool = False) -> Path:
+        """Write config.json, model.safetensors and README.md; ``half`` stores float16 (loaded as float32).
+
+        Raises:
+            CheckpointError: the folder cannot be written.
+        """
+        card = card or f"# {self.config.name}\n\nAn AaSP audio encoder saved by aasp-features.\n"
+        return hub.save_checkpoint(folder, self.config, self.network.state_dict(), card=card, half=half)
+
+    def push_to_hub(self, repo_id: str, *, card: str | None = None, half: bool = False, **hub_options: Any) -> str:
+        """Save and upload to ``repo_id`` on the Hub; returns its address. Options: private, token, revision,
+        commit_message.
+
+        Raises:
+            CheckpointError: the Hub refuses or cannot be reached.
+        """
+        from tempfile import TemporaryDirectory
+
+        with TemporaryDirectory() as folder:
+            saved = self.save_pretrained(Path(folder) / "checkpoint", card=card, half=half)
+            return hub.push_checkpoint(saved, repo_id, **hub_options)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers in one clip vector under the default pooling."""
+        return self.config.embedding_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.network.cls.device
+
+    # The straight path, differentiable
+
+    def forward(self, waveform: Tensor, samples: Tensor | None = None, pooling: Pooling | None = None) -> Tensor:
+        """Clip vectors of waveforms that fit one window, differentiable (for fine-tuning).
+
+        Args:
+            waveform: (batch, samples) float at 16 kHz in +-1, on the encoder's device.
+            samples: (batch,) valid samples of each row; None when all are.
+            pooling: None takes the config's.
+
+        Returns:
+            (batch, d).
+        """
+        frames = None if samples is None else 1 + (samples.clamp(min=400) - 400) // 160
+        features = self.forward_features(self.log_mel(waveform, samples), frames)
+        return pool_clip(features, pooling or self.config.pooling)
+
+    def forward_features(self, log_mel: Tensor, frames: Tensor | None = None, layers: int | None = None) -> Features:
+        """Tokens (batch, columns, rows, dim) and [CLS] (batch, dim) of standardised log-mels; see ``AaSPNetwork``.
+
+        Differentiable; ``encoder.requires_grad_(True)`` first to fine-tune.
+        """
+        return self.network(log_mel, frames, layers)  # type: ignore[no-any-return]
+
+    # Vectors from any input
+
+    def embed(
+        self,
+        inputs: Any,
+        sample_rate: int | None = None,
+        *,
+        pooling: Pooling | None = None,
+        layers: int | None = None,
+        batch_size: int = 32,
+        channel_axis: int | None = None,
+    ) -> Any:
+        """One vector for each clip: (d,) for a single clip, (B, d) for several.
+
+        Args:
+            inputs: any of the forms the class names.
+            sample_rate: of raw arrays; None means 16 kHz.
+            pooling: ``mean`` (d = dim), ``cls`` (dim), ``mean+cls`` (2 dim), ``frequency`` (8 dim); None: config's.
+            layers: average of the last k blocks; None takes the config's.
+            batch_size: windows that go through the network together.
+            channel_axis: the axis of channels in raw 2-D (or 3-D batched) arrays, which are then averaged.
+
+        Raises:
+            InputError, AudioError: an input that cannot be embedded; the sentence names it.
+        """
+        pooling, layers = self._check(pooling, layers, batch_size)
+        clips = read_inputs(
+            inputs, sample_rate=sample_rate, channel_axis=channel_axis, model_rate=self.config.sample_rate
+        )
+        vectors = self._run(clips.clips, partial(ClipVector, pooling), pooling, layers, batch_size)
+        if clips.single:
+            return _like(clips, vectors[0])
+        width = pooled_dim(self.config.dim, self.config.rows, pooling)
+        return _like(clips, np.stack(vectors) if vectors else np.empty((0, width), np.float32))
+
+    def embed_frames(
+        self,
+        inputs: Any,
+        sample_rate: int | None = None,
+        *,
+        hop: float = 0.16,
+        pooling: Pooling | None = None,
+        layers: int | None = None,
+        batch_size: int = 32,
+        channel_axis: int | None = None,
+    ) -> Any:
+        """Vectors along time: a ``FrameEmbeddings`` for a single clip, a list of them for several.
+
+        ``frequency`` concatenates the rows of a column (8 dim numbers); other poolings average them (dim).
+        ``hop`` is 0.16 s, or 0.08, 0.04, 0.02, 0.01: the spectrogram is then encoded at 2, 4, 8, 16 offsets and the
+        results interleaved, at 2, 4, 8, 16 times the cost. Other arguments and errors as in ``embed``.
+        """
+        pooling, layers = self._check(pooling, layers, batch_size)
+        if hop not in HOPS:
+            raise InputError(f"hop must be one of {sorted(HOPS)} seconds, got {hop!r}.")
+        clips = read_inputs(
+            inputs, sample_rate=sample_rate, channel_axis=channel_axis, model_rate=self.config.sample_rate
+        )
+        passes = []
+        for first_frame in range(0, PATCH, PATCH // HOPS[hop]):
+            results = self._run(clips.clips, FrameVectors, pooling, layers, batch_size, first_frame)
+            passes.append([_timed(vectors, frames, first_frame) for vectors, frames in results])
+        merged = [_interleave(grids) for grids in zip(*passes, strict=True)]
+        framed = [FrameEmbeddings(_like(clips, vectors), _like(clips, times)) for vectors, times in merged]
+        return framed[0] if clips.single else framed
+
+    def encode(
+        self,
+        inputs: Any,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | torch.device | None = None,
+        normalize_embeddings: bool = False,
+        *,
+        sample_rate: int | None = None,
+    ) -> Any:
+        """``embed`` with the argument names and return types of sentence-transformers.
+
+        Returns a numpy array, a tensor if ``convert_to_tensor``, or a list of tensors if neither; a single input
+        gives a single vector. ``normalize_embeddings`` scales vectors to length 1.
+        """
+        if device is not None:
+            self.to(device)
+        if show_progress_bar and isinstance(inputs, list):
+            from rich.progress import track
+
+            vectors = [self.embed([one], sample_rate) for one in track(inputs, description="Encoding")]
+            result = torch.cat([torch.as_tensor(vector) for vector in vectors])
+        else:
+            result = torch.as_tensor(self.embed(inputs, sample_rate, batch_size=batch_size))
+        if normalize_embeddings:
+            result = nn.functional.normalize(result, dim=-1)
+        if convert_to_tensor:
+            return result.to(self.device)
+        if convert_to_numpy:
+            return result.cpu().numpy()
+        return list(result) if result.ndim == 2 else result
+
+    # The same path in two halves, for runs over many files
+
+    def spectrogram_windows(
+        self, blocks: Iterable[NDArray[np.float32]], first_frame: int = 0
+    ) -> Iterator[SpectrogramWindow]:
+        """First half of ``embed``: blocks of one recording (float32, mono, 16 kHz) -> windows of log-mel.
+
+        Reads no state that changes, so many threads may call it at once.
+        """
+        config = self.config
+        return spectrogram_windows(blocks, self.log_mel, config.window, config.context, first_frame)
+
+    def embed_windows(
+        self,
+        events: Iterable[tuple[Key, SpectrogramWindow | Exception | None]],
+        batch_size: int = 32,
+        pooling: Pooling | None = None,
+        layers: int | None = None,
+    ) -> Iterator[tuple[Key, NDArray[np.float32] | Exception]]:
+        """Second half of ``embed``: windows of many recordings -> clip vectors (d,), in the order of completion.
+
+        Args:
+            events: ``(key, window)`` in each recording's order, recordings interleaved as they come;
+                ``(key, None)`` ends a recording; ``(key, exception)`` ends it as failed and is handed through.
+            batch_size, pooling, layers: as in ``embed``.
+        """
+        pooling, layers = self._check(pooling, layers, batch_size)
+        windows = WindowEncoder[Key, NDArray[np.float32]](
+            self.network, partial(ClipVector, pooling), pooling, layers, batch_size
+        )
+        return windows.run(events)
+
+    def _run(
+        self,
+        clips: list[Clip],
+        new_result: Callable[[], Result[Out]],
+        pooling: Pooling,
+        layers: int,
+        batch_size: int,
+        first_frame: int = 0,
+    ) -> list[Out]:
+        windows = WindowEncoder[int, Out](self.network, new_result, pooling, layers, batch_size)
+        results: dict[int, Out] = {}
+        for index, result in windows.run(self._events(clips, first_frame)):
+            if isinstance(result, Exception):
+                raise result
+            results[index] = result
+        return [results[index] for index in range(len(clips))]
+
+    def _events(self, clips: list[Clip], first_frame: int) -> Iterator[tuple[int, SpectrogramWindow | None]]:
+        for index, clip in enumerate(clips):
+            for window in self.spectrogram_windows(clip.blocks(), first_frame):
+                yield index, window
+            yield index, None
+
+    def _check(self, pooling: Pooling | None, layers: int | None, batch_size: int) -> tuple[Pooling, int]:
+        if pooling is not None and pooling not in CHOICES["pooling"]:
+            raise InputError(f"pooling must be one of {CHOICES['pooling']}, got {pooling!r}.")
+        if layers is not None and not 1 <= layers <= self.config.depth:
+            raise InputError(f"layers must be 1 to {self.config.depth} (the last k blocks), got {layers!r}.")
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size!r}.")
+        return pooling or self.config.pooling, layers or self.config.layers
+
+
+def _timed(
+    vectors: NDArray[np.float32], frames: int, first_frame: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    times = [column_time(first_frame + frames, column, first_frame) for column in range(len(vectors))]
+    return vectors, np.asarray(times, np.float64)
+
+
+def _interleave(
+    grids: tuple[tuple[NDArray[np.float32], NDArray[np.float64]], ...],
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    filled = [grid for grid in grids if len(grid[1])]
+    times = np.concatenate([grid[1] for grid in filled])
+    order = np.argsort(times, kind="stable")
+    return np.concatenate([grid[0] for grid in filled])[order], times[order]
+
+
+def _like(inputs: Inputs, array: NDArray[Any]) -> Any:
+    return torch.from_numpy(array).to(inputs.device) if inputs.as_tensor else array

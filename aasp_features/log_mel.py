@@ -1,0 +1,93 @@
+"""Waveform -> standardised log-mel spectrogram, by Kaldi's definition, batched and on any device.
+
+Per 25 ms frame: mean removed, pre-emphasis 0.97, symmetric Hann window, power spectrum, 128 triangular mel
+bands over 20-8,000 Hz, natural logarithm with floor 1.19e-7, then ``(X - mean) / std`` with two numbers from
+the config. Frame t covers samples [160 t, 160 t + 400): no centring and no statistic of the whole recording,
+so a spectrogram computed in pieces equals the whole.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
+
+PRE_EMPHASIS = 0.97
+LOWEST_HZ, HIGHEST_HZ = 20.0, 8000.0
+ENERGY_FLOOR = 1.1920928955078125e-07  # float32's epsilon, as in Kaldi
+LARGEST_SAMPLE = 1e15  # squares of larger samples overflow float32; real audio stays within 1
+
+
+class LogMel(nn.Module):
+    """Log-mel front end.
+
+    Args:
+        config: gives FFT length, number of bands, mean and standard deviation.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, config: AaSPConfig) -> None:
+        super().__init__()
+        self.fft_length = config.fft_length
+        self.mean, self.std = config.mean, config.std
+        window = torch.hann_window(FRAME_LENGTH, periodic=False, dtype=torch.float64)
+        filters = mel_filters(config.mels, config.fft_length, config.sample_rate)
+        self.register_buffer("window", window.float(), persistent=False)
+        self.register_buffer("filters", filters.float(), persistent=False)
+
+    def forward(self, waveform: Tensor, samples: Tensor | None = None) -> Tensor:
+        """Standardised log-mel of float waveforms at 16 kHz, in +-1.
+
+        Args:
+            waveform: (samples,) or (batch, samples); shorter than 400 samples is padded with zeros to 400.
+            samples: (batch,) valid samples of each row; frames that reach past them are zero in the result.
+
+        Returns:
+            (frames, mels) or (batch, frames, mels), float32, on the waveform's device; frames = 1 + ⌊(N - 400) / 160⌋.
+        """
+        if waveform.shape[-1] < FRAME_LENGTH:
+            waveform = functional.pad(waveform, (0, FRAME_LENGTH - waveform.shape[-1]))
+        with torch.autocast(waveform.device.type, enabled=False):
+            log_mel = self._log_mel(waveform.float().clamp(-LARGEST_SAMPLE, LARGEST_SAMPLE))
+        if samples is None:
+            return log_mel
+        frames = 1 + (samples.clamp(min=FRAME_LENGTH) - FRAME_LENGTH) // FRAME_HOP
+        valid = torch.arange(log_mel.shape[-2], device=log_mel.device) < frames[:, None]  # (batch, frames)
+        return log_mel.masked_fill(~valid[..., None], 0.0)
+
+    def _log_mel(self, waveform: Tensor) -> Tensor:
+        frames = waveform.unfold(-1, FRAME_LENGTH, FRAME_HOP)  # (..., frames, 400)
+        frames = frames - frames.mean(dim=-1, keepdim=True)
+        previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
+        frames = (frames - PRE_EMPHASIS * previous) * self.window
+        spectrum = torch.fft.rfft(frames, n=self.fft_length)  # (..., frames, fft_length / 2 + 1)
+        power = spectrum.real.square() + spectrum.imag.square()
+        energy = (power @ self.filters).clamp(min=ENERGY_FLOOR)  # (..., frames, mels)
+        return (energy.log() - self.mean) / self.std
+
+
+def mel_filters(mels: int, fft_length: int, sample_rate: int) -> Tensor:
+    """Kaldi's triangular filters, equally spaced and linear in mel = 1127 ln(1 + f / 700).
+
+    Returns:
+        (fft_length / 2 + 1, mels) float64; the bin at the Nyquist frequency has no weight, as in Kaldi.
+    """
+    low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
+    edges = torch.linspace(low, high, mels + 2, dtype=torch.float64)
+    frequencies = torch.arange(fft_length // 2 + 1, dtype=torch.float64) * sample_rate / fft_length
+    bins = (1.0 + frequencies / 700.0).log().mul(1127.0)[:, None]  # (bins, 1)
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    filters = torch.minimum(rising, falling).clamp(min=0.0)
+    filters[-1] = 0.0
+    return filters
+
+
+def _mel(frequency: float) -> float:
+    return 1127.0 * math.log1p(frequency / 700.0)

@@ -1,0 +1,60 @@
+"""Changes to crops in the log-mel domain. They happen before masking, so both networks see the same sound."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from aasp_features.log_mel import ENERGY_FLOOR
+from aasp_features.train.corpus import Corpus
+from aasp_features.train.spectrograms import Spectrograms
+
+
+def mix(
+    batch: Spectrograms,
+    corpus: Corpus,
+    probability: float,
+    largest_share: float,
+    shift: int,
+    generator: torch.Generator,
+) -> Spectrograms:
+    """Add the power of another recording's crop to some crops.
+
+    Args:
+        batch: crops; the partner of row b is row b - shift, so ``shift`` is the number of crops of one recording.
+        corpus: for its mean and std.
+        probability: of a crop being mixed.
+        largest_share: the partner's share of the power is drawn uniformly from 0 to this.
+        generator: on the CPU.
+    """
+    rows, device = len(batch.frames), batch.log_mel.device
+    share = largest_share * torch.rand(rows, generator=generator)
+    share = (share * (torch.rand(rows, generator=generator) < probability)).to(device)[:, None, None]
+    partner_frames = batch.frames.roll(shift)
+    audible = _inside(batch.log_mel, partner_frames) & (share > 0)
+    own = _natural(batch.log_mel, corpus) + torch.log1p(-share)
+    partner = _natural(batch.log_mel.roll(shift, dims=0), corpus) + share.clamp(min=1e-12).log()
+    mixed = torch.where(audible, torch.logaddexp(own, partner), own)
+    return batch._replace(log_mel=_standard(mixed, corpus) * _inside(batch.log_mel, batch.frames))
+
+
+def change_gain(batch: Spectrograms, corpus: Corpus, decibels: float, generator: torch.Generator) -> Spectrograms:
+    """Louder or softer by up to ``decibels``, uniformly, each crop for itself."""
+    gain = decibels * (2 * torch.rand(len(batch.frames), generator=generator) - 1) * math.log(10) / 10
+    changed = _natural(batch.log_mel, corpus) + gain.to(batch.log_mel.device)[:, None, None]
+    return batch._replace(log_mel=_standard(changed, corpus) * _inside(batch.log_mel, batch.frames))
+
+
+def _natural(log_mel: Tensor, corpus: Corpus) -> Tensor:
+    return log_mel * corpus.std + corpus.mean
+
+
+def _standard(natural: Tensor, corpus: Corpus) -> Tensor:
+    return (natural.clamp(min=math.log(ENERGY_FLOOR)) - corpus.mean) / corpus.std
+
+
+def _inside(log_mel: Tensor, frames: Tensor) -> Tensor:
+    steps = torch.arange(log_mel.shape[1], device=log_mel.device)
+    return (steps < frames[:, None])[..., None]

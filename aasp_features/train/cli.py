@@ -1,0 +1,100 @@
+"""``aasp-train``: pre-train, export, evaluate."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Pre-train and evaluate AaSP encoders."
+)
+
+
+@app.command()
+def pretrain(
+    data: Annotated[Path, typer.Option(help="Folder of audio files or .tar shards (KEY.opus, KEY.flac, …).")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; a run found there goes on.")],
+    recipe: Annotated[str, typer.Option(help="Preset; see aasp_features/train/recipes.")] = "base",
+    settings: Annotated[Optional[list[str]], typer.Argument(help="key=value changes to the recipe.")] = None,  # noqa: UP045
+    device: Annotated[Optional[str], typer.Option(help="cpu, cuda, …; the GPU where there is one.")] = None,  # noqa: UP045
+    max_time: Annotated[Optional[float], typer.Option(help="Time budget of the run, minutes.")] = None,  # noqa: UP045
+    stop_after: Annotated[Optional[float], typer.Option(help="Leave after so many minutes; resumes later.")] = None,  # noqa: UP045
+) -> None:
+    """Pre-train an encoder; metrics go to OUT/metrics.jsonl, the state to OUT/state.safetensors."""
+    import torch
+
+    from aasp_features.train.corpus import load_corpus
+    from aasp_features.train.engine import Pretraining
+    from aasp_features.train.health import CollapseError
+    from aasp_features.train.recipe import load_recipe
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        chosen = load_recipe(recipe, settings or [])
+        corpus = load_corpus(data, chosen.config()).to(place)
+        run = Pretraining(chosen, corpus, out, place, None if max_time is None else 60 * max_time)
+        complete = run.run(None if stop_after is None else 60 * stop_after)
+    except (ValueError, CollapseError) as error:
+        raise _stop(error) from error
+    typer.echo(f"{'complete' if complete else 'paused'} at step {run.progress.step}; state in {out}", err=True)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
+    name: Annotated[str, typer.Option(help="Name of the checkpoint, aasp-<size>-<corpus>-<n>.")],
+    which: Annotated[str, typer.Option(help="teacher or student.")] = "teacher",
+    pooling: Annotated[str, typer.Option(help="Default pooling of the checkpoint.")] = "frequency",
+    layers: Annotated[int, typer.Option(help="Default number of last blocks to average.")] = 1,
+    card: Annotated[Optional[Path], typer.Option(help="Markdown file to become the card.")] = None,  # noqa: UP045
+) -> None:
+    """Write a run's encoder as a checkpoint folder (float16)."""
+    from aasp_features.hub import CheckpointError
+    from aasp_features.train.export import PREFIXES, export_encoder
+
+    if which not in PREFIXES:
+        raise _stop(ValueError(f"--which must be teacher or student, got {which!r}."))
+    text = card.read_text(encoding="utf-8") if card else None
+    try:
+        folder = export_encoder(
+            run,
+            out,
+            name=name,
+            which=which,  # type: ignore[arg-type]
+            pooling=pooling,  # type: ignore[arg-type]
+            layers=layers,
+            card=text,
+        )
+    except (ValueError, CheckpointError) as error:
+        raise _stop(error) from error
+    typer.echo(f"wrote {folder}", err=True)
+
+
+@app.command()
+def curves(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("curves.png"),
+) -> None:
+    """Draw a run's losses and health metrics."""
+    from aasp_features.train.curves import draw_curves
+
+    try:
+        draw_curves(run, out)
+    except ValueError as error:
+        raise _stop(error) from error
+
+
+def _stop(error: Exception) -> typer.Exit:
+    typer.echo(f"aasp-train: {error}", err=True)
+    return typer.Exit(2)
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(app())

@@ -1,0 +1,68 @@
+"""A corpus -> batches of random crops. A batch is a function of the seed and the step alone, so a resumed run
+sees exactly what an uninterrupted one would."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aasp_features.config import PATCH
+from aasp_features.train.augmentation import change_gain, mix
+from aasp_features.train.corpus import Corpus
+from aasp_features.train.recipe import Recipe, Stage
+from aasp_features.train.spectrograms import Spectrograms
+
+
+class CropSampler:
+    """Cuts crops so that every second of audio is drawn equally often.
+
+    A recording stands in an epoch once for each crop length it holds (at least once); epochs are permutations.
+    """
+
+    def __init__(self, corpus: Corpus, recipe: Recipe) -> None:
+        self.corpus, self.recipe = corpus, recipe
+        self.window = recipe.config().window
+        self._epochs: dict[tuple[int, int], Tensor] = {}
+
+    def batch(self, step: int, stage: Stage) -> tuple[Spectrograms, torch.Generator]:
+        """The batch of a step, and the generator from which that step's masks are drawn."""
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
+        clip = self._recordings(step, stage).repeat_interleave(self.recipe.crops)
+        frames = self.corpus.frames[clip.to(self.corpus.frames.device)].cpu()
+        length = min(PATCH * stage.columns, int(frames.max()))
+        room = (frames - length).clamp(min=0)
+        first = (torch.rand(len(clip), generator=generator, dtype=torch.float64) * (room + 1)).long()
+        columns = -(-length // PATCH)
+        first_column = torch.randint(0, self.window - columns + 1, (len(clip),), generator=generator)
+        batch = self._cut(clip, first, frames.clamp(max=length), length, first_column)
+        return self._augment(batch, generator), generator
+
+    def _recordings(self, step: int, stage: Stage) -> Tensor:
+        """Numbers of the recordings in a step's batch, (clips,)."""
+        places = (self.corpus.frames.cpu() / (PATCH * stage.columns)).round().long().clamp(min=1)
+        total = int(places.sum())
+        wanted = torch.arange(step * stage.clips, (step + 1) * stage.clips)
+        result = []
+        for epoch in range(int(wanted[0]) // total, int(wanted[-1]) // total + 1):
+            if (stage.columns, epoch) not in self._epochs:
+                shuffle = torch.Generator().manual_seed(self.recipe.seed * 7_919 + 31 * epoch + stage.columns)
+                order = torch.repeat_interleave(torch.arange(len(places)), places)
+                self._epochs = {(stage.columns, epoch): order[torch.randperm(total, generator=shuffle)]}
+            inside = wanted[wanted // total == epoch] % total
+            result.append(self._epochs[stage.columns, epoch][inside])
+        return torch.cat(result)
+
+    def _cut(self, clip: Tensor, first: Tensor, frames: Tensor, length: int, first_column: Tensor) -> Spectrograms:
+        device = self.corpus.log_mel.device
+        clip, first, frames = clip.to(device), first.to(device), frames.to(device)
+        steps = torch.arange(length, device=device)
+        inside = steps < frames[:, None]  # (batch, length)
+        index = (self.corpus.start[clip] + first)[:, None] + torch.where(inside, steps, 0)
+        log_mel = self.corpus.log_mel[index].float() * inside[..., None]
+        return Spectrograms(log_mel, frames, first_column.to(device), clip)
+
+    def _augment(self, batch: Spectrograms, generator: torch.Generator) -> Spectrograms:
+        recipe, corpus = self.recipe, self.corpus
+        if recipe.mix_probability:
+            batch = mix(batch, corpus, recipe.mix_probability, recipe.mix_power, recipe.crops, generator)
+        return change_gain(batch, corpus, recipe.gain_db, generator) if recipe.gain_db else batch

@@ -1,0 +1,47 @@
+"""A run's metrics.jsonl -> one picture of its losses and health."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from aasp_features.train.engine import METRICS_FILE
+
+PANELS = {
+    "losses": ["loss_frame", "loss_utterance", "loss_contrast"],
+    "variance of targets": ["target_variance", "utterance_target_variance"],
+    "RankMe of clip vectors": ["rankme_mean", "rankme_cls"],
+    "ω over patches and states (Hz)": ["omega_hz_mean", "omega_hz_std", "omega_hz_std_within_state"],
+    "α over patches and states (1/s)": ["alpha_mean", "alpha_std", "alpha_std_within_state"],
+    "gradient norm": ["gradient_norm"],
+}
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    """The log lines of a run, in order.
+
+    Raises:
+        ValueError: no metrics there.
+    """
+    path = run / METRICS_FILE
+    if not path.is_file():
+        raise ValueError(f"{run} holds no {METRICS_FILE}; give the folder of a run.")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def draw_curves(run: Path, out: Path) -> None:
+    """Write a picture with one panel for each group of ``PANELS``."""
+    from matplotlib.figure import Figure
+
+    lines = read_metrics(run)
+    figure = Figure(figsize=(12, 6.5), layout="constrained")
+    for axes, (title, names) in zip(figure.subplots(2, 3).flat, PANELS.items(), strict=True):
+        for name in names:
+            points = [(line["step"], line[name]) for line in lines if name in line]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("step", fontsize=8)
+        axes.legend(fontsize=7)
+        axes.grid(alpha=0.3)
+    figure.savefig(out, dpi=110)

@@ -1,0 +1,85 @@
+"""The teacher: an exponential moving average of the student network, which sees every token."""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp_features.network import AaSPNetwork, count_valid, token_mask
+from aasp_features.train.spectrograms import Spectrograms
+
+
+class Targets(NamedTuple):
+    """What the student has to predict.
+
+    Attributes:
+        frame: (batch, tokens, dim) for every token; meaningless at padded ones.
+        utterance: (batch, dim) for the spectrogram as a whole, not yet standardised.
+        cls: (batch, dim) the teacher's own [CLS], for health metrics.
+        mean: (batch, dim) the mean of the teacher's output tokens, for health metrics.
+    """
+
+    frame: Tensor
+    utterance: Tensor
+    cls: Tensor
+    mean: Tensor
+
+
+class EmaTeacher(nn.Module):
+    """An fp32 copy of stem and encoder that follows the student.
+
+    Args:
+        student: copied.
+        target_layers: how many of the last blocks give targets.
+    """
+
+    def __init__(self, student: AaSPNetwork, target_layers: int) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(student).requires_grad_(False)
+        self.target_layers = target_layers
+
+    @torch.no_grad()
+    def forward(self, batch: Spectrograms) -> Targets:
+        """Targets: the MLP outputs of the last blocks, instance-normalised over valid tokens, averaged, normalised."""
+        network = self.network
+        tokens = network.embed_patches(batch.log_mel, batch.frames) + batch.positions(network.positions)
+        _, columns, rows, _ = tokens.shape
+        valid = count_valid(batch.log_mel, batch.frames, columns)
+        padded = bool((valid == 0).any())
+        key_mask = token_mask(valid, rows) if padded else None
+        x, updates = network.with_cls(tokens.flatten(1, 2)), []
+        for block in network.blocks:
+            x, update = block(x, key_mask)
+            updates.append(update[:, 1:])
+        return self._targets(x, updates[-self.target_layers :], (valid > 0).repeat_interleave(rows, dim=1))
+
+    def _targets(self, x: Tensor, updates: list[Tensor], valid: Tensor) -> Targets:
+        weight = (valid / valid.sum(dim=1, keepdim=True))[..., None]  # (batch, tokens, 1)
+        layers = [update.float() for update in updates]
+        frame = torch.stack([instance_norm(layer, weight) for layer in layers]).mean(dim=0)
+        utterance = (torch.stack(layers).mean(dim=0) * weight).sum(dim=1)
+        output = self.network.norm(x).float()
+        mean = (output[:, 1:] * weight).sum(dim=1)
+        return Targets(functional.layer_norm(frame, frame.shape[-1:]), utterance, output[:, 0], mean)
+
+    @torch.no_grad()
+    def follow(self, student: AaSPNetwork, momentum: float) -> None:
+        """teacher <- momentum * teacher + (1 - momentum) * student."""
+        own, new = list(self.network.parameters()), list(student.parameters())
+        torch._foreach_lerp_(own, new, 1.0 - momentum)
+
+
+def instance_norm(x: Tensor, weight: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """Zero mean and unit variance of each channel over the tokens, weighted.
+
+    Args:
+        x: (batch, tokens, dim).
+        weight: (batch, tokens, 1), sums to 1 over the tokens; 0 at padded ones.
+    """
+    mean = (x * weight).sum(dim=1, keepdim=True)
+    variance = ((x - mean).square() * weight).sum(dim=1, keepdim=True)
+    return (x - mean) * (variance + epsilon).rsqrt()

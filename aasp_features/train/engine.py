@@ -1,0 +1,190 @@
+"""The pre-training loop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from aasp_features.train import schedule
+from aasp_features.train.corpus import Corpus
+from aasp_features.train.crops import CropSampler
+from aasp_features.train.health import Health
+from aasp_features.train.objective import Losses, Objective
+from aasp_features.train.recipe import Recipe
+from aasp_features.train.run_checkpoint import STATE_FILE, Progress, load_run, save_run
+
+logger = logging.getLogger(__name__)
+METRICS_FILE = "metrics.jsonl"
+
+
+class Pretraining:
+    """A run under way: objective, optimiser, data, progress, and its folder on disk.
+
+    Args:
+        recipe: what to do; its model's mean and std are taken from the corpus.
+        corpus: decoded audio, already on ``device``.
+        folder: of the run; a state found there is resumed.
+        device: where to compute.
+        max_seconds: time budget of the whole run, in seconds spent in steps; the schedule then ends with it.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        corpus: Corpus,
+        folder: Path,
+        device: torch.device,
+        max_seconds: float | None = None,
+    ) -> None:
+        recipe.model = {**recipe.model, "mean": corpus.mean, "std": corpus.std}
+        self.recipe, self.folder, self.device, self.max_seconds = recipe, folder, device, max_seconds
+        torch.manual_seed(recipe.seed)
+        self.objective = Objective(recipe).to(device)
+        self.optimizer = build_optimizer(self.objective, recipe)
+        self.sampler = CropSampler(corpus, recipe)
+        self.health = Health()
+        self.progress = Progress()
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / STATE_FILE).is_file():
+            self.progress, _ = load_run(folder, self.objective, self.optimizer)
+        else:
+            self.progress.precision = choose_precision(recipe.precision, device, self._trial_step)
+
+    @property
+    def done(self) -> float:
+        """Fraction of the run that is behind, by steps or by the time budget, whichever is further."""
+        by_time = self.progress.seconds / self.max_seconds if self.max_seconds else 0.0
+        return min(1.0, max(self.progress.step / self.recipe.steps, by_time))
+
+    def run(self, stop_after: float | None = None) -> bool:
+        """Train to the end, or for ``stop_after`` seconds; the state is saved every few minutes and at the end.
+
+        Returns:
+            Whether the run is complete.
+
+        Raises:
+            CollapseError: see ``Health``.
+        """
+        started = saved = time.monotonic()
+        while self.done < 1.0:
+            if stop_after is not None and time.monotonic() - started > stop_after:
+                break
+            self._step()
+            if time.monotonic() - saved > self.recipe.save_seconds:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+        return self.done >= 1.0
+
+    def save(self) -> None:
+        """Write the state, atomically."""
+        save_run(self.folder, self.objective, self.optimizer, self.progress, self.record())
+
+    def record(self) -> dict[str, Any]:
+        """What made this run."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "device": str(self.device),
+            "torch": torch.__version__,
+            "recordings": len(self.sampler.corpus.frames),
+            "hours": int(self.sampler.corpus.frames.sum()) / 100 / 3600,
+        }
+
+    def _step(self) -> None:
+        began, done, recipe = time.monotonic(), self.done, self.recipe
+        stage = recipe.stage(done)
+        batch, generator = self.sampler.batch(self.progress.step, stage)
+        for group in self.optimizer.param_groups:
+            group["lr"] = schedule.learning_rate(done, recipe.learning_rate, recipe.warm_up)
+        with autocast(self.device, self.progress.precision):
+            losses: Losses = self.objective(batch, generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        norm = nn.utils.clip_grad_norm_(self.trained_parameters(), recipe.clip_norm)
+        finite = bool(torch.isfinite(norm) & torch.isfinite(losses.total))
+        self.health.check_step(finite)
+        if finite:
+            self.optimizer.step()
+            momentum = schedule.teacher_momentum(done, recipe.momentum_start, recipe.momentum_end)
+            self.objective.teacher.follow(self.objective.student, momentum)
+        self.progress.step += 1
+        self.progress.crops += len(batch.frames)
+        self.progress.seconds += time.monotonic() - began
+        self.health.collect(losses.targets)
+        if self.progress.step % recipe.log_every == 0 or self.done >= 1.0:
+            signs = self.health.report(losses, self.objective, batch)
+            self._log(
+                losses,
+                {"gradient_norm": norm.item(), "columns": stage.columns, **signs},
+                began,
+                len(batch.frames),
+            )
+
+    def _log(self, losses: Losses, numbers: dict[str, float], began: float, crops: int) -> None:
+        line = {
+            "step": self.progress.step,
+            "done": self.done,
+            "seconds": self.progress.seconds,
+            "crops": self.progress.crops,
+            "crops_per_second": crops / (time.monotonic() - began),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "loss": losses.total.item(),
+            **{f"loss_{name}": value.item() for name, value in losses.parts.items()},
+            **numbers,
+        }
+        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({name: round(value, 6) for name, value in line.items()}) + "\n")
+        logger.info("step %d loss %.4f %.1f crops/s", line["step"], line["loss"], line["crops_per_second"])
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """Everything but the teacher."""
+        return [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
+
+    def _trial_step(self, precision: str) -> None:
+        batch, generator = self.sampler.batch(0, self.recipe.stages[0])
+        with autocast(self.device, precision):
+            losses: Losses = self.objective(batch, generator)
+        losses.total.backward()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW with weight decay on the matrices of linear maps only."""
+    matrices = {module.weight for module in objective.modules() if isinstance(module, nn.Linear)}
+    trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p in matrices], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p not in matrices], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
+
+
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """bfloat16 autocast where ``precision`` says so."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        yield
+
+
+def choose_precision(wanted: str, device: torch.device, trial: Any, rounds: int = 3) -> str:
+    """``auto``: bfloat16 on CUDA devices that have it; on a CPU whichever does a step faster, measured here and now."""
+    if wanted != "auto":
+        return wanted
+    if device.type != "cpu":
+        return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    fastest = {"float32": float("inf"), "bfloat16": float("inf")}
+    for _ in range(rounds):
+        for precision in fastest:
+            began = time.monotonic()
+            trial(precision)
+            fastest[precision] = min(fastest[precision], time.monotonic() - began)
+    logger.info("seconds for a step: %s", {name: round(value, 3) for name, value in fastest.items()})
+    return min(fastest, key=lambda precision: fastest[precision])

@@ -1,0 +1,77 @@
+"""A run's state -> an encoder checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import safe_open
+
+from aasp_features.config import AaSPConfig, Pooling
+from aasp_features.hub import save_checkpoint
+from aasp_features.network import AaSPNetwork
+from aasp_features.train.recipe import Recipe, Stage
+from aasp_features.train.run_checkpoint import STATE_FILE, read_record
+
+PREFIXES = {"teacher": "objective.teacher.network.", "student": "objective.student."}
+
+
+def export_encoder(
+    run: Path,
+    out: Path,
+    *,
+    name: str,
+    which: Literal["teacher", "student"] = "teacher",
+    pooling: Pooling = "frequency",
+    layers: int = 1,
+    card: str | None = None,
+    half: bool = True,
+) -> Path:
+    """Write the teacher or the student of a run as a checkpoint folder.
+
+    Args:
+        run: folder of the run.
+        out: folder to write.
+        name: of the checkpoint, ``aasp-<size>-<corpus>-<n>``.
+        which: network to take.
+        pooling, layers: defaults that the checkpoint's config will carry.
+        card: text of README.md; a summary of the run's record unless given.
+        half: store float16.
+
+    Raises:
+        ValueError: no run there; CheckpointError: ``out`` cannot be written.
+    """
+    config, summary = describe(run)
+    config = config.replace(name=name, pooling=pooling, layers=layers)
+    prefix = PREFIXES[which]
+    with safe_open(run / STATE_FILE, framework="pt") as file:
+        weights = {
+            key[len(prefix) :]: file.get_tensor(key)
+            for key in file.keys()  # noqa: SIM118 (not a dict)
+            if key.startswith(prefix)
+        }
+    with torch.device("meta"):
+        expected = AaSPNetwork(config).state_dict().keys()
+    if set(expected) != set(weights):
+        raise ValueError(f"{run} holds weights of another version of the network; use the version that made it.")
+    return save_checkpoint(out, config, weights, card=card or f"# {name}\n\n{summary}\n", half=half)
+
+
+def describe(run: Path) -> tuple[AaSPConfig, str]:
+    """The encoder's config and one paragraph on how a run went."""
+    progress, record = read_record(run)
+    recipe = recipe_from_record(record)
+    summary = (
+        f"Recipe `{recipe.name}`, {progress.step} steps, {progress.crops} crops, {progress.seconds / 60:.0f} minutes "
+        f"in {progress.precision} on {record['device']}, from {record['recordings']} recordings "
+        f"({record['hours']:.1f} hours)."
+    )
+    return recipe.config(), summary
+
+
+def recipe_from_record(record: dict[str, object]) -> Recipe:
+    """The recipe that a run's record holds."""
+    values = dict(record["recipe"])  # type: ignore[call-overload]
+    values["stages"] = [Stage(**stage) for stage in values["stages"]]
+    return Recipe(**values)

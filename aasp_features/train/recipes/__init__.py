@@ -1,0 +1,1 @@
+"""Preset recipes, one a file."""

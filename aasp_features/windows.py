@@ -1,0 +1,90 @@
+"""The window plan: how many frames and columns a recording has, and which window emits which column.
+
+Plain integers, no torch: ``embed``, ``embed_frames``, the folder run and every export follow this one plan.
+Samples are at the model's rate (16 kHz), frames are 10 ms apart, a column is 16 frames (160 ms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
+
+
+@dataclass(frozen=True)
+class Window:
+    """Columns ``[start, stop)`` go through the encoder together; ``[emit_start, emit_stop)`` come out."""
+
+    start: int
+    stop: int
+    emit_start: int
+    emit_stop: int
+
+
+def count_frames(samples: int) -> int:
+    """Log-mel frames of a recording: 1 + ⌊(max(N, 400) - 400) / 160⌋."""
+    return 1 + (max(samples, FRAME_LENGTH) - FRAME_LENGTH) // FRAME_HOP
+
+
+def count_columns(frames: int) -> int:
+    """Token columns: ⌈frames / 16⌉; the last may be partly padding."""
+    return -(-frames // PATCH)
+
+
+def valid_frames(frames: int, column: int) -> int:
+    """How many of a column's 16 frames are real."""
+    return min(PATCH, max(0, frames - PATCH * column))
+
+
+def column_time(frames: int, column: int, first_frame: int = 0) -> float:
+    """Seconds at the centre of a column's valid frames, from integer sample indices.
+
+    ``first_frame`` shifts the column grid (used for grids finer than 160 ms).
+    """
+    start = FRAME_HOP * (first_frame + PATCH * column)
+    span = FRAME_HOP * (valid_frames(frames - first_frame, column) - 1) + FRAME_LENGTH
+    return (2 * start + span) / (2 * 16000)
+
+
+class WindowPlanner:
+    """Windows of a recording whose length becomes known only at its end.
+
+    Regular windows start every ``window - 2 * context`` columns and emit all but their context; the last
+    window is shifted back to end with the recording and emits only the columns that are left. A window is
+    handed out as soon as it cannot be the last one, so memory stays constant however long the recording is.
+    """
+
+    def __init__(self, window: int, context: int) -> None:
+        self.window, self.context = window, context
+        self.hop = window - 2 * context
+        self._next_start = 0
+        self._emitted = 0
+
+    @property
+    def oldest_needed(self) -> int:
+        """First column that a later window may still read."""
+        return max(0, min(self._next_start, self._emitted - self.window + 1))
+
+    def advance(self, columns: int) -> Iterator[Window]:
+        """Regular windows that end before ``columns``, the complete columns known so far."""
+        while self._next_start + self.window < columns:
+            start, stop = self._next_start, self._next_start + self.window
+            yield self._emit(start, stop, stop - self.context)
+            self._next_start += self.hop
+
+    def finish(self, columns: int) -> Iterator[Window]:
+        """What is left once the recording's number of columns is final (at least 1)."""
+        yield from self.advance(columns)
+        if self._emitted < columns:
+            yield self._emit(max(0, columns - self.window), columns, columns)
+
+    def _emit(self, start: int, stop: int, emit_stop: int) -> Window:
+        window = Window(start, stop, self._emitted, emit_stop)
+        self._emitted = emit_stop
+        return window
+
+
+def plan_windows(columns: int, window: int, context: int) -> list[Window]:
+    """The whole plan of a recording of ``columns`` columns (at least 1)."""
+    return list(WindowPlanner(window, context).finish(columns))
