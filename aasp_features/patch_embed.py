@@ -114,6 +114,8 @@ class AaPE(PatchEmbed):
         with torch.autocast(log_mel.device.type, enabled=False):
             patches = patches.to(self.input_map.weight.dtype)
             alpha, omega = self.lambda_encoder(patches.flatten(-2))
+            if frames is None and log_mel.shape[1] % PATCH:  # the last column holds padding
+                frames = torch.full((len(log_mel),), log_mel.shape[1], device=log_mel.device)
             u = self.input_map(self._without_mean(patches, frames))  # (batch, columns, rows, 16, states)
             features = self._features(*sblu(u, alpha, omega, self.kernel))
             alias = self.fusion(features)

@@ -10,7 +10,10 @@ from typing import Annotated, Optional
 import typer
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Pre-train and evaluate AaSP encoders."
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Pre-train and evaluate AaSP encoders.",
 )
 
 
@@ -87,6 +90,27 @@ def curves(
     try:
         draw_curves(run, out)
     except ValueError as error:
+        raise _stop(error) from error
+
+
+@app.command()
+def card(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder that the card describes; README.md goes there.")],
+    results: Annotated[Path, typer.Option(help="Markdown file with the probe's tables and their command.")],
+    data: Annotated[Optional[Path], typer.Option(help="Corpus with manifest.csv, for ATTRIBUTION.md.")] = None,  # noqa: UP045
+) -> None:
+    """Write a checkpoint's card, and the attribution of its training audio."""
+    from aasp_features.config import AaSPConfig
+    from aasp_features.train.attribution import write_attribution
+    from aasp_features.train.card import write_card
+
+    try:
+        config = AaSPConfig.from_json((checkpoint / "config.json").read_text(encoding="utf-8"))
+        write_card(run, config, results.read_text(encoding="utf-8"), checkpoint / "README.md")
+        if data is not None:
+            write_attribution(data, checkpoint / "ATTRIBUTION.md")
+    except (ValueError, OSError) as error:
         raise _stop(error) from error
 
 

@@ -69,7 +69,8 @@ class EmaTeacher(nn.Module):
     @torch.no_grad()
     def follow(self, student: AaSPNetwork, momentum: float) -> None:
         """teacher <- momentum * teacher + (1 - momentum) * student."""
-        own, new = list(self.network.parameters()), list(student.parameters())
+        own: list[Tensor] = list(self.network.parameters())
+        new: list[Tensor] = list(student.parameters())
         torch._foreach_lerp_(own, new, 1.0 - momentum)
 
 

@@ -107,7 +107,7 @@ class Pretraining:
         with autocast(self.device, self.progress.precision):
             losses: Losses = self.objective(batch, generator)
         self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
+        losses.total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.trained_parameters(), recipe.clip_norm)
         finite = bool(torch.isfinite(norm) & torch.isfinite(losses.total))
         self.health.check_step(finite)
@@ -152,7 +152,7 @@ class Pretraining:
         batch, generator = self.sampler.batch(0, self.recipe.stages[0])
         with autocast(self.device, precision):
             losses: Losses = self.objective(batch, generator)
-        losses.total.backward()
+        losses.total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.zero_grad(set_to_none=True)
 
 

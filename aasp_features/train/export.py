@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -42,7 +42,7 @@ def export_encoder(
     Raises:
         ValueError: no run there; CheckpointError: ``out`` cannot be written.
     """
-    config, summary = describe(run)
+    config, summary, _, _ = describe(run)
     config = config.replace(name=name, pooling=pooling, layers=layers)
     prefix = PREFIXES[which]
     with safe_open(run / STATE_FILE, framework="pt") as file:
@@ -58,8 +58,17 @@ def export_encoder(
     return save_checkpoint(out, config, weights, card=card or f"# {name}\n\n{summary}\n", half=half)
 
 
-def describe(run: Path) -> tuple[AaSPConfig, str]:
-    """The encoder's config and one paragraph on how a run went."""
+class RunSummary(NamedTuple):
+    """What a run was: the encoder's config, one paragraph, the recipe, and hours of audio."""
+
+    config: AaSPConfig
+    paragraph: str
+    recipe: Recipe
+    hours: float
+
+
+def describe(run: Path) -> RunSummary:
+    """Summarise a run from its record."""
     progress, record = read_record(run)
     recipe = recipe_from_record(record)
     summary = (
@@ -67,11 +76,11 @@ def describe(run: Path) -> tuple[AaSPConfig, str]:
         f"in {progress.precision} on {record['device']}, from {record['recordings']} recordings "
         f"({record['hours']:.1f} hours)."
     )
-    return recipe.config(), summary
+    return RunSummary(recipe.config(), summary, recipe, record["hours"])
 
 
-def recipe_from_record(record: dict[str, object]) -> Recipe:
+def recipe_from_record(record: dict[str, Any]) -> Recipe:
     """The recipe that a run's record holds."""
-    values = dict(record["recipe"])  # type: ignore[call-overload]
+    values = dict(record["recipe"])
     values["stages"] = [Stage(**stage) for stage in values["stages"]]
     return Recipe(**values)

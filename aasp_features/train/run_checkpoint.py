@@ -89,7 +89,7 @@ def read_record(folder: Path) -> tuple[Progress, dict[str, Any]]:
 
 
 def _moments(objective: Objective, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
-    names = {parameter: name for name, parameter in objective.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
     return {
         f"adam.{kind}.{names[parameter]}": value if kind != "step" else value.reshape(1)
         for parameter, state in optimizer.state.items()

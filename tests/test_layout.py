@@ -1,0 +1,106 @@
+"""Imports run one way, and importing costs nothing."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "aasp_features"
+
+# From the top down: a module may import only from rows below its own.
+LAYERS = [
+    ["integrations"],
+    ["train"],
+    ["cli"],
+    ["folder"],
+    ["encoder"],
+    ["batching"],
+    ["pooling", "spectrogram_windows", "inputs", "hub"],
+    ["network"],
+    ["patch_embed", "transformer", "log_mel"],
+    ["sblu"],
+    ["windows", "audio"],
+    ["config"],
+    ["version"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name != "__init__.py")
+
+
+def layer_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_layers(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "aasp_features":
+                found |= {alias.name for alias in node.names if alias.name in RANK}
+            elif node.module and node.module.startswith("aasp_features."):
+                found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {name.name.split(".")[1] for name in node.names if name.name.startswith("aasp_features.")}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_downwards(path: Path) -> None:
+    own = layer_of(path)
+    for other in imported_layers(path) - {own}:
+        assert RANK[other] > RANK[own], f"{path.name} ({own}) must not import {other}"
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {layer_of(path) for path in MODULES} - {"checkpoints"} <= set(RANK)
+
+
+def test_audio_and_config_import_no_sibling() -> None:
+    assert imported_layers(PACKAGE / "audio.py") == set()
+    assert imported_layers(PACKAGE / "config.py") == {"version"}
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    "module", ["aasp_features", "aasp_features.cli", "aasp_features.train.cli", "aasp_features.windows"]
+)
+def test_importing_needs_no_torch(module: str) -> None:
+    assert run_python(f"import sys, {module}; print('torch' in sys.modules)").strip() == "False"
+
+
+def test_inference_never_imports_train() -> None:
+    code = "import sys, aasp_features.encoder; print([m for m in sys.modules if m.startswith('aasp_features.train')])"
+    assert run_python(code).strip() == "[]"
+
+
+def test_importing_changes_no_settings() -> None:
+    code = (
+        "import torch, warnings; before = (torch.get_num_threads(), list(warnings.filters), torch.is_grad_enabled())\n"
+        "import aasp_features.encoder, aasp_features.cli\n"
+        "print(before == (torch.get_num_threads(), list(warnings.filters), torch.is_grad_enabled()))"
+    )
+    assert run_python(code).strip() == "True"
+
+
+def test_public_names_resolve() -> None:
+    import aasp_features
+
+    assert all(getattr(aasp_features, name) is not None for name in aasp_features.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        aasp_features.nothing  # noqa: B018
+
+
+def test_files_and_functions_stay_short() -> None:
+    for path in [*MODULES, *Path(__file__).parent.rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 400, f"{path} is longer than 400 lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and PACKAGE in path.parents:
+                body_start = node.body[0].lineno if ast.get_docstring(node) is None else node.body[0].end_lineno + 1
+                assert node.end_lineno - body_start < 40, f"{path}:{node.lineno} {node.name}"
