@@ -157,7 +157,7 @@ def pooled_dim(dim: int, rows: int, pooling: Pooling) -> int:
 
 
 def _check_type(field: dataclasses.Field[Any], value: object) -> None:
-    wanted = {"int": int, "float": (int, float), "bool": bool}.get(str(field.type), str)
+    wanted: tuple[type, ...] = {"int": (int,), "float": (int, float), "bool": (bool,)}.get(str(field.type), (str,))
     is_boolean = isinstance(value, bool)
     if not isinstance(value, wanted) or (is_boolean and field.type != "bool"):
         raise ValueError(f"config: {field.name} must be {field.type}, got {value!r}.")

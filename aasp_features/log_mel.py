@@ -68,8 +68,9 @@ class LogMel(nn.Module):
         frames = (frames - PRE_EMPHASIS * previous) * self.window
         spectrum = torch.fft.rfft(frames, n=self.fft_length)  # (..., frames, fft_length / 2 + 1)
         power = spectrum.real.square() + spectrum.imag.square()
-        energy = (power @ self.filters).clamp(min=ENERGY_FLOOR)  # (..., frames, mels)
-        return (energy.log() - self.mean) / self.std
+        energy = torch.matmul(power, self.filters).clamp(min=ENERGY_FLOOR)  # (..., frames, mels)
+        log_mel: Tensor = (energy.log() - self.mean) / self.std
+        return log_mel
 
 
 def mel_filters(mels: int, fft_length: int, sample_rate: int) -> Tensor:

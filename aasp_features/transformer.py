@@ -21,7 +21,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None = 
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         if key_mask is not None:
             scores = scores.masked_fill(~key_mask, -torch.inf)
-        return scores.softmax(dim=-1) @ value
+        return torch.matmul(scores.softmax(dim=-1), value)
 
 
 class Attention(nn.Module):

@@ -7,15 +7,14 @@ never waits for a decoder.
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import tarfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,7 +24,6 @@ from aasp_features.config import FRAME_LENGTH, AaSPConfig
 from aasp_features.log_mel import LogMel
 
 logger = logging.getLogger(__name__)
-Item = TypeVar("Item")
 
 
 class Sound(NamedTuple):
@@ -84,7 +82,7 @@ def load_corpus(data: Path, config: AaSPConfig, workers: int | None = None) -> C
     log_mel = torch.cat(pieces)
     frames = torch.tensor([len(piece) for piece in pieces])
     mean, std = _statistics(log_mel)
-    for part in log_mel.split(1 << 16):
+    for part in torch.split(log_mel, 1 << 16):
         part.copy_((part.float() - mean) / std)
     return Corpus(log_mel, frames.cumsum(0) - frames, frames, mean, std)
 
@@ -108,11 +106,13 @@ def _read_shard(path: Path) -> Iterator[Sound]:
                     yield Sound(f"{path}/{member.name}", content.read())
 
 
-def _in_order(pool: ThreadPoolExecutor, work: object, items: Iterable[Sound]) -> Iterator[Tensor | None]:
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Sound], Tensor | None], items: Iterable[Sound]
+) -> Iterator[Tensor | None]:
     """``pool.map`` that reads few items ahead, so that undecoded shards never pile up in memory."""
     ahead: deque[Future[Tensor | None]] = deque()
     for item in items:
-        ahead.append(pool.submit(work, item))  # type: ignore[arg-type]
+        ahead.append(pool.submit(work, item))
         if len(ahead) > 64:
             yield ahead.popleft().result()
     while ahead:
@@ -121,13 +121,8 @@ def _in_order(pool: ThreadPoolExecutor, work: object, items: Iterable[Sound]) ->
 
 def _statistics(log_mel: Tensor) -> tuple[float, float]:
     total, squares = 0.0, 0.0
-    for part in log_mel.split(1 << 16):
+    for part in torch.split(log_mel, 1 << 16):
         values = part.double()
         total, squares = total + values.sum().item(), squares + values.square().sum().item()
     mean = total / log_mel.numel()
     return mean, max(squares / log_mel.numel() - mean**2, 1e-12) ** 0.5
-
-
-def environment() -> str:
-    """What made a run, in one line."""
-    return json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()})

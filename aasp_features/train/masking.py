@@ -19,18 +19,18 @@ class TokenSet(NamedTuple):
     """Some tokens of every view, padded to the largest count.
 
     Attributes:
-        index: (views, count) flat token numbers, column * rows + row.
-        valid: (views, count) false where ``index`` is padding.
+        indices: (views, count) flat token numbers, column * rows + row.
+        valid: (views, count) false where ``indices`` is padding.
     """
 
-    index: Tensor
+    indices: Tensor
     valid: Tensor
 
     def gather(self, tokens: Tensor) -> Tensor:
         """Pick from (batch, tokens, dim), whose views lie in a row here -> (views, count, dim)."""
-        views, count = self.index.shape
+        views, count = self.indices.shape
         dim = tokens.shape[-1]
-        index = self.index.reshape(len(tokens), -1, 1).expand(-1, -1, dim)  # (batch, views / batch * count, dim)
+        index = self.indices.reshape(len(tokens), -1, 1).expand(-1, -1, dim)  # (batch, views / batch * count, dim)
         return tokens.gather(1, index).view(views, count, dim)
 
 
@@ -66,7 +66,7 @@ def draw_masks(
     visible_count = (visible_fraction * available).round().long().clamp(min=1)
     covered = _covered(grid, visible_count, generator)
     visible = _choose(covered, visible_count, generator)
-    is_visible = torch.zeros_like(tokens).scatter_(1, visible.index, visible.valid)
+    is_visible = torch.zeros_like(tokens).scatter_(1, visible.indices, visible.valid)
     masked = tokens & ~is_visible
     query_count = (query_fraction * masked.sum(dim=1)).round().long().clamp(min=1)
     return Masks(visible, _choose(masked, torch.minimum(query_count, masked.sum(dim=1)), generator))

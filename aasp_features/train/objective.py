@@ -80,7 +80,7 @@ class Objective(nn.Module):
             recipe.query_fraction,
             generator,
         )
-        return Masks(*(TokenSet(part.index.to(device), part.valid.to(device)) for part in drawn))
+        return Masks(*(TokenSet(part.indices.to(device), part.valid.to(device)) for part in drawn))
 
     def see(self, batch: Spectrograms, visible: TokenSet) -> StudentViews:
         """The student on [CLS] and the visible tokens of every view."""
@@ -126,6 +126,6 @@ def only_visible(log_mel: Tensor, visible: TokenSet, views: int) -> Tensor:
     batch, frames, mels = log_mel.shape
     rows, columns = mels // PATCH, -(-frames // PATCH)
     keep = torch.zeros(batch * views, columns * rows, dtype=torch.bool, device=log_mel.device)
-    keep.scatter_(1, visible.index, visible.valid)
+    keep.scatter_(1, visible.indices, visible.valid)
     keep = keep.view(-1, columns, rows).repeat_interleave(PATCH, dim=1).repeat_interleave(PATCH, dim=2)
     return log_mel.repeat_interleave(views, dim=0) * keep[:, :frames]

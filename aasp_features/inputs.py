@@ -1,0 +1,213 @@
+"""The input grammar of every embed call: arrays, tensors, (array, rate), dicts, paths, and lists of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aasp_features.audio import AudioError, check_rate, resample_blocks, stream_audio
+
+BLOCK = 20 * 16000  # samples resampled at once
+ACCEPTED = (
+    "a 1-D array or tensor, (array, rate), {'array': …, 'sampling_rate': …}, a path, or a list of these; "
+    "a 2-D float array is a batch"
+)
+
+
+class InputError(ValueError):
+    """An input that cannot be embedded; the sentence says what was given and what is accepted."""
+
+
+@dataclass
+class Clip:
+    """One recording, read when it is needed.
+
+    Attributes:
+        name: for messages: its place in the input, or its path.
+        source: a path, or (samples,) float32 mono samples.
+        rate: of the samples; None for a path.
+        model_rate: what ``blocks`` yields.
+    """
+
+    name: str
+    source: str | NDArray[np.float32]
+    rate: int | None
+    model_rate: int
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """(samples,) float32 mono blocks at the model's rate."""
+        if isinstance(self.source, str):
+            yield from stream_audio(self.source, self.model_rate)
+            return
+        samples = self.source
+        pieces = (samples[start : start + BLOCK] for start in range(0, len(samples), BLOCK))
+        yield from resample_blocks(pieces, self.rate or self.model_rate, self.model_rate)
+
+
+@dataclass
+class Inputs:
+    """What a call was given.
+
+    Attributes:
+        clips: in order.
+        single: one clip, so the result has no batch axis.
+        as_tensor, device: the result's kind and place: tensors if any tensor was given.
+    """
+
+    clips: list[Clip]
+    single: bool
+    as_tensor: bool
+    device: torch.device | None
+
+
+def read_inputs(
+    inputs: Any, *, sample_rate: int | None = None, channel_axis: int | None = None, model_rate: int = 16000
+) -> Inputs:
+    """Understand the input of an embed call.
+
+    Args:
+        inputs: see the module; lists may mix forms and lengths.
+        sample_rate: of raw arrays, in Hz; None means ``model_rate``.
+        channel_axis: axis of channels in raw arrays, which are averaged over it.
+        model_rate: what clips will be resampled to.
+
+    Raises:
+        InputError: not one of the accepted forms, no samples, NaN, a wrong rate, dtype or number of dimensions.
+    """
+    if sample_rate is not None:
+        sample_rate = _rate(sample_rate)
+    reader = _Reader(sample_rate, channel_axis, model_rate)
+    if isinstance(inputs, list) and not _is_numbers(inputs):
+        clips = [reader.clip(item, f"clip {index}") for index, item in enumerate(inputs)]
+        return reader.result(clips, single=False)
+    if _is_array(inputs) and inputs.ndim == (2 if channel_axis is None else 3):
+        if channel_axis is None and not _is_float(inputs):
+            raise InputError(
+                f"a 2-D array of {inputs.dtype} is ambiguous: a batch is 2-D float; for channels give channel_axis."
+            )
+        axis = None if channel_axis is None else channel_axis % 3 - 1
+        rows = _Reader(sample_rate, axis, model_rate)
+        return rows.result([rows.clip(row, f"row {index}") for index, row in enumerate(inputs)], single=False)
+    return reader.result([reader.clip(inputs, "the input")], single=True)
+
+
+class _Reader:
+    def __init__(self, sample_rate: int | None, channel_axis: int | None, model_rate: int) -> None:
+        self.sample_rate, self.channel_axis, self.model_rate = sample_rate, channel_axis, model_rate
+        self.tensors: list[torch.Tensor] = []
+
+    def result(self, clips: list[Clip], single: bool) -> Inputs:
+        devices = {tensor.device for tensor in self.tensors}
+        if len(devices) > 1:
+            raise InputError(f"tensors of one call must lie on one device, got {sorted(map(str, devices))}.")
+        return Inputs(clips, single, bool(devices), devices.pop() if devices else None)
+
+    def clip(self, item: Any, name: str) -> Clip:
+        if isinstance(item, (str, os.PathLike)):
+            return Clip(os.fspath(item), os.fspath(item), None, self.model_rate)
+        if isinstance(item, Mapping):
+            if not {"array", "sampling_rate"} <= set(item):
+                raise InputError(
+                    f"{name}: a dict needs 'array' and 'sampling_rate', got keys {sorted(map(str, item))}."
+                )
+            return self._sampled(item["array"], item["sampling_rate"], name)
+        if isinstance(item, tuple):
+            if len(item) != 2 or (_is_array(item[1]) and item[1].ndim):
+                raise InputError(
+                    f"{name}: a tuple is (array, rate), got {_describe(item)}; use a list for several clips."
+                )
+            return self._sampled(item[0], item[1], name)
+        return self._samples(item, self.sample_rate or self.model_rate, name)
+
+    def _sampled(self, array: Any, rate: Any, name: str) -> Clip:
+        rate = _rate(rate)
+        if self.sample_rate not in (None, rate):
+            raise InputError(f"{name}: says {rate} Hz, but sample_rate={self.sample_rate} was given; drop one of them.")
+        return self._samples(array, rate, name)
+
+    def _samples(self, item: Any, rate: int, name: str) -> Clip:
+        if _is_numbers(item):
+            item = np.asarray(item, np.float32)
+        if not _is_array(item):
+            raise InputError(f"{name}: got {_describe(item)}; accepted are {ACCEPTED}.")
+        if isinstance(item, torch.Tensor):
+            self.tensors.append(item)
+            item = item.detach().cpu()
+            item = item.float().numpy() if item.dtype in (torch.bfloat16, torch.float16) else item.numpy()
+        return Clip(name, self._mono(item, name), rate, self.model_rate)
+
+    def _mono(self, array: NDArray[Any], name: str) -> NDArray[np.float32]:
+        if array.size == 0:
+            raise InputError(f"{name}: shape {array.shape} holds no samples; a sound has at least 1.")
+        wanted = 1 if self.channel_axis is None else 2
+        if array.ndim != wanted:
+            hint = "channels need channel_axis=" if wanted == 1 else "with channel_axis an array is 2-D"
+            raise InputError(f"{name}: shape {array.shape} is not {wanted}-D; accepted are {ACCEPTED}; {hint}.")
+        samples = scale_to_float(array, name)
+        if self.channel_axis is not None:
+            if not -2 <= self.channel_axis < 2:
+                raise InputError(f"{name}: channel_axis must be one of the array's 2 axes, got {self.channel_axis}.")
+            samples = samples.mean(axis=self.channel_axis, dtype=np.float32)
+        if not np.isfinite(samples).all():
+            raise InputError(f"{name}: holds NaN or infinite samples, or numbers beyond float32; repair the sound.")
+        return samples
+
+
+def scale_to_float(array: NDArray[Any], name: str = "array") -> NDArray[np.float32]:
+    """Samples as float32: floats unchanged, integers divided by their dtype's range, so that full scale is +-1.
+
+    uint8 has its zero at 128. int64 is taken as int32 if its values fit.
+
+    Raises:
+        InputError: bool, complex, other dtypes, or int64 beyond int32.
+    """
+    kind = array.dtype
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32)
+    if kind == np.uint8:
+        return (array.astype(np.float32) - np.float32(128)) / np.float32(128)
+    if kind == np.int64:
+        limits = np.iinfo(np.int32)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise InputError(f"{name}: int64 samples beyond int32's range have no known full scale; convert to float.")
+        return (array.astype(np.float64) / 2**31).astype(np.float32)
+    if kind in (np.int8, np.int16, np.int32):
+        return (array.astype(np.float64) / 2.0 ** (8 * kind.itemsize - 1)).astype(np.float32)
+    raise InputError(f"{name}: samples of {kind} are not sound; give float or signed integers (or uint8).")
+
+
+def _rate(rate: Any) -> int:
+    try:
+        return check_rate(rate)
+    except AudioError as error:
+        raise InputError(str(error)) from error
+
+
+def _is_array(item: Any) -> bool:
+    return isinstance(item, (np.ndarray, torch.Tensor))
+
+
+def _is_float(item: Any) -> bool:
+    return item.is_floating_point() if isinstance(item, torch.Tensor) else item.dtype.kind == "f"
+
+
+def _is_numbers(item: Any) -> bool:
+    """A flat list of numbers is one waveform."""
+    return (
+        isinstance(item, list)
+        and bool(item)
+        and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in item)
+    )
+
+
+def _describe(item: Any) -> str:
+    if isinstance(item, tuple):
+        return f"a tuple of {len(item)} ({', '.join(type(part).__name__ for part in item)})"
+    return f"{type(item).__name__}"
