@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -163,7 +163,7 @@ class AaSPEncoder(nn.Module):
         Raises:
             InputError, AudioError: an input that cannot be embedded; the sentence names it.
         """
-        pooling, layers = self._check(pooling, layers, batch_size)
+        pooling, layers = self.check_options(pooling, layers, batch_size)
         clips = read_inputs(
             inputs, sample_rate=sample_rate, channel_axis=channel_axis, model_rate=self.config.sample_rate
         )
@@ -190,7 +190,7 @@ class AaSPEncoder(nn.Module):
         ``hop`` is 0.16 s, or 0.08, 0.04, 0.02, 0.01: the spectrogram is then encoded at 2, 4, 8, 16 offsets and the
         results interleaved, at 2, 4, 8, 16 times the cost. Other arguments and errors as in ``embed``.
         """
-        pooling, layers = self._check(pooling, layers, batch_size)
+        pooling, layers = self.check_options(pooling, layers, batch_size)
         if hop not in HOPS:
             raise InputError(f"hop must be one of {sorted(HOPS)} seconds, got {hop!r}.")
         clips = read_inputs(
@@ -264,7 +264,7 @@ class AaSPEncoder(nn.Module):
                 ``(key, None)`` ends a recording; ``(key, exception)`` ends it as failed and is handed through.
             batch_size, pooling, layers: as in ``embed``.
         """
-        pooling, layers = self._check(pooling, layers, batch_size)
+        pooling, layers = self.check_options(pooling, layers, batch_size)
         windows = WindowEncoder[Key, NDArray[np.float32]](
             self.network, partial(ClipVector, pooling), pooling, layers, batch_size
         )
@@ -293,14 +293,19 @@ class AaSPEncoder(nn.Module):
                 yield index, window
             yield index, None
 
-    def _check(self, pooling: Pooling | None, layers: int | None, batch_size: int) -> tuple[Pooling, int]:
+    def check_options(self, pooling: str | None, layers: int | None, batch_size: int = 1) -> tuple[Pooling, int]:
+        """Options with the config's defaults filled in.
+
+        Raises:
+            InputError: a pooling, number of layers or batch size that is not accepted.
+        """
         if pooling is not None and pooling not in CHOICES["pooling"]:
-            raise InputError(f"pooling must be one of {CHOICES['pooling']}, got {pooling!r}.")
+            raise InputError(f"pooling must be one of {', '.join(CHOICES['pooling'])}, got {pooling!r}.")
         if layers is not None and not 1 <= layers <= self.config.depth:
             raise InputError(f"layers must be 1 to {self.config.depth} (the last k blocks), got {layers!r}.")
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size!r}.")
-        return pooling or self.config.pooling, layers or self.config.layers
+        return cast(Pooling, pooling or self.config.pooling), layers or self.config.layers
 
 
 def _timed(

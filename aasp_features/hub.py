@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from aasp_features.config import AaSPConfig
@@ -118,7 +118,7 @@ def save_checkpoint(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
-            save_file(tensors, Path(temporary) / WEIGHTS_FILE, metadata={"format": "pt"})
+            (Path(temporary) / WEIGHTS_FILE).write_bytes(save(tensors, metadata={"format": "pt"}))
             (Path(temporary) / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
             (Path(temporary) / CARD_FILE).write_text(card, encoding="utf-8")
             for file in (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE):

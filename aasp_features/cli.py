@@ -1,0 +1,126 @@
+"""``aasp-embed``: sounds in, ``emb.npy`` and ``emb.csv`` out.
+
+Only this file's own needs are imported at the top: help and usage errors come before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from aasp_features.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from aasp_features.encoder import AaSPEncoder
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aasp-features {__version__}")
+        raise typer.Exit
+
+
+@app.command(no_args_is_help=True)
+def embed(
+    paths: Annotated[list[Path], typer.Argument(help="Sound files and folders (searched to any depth).")],
+    out: Annotated[Path, typer.Option(help="Vectors to write (.npy); its table gets the ending .csv.")],
+    model: Annotated[Optional[str], typer.Option(help="Folder or Hub name; the bundled one unless given.")] = None,  # noqa: UP045
+    pooling: Annotated[Optional[str], typer.Option(help="mean, cls, mean+cls or frequency.")] = None,  # noqa: UP045
+    layers: Annotated[Optional[int], typer.Option(help="Average the last k blocks.")] = None,  # noqa: UP045
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows (10 s) that are encoded together.")] = 32,
+    workers: Annotated[Optional[int], typer.Option(min=1, help="Decoding threads.")] = None,  # noqa: UP045
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, …")] = "cpu",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    """Turn sounds into vectors.
+
+    Writes OUT (one float32 row for each file), a table beside it (row, path, seconds, original rate, channels), and a
+    list of the files that could not be read, which have no row. Exit codes: 0 all files, 1 some failed, 2 nothing done.
+    """
+    from aasp_features.folder.discovery import NothingFoundError, find_files
+    from aasp_features.folder.writers import OutputError, check_writable
+
+    try:
+        files = find_files(paths)
+        check_writable(out)
+    except (NothingFoundError, OutputError) as error:
+        raise _stop(error, 2) from error
+    encoder = _load(model, device, pooling, layers)
+
+    from aasp_features.folder.run import embed_files
+
+    try:
+        with _progress(len(files), quiet) as on_file:
+            result = embed_files(
+                encoder,
+                files,
+                out,
+                pooling=pooling,  # type: ignore[arg-type]
+                layers=layers,
+                batch_size=batch_size,
+                workers=workers,
+                on_file=on_file,
+            )
+    except OutputError as error:
+        raise _stop(error, 1) from error
+    except KeyboardInterrupt as error:
+        raise _stop(KeyboardInterrupt("interrupted; nothing was written."), 130) from error
+    if not quiet:
+        failed = f", {len(result.failures)} failed (see {out.with_suffix('.errors.csv')})" if result.failures else ""
+        typer.echo(f"{result.rows} vectors in {out}{failed}", err=True)
+    raise typer.Exit(1 if result.failures else 0)
+
+
+def _load(model: str | None, device: str, pooling: str | None, layers: int | None) -> AaSPEncoder:
+    from aasp_features.encoder import AaSPEncoder
+    from aasp_features.hub import CheckpointError
+    from aasp_features.inputs import InputError
+
+    try:
+        encoder = AaSPEncoder.from_pretrained(model, device=device)
+        encoder.check_options(pooling, layers)
+    except (CheckpointError, InputError) as error:
+        raise _stop(error, 2) from error
+    except RuntimeError as error:  # torch's own, for a device that it does not know or have
+        raise _stop(RuntimeError(f"--device {device}: {str(error).splitlines()[0]}"), 2) from error
+    return encoder
+
+
+@contextmanager
+def _progress(files: int, quiet: bool) -> Iterator[Callable[[Path, str | None], None]]:
+    """A bar on stderr where it is a terminal; failures are printed either way."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    shown = console.is_terminal and not quiet
+    with Progress(
+        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, disable=not shown, transient=True
+    ) as bar:
+        task = bar.add_task("", total=files)
+
+        def on_file(path: Path, error: str | None) -> None:
+            bar.advance(task)
+            if error is not None:
+                typer.echo(f"aasp-embed: {path}: {error}", err=True)
+
+        yield on_file
+
+
+def _stop(error: BaseException, code: int) -> typer.Exit:
+    typer.echo(f"aasp-embed: {error}", err=True)
+    return typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(app())

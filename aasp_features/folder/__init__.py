@@ -1,0 +1,1 @@
+"""Folders of sounds -> vectors on disk: discovery, decoding in threads, writing."""
