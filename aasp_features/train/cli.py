@@ -9,12 +9,17 @@ from typing import Annotated, Optional
 
 import typer
 
+from aasp_features.train.evaluate.command import probe
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Pre-train and evaluate AaSP encoders.",
 )
+
+
+app.command()(probe)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""How good are the vectors? Labelled tasks, linear and nearest-neighbour probes, tables."""

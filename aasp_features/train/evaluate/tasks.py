@@ -1,0 +1,74 @@
+"""A labelled task: files, labels, groups that may not be split, folds."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+FOLDS = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Clips of one task, (clips,) each.
+
+    Attributes:
+        name: of the folder.
+        files: paths.
+        labels, groups: strings; clips of one group stay on one side of every split.
+        folds: 1…5: the task's own where its table has them, else stratified and grouped, shuffled with seed 0.
+    """
+
+    name: str
+    files: list[Path]
+    labels: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    folds: NDArray[np.int64]
+
+
+def read_tasks(folder: Path) -> list[Task]:
+    """Every task below ``folder`` (or ``folder`` itself), in alphabetical order.
+
+    Raises:
+        ValueError: none there, or a table that is not what ``read_task`` wants.
+    """
+    tables = sorted(folder.glob("*/labels.csv")) or sorted(folder.glob("labels.csv"))
+    if not tables:
+        raise ValueError(f"no task in {folder}: a task is a folder with labels.csv and its sound files.")
+    return [read_task(table.parent) for table in tables]
+
+
+def read_task(folder: Path) -> Task:
+    """Read ``labels.csv`` (columns file, label, group, optionally fold) of one task.
+
+    Raises:
+        ValueError: a column or a file is missing, or there are fewer than 5 groups.
+    """
+    table = folder / "labels.csv"
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or (missing := {"file", "label", "group"} - set(rows[0])):
+        raise ValueError(f"{table}: has no rows, or lacks columns {sorted(missing) if rows else ''}.")
+    files = [folder / row["file"] for row in rows]
+    if absent := [path for path in files if not path.is_file()]:
+        raise ValueError(f"{table}: {len(absent)} files are missing, the first is {absent[0]}.")
+    labels, groups = np.array([row["label"] for row in rows]), np.array([row["group"] for row in rows])
+    if len(set(groups)) < len(FOLDS):
+        raise ValueError(f"{table}: {len(set(groups))} groups cannot make {len(FOLDS)} folds.")
+    folds = np.array([int(row["fold"]) for row in rows]) if "fold" in rows[0] else make_folds(labels, groups)
+    return Task(folder.name, files, labels, groups, folds)
+
+
+def make_folds(labels: NDArray[np.str_], groups: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Folds 1…5: stratified by label, groups kept whole, shuffled with seed 0."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    folds = np.zeros(len(labels), np.int64)
+    splitter = StratifiedGroupKFold(len(FOLDS), shuffle=True, random_state=0)
+    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, groups), start=1):
+        folds[held_out] = fold
+    return folds
