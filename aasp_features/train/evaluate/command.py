@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -43,9 +43,7 @@ def probe(
         used = _parse_folds(folds)
         read = read_tasks(tasks)
         results = {}
-        for name, vectoriser in _methods(
-            model or [""], [*(pooling or [None])], [*(layers or [None])], untrained, log_mel
-        ):
+        for name, vectoriser in _methods(model or [""], pooling or [None], layers or [None], untrained, log_mel):
             results[name] = {task.name: run_probe(vectoriser(task.files), task, chosen, used) for task in read}
             typer.echo(f"{name}: " + ", ".join(f"{k} {v.score:.1f}" for k, v in results[name].items()), err=True)
     except (ValueError, CheckpointError, InputError) as error:
@@ -59,7 +57,7 @@ def probe(
 
 
 def _methods(
-    models: list[str], poolings: list[str | None], layers: list[int | None], untrained: bool, log_mel: bool
+    models: Sequence[str], poolings: Sequence[str | None], layers: Sequence[int | None], untrained: bool, log_mel: bool
 ) -> Iterator[tuple[str, Vectoriser]]:
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.train.evaluate.vectors import encoder_vectors, log_mel_statistics, untrained_encoder

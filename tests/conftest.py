@@ -1,0 +1,39 @@
+"""Fixtures that several tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from aasp_features import AaSPConfig, AaSPEncoder
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def sounds() -> Path:
+    """The synthesised clips of this repository."""
+    return ROOT / "examples" / "sounds"
+
+
+@pytest.fixture(scope="session")
+def shared_audio() -> Path:
+    """Real, openly licensed audio, which is not part of the repository."""
+    folder = Path(os.environ.get("AASP_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "tasks").is_dir():
+        pytest.skip(f"no real audio at {folder}; set AASP_DATA to run this test")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_encoder() -> AaSPEncoder:
+    """Random weights; two blocks."""
+    torch.manual_seed(0)
+    return AaSPEncoder(AaSPConfig.tiny(depth=2, name="aasp-test-random-1"))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(small_encoder: AaSPEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``small_encoder`` saved."""
+    return small_encoder.save_pretrained(tmp_path_factory.mktemp("checkpoint"))
