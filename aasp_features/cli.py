@@ -35,8 +35,10 @@ def embed(
     model: Annotated[Optional[str], typer.Option(help="Folder or Hub name; the bundled one unless given.")] = None,  # noqa: UP045
     pooling: Annotated[Optional[str], typer.Option(help="mean, cls, mean+cls or frequency.")] = None,  # noqa: UP045
     layers: Annotated[Optional[int], typer.Option(help="Average the last k blocks.")] = None,  # noqa: UP045
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows (10 s) that are encoded together.")] = 32,
-    workers: Annotated[Optional[int], typer.Option(min=1, help="Decoding threads.")] = None,  # noqa: UP045
+    batch_size: Annotated[int, typer.Option(help="Windows (10 s) that are encoded together.")] = 32,
+    workers: Annotated[
+        int | None, typer.Option(help="Decoding threads; one for each CPU, 8 at most, unless given.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, …")] = "cpu",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
@@ -50,11 +52,13 @@ def embed(
     from aasp_features.folder.writers import OutputError, check_writable
 
     try:
+        if workers is not None and workers < 1:
+            raise NothingFoundError(f"--workers must be at least 1, got {workers}.")
         files = find_files(paths)
         check_writable(out)
     except (NothingFoundError, OutputError) as error:
         raise _stop(error, 2) from error
-    encoder = _load(model, device, pooling, layers)
+    encoder = _load(model, device, pooling, layers, batch_size)
 
     from aasp_features.folder.run import embed_files
 
@@ -80,14 +84,14 @@ def embed(
     raise typer.Exit(1 if result.failures else 0)
 
 
-def _load(model: str | None, device: str, pooling: str | None, layers: int | None) -> AaSPEncoder:
+def _load(model: str | None, device: str, pooling: str | None, layers: int | None, batch_size: int) -> AaSPEncoder:
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.hub import CheckpointError
     from aasp_features.inputs import InputError
 
     try:
         encoder = AaSPEncoder.from_pretrained(model, device=device)
-        encoder.check_options(pooling, layers)
+        encoder.check_options(pooling, layers, batch_size)
     except (CheckpointError, InputError) as error:
         raise _stop(error, 2) from error
     except RuntimeError as error:  # torch's own, for a device that it does not know or have

@@ -26,16 +26,15 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
     for path in given:
         if not path.exists():
             raise NothingFoundError(f"{path}: no such file or folder.")
-    found = {
-        os.path.realpath(file): file
-        for path in reversed(given)
-        for file in reversed(list(_search(path) if path.is_dir() else [path]))
-    }
+    found: dict[str, Path] = {}
+    for path in given:
+        for file in _search(path) if path.is_dir() else [path]:
+            found.setdefault(os.path.realpath(file), file)
     if not found:
         raise NothingFoundError(
             f"no sound found in {', '.join(map(str, given))}; known endings are {' '.join(sorted(AUDIO_SUFFIXES))}."
         )
-    return list(reversed(found.values()))
+    return list(found.values())
 
 
 def _search(folder: Path) -> Iterator[Path]:

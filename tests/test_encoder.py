@@ -1,0 +1,153 @@
+"""AaSPEncoder's calls: shapes, types, times, options, gradients, saving."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aasp_features import AaSPConfig, AaSPEncoder, CheckpointError, InputError, load_audio
+from aasp_features.windows import count_columns, count_frames
+
+SOUND = np.random.default_rng(0).normal(size=40000).astype(np.float32) * 0.1
+
+
+@pytest.mark.parametrize(
+    ("pooling", "dimensions"), [("mean", 192), ("cls", 192), ("mean+cls", 384), ("frequency", 1536)]
+)
+def test_embed_shapes(small_encoder: AaSPEncoder, pooling: str, dimensions: int) -> None:
+    assert small_encoder.embed(SOUND, pooling=pooling).shape == (dimensions,)
+    assert small_encoder.embed([SOUND, SOUND[:900]], pooling=pooling).shape == (2, dimensions)
+    assert small_encoder.embed([SOUND], pooling=pooling).shape == (1, dimensions)
+    assert small_encoder.embed([], pooling=pooling).shape == (0, dimensions)
+
+
+def test_numpy_in_numpy_out_tensor_in_tensor_out(small_encoder: AaSPEncoder) -> None:
+    array, tensor = small_encoder.embed(SOUND), small_encoder.embed(torch.from_numpy(SOUND))
+    assert isinstance(array, np.ndarray)
+    assert array.dtype == np.float32
+    assert isinstance(tensor, torch.Tensor)
+    assert not tensor.requires_grad
+    np.testing.assert_array_equal(array, tensor.numpy())
+
+
+def test_embed_equals_the_differentiable_forward(small_encoder: AaSPEncoder) -> None:
+    for pooling in ("mean", "cls", "mean+cls", "frequency"):
+        forward = small_encoder(torch.from_numpy(SOUND)[None], pooling=pooling)[0]
+        np.testing.assert_allclose(small_encoder.embed(SOUND, pooling=pooling), forward, atol=1e-5)
+
+
+def test_clip_vector_is_the_mean_of_frames_weighted_by_valid_frames(small_encoder: AaSPEncoder) -> None:
+    long = np.resize(SOUND, 16000 * 25 + 777)
+    frames = count_frames(len(long))
+    weights = np.minimum(16, frames - 16 * np.arange(count_columns(frames)))
+    for pooling in ("mean", "frequency"):
+        framed = small_encoder.embed_frames(long, pooling=pooling).embeddings
+        expected = np.average(framed, axis=0, weights=weights)
+        np.testing.assert_allclose(small_encoder.embed(long, pooling=pooling), expected, atol=1e-5)
+
+
+def test_frame_times_and_finer_hops(small_encoder: AaSPEncoder) -> None:
+    coarse = small_encoder.embed_frames(SOUND)
+    assert coarse.embeddings.shape == (len(coarse.times), 1536)
+    np.testing.assert_allclose(np.diff(coarse.times)[:-1], 0.16, atol=1e-12)
+    fine = small_encoder.embed_frames(SOUND, hop=0.04)
+    np.testing.assert_allclose(np.diff(fine.times)[:-4], 0.04, atol=1e-12)
+    assert np.all(np.diff(fine.times) > 0)
+    shared = np.isin(fine.times.round(9), coarse.times.round(9))
+    np.testing.assert_array_equal(fine.embeddings[shared], coarse.embeddings)
+    shifted = small_encoder.embed_frames(SOUND[4 * 160 :])  # the offset of 4 frames is the sound without its start
+    np.testing.assert_allclose(fine.embeddings[1], shifted.embeddings[0], atol=1e-5)
+    assert fine.times[1] == pytest.approx(shifted.times[0] + 0.04, abs=1e-12)
+
+
+def test_frames_of_several_clips_are_a_list(small_encoder: AaSPEncoder) -> None:
+    framed = small_encoder.embed_frames([SOUND, SOUND[:100]], hop=0.04)
+    assert [len(one.times) for one in framed] == [len(small_encoder.embed_frames(SOUND, hop=0.04).times), 1]
+    tensor = small_encoder.embed_frames(torch.from_numpy(SOUND))
+    assert isinstance(tensor.embeddings, torch.Tensor)
+    assert tensor.times.dtype == torch.float64
+
+
+def test_files(small_encoder: AaSPEncoder, sounds: Path) -> None:
+    paths = sorted(sounds.rglob("*.wav"))
+    vectors = small_encoder.embed(paths)
+    for path, vector in zip(paths, vectors, strict=True):
+        np.testing.assert_allclose(small_encoder.embed(load_audio(path)), vector, atol=1e-5)
+        np.testing.assert_allclose(small_encoder.embed(str(path)), vector, atol=1e-5)
+
+
+def test_a_short_sound_warns(small_encoder: AaSPEncoder) -> None:
+    with pytest.warns(UserWarning, match="3 samples at 16 kHz is shorter"):
+        assert np.isfinite(small_encoder.embed(SOUND[:3])).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small_encoder.embed(SOUND[:400])
+
+
+@pytest.mark.parametrize("sound", [np.zeros(16000), np.full(16000, 0.7), 1e20 * np.sign(SOUND), 1e-30 * SOUND])
+def test_silence_and_extremes_are_finite(small_encoder: AaSPEncoder, sound: np.ndarray) -> None:
+    assert np.isfinite(small_encoder.embed(sound.astype(np.float32))).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"pooling": "max"}, "pooling must be one of mean, cls"),
+        ({"layers": 3}, "layers must be 1 to 2"),
+        ({"layers": 0}, "layers must be 1 to 2"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ],
+)
+def test_wrong_options(small_encoder: AaSPEncoder, options: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        small_encoder.embed(SOUND, **options)
+    with pytest.raises(InputError, match="hop must be one of"):
+        small_encoder.embed_frames(SOUND, hop=0.05)
+
+
+def test_encode_speaks_sentence_transformers(small_encoder: AaSPEncoder) -> None:
+    expected = small_encoder.embed([SOUND, SOUND[:900]])
+    np.testing.assert_array_equal(small_encoder.encode([SOUND, SOUND[:900]], batch_size=2), expected)
+    assert isinstance(small_encoder.encode([SOUND], convert_to_tensor=True), torch.Tensor)
+    listed = small_encoder.encode([SOUND, SOUND], convert_to_numpy=False)
+    assert isinstance(listed, list)
+    assert isinstance(listed[0], torch.Tensor)
+    assert small_encoder.encode(SOUND).shape == (1536,)
+    lengths = np.linalg.norm(small_encoder.encode([SOUND, 2 * SOUND], normalize_embeddings=True), axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=1e-6)
+    np.testing.assert_allclose(small_encoder.encode([SOUND], show_progress_bar=True), expected[:1], atol=1e-5)
+
+
+def test_inference_only_until_asked(checkpoint: Path) -> None:
+    encoder = AaSPEncoder.from_pretrained(checkpoint)
+    assert not encoder.training
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    encoder.requires_grad_(True)
+    encoder(torch.from_numpy(SOUND)[None], pooling="mean+cls").square().sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters())
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_save_and_load(small_encoder: AaSPEncoder, tmp_path: Path, half: bool) -> None:
+    small_encoder.save_pretrained(tmp_path / "new" / "checkpoint", half=half)
+    loaded = AaSPEncoder.from_pretrained(tmp_path / "new" / "checkpoint")
+    assert loaded.config == small_encoder.config
+    for key, value in small_encoder.network.state_dict().items():
+        torch.testing.assert_close(
+            loaded.network.state_dict()[key], value.half().float() if half else value, atol=0, rtol=0
+        )
+
+
+def test_wrong_architecture_is_refused(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
+    folder = small_encoder.save_pretrained(tmp_path)
+    (folder / "config.json").write_text(small_encoder.config.replace(dim=96).to_json())
+    with pytest.raises(CheckpointError, match=r"weights do not fit its config: .* not \(96"):
+        AaSPEncoder.from_pretrained(folder)
+
+
+def test_default_config_and_presets() -> None:
+    with torch.device("meta"):
+        assert AaSPEncoder().embedding_dim == 1536
+        assert AaSPEncoder(AaSPConfig.base(pooling="mean")).embedding_dim == 768
