@@ -56,7 +56,7 @@ def load_checkpoint(
     """
     if name is None or str(name) == BUNDLED:
         folder, source = bundled_folder(), f"the bundled checkpoint {BUNDLED}"
-    elif Path(name).is_dir():
+    elif str(name) and Path(name).is_dir():
         folder, source = Path(name), str(name)
     else:
         repository, revision = _hub_name(str(name), revision)

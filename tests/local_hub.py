@@ -1,0 +1,185 @@
+"""A Hub on loopback: the endpoints that ``huggingface_hub`` calls to read and to push models, over real HTTP.
+
+Repositories live in memory: every push makes a commit, branches name commits, private ones want a token.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+TOKEN = "hf_localtesttoken"
+
+
+@dataclass
+class Repository:
+    """Commits (sha -> path -> content), branches (name -> sha), and whether a token is wanted."""
+
+    private: bool = False
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+
+    def commit(self, files: dict[str, bytes], branch: str = "main") -> str:
+        """Add files on top of a branch; returns the commit's sha."""
+        parent = self.branches.get(branch, "")
+        content = {**self.commits.get(parent, {}), **files}
+        digest = hashlib.sha1(parent.encode())
+        for path in sorted(content):
+            digest.update(path.encode() + content[path])
+        self.commits[digest.hexdigest()] = content
+        self.branches[branch] = digest.hexdigest()
+        return digest.hexdigest()
+
+    def resolve(self, revision: str) -> str | None:
+        """A branch or sha -> sha."""
+        sha = self.branches.get(revision, revision)
+        return sha if sha in self.commits else None
+
+
+class LocalHub:
+    """``with LocalHub() as hub``: ``hub.endpoint`` is what HF_ENDPOINT names; ``hub.requests`` what was asked."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, Repository] = {}
+        self.requests: list[str] = []
+        hub = self
+
+        class Handler(_Handler):
+            def __init__(self, *arguments: object) -> None:
+                self.hub = hub
+                super().__init__(*arguments)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> LocalHub:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Take the Hub off the network."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: LocalHub
+
+    def do_GET(self) -> None:
+        self._note()
+        if found := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)(?:/revision/([^/?]+))?(?:\?.*)?", self.path):
+            self._model_info(found[1], found[2] or "main")
+        elif found := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)/tree/([^/?]+)(?:\?.*)?", self.path):
+            self._tree(found[1], found[2])
+        elif found := re.fullmatch(r"/([\w.-]+/[\w.-]+)/resolve/([^/]+)/([^?]+)(?:\?.*)?", self.path):
+            self._file(found[1], found[2], found[3])
+        else:
+            self._answer(404, {"error": f"unknown route {self.path}"})
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def do_POST(self) -> None:
+        self._note()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self._answer(401, {"error": "a token is wanted"})
+        elif self.path == "/api/repos/create":
+            self._create(json.loads(body))
+        elif re.fullmatch(r"/api/models/[\w.-]+/[\w.-]+/preupload/.+", self.path):
+            files = [
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for file in json.loads(body)["files"]
+            ]
+            self._answer(200, {"files": files})
+        elif found := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)/commit/([^/?]+)(?:\?.*)?", self.path):
+            self._commit(found[1], found[2], body)
+        elif self.path == "/api/validate-yaml":
+            self._answer(200, {"errors": [], "warnings": []})
+        else:
+            self._answer(404, {"error": f"unknown route {self.path}"})
+
+    def _create(self, wanted: dict) -> None:
+        owner = wanted.get("organization") or "tester"
+        name = f"{owner}/{wanted['name']}"
+        known = name in self.hub.repositories
+        private = bool(wanted.get("private")) or wanted.get("visibility") == "private"
+        self.hub.repositories.setdefault(name, Repository(private=private))
+        self.hub.repositories[name].branches or self.hub.repositories[name].commit({".gitattributes": b""})
+        self._answer(409 if known else 200, {"url": f"{self.hub.endpoint}/{name}", "id": name})
+
+    def _commit(self, name: str, branch: str, body: bytes) -> None:
+        files = {}
+        for line in body.splitlines():
+            entry = json.loads(line)
+            if entry["key"] == "file":
+                files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+        sha = self.hub.repositories[name].commit(files, branch)
+        url = f"{self.hub.endpoint}/{name}/commit/{sha}"
+        self._answer(200, {"success": True, "commitOid": sha, "commitUrl": url, "hookOutput": ""})
+
+    def _model_info(self, name: str, revision: str) -> None:
+        repository = self._readable(name)
+        if repository is None:
+            return
+        sha = repository.resolve(revision)
+        if sha is None:
+            self._answer(404, {"error": "no such revision"}, {"X-Error-Code": "RevisionNotFound"})
+            return
+        siblings = [{"rfilename": path} for path in repository.commits[sha]]
+        self._answer(
+            200, {"id": name, "modelId": name, "sha": sha, "private": repository.private, "siblings": siblings}
+        )
+
+    def _tree(self, name: str, revision: str) -> None:
+        repository = self._readable(name)
+        if repository is not None:
+            files = repository.commits[repository.resolve(revision) or ""]
+            oid = {path: hashlib.sha1(content).hexdigest() for path, content in files.items()}
+            listing = [{"type": "file", "oid": oid[path], "size": len(files[path]), "path": path} for path in files]
+            self._answer(200, listing)
+
+    def _file(self, name: str, revision: str, path: str) -> None:
+        repository = self._readable(name)
+        if repository is None:
+            return
+        sha = repository.resolve(revision)
+        content = repository.commits.get(sha or "", {}).get(path)
+        if content is None:
+            self._answer(404, {"error": "no such file"}, {"X-Error-Code": "EntryNotFound"})
+            return
+        headers = {"X-Repo-Commit": sha, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
+        self._answer(200, content, headers)
+
+    def _readable(self, name: str) -> Repository | None:
+        repository = self.hub.repositories.get(name)
+        allowed = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+        if repository is None or (repository.private and not allowed):
+            self._answer(401, {"error": "Invalid username or password."}, {"X-Error-Code": "RepoNotFound"})
+            return None
+        return repository
+
+    def _answer(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _note(self) -> None:
+        self.hub.requests.append(f"{self.command} {self.path}")
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet; ``requests`` remembers."""
