@@ -48,7 +48,7 @@ class AaSPNetwork(nn.Module):
         """Encode standardised log-mels.
 
         Args:
-            log_mel: (batch, frames, mels), at most ``window`` columns long; zeros past each row's ``frames``.
+            log_mel: (batch, frames, mels), at most ``window`` columns long.
             frames: (batch,) valid frames; None when all are.
             layers: average the normalised outputs of the last k blocks; None takes the config's.
 
@@ -75,6 +75,9 @@ class AaSPNetwork(nn.Module):
                 f"a spectrogram of {log_mel.shape[1]} frames is longer than the window of "
                 f"{PATCH * self.config.window}; use embed() or embed_frames(), which cut long audio into windows."
             )
+        if frames is not None:  # whatever lies past a row's end is not read
+            valid = torch.arange(log_mel.shape[1], device=log_mel.device) < frames[:, None]
+            log_mel = log_mel.masked_fill(~valid[..., None], 0.0)
         return self.patch_embed(log_mel, frames)  # type: ignore[no-any-return]
 
     def with_cls(self, tokens: Tensor) -> Tensor:

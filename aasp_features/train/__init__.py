@@ -1,0 +1,1 @@
+"""Pre-training and evaluation; needs the extra ``train``. Inference never imports this package."""

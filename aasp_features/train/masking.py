@@ -20,7 +20,7 @@ class TokenSet(NamedTuple):
 
     Attributes:
         indices: (views, count) flat token numbers, column * rows + row.
-        valid: (views, count) false where ``indices`` is padding.
+        valid: (views, count) false where ``indices`` is padding, which repeats the view's first token.
     """
 
     indices: Tensor
@@ -66,7 +66,7 @@ def draw_masks(
     visible_count = (visible_fraction * available).round().long().clamp(min=1)
     covered = _covered(grid, visible_count, generator)
     visible = _choose(covered, visible_count, generator)
-    is_visible = torch.zeros_like(tokens).scatter_(1, visible.indices, visible.valid)
+    is_visible = torch.zeros_like(tokens).scatter_(1, visible.indices, True)  # padding repeats a chosen token
     masked = tokens & ~is_visible
     query_count = (query_fraction * masked.sum(dim=1)).round().long().clamp(min=1)
     return Masks(visible, _choose(masked, torch.minimum(query_count, masked.sum(dim=1)), generator))
@@ -92,4 +92,4 @@ def _choose(candidates: Tensor, count: Tensor, generator: torch.Generator) -> To
     index = key.argsort(dim=1)[:, :largest]
     valid = torch.arange(largest) < count[:, None]
     index = index.masked_fill(~valid, candidates.shape[1]).sort(dim=1).values
-    return TokenSet(index.masked_fill(~valid, 0), valid)
+    return TokenSet(torch.where(valid, index, index[:, :1].clamp(max=candidates.shape[1] - 1)), valid)

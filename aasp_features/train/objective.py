@@ -126,6 +126,6 @@ def only_visible(log_mel: Tensor, visible: TokenSet, views: int) -> Tensor:
     batch, frames, mels = log_mel.shape
     rows, columns = mels // PATCH, -(-frames // PATCH)
     keep = torch.zeros(batch * views, columns * rows, dtype=torch.bool, device=log_mel.device)
-    keep.scatter_(1, visible.indices, visible.valid)
+    keep.scatter_(1, visible.indices, True)
     keep = keep.view(-1, columns, rows).repeat_interleave(PATCH, dim=1).repeat_interleave(PATCH, dim=2)
     return log_mel.repeat_interleave(views, dim=0) * keep[:, :frames]

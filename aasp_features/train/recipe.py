@@ -128,6 +128,7 @@ def load_recipe(name: str, changes: list[str]) -> Recipe:
     Raises:
         ValueError: no such preset, key, or a value of the wrong type.
     """
+    import yaml  # comes with omegaconf
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -137,8 +138,11 @@ def load_recipe(name: str, changes: list[str]) -> Recipe:
         raise ValueError(f"settings are given as key=value, got {wrong[0]!r}.")
     preset: Recipe = import_module(f"aasp_features.train.recipes.{name}").RECIPE
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(preset), OmegaConf.from_dotlist(changes))
-        recipe: Recipe = OmegaConf.to_object(merged)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
+        settings = OmegaConf.structured(preset)
+        for change in changes:
+            key, _, value = change.partition("=")
+            OmegaConf.update(settings, key, yaml.safe_load(value))
+        recipe: Recipe = OmegaConf.to_object(settings)  # type: ignore[assignment]
+    except (OmegaConfBaseException, yaml.YAMLError, TypeError) as error:
         raise ValueError(f"recipe {name}: {str(error).splitlines()[0]}") from error
     return recipe

@@ -1,0 +1,93 @@
+"""``aasp-train`` from audio to a checkpoint that embeds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from typer.testing import CliRunner
+
+from aasp_features import AaSPEncoder
+from aasp_features.train.cli import app
+
+SETTINGS = ["steps=4", "model.dim=32", "model.depth=2", "model.heads=2", "target_layers=2", "predictor_depth=1"]
+SETTINGS += ["stages.0.clips=3", "stages.0.columns=4", "stages.1.clips=2", "stages.1.columns=8", "log_every=1"]
+SETTINGS += ["precision=float32"]
+
+
+def run(*arguments: object) -> object:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def finished(sound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run through a process of its own, paused once at once, then finished."""
+    out = tmp_path_factory.mktemp("run")
+    base = [sys.executable, "-m", "aasp_features.train", "pretrain", "--data", str(sound_folder), "--out", str(out)]
+    base += ["--recipe", "tiny_cpu", "--device", "cpu"]
+    for extra, said in [(["--stop-after", "0"], "paused at step"), ([], "complete at step 4")]:
+        done = subprocess.run([*base, *extra, *SETTINGS], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stderr
+    return out
+
+
+@pytest.mark.parametrize("which", ["teacher", "student"])
+def test_export_gives_a_checkpoint_that_embeds(finished: Path, tmp_path: Path, which: str) -> None:
+    options = ["--name", "aasp-tiny-test-1", "--which", which, "--pooling", "mean", "--layers", 2]
+    done = run("export", finished, "--out", tmp_path / "ck", *options)
+    assert done.exit_code == 0, done.output
+    encoder = AaSPEncoder.from_pretrained(tmp_path / "ck")
+    assert (encoder.config.name, encoder.config.pooling, encoder.config.layers) == ("aasp-tiny-test-1", "mean", 2)
+    assert encoder.config.mean != 0
+    assert encoder.embed(np.random.default_rng(0).normal(size=9000).astype("f")).shape == (32,)
+    prefix = "objective.teacher.network." if which == "teacher" else "objective.student."
+    with safe_open(finished / "state.safetensors", framework="pt") as state:
+        for key, value in encoder.network.state_dict().items():
+            torch.testing.assert_close(value, state.get_tensor(prefix + key).half().float(), atol=0, rtol=0)
+
+
+def test_curves_and_card(finished: Path, tmp_path: Path) -> None:
+    assert run("curves", finished, "--out", tmp_path / "curves.png").exit_code == 0
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    run("export", finished, "--out", tmp_path / "ck", "--name", "aasp-tiny-test-1")
+    (tmp_path / "results.md").write_text("| a | b |\n")
+    manifest = "source_repo,commit,licence,seconds\norg/a,abc,CC0,30\norg/a,abc,CC0,60\norg/b,def,CC BY 4.0,6\n"
+    (tmp_path / "manifest.csv").write_text(manifest)
+    evidence = [{"part": "all", "licence": "CC0", "evidence": "README"}]
+    (tmp_path / "licences.json").write_text(json.dumps({"org/a": evidence, "org/unused": evidence}))
+    done = run(
+        "card", finished, "--checkpoint", tmp_path / "ck", "--results", tmp_path / "results.md", "--data", tmp_path
+    )
+    assert done.exit_code == 0, done.output
+    card = (tmp_path / "ck" / "README.md").read_text()
+    assert "Recipe `tiny_cpu`, 4 steps" in card
+    assert "| a | b |" in card
+    assert "loss frame" in card
+    attribution = (tmp_path / "ck" / "ATTRIBUTION.md").read_text()
+    assert "| [org/a](https://github.com/org/a) | `abc` | CC0 | 2 | 1.5 |" in attribution
+    assert "org/unused" not in attribution
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu"], "no audio found in gone"),
+        (["pretrain", "--data", "gone", "--out", "run", "--recipe", "huge"], "no recipe named 'huge'"),
+        (["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu", "colour=1"], "colour"),
+        (["export", "gone", "--out", "ck", "--name", "x"], "gone holds no run"),
+        (["export", "gone", "--out", "ck", "--name", "x", "--which", "both"], "teacher or student, got 'both'"),
+        (["curves", "gone"], "gone holds no metrics.jsonl"),
+        (["probe", "--tasks", "gone"], "no task in gone"),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert sentence in done.output
+    assert "Traceback" not in done.output
