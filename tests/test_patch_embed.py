@@ -1,0 +1,152 @@
+"""The patch embeddings behind their one interface."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from aasp_features import AaSPConfig
+from aasp_features.patch_embed import (
+    ALPHA_RANGE,
+    OMEGA_RANGE,
+    AaPE,
+    LambdaEncoder,
+    build_patch_embed,
+    lowpass_taps,
+    split_patches,
+)
+
+KINDS = ["aape", "conv", "lowpass"]
+
+
+def build(kind: str = "aape", **changes: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build_patch_embed(AaSPConfig.tiny(patch_embed=kind, **changes))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("frames", [1, 16, 17, 100])
+def test_shapes(kind: str, frames: int) -> None:
+    assert build(kind)(torch.randn(2, frames, 128)).shape == (2, math.ceil(frames / 16), 8, 192)
+
+
+def test_patches_are_what_slicing_gives() -> None:
+    log_mel = torch.randn(2, 40, 128)
+    patches = split_patches(log_mel)
+    assert torch.equal(patches[1, 1, 3], log_mel[1, 16:32, 48:64])
+    assert torch.equal(patches[0, 2, 0, :8], log_mel[0, 32:, :16])
+    assert patches[0, 2, 0, 8:].abs().sum() == 0
+
+
+@pytest.mark.parametrize(("kind", "leaks"), [("aape", False), ("conv", False), ("lowpass", True)])
+def test_which_frames_a_token_reads(kind: str, leaks: bool) -> None:
+    module, log_mel = build(kind), torch.randn(1, 80, 128, requires_grad=True)
+    module(log_mel)[0, 2, 3].square().sum().backward()
+    outside = log_mel.grad[0].clone()
+    outside[32:48, 48:64] = 0
+    assert (outside.abs().max() > 0) == leaks == module.reads_neighbours
+    assert log_mel.grad[0, 32:48, 48:64].abs().min() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batch_mates_and_padding_do_not_matter(kind: str) -> None:
+    module = build(kind)
+    log_mel = torch.randn(2, 96, 128)
+    log_mel[1, 40:] = 0
+    together = module(log_mel, torch.tensor([96, 40]))
+    torch.testing.assert_close(together[1, :3], module(log_mel[1:, :40])[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together[0], module(log_mel[:1])[0], atol=1e-5, rtol=1e-5)
+
+
+def test_the_temporal_mean_reaches_the_plain_branch_only() -> None:
+    """A constant in a mel band moves the plain token linearly; with fixed ω and α the alias branch does not move."""
+    module = build()
+    torch.nn.init.zeros_(module.lambda_encoder.logits.weight)  # ω and α no longer depend on the patch
+    log_mel, frames = torch.randn(1, 40, 128), torch.tensor([40])
+    shifted = log_mel + torch.randn(128)
+    plain = [module.plain(split_patches(x).flatten(-2)) for x in (log_mel, shifted)]
+    alias = [module(x, frames) - y for x, y in zip((log_mel, shifted), plain, strict=True)]
+    torch.testing.assert_close(alias[0], alias[1], atol=1e-4, rtol=1e-4)
+    assert (plain[0] - plain[1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -1e30, 1e30, 3e38])
+def test_rates_stay_inside_their_bands(value: float) -> None:
+    encoder = LambdaEncoder(AaSPConfig.tiny())
+    with torch.no_grad():
+        encoder.logits.weight.mul_(1e4)
+    for patches in (torch.full((2, 8, 256), value), value * torch.randn(2, 8, 256).sign()):
+        alpha, omega = encoder(patches)
+        assert ((ALPHA_RANGE[0] < alpha) & (alpha < ALPHA_RANGE[1])).all()
+        assert ((OMEGA_RANGE[0] < omega) & (omega < OMEGA_RANGE[1])).all()
+
+
+def test_frequencies_start_spread_over_the_band() -> None:
+    torch.manual_seed(0)
+    encoder = LambdaEncoder(AaSPConfig.tiny())
+    torch.nn.init.zeros_(encoder.logits.weight)
+    _, omega = encoder(torch.randn(1, 8, 256))
+    expected = 3.125 + 46.875 * (np.arange(16) + 0.5) / 16
+    np.testing.assert_allclose(omega[0, 5].detach() / (2 * math.pi), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 50.0, 1e6])
+def test_gradients_are_finite(scale: float) -> None:
+    module, log_mel = build(), (scale * torch.randn(1, 48, 128)).requires_grad_(True)
+    module(log_mel).sum().backward()
+    assert torch.isfinite(log_mel.grad).all()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("kernel", "features"), itertools.product(["quadrature", "even", "one_sided"], ["complex", "modulus", "both"])
+)
+def test_every_kernel_and_feature_set_runs(kernel: str, features: str) -> None:
+    module = build(kernel=kernel, features=features)
+    tokens = module(torch.randn(1, 32, 128))
+    tokens.square().sum().backward()
+    assert torch.isfinite(tokens).all()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+def test_complex_map_is_a_complex_matrix() -> None:
+    module = build()
+    weight = module.output_map.weight.detach().numpy().astype(np.complex128)
+    matrix = weight[:16] + 1j * weight[16:]
+    y = torch.randn(7, 16, dtype=torch.complex64)
+    expected = y.numpy() @ matrix.T
+    mapped = module._complex_map(y.real.contiguous(), y.imag.contiguous()).detach().numpy()
+    np.testing.assert_allclose(mapped, np.concatenate([expected.real, expected.imag], axis=1), atol=1e-5)
+
+
+def test_alias_branch_is_float32_under_autocast() -> None:
+    module, log_mel = build(), torch.randn(2, 64, 128)
+    seen = []
+    module.fusion.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0].detach(), output.detach())))
+    module(log_mel)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        module(log_mel)
+    (features, alias), (cast_features, cast_alias) = seen
+    assert cast_features.dtype == cast_alias.dtype == torch.float32
+    torch.testing.assert_close(cast_features, features)
+    torch.testing.assert_close(cast_alias, alias)
+
+
+def test_without_mean_removal_nothing_is_removed() -> None:
+    module = build(remove_mean=False)
+    assert isinstance(module, AaPE)
+    patches = torch.randn(1, 2, 8, 16, 16)
+    assert module._without_mean(patches, None) is patches
+
+
+@pytest.mark.parametrize(("cutoff", "count"), [(3.125, 65), (6.25, 49), (12.5, 101)])
+def test_lowpass_response(cutoff: float, count: int) -> None:
+    taps = lowpass_taps(cutoff, count).double().numpy()
+    frequency = np.linspace(0, 50, 2001)
+    gain = np.abs(np.exp(-2j * np.pi * np.outer(frequency / 100, np.arange(count))) @ taps)
+    width = 3.3 * 100 / count  # transition of a Hamming window
+    assert gain[0] == pytest.approx(1)
+    assert gain[np.abs(frequency - cutoff).argmin()] == pytest.approx(0.5, abs=0.05)
+    assert gain[frequency > cutoff + width].max() < 10 ** (-40 / 20)
