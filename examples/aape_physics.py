@@ -1,0 +1,149 @@
+"""What one state of the SBLU answers to: tuning, stability under shifts, aliases, sensitivity to ω.
+
+``python examples/aape_physics.py --out figures`` prints the tables and draws three figures. The stimuli are sinusoids
+added to one mel band of the log-mel, at all phases, with each patch's mean removed as AaPE does by default.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aasp_features.sblu import FRAME_SECONDS, sblu
+
+TAPS = 16
+PATCH_RATE = 1 / (TAPS * FRAME_SECONDS)  # 6.25 Hz: modulations this far apart alias onto each other
+KERNELS = ("quadrature", "even", "one_sided")
+
+
+def patches(frequency: np.ndarray, phase: np.ndarray) -> np.ndarray:
+    """Sinusoids over one patch, mean removed: shapes broadcast, (…, 16)."""
+    time = FRAME_SECONDS * np.arange(TAPS)
+    wave = np.cos(2 * np.pi * frequency[..., None] * time + phase[..., None])
+    return wave - wave.mean(axis=-1, keepdims=True)
+
+
+def answer(wave: np.ndarray, omega_hz: float, alpha: float, kernel: str) -> np.ndarray:
+    """Complex y of one state for patches (…, 16)."""
+    u = torch.from_numpy(wave)[..., None]
+    shape = (*u.shape[:-2], 1)
+    rates = torch.full(shape, alpha, dtype=u.dtype), torch.full(shape, 2 * np.pi * omega_hz, dtype=u.dtype)
+    real, imaginary = sblu(u, *rates, kernel)
+    return (real + 1j * imaginary)[..., 0].numpy()
+
+
+def phases(count: int = 64) -> np.ndarray:
+    return 2 * np.pi * np.arange(count) / count
+
+
+def tuning_curve(omega_hz: float, alpha: float, kernel: str, frequencies: np.ndarray) -> np.ndarray:
+    """Mean modulus over phases at each modulation frequency."""
+    wave = patches(frequencies[:, None], phases()[None])
+    return np.abs(answer(wave, omega_hz, alpha, kernel)).mean(axis=1)
+
+
+def tuning_error(omega_hz: float, alpha: float, kernel: str) -> float:
+    """Hz between ω and the modulation that is answered most."""
+    frequencies = np.arange(0.5, 50.01, 0.05)
+    return float(frequencies[tuning_curve(omega_hz, alpha, kernel, frequencies).argmax()] - omega_hz)
+
+
+def shift_stability(frequency: float, kernel: str, alpha: float = 10.0) -> float:
+    """Smallest over mean modulus under all shifts of the patch grid, for a modulation at exactly ω."""
+    size = np.abs(answer(patches(np.array([frequency]), phases(360)), frequency, alpha, kernel))
+    return float(size.min() / size.mean())
+
+
+def alias_probe(frequency: float, alias: float, features: str, seed: int = 0) -> float:
+    """Share of recordings that a linear probe tells apart: modulations at ``frequency`` or at ``alias``.
+
+    Each recording is 4 s long with a random phase. The features of its 25 patches (16 states spread over the band) are
+    averaged over time, half of the recordings train a least-squares classifier, the other half tests it.
+    """
+    rng = np.random.default_rng(seed)
+    label = np.arange(2000) % 2
+    rate = np.where(label, alias, frequency)[:, None]  # (recordings, 1)
+    starts = TAPS * FRAME_SECONDS * np.arange(25)
+    wave = patches(rate, 2 * np.pi * (rate * starts + rng.uniform(size=(2000, 1))))  # (recordings, patches, 16)
+    states = [answer(wave, omega, 10.0, "quadrature") for omega in 3.125 + 46.875 * (np.arange(16) + 0.5) / 16]
+    if features == "modulus":
+        table = np.stack([np.abs(y) for y in states], axis=-1)
+    elif features == "complex":
+        table = np.concatenate([np.stack([y.real, y.imag], axis=-1) for y in states], axis=-1)
+    else:
+        table = wave
+    table = np.concatenate([table.mean(axis=1), np.ones((2000, 1))], axis=1)
+    weights = np.linalg.lstsq(table[:1000], 2.0 * label[:1000] - 1, rcond=1e-9)[0]
+    return float(((table[1000:] @ weights > 0) == label[1000:]).mean())
+
+
+def sensitivity(frequency: float, kernel: str, alpha: float = 10.0, step: float = 1e-4) -> float:
+    """Mean over phases of |∂|y|/∂ω| for a modulation at ω, relative to the mean of |y|, in 1/Hz."""
+    wave = patches(np.array([frequency]), phases())
+    low, high = (np.abs(answer(wave, frequency + sign * step, alpha, kernel)) for sign in (-1, 1))
+    return float(np.abs(high - low).mean() / (2 * step) / np.abs(answer(wave, frequency, alpha, kernel)).mean())
+
+
+def print_tables() -> None:
+    print("Modulation answered most, minus ω (Hz), quadrature kernel")
+    print("| α (1/s) | " + " | ".join(f"{omega} Hz" for omega in TUNED) + " |\n|---" + "|---" * len(TUNED) + "|")
+    for alpha in (2, 10, 30, 60):
+        print(
+            f"| {alpha} | " + " | ".join(f"{tuning_error(omega, alpha, 'quadrature'):+.2f}" for omega in TUNED) + " |"
+        )
+    print("\nStability of the modulus under shifts (smallest over mean, α = 10)")
+    print("| kernel | " + " | ".join(f"{rate:g} Hz" for rate in SHIFTED) + " |\n|---" + "|---" * len(SHIFTED) + "|")
+    for kernel in KERNELS:
+        print(f"| {kernel} | " + " | ".join(f"{shift_stability(rate, kernel):.2f}" for rate in SHIFTED) + " |")
+    print("\nCan a linear probe on time-averaged features tell f from its alias?")
+    print("| f | alias | linear | complex | modulus |\n|---|---|---|---|---|")
+    for frequency, alias in ALIASES:
+        shares = [alias_probe(frequency, alias, features) for features in ("linear", "complex", "modulus")]
+        print(f"| {frequency:g} Hz | {alias:g} Hz | " + " | ".join(f"{100 * share:.0f} %" for share in shares) + " |")
+
+
+TUNED = (4, 8, 16, 25, 35, 44, 48)
+SHIFTED = (3.2, 5, 10, 20, 35, 45, 48)
+ALIASES = ((4.0, 4.0 + PATCH_RATE), (5.0, 2 * PATCH_RATE - 5.0), (9.0, 9.0 + 3 * PATCH_RATE))
+
+
+def draw(folder: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    frequencies = np.arange(0.5, 50.01, 0.25)
+    figure, panels = plt.subplots(1, 3, figsize=(13, 4), sharey=True, layout="constrained")
+    for panel, kernel in zip(panels, KERNELS, strict=True):
+        for omega in (8, 20, 35):
+            panel.plot(frequencies, tuning_curve(omega, 10.0, kernel, frequencies), label=f"ω = {omega} Hz")
+        panel.set(title=kernel, xlabel="modulation (Hz)")
+    panels[0].set_ylabel("mean |y| over phases")
+    panels[0].legend()
+    figure.savefig(folder / "tuning.png", dpi=110)
+
+    band = np.arange(3.25, 50, 0.25)
+    for name, measure, label in (
+        ("shift_stability", shift_stability, "smallest over mean |y| under shifts"),
+        ("sensitivity", sensitivity, "|∂|y|/∂ω| over |y| (1/Hz)"),
+    ):
+        figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+        for kernel in KERNELS:
+            axes.plot(band, [measure(rate, kernel) for rate in band], label=kernel)
+        axes.set(xlabel="modulation = ω (Hz)", ylabel=label)
+        axes.legend()
+        figure.savefig(folder / f"{name}.png", dpi=110)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="folder for the figures; without it only the tables are printed")
+    arguments = parser.parse_args()
+    print_tables()
+    if arguments.out is not None:
+        draw(arguments.out)

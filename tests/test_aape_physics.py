@@ -1,0 +1,52 @@
+"""What the SBLU answers to, measured by ``examples/aape_physics.py``."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def physics() -> ModuleType:
+    path = Path(__file__).resolve().parents[1] / "examples" / "aape_physics.py"
+    spec = importlib.util.spec_from_file_location("aape_physics", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("alpha", [2.0, 10.0, 30.0])
+def test_a_state_answers_most_near_its_frequency(physics: ModuleType, alpha: float) -> None:
+    assert max(abs(physics.tuning_error(omega, alpha, "quadrature")) for omega in range(8, 45, 4)) <= 1.0
+
+
+def test_the_quadrature_modulus_is_stable_under_shifts(physics: ModuleType) -> None:
+    for frequency in (6, 10, 20, 35, 45):
+        assert physics.shift_stability(frequency, "quadrature") > 0.85
+    # 16 frames are too few at the band's edges, and a kernel that is even in time has phases without an answer.
+    assert physics.shift_stability(3.2, "quadrature") < 0.6
+    assert physics.shift_stability(48, "quadrature") < 0.6
+    assert max(physics.shift_stability(frequency, "even") for frequency in (5, 10, 20, 35, 45)) < 0.1
+
+
+def test_aliases_are_told_apart_by_the_modulus_only(physics: ModuleType) -> None:
+    for frequency, alias in physics.ALIASES:
+        ratio = (alias - frequency) / physics.PATCH_RATE, (alias + frequency) / physics.PATCH_RATE
+        assert any(share == pytest.approx(round(share)) for share in ratio)
+        for features in ("linear", "complex"):
+            assert physics.alias_probe(frequency, alias, features) == pytest.approx(0.5, abs=0.06)
+        assert physics.alias_probe(frequency, alias, "modulus") > 0.99
+
+
+def test_the_probe_is_at_chance_where_there_is_nothing_to_tell(physics: ModuleType) -> None:
+    assert physics.alias_probe(1.0, 1.0, "modulus") == pytest.approx(0.5, abs=0.06)
+
+
+def test_figures_are_drawn(physics: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    physics.draw(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"tuning.png", "shift_stability.png", "sensitivity.png"}
+    physics.print_tables()
+    assert "100 %" in capsys.readouterr().out
+    assert np.isfinite(physics.sensitivity(20.0, "quadrature"))
