@@ -128,3 +128,7 @@ def _stop(error: BaseException, code: int) -> typer.Exit:
 def main() -> None:
     """Entry point."""
     sys.exit(app())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""A pre-training step against its networks alone, in both precisions: ``python tests/benchmarks/pretraining_step.py``."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+from interleave import interleave
+
+from aasp_features.train.corpus import Corpus
+from aasp_features.train.engine import Pretraining, autocast
+from aasp_features.train.recipe import load_recipe
+
+
+def networks_alone(run: Pretraining, precision: str) -> object:
+    """Teacher forward, student forward and backward on visible tokens, predictor: no data, losses or optimiser."""
+    objective, stage = run.objective, run.recipe.stages[0]
+    batch, generator = run.sampler.batch(0, stage)
+    masks = objective.masks(batch, generator)
+
+    def step() -> None:
+        with autocast(run.device, precision):
+            objective.teacher(batch)
+            views = objective.see(batch, masks.visible)
+            predicted = objective.predict(batch, views, masks)
+        predicted.float().square().mean().backward()
+        objective.zero_grad(set_to_none=True)
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--recipe", default="tiny_cpu")
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    frames = torch.randint(100, 1500, (400,))
+    log_mel = torch.randn(int(frames.sum()), 128).half()
+    corpus = Corpus(log_mel, frames.cumsum(0) - frames, frames, -6.0, 4.5).to(torch.device(arguments.device))
+    print("| precision | side | seconds | ratio to the networks alone | crops/s |\n|---|---|---|---|---|")
+    for precision in ("float32", "bfloat16"):
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = load_recipe(arguments.recipe, [f"precision={precision}", "log_every=1000000"])
+            run = Pretraining(recipe, corpus, Path(folder), torch.device(arguments.device))
+            crops = run.recipe.stages[0].clips * run.recipe.crops
+            sides = {"networks alone": networks_alone(run, precision), "whole step": run._step}
+            for name, timing in interleave(sides, arguments.rounds).items():
+                print(f"| {precision} | {name} | {timing} | {crops / timing.seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
