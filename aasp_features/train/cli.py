@@ -30,11 +30,13 @@ def pretrain(
     settings: Annotated[Optional[list[str]], typer.Argument(help="key=value changes to the recipe.")] = None,  # noqa: UP045
     device: Annotated[Optional[str], typer.Option(help="cpu, cuda, …; the GPU where there is one.")] = None,  # noqa: UP045
     max_time: Annotated[Optional[float], typer.Option(help="Time budget of the run, minutes.")] = None,  # noqa: UP045
+    start_from: Annotated[Optional[str], typer.Option(help="Checkpoint whose weights a new run starts with.")] = None,  # noqa: UP045
     stop_after: Annotated[Optional[float], typer.Option(help="Leave after so many minutes; resumes later.")] = None,  # noqa: UP045
 ) -> None:
     """Pre-train an encoder; metrics go to OUT/metrics.jsonl, the state to OUT/state.safetensors."""
     import torch
 
+    from aasp_features.hub import CheckpointError
     from aasp_features.train.corpus import load_corpus
     from aasp_features.train.engine import Pretraining
     from aasp_features.train.health import CollapseError
@@ -45,9 +47,9 @@ def pretrain(
     try:
         chosen = load_recipe(recipe, settings or [])
         corpus = load_corpus(data, chosen.config()).to(place)
-        run = Pretraining(chosen, corpus, out, place, None if max_time is None else 60 * max_time)
+        run = Pretraining(chosen, corpus, out, place, None if max_time is None else 60 * max_time, start_from)
         complete = run.run(None if stop_after is None else 60 * stop_after)
-    except (ValueError, CollapseError) as error:
+    except (ValueError, CollapseError, CheckpointError) as error:
         raise _stop(error) from error
     typer.echo(f"{'complete' if complete else 'paused'} at step {run.progress.step}; state in {out}", err=True)
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from aasp_features.hub import load_checkpoint, load_weights
 from aasp_features.train import schedule
 from aasp_features.train.corpus import Corpus
 from aasp_features.train.crops import CropSampler
@@ -34,6 +35,7 @@ class Pretraining:
         folder: of the run; a state found there is resumed.
         device: where to compute.
         max_seconds: time budget of the whole run, in seconds spent in steps; the schedule then ends with it.
+        start_from: a checkpoint whose weights a new run's student and teacher start with; everything else is new.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Pretraining:
         folder: Path,
         device: torch.device,
         max_seconds: float | None = None,
+        start_from: str | None = None,
     ) -> None:
         recipe.model = {**recipe.model, "mean": corpus.mean, "std": corpus.std}
         self.recipe, self.folder, self.device, self.max_seconds = recipe, folder, device, max_seconds
@@ -56,6 +59,8 @@ class Pretraining:
         if (folder / STATE_FILE).is_file():
             self.progress, _ = load_run(folder, self.objective, self.optimizer)
         else:
+            if start_from is not None:
+                start_with(self.objective, start_from)
             self.progress.precision = choose_precision(recipe.precision, device, self._trial_step)
 
     @property
@@ -154,6 +159,17 @@ class Pretraining:
             losses: Losses = self.objective(batch, generator)
         losses.total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def start_with(objective: Objective, checkpoint: str) -> None:
+    """Give student and teacher a checkpoint's weights.
+
+    Raises:
+        CheckpointError: not found, or of another architecture.
+    """
+    _, weights, source = load_checkpoint(checkpoint)
+    load_weights(objective.student, weights, source)
+    load_weights(objective.teacher.network, weights, source)
 
 
 def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.AdamW:

@@ -1,4 +1,7 @@
-"""A pre-training step against its networks alone, in both precisions: ``python tests/benchmarks/pretraining_step.py``."""
+"""A pre-training step against its networks alone, in both precisions.
+
+``python tests/benchmarks/pretraining_step.py [--recipe tiny_cpu] [--device cpu]``
+"""
 
 from __future__ import annotations
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from train_helpers import random_batch, random_corpus, tiny_recipe
+from train_helpers import MODEL, random_batch, random_corpus, tiny_recipe
 
+from aasp_features import CheckpointError
 from aasp_features.train import engine, run_checkpoint
 from aasp_features.train.engine import Pretraining, build_optimizer, choose_precision
+from aasp_features.train.export import export_encoder
 from aasp_features.train.health import CollapseError, Health, rank_me
 from aasp_features.train.objective import Losses, Objective
 
@@ -62,6 +64,19 @@ def test_stop_after_pauses_and_saves(tmp_path: Path) -> None:
     run = start(tmp_path, steps=10**6)
     assert not run.run(stop_after=0.3)
     assert start(tmp_path, steps=10**6).progress.step == run.progress.step > 0
+
+
+def test_a_run_may_start_from_a_checkpoint(tmp_path: Path) -> None:
+    first = start(tmp_path / "first")
+    first.run()
+    checkpoint = export_encoder(tmp_path / "first", tmp_path / "checkpoint", name="aasp-tiny-test-1", half=False)
+    second = Pretraining(tiny_recipe(), CORPUS, tmp_path / "second", CPU, start_from=str(checkpoint))
+    for network in (second.objective.student, second.objective.teacher.network):
+        for key, value in first.objective.teacher.network.state_dict().items():
+            assert torch.equal(network.state_dict()[key], value)
+    wider = tiny_recipe(model={**MODEL, "dim": 64})
+    with pytest.raises(CheckpointError, match="weights do not fit"):
+        Pretraining(wider, CORPUS, tmp_path / "third", CPU, start_from=str(checkpoint))
 
 
 def test_a_failed_save_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Pre-train from a folder of shards to exported checkpoints on a machine without network, in pieces.
+#
+#   examples/pretrain_unattended.sh DATA OUT [MINUTES] [PIECE] [RECIPE] [START_FROM]
+#
+# Call it again and again with the same OUT: every call trains for at most PIECE minutes (default 9), keeps the full
+# state in OUT/run, and writes what it has as fp16 checkpoints OUT/teacher and OUT/student (11 MB each for tiny). The
+# schedule ends when MINUTES (default 27) have been spent in steps. To go on on another machine, carry OUT/student there
+# and give it as START_FROM: a new run begins with its weights and a warm-up of its own.
+#
+# Packages that the machine lacks are taken from the folder .wheelhouse, filled beforehand where there is a network:
+#   pip download --dest .wheelhouse --no-deps soundfile soxr omegaconf antlr4-python3-runtime
+set -euo pipefail
+data=$1 out=$2 minutes=${3:-27} piece=${4:-9} recipe=${5:-tiny_gpu} start_from=${6:-}
+cd "$(dirname "$0")/.."
+export PYTHONPATH=$PWD HF_HUB_OFFLINE=1
+
+for package in soundfile soxr omegaconf typer safetensors; do
+  python3 -c "import $package" 2>/dev/null || python3 -m pip install --no-index --find-links .wheelhouse "$package"
+done
+
+mkdir -p "$out"
+python3 -m aasp_features.train pretrain --data "$data" --out "$out/run" --recipe "$recipe" \
+  --max-time "$minutes" --stop-after "$piece" ${start_from:+--start-from "$start_from"} steps=100000000 ${SETTINGS:-}
+for which in teacher student; do
+  python3 -m aasp_features.train export "$out/run" --out "$out/$which" --name "aasp-$recipe-run" --which "$which"
+done
+tail -n 1 "$out/run/metrics.jsonl"
