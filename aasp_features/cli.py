@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,9 +32,9 @@ def _print_version(wanted: bool) -> None:
 def embed(
     paths: Annotated[list[Path], typer.Argument(help="Sound files and folders (searched to any depth).")],
     out: Annotated[Path, typer.Option(help="Vectors to write (.npy); its table gets the ending .csv.")],
-    model: Annotated[Optional[str], typer.Option(help="Folder or Hub name; the bundled one unless given.")] = None,  # noqa: UP045
-    pooling: Annotated[Optional[str], typer.Option(help="mean, cls, mean+cls or frequency.")] = None,  # noqa: UP045
-    layers: Annotated[Optional[int], typer.Option(help="Average the last k blocks.")] = None,  # noqa: UP045
+    model: Annotated[str | None, typer.Option(help="Folder or Hub name; the bundled one unless given.")] = None,
+    pooling: Annotated[str | None, typer.Option(help="mean, cls, mean+cls or frequency.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Average the last k blocks.")] = None,
     batch_size: Annotated[int, typer.Option(help="Windows (10 s) that are encoded together.")] = 32,
     workers: Annotated[
         int | None, typer.Option(help="Decoding threads; one for each CPU, 8 at most, unless given.")

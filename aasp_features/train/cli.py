@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -27,11 +27,11 @@ def pretrain(
     data: Annotated[Path, typer.Option(help="Folder of audio files or .tar shards (KEY.opus, KEY.flac, …).")],
     out: Annotated[Path, typer.Option(help="Folder of the run; a run found there goes on.")],
     recipe: Annotated[str, typer.Option(help="Preset; see aasp_features/train/recipes.")] = "base",
-    settings: Annotated[Optional[list[str]], typer.Argument(help="key=value changes to the recipe.")] = None,  # noqa: UP045
-    device: Annotated[Optional[str], typer.Option(help="cpu, cuda, …; the GPU where there is one.")] = None,  # noqa: UP045
-    max_time: Annotated[Optional[float], typer.Option(help="Time budget of the run, minutes.")] = None,  # noqa: UP045
-    start_from: Annotated[Optional[str], typer.Option(help="Checkpoint whose weights a new run starts with.")] = None,  # noqa: UP045
-    stop_after: Annotated[Optional[float], typer.Option(help="Leave after so many minutes; resumes later.")] = None,  # noqa: UP045
+    settings: Annotated[list[str] | None, typer.Argument(help="key=value changes to the recipe.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; the GPU where there is one.")] = None,
+    max_time: Annotated[float | None, typer.Option(help="Time budget of the run, minutes.")] = None,
+    start_from: Annotated[str | None, typer.Option(help="Checkpoint whose weights a new run starts with.")] = None,
+    stop_after: Annotated[float | None, typer.Option(help="Leave after so many minutes; resumes later.")] = None,
 ) -> None:
     """Pre-train an encoder; metrics go to OUT/metrics.jsonl, the state to OUT/state.safetensors."""
     import torch
@@ -62,7 +62,7 @@ def export(
     which: Annotated[str, typer.Option(help="teacher or student.")] = "teacher",
     pooling: Annotated[str, typer.Option(help="Default pooling of the checkpoint.")] = "frequency",
     layers: Annotated[int, typer.Option(help="Default number of last blocks to average.")] = 1,
-    card: Annotated[Optional[Path], typer.Option(help="Markdown file to become the card.")] = None,  # noqa: UP045
+    card: Annotated[Path | None, typer.Option(help="Markdown file to become the card.")] = None,
 ) -> None:
     """Write a run's encoder as a checkpoint folder (float16)."""
     from aasp_features.hub import CheckpointError
@@ -105,7 +105,7 @@ def card(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder that the card describes; README.md goes there.")],
     results: Annotated[Path, typer.Option(help="Markdown file with the probe's tables and their command.")],
-    data: Annotated[Optional[Path], typer.Option(help="Corpus with manifest.csv, for ATTRIBUTION.md.")] = None,  # noqa: UP045
+    data: Annotated[Path | None, typer.Option(help="Corpus with manifest.csv, for ATTRIBUTION.md.")] = None,
 ) -> None:
     """Write a checkpoint's card, and the attribution of its training audio."""
     from aasp_features.config import AaSPConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,13 +20,13 @@ def probe(
     model: Annotated[
         list[str] | None, typer.Option(help="Checkpoint; may be repeated; default: the bundled one.")
     ] = None,
-    pooling: Annotated[Optional[list[str]], typer.Option(help="May be repeated; default: the checkpoint's.")] = None,  # noqa: UP045
-    layers: Annotated[Optional[list[int]], typer.Option(help="Average of the last k blocks; may be repeated.")] = None,  # noqa: UP045
+    pooling: Annotated[list[str] | None, typer.Option(help="May be repeated; default: the checkpoint's.")] = None,
+    layers: Annotated[list[int] | None, typer.Option(help="Average of the last k blocks; may be repeated.")] = None,
     untrained: Annotated[bool, typer.Option(help="Also the same network untrained, three seeds.")] = True,
     log_mel: Annotated[bool, typer.Option(help="Also mean and standard deviation of the log-mel.")] = True,
     folds: Annotated[str, typer.Option(help="Folds in use; 1-4 for selections.")] = "1-5",
     classifier: Annotated[str, typer.Option(help="linear or knn.")] = "linear",
-    out: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,  # noqa: UP045
+    out: Annotated[Path | None, typer.Option(help="Markdown file to write as well.")] = None,
 ) -> None:
     """Probe frozen vectors on labelled tasks; prints balanced accuracy in % with 95 % intervals."""
     from aasp_features.hub import CheckpointError

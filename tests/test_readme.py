@@ -1,0 +1,98 @@
+"""What the README and the examples print and promise works as printed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aasp_features import AaSPEncoder, __version__
+from aasp_features.hub import BUNDLED, BUNDLED_SHA256, bundled_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def project() -> dict:
+    """The [project] table of pyproject.toml."""
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no TOML reader")
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_python_blocks_run() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        assert "1536" in done.stdout
+
+
+def test_the_two_commands_are_the_first() -> None:
+    first, second = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[:2]
+    assert "aasp-embed examples/sounds --out emb.npy" in first
+    assert second.strip() == "make setup && make test"
+    assert "make setup" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_find_similar_puts_the_sound_itself_first(sounds: Path) -> None:
+    command = [sys.executable, "examples/find_similar.py", str(sounds / "music/bell.flac"), str(sounds)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 12
+    assert lines[0].startswith("+1.00")
+    assert lines[0].endswith("bell.flac")
+
+
+def test_versions_agree(project: dict) -> None:
+    assert project["dynamic"] == ["version"]
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_oldest_versions_are_the_lower_bounds(project: dict) -> None:
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    bounds = dict(re.split(">=", line) for line in wanted)
+    tested = dict(
+        line.split("==") for line in (ROOT / "tests/oldest/requirements.txt").read_text().splitlines() if "==" in line
+    )
+    for name in set(bounds) & set(tested):
+        assert tuple(tested[name].split("."))[: bounds[name].count(".") + 1] == tuple(bounds[name].split(".")), name
+
+
+def test_the_bundled_checkpoint_is_complete() -> None:
+    folder = bundled_folder()
+    assert set(BUNDLED_SHA256) == {BUNDLED}
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 24_000_000
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "license: apache-2.0" in card
+    assert "## Limits" in card
+    assert "aasp-train probe" in card
+    assert "LibriSpeech" in (folder / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    assert AaSPEncoder.from_pretrained().config.name == BUNDLED
+
+
+def test_the_bundled_checkpoint_gives_the_vectors_it_was_released_with(sounds: Path) -> None:
+    """Made by ``aasp-embed examples/sounds --out tests/golden/aasp-tiny-pack-1.npy`` at its release."""
+    golden = np.load(ROOT / "tests" / "golden" / f"{BUNDLED}.npy")
+    paths = (ROOT / "tests" / "golden" / f"{BUNDLED}.csv").read_text().splitlines()[1:]
+    files = [ROOT / row.split(",")[1] for row in paths]
+    vectors = AaSPEncoder.from_pretrained().embed(files)
+    assert (np.abs(vectors - golden) / np.maximum(1, np.abs(golden))).max() < 1e-3
+
+
+@pytest.mark.data
+def test_the_bundled_checkpoint_beats_the_untrained_network(shared_audio: Path) -> None:
+    """One task here; the card's table has all."""
+    from aasp_features.train.evaluate.linear import linear_classifier, probe
+    from aasp_features.train.evaluate.tasks import read_task
+    from aasp_features.train.evaluate.vectors import encoder_vectors, untrained_encoder
+
+    task, encoder = read_task(shared_audio / "tasks" / "speaker_id"), AaSPEncoder.from_pretrained()
+    scores = [
+        probe(encoder_vectors(one, None, None)(task.files), task, linear_classifier).score
+        for one in (encoder, untrained_encoder(encoder.config, 0))
+    ]
+    assert scores[0] > scores[1]
