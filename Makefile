@@ -7,6 +7,7 @@ BIN = $(VENV)/bin
 
 setup:            ## virtual environment with the package and the development tools
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --upgrade pip
 	$(BIN)/pip install torch==2.13.0
 	$(BIN)/pip install -e ".[train]" --group dev
 

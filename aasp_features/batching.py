@@ -7,7 +7,7 @@ depend on its batch mates.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -85,11 +85,6 @@ class _Recording(Generic[Out]):
         self.result, self.pending, self.ended = result, 0, False
 
 
-class _Waiting(NamedTuple, Generic[Key]):
-    key: Key
-    window: SpectrogramWindow
-
-
 class WindowEncoder(Generic[Key, Out]):
     """Runs the windows of many recordings, which may interleave, in batches of equal length."""
 
@@ -104,7 +99,7 @@ class WindowEncoder(Generic[Key, Out]):
         self.network, self.new_result = network, new_result
         self.pooling, self.layers, self.batch_size = pooling, layers, batch_size
         self.recordings: dict[Key, _Recording[Out]] = {}
-        self.groups: dict[int, list[_Waiting[Key]]] = {}
+        self.groups: dict[int, list[tuple[Key, SpectrogramWindow]]] = {}
 
     def run(self, events: Iterable[Event[Key]]) -> Iterator[tuple[Key, Out | Exception]]:
         """Yield each recording's result once its last window is encoded; failed recordings as their exception."""
@@ -116,7 +111,7 @@ class WindowEncoder(Generic[Key, Out]):
                 self._recording(key).ended = True
                 yield from self._finished([key])
             else:
-                yield from self._finished(self._accept(_Waiting(key, event)))
+                yield from self._finished(self._accept(key, event))
         while self.groups:
             yield from self._finished(self._run_group(next(iter(self.groups))))
 
@@ -125,27 +120,27 @@ class WindowEncoder(Generic[Key, Out]):
             self.recordings[key] = _Recording(self.new_result())
         return self.recordings[key]
 
-    def _accept(self, waiting: _Waiting[Key]) -> list[Key]:
-        self._recording(waiting.key).pending += 1
-        group = self.groups.setdefault(waiting.window.columns, [])
-        group.append(waiting)
+    def _accept(self, key: Key, window: SpectrogramWindow) -> list[Key]:
+        self._recording(key).pending += 1
+        group = self.groups.setdefault(window.columns, [])
+        group.append((key, window))
         if len(group) >= self.batch_size:
-            return self._run_group(waiting.window.columns)
+            return self._run_group(window.columns)
         if sum(map(len, self.groups.values())) >= GROUPS_HELD * self.batch_size:
             return self._run_group(max(self.groups, key=lambda columns: len(self.groups[columns])))
         return []
 
     def _run_group(self, columns: int) -> list[Key]:
-        group = [waiting for waiting in self.groups.pop(columns) if waiting.key in self.recordings]
+        group = [(key, window) for key, window in self.groups.pop(columns) if key in self.recordings]
         if not group:
             return []
-        vectors, valid, cls = self._encode([waiting.window for waiting in group])
+        vectors, valid, cls = self._encode([window for _, window in group])
         for row, (key, window) in enumerate(group):
             emitted = slice(window.plan.emit_start - window.plan.start, window.plan.emit_stop - window.plan.start)
             recording = self.recordings[key]
             recording.result.add(vectors[row, emitted], valid[row, emitted], cls[row])
             recording.pending -= 1
-        return [waiting.key for waiting in group]
+        return [key for key, _ in group]
 
     def _encode(
         self, windows: list[SpectrogramWindow]

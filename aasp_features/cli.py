@@ -39,7 +39,7 @@ def embed(
     workers: Annotated[
         int | None, typer.Option(help="Decoding threads; one for each CPU, 8 at most, unless given.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, …")] = "cpu",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …; a CUDA GPU where there is one.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
 ) -> None:
@@ -84,12 +84,17 @@ def embed(
     raise typer.Exit(1 if result.failures else 0)
 
 
-def _load(model: str | None, device: str, pooling: str | None, layers: int | None, batch_size: int) -> AaSPEncoder:
+def _load(
+    model: str | None, device: str | None, pooling: str | None, layers: int | None, batch_size: int
+) -> AaSPEncoder:
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.hub import CheckpointError
     from aasp_features.inputs import InputError
 
+    import torch
+
     try:
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         encoder = AaSPEncoder.from_pretrained(model, device=device)
         encoder.check_options(pooling, layers, batch_size)
     except (CheckpointError, InputError) as error:
