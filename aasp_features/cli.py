@@ -87,11 +87,11 @@ def embed(
 def _load(
     model: str | None, device: str | None, pooling: str | None, layers: int | None, batch_size: int
 ) -> AaSPEncoder:
+    import torch
+
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.hub import CheckpointError
     from aasp_features.inputs import InputError
-
-    import torch
 
     try:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
