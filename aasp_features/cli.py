@@ -6,6 +6,7 @@ Only this file's own needs are imported at the top: help and usage errors come b
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +59,7 @@ def embed(
         check_writable(out)
     except (NothingFoundError, OutputError) as error:
         raise _stop(error, 2) from error
+    warnings.showwarning = _show_warning
     encoder = _load(model, device, pooling, layers, batch_size)
 
     from aasp_features.folder.run import embed_files
@@ -123,6 +125,11 @@ def _progress(files: int, quiet: bool) -> Iterator[Callable[[Path, str | None], 
                 typer.echo(f"aasp-embed: {path}: {error}", err=True)
 
         yield on_file
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """Warnings as sentences, without Python's place and line."""
+    typer.echo(f"aasp-embed: {message}", err=True)
 
 
 def _stop(error: BaseException, code: int) -> typer.Exit:

@@ -43,6 +43,13 @@ def test_a_broken_file_does_not_stop_the_rest(checkpoint: Path, sounds: Path, tm
     assert np.load(tmp_path / "emb.npy").shape == (12, 1536)
 
 
+def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "short.wav", np.zeros(160), 16000)
+    done = run(tmp_path / "short.wav", "--out", tmp_path / "emb.npy", "--model", checkpoint)
+    assert done.returncode == 0
+    assert done.stderr.startswith("aasp-embed: a recording of 160 samples at 16 kHz is shorter than one 25 ms frame")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
