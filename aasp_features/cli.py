@@ -59,7 +59,7 @@ def embed(
         check_writable(out)
     except (NothingFoundError, OutputError) as error:
         raise _stop(error, 2) from error
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
     encoder = _load(model, device, pooling, layers, batch_size)
 
     from aasp_features.folder.run import embed_files
