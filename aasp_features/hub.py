@@ -176,7 +176,7 @@ def _download(
     repository: str, revision: str | None, token: str | None, cache_dir: Any, local_files_only: bool, source: str
 ) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # where old versions have them too
         GatedRepoError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
