@@ -46,11 +46,14 @@ class LogMel(nn.Module):
 
         Args:
             waveform: (samples,) or (batch, samples); shorter than 400 samples is padded with zeros to 400.
-            samples: (batch,) valid samples of each row; frames that reach past them are zero in the result.
+            samples: (batch,) valid samples of each row; the frames of the rest are zero in the result.
 
         Returns:
             (frames, mels) or (batch, frames, mels), float32, on the waveform's device; frames = 1 + ⌊(N - 400) / 160⌋.
         """
+        if samples is not None:  # what lies past a sound's end is not read
+            past = torch.arange(waveform.shape[-1], device=waveform.device) >= samples[:, None]
+            waveform = waveform.masked_fill(past, 0.0)
         if waveform.shape[-1] < FRAME_LENGTH:
             waveform = functional.pad(waveform, (0, FRAME_LENGTH - waveform.shape[-1]))
         with torch.autocast(waveform.device.type, enabled=False):
