@@ -127,7 +127,7 @@ class AaSPEncoder(nn.Module):
         Returns:
             (batch, d).
         """
-        frames = None if samples is None else 1 + (samples.clamp(min=400) - 400) // 160
+        frames = None if samples is None else self.log_mel.count_frames(samples)
         features = self.forward_features(self.log_mel(waveform, samples), frames)
         return pool_clip(features, pooling or self.config.pooling)
 

@@ -60,9 +60,13 @@ class LogMel(nn.Module):
             log_mel = self._log_mel(waveform.float().clamp(-LARGEST_SAMPLE, LARGEST_SAMPLE))
         if samples is None:
             return log_mel
-        frames = 1 + (samples.clamp(min=FRAME_LENGTH) - FRAME_LENGTH) // FRAME_HOP
-        valid = torch.arange(log_mel.shape[-2], device=log_mel.device) < frames[:, None]  # (batch, frames)
+        valid = torch.arange(log_mel.shape[-2], device=log_mel.device) < self.count_frames(samples)[:, None]
         return log_mel.masked_fill(~valid[..., None], 0.0)
+
+    @staticmethod
+    def count_frames(samples: Tensor) -> Tensor:
+        """Frames of sounds of so many samples, element by element; ``windows.count_frames`` for tensors."""
+        return 1 + (samples.clamp(min=FRAME_LENGTH) - FRAME_LENGTH) // FRAME_HOP
 
     def _log_mel(self, waveform: Tensor) -> Tensor:
         frames = waveform.unfold(-1, FRAME_LENGTH, FRAME_HOP)  # (..., frames, 400)
