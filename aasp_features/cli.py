@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -114,16 +114,15 @@ def _progress(files: int, quiet: bool) -> Iterator[Callable[[Path, str | None], 
 
     console = Console(stderr=True)
     shown = console.is_terminal and not quiet
-    with Progress(
-        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, disable=not shown, transient=True
-    ) as bar:
-        task = bar.add_task("", total=files)
+    bar = Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True)
+    task = bar.add_task("", total=files)
 
-        def on_file(path: Path, error: str | None) -> None:
-            bar.advance(task)
-            if error is not None:
-                typer.echo(f"aasp-embed: {path}: {error}", err=True)
+    def on_file(path: Path, error: str | None) -> None:
+        bar.advance(task)
+        if error is not None:
+            typer.echo(f"aasp-embed: {path}: {error}", err=True)
 
+    with bar if shown else nullcontext():
         yield on_file
 
 
