@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Pretraining:
         max_seconds: float | None = None,
         start_from: str | None = None,
     ) -> None:
-        recipe.model = {**recipe.model, "mean": corpus.mean, "std": corpus.std}
+        recipe = replace(recipe, model={**recipe.model, "mean": corpus.mean, "std": corpus.std})
         self.recipe, self.folder, self.device, self.max_seconds = recipe, folder, device, max_seconds
         torch.manual_seed(recipe.seed)
         self.objective = Objective(recipe).to(device)
@@ -82,7 +83,7 @@ class Pretraining:
         while self.done < 1.0:
             if stop_after is not None and time.monotonic() - started > stop_after:
                 break
-            self._step()
+            self.step()
             if time.monotonic() - saved > self.recipe.save_seconds:
                 self.save()
                 saved = time.monotonic()
@@ -103,7 +104,12 @@ class Pretraining:
             "hours": int(self.sampler.corpus.frames.sum()) / 100 / 3600,
         }
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """One optimiser step, at the learning rate and momentum of this place in the run.
+
+        Raises:
+            CollapseError: see ``Health``.
+        """
         began, done, recipe = time.monotonic(), self.done, self.recipe
         stage = recipe.stage(done)
         batch, generator = self.sampler.batch(self.progress.step, stage)

@@ -50,7 +50,7 @@ def main() -> None:
             recipe = load_recipe(arguments.recipe, [f"precision={precision}", "log_every=1000000"])
             run = Pretraining(recipe, corpus, Path(folder), torch.device(arguments.device))
             crops = run.recipe.stages[0].clips * run.recipe.crops
-            sides = {"networks alone": networks_alone(run, precision), "whole step": run._step}
+            sides = {"networks alone": networks_alone(run, precision), "whole step": run.step}
             for name, timing in interleave(sides, arguments.rounds).items():
                 print(f"| {precision} | {name} | {timing} | {crops / timing.seconds:.0f} |", flush=True)
 
