@@ -23,7 +23,7 @@ from aasp_features.config import AaSPConfig
 from aasp_features.version import __version__
 
 BUNDLED = "aasp-tiny-pack-1"
-BUNDLED_SHA256: dict[str, str] = {}
+BUNDLED_SHA256 = {BUNDLED: "f88d9dab42c5723742f1618c90507336b4018e1999cd3c30062c03cf7186dd47"}
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 DOWNLOADED = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, "ATTRIBUTION.md", "LICENSE*"]
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")

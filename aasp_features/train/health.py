@@ -8,6 +8,7 @@ from collections import deque
 import torch
 from torch import Tensor
 
+from aasp_features.network import count_valid
 from aasp_features.patch_embed import AaPE
 from aasp_features.train.ema_teacher import Targets
 from aasp_features.train.losses import standardise
@@ -46,9 +47,9 @@ class Health:
 
     def report(self, losses: Losses, objective: Objective, batch: Spectrograms) -> dict[str, float]:
         """Vital signs as numbers; raises CollapseError when the targets have lost their variance."""
-        frame = losses.targets.frame
+        valid = valid_tokens(batch, objective.student.config.rows)
         signs = {
-            "target_variance": frame.flatten(0, 1).var(dim=0).mean().item(),
+            "target_variance": losses.targets.frame[valid].var(dim=0).mean().item(),
             "utterance_target_variance": losses.targets.utterance.var(dim=0).mean().item(),
             "rankme_cls": rank_me(torch.cat(list(self.recent_cls))),
             "rankme_mean": rank_me(torch.cat(list(self.recent_mean))),
@@ -70,15 +71,21 @@ def rank_me(vectors: Tensor) -> float:
     return math.exp(-(share * share.log()).sum().item())
 
 
+def valid_tokens(batch: Spectrograms, rows: int) -> Tensor:
+    """(batch, tokens) false where a token is padding."""
+    return (count_valid(batch.log_mel, batch.frames, batch.columns) > 0).repeat_interleave(rows, dim=1)
+
+
 @torch.no_grad()
 def frequency_signs(patch_embed: AaPE, batch: Spectrograms) -> dict[str, float]:
     """Mean and standard deviation of ω (in Hz) and α (in 1/s), over everything and for each row of patches."""
-    alpha, omega = patch_embed.rates(batch.log_mel[:8])  # (batch, columns, rows, states)
+    real = count_valid(batch.log_mel, batch.frames, batch.columns)[:8] > 0  # (8, columns)
+    alpha, omega = (rates[real] for rates in patch_embed.rates(batch.log_mel[:8]))  # (real columns, rows, states)
     signs = {}
     for name, values in (("omega_hz", omega / (2 * math.pi)), ("alpha", alpha)):
         signs[f"{name}_mean"], signs[f"{name}_std"] = values.mean().item(), values.std().item()
-        signs[f"{name}_std_within_state"] = values.flatten(0, 1).std(dim=0).mean().item()
-        for row in range(values.shape[2]):
-            signs[f"{name}_mean_row{row}"] = values[:, :, row].mean().item()
-            signs[f"{name}_std_row{row}"] = values[:, :, row].std().item()
+        signs[f"{name}_std_within_state"] = values.std(dim=0).mean().item()
+        for row in range(values.shape[1]):
+            signs[f"{name}_mean_row{row}"] = values[:, row].mean().item()
+            signs[f"{name}_std_row{row}"] = values[:, row].std().item()
     return signs

@@ -33,8 +33,8 @@ def probe(
     from aasp_features.inputs import InputError
     from aasp_features.train.evaluate.linear import CLASSIFIERS
     from aasp_features.train.evaluate.linear import probe as run_probe
-    from aasp_features.train.evaluate.report import differences, table
-    from aasp_features.train.evaluate.tasks import read_tasks
+    from aasp_features.train.evaluate.report import differences, fold_table, table
+    from aasp_features.train.evaluate.tasks import FOLDS, read_tasks
 
     try:
         chosen = CLASSIFIERS.get(classifier)
@@ -49,8 +49,12 @@ def probe(
     except (ValueError, CheckpointError, InputError) as error:
         typer.echo(f"aasp-train: {error}", err=True)
         raise typer.Exit(2) from error
-    best = list(results)[-1]
-    text = f"{table(results)}\n\n{differences(read, results, best)}\n" if len(results) > 1 else table(results) + "\n"
+    parts = [f"Balanced accuracy (%), {classifier} probe, folds {folds}:", table(results)]
+    if FOLDS[-1] in used:
+        parts += [f"Fold {FOLDS[-1]} alone, which selections leave out:", fold_table(results, -1)]
+    if len(results) > 1:
+        parts += ["Differences, paired clip by clip:", differences(read, results, list(results)[-1])]
+    text = "\n\n".join(parts) + "\n"
     sys.stdout.write(text)
     if out is not None:
         out.write_text(text, encoding="utf-8")

@@ -23,6 +23,16 @@ def table(results: Results) -> str:
     return "\n".join(lines)
 
 
+def fold_table(results: Results, fold: int) -> str:
+    """Markdown: balanced accuracy on one held-out fold alone (place ``fold`` of those in use), without intervals."""
+    tasks = list(next(iter(results.values())))
+    lines = ["| | " + " | ".join(tasks) + " | average |", "|---" * (len(tasks) + 2) + "|"]
+    for method, scores in results.items():
+        values = [scores[task].folds[fold] for task in tasks]
+        lines.append(f"| {method} | " + " | ".join(f"{x:.1f}" for x in [*values, float(np.mean(values))]) + " |")
+    return "\n".join(lines)
+
+
 def differences(tasks: list[Task], results: Results, method: str) -> str:
     """Markdown: ``method`` minus each other method, paired clip by clip, with 95 % intervals."""
     lines = [f"| {method} minus | " + " | ".join(task.name for task in tasks) + " |", "|---" * (len(tasks) + 1) + "|"]
