@@ -9,7 +9,7 @@ import sys
 import warnings
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,6 +49,14 @@ def embed(
     Writes OUT (one float32 row for each file), a table beside it (row, path, seconds, original rate, channels), and a
     list of the files that could not be read, which have no row. Exit codes: 0 all files, 1 some failed, 2 nothing done.
     """
+    files = _find(paths, out, workers)
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
+    encoder = _load(model, device, pooling, layers, batch_size)
+    options = {"pooling": pooling, "layers": layers, "batch_size": batch_size, "workers": workers}
+    raise typer.Exit(_run(encoder, files, out, quiet, options))
+
+
+def _find(paths: list[Path], out: Path, workers: int | None) -> list[Path]:
     from aasp_features.folder.discovery import NothingFoundError, find_files
     from aasp_features.folder.writers import OutputError, check_writable
 
@@ -59,23 +67,17 @@ def embed(
         check_writable(out)
     except (NothingFoundError, OutputError) as error:
         raise _stop(error, 2) from error
-    warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
-    encoder = _load(model, device, pooling, layers, batch_size)
+    return files
 
+
+def _run(encoder: AaSPEncoder, files: list[Path], out: Path, quiet: bool, options: dict[str, Any]) -> int:
+    """Embed, say how it went, and return the exit code."""
     from aasp_features.folder.run import embed_files
+    from aasp_features.folder.writers import OutputError
 
     try:
         with _progress(len(files), quiet) as on_file:
-            result = embed_files(
-                encoder,
-                files,
-                out,
-                pooling=pooling,  # type: ignore[arg-type]
-                layers=layers,
-                batch_size=batch_size,
-                workers=workers,
-                on_file=on_file,
-            )
+            result = embed_files(encoder, files, out, on_file=on_file, **options)
     except OutputError as error:
         raise _stop(error, 1) from error
     except KeyboardInterrupt as error:
@@ -83,7 +85,7 @@ def embed(
     if not quiet:
         failed = f", {len(result.failures)} failed (see {out.with_suffix('.errors.csv')})" if result.failures else ""
         typer.echo(f"{result.rows} vectors in {out}{failed}", err=True)
-    raise typer.Exit(1 if result.failures else 0)
+    return 1 if result.failures else 0
 
 
 def _load(

@@ -56,7 +56,7 @@ def load(environment: dict[str, str]) -> Load:
     return run
 
 
-def fails(done: subprocess.CompletedProcess, sentence: str) -> None:
+def assert_fails(done: subprocess.CompletedProcess, sentence: str) -> None:
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("CheckpointError: ")
     assert sentence in done.stderr
@@ -85,20 +85,20 @@ def test_revisions(hub: LocalHub, load: Load, small_encoder: AaSPEncoder) -> Non
     assert load(f"org/tiny@{first}").stdout.startswith("aasp-test-random-1")
     hub.stop()
     assert load(f"org/tiny@{first}").stdout.startswith("aasp-test-random-1")
-    fails(load(f"org/tiny@{first}", revision="main"), "drop one of them")
+    assert_fails(load(f"org/tiny@{first}", revision="main"), "drop one of them")
 
 
 def test_what_is_not_there(hub: LocalHub, load: Load, environment: dict[str, str]) -> None:
-    fails(load("org/gone"), "org/gone: the Hub has no such repository, or it is private")
-    fails(load("org/tiny@v9"), "org/tiny@v9: the Hub has no such revision")
-    fails(load("org/other", {"HF_HUB_OFFLINE": "1"}), "org/other: not in the local cache")
+    assert_fails(load("org/gone"), "org/gone: the Hub has no such repository, or it is private")
+    assert_fails(load("org/tiny@v9"), "org/tiny@v9: the Hub has no such revision")
+    assert_fails(load("org/other", {"HF_HUB_OFFLINE": "1"}), "org/other: not in the local cache")
     hub.stop()
-    fails(load("org/other"), "org/other: not in the local cache, and the Hub cannot be reached")
+    assert_fails(load("org/other"), "org/other: not in the local cache, and the Hub cannot be reached")
 
 
 def test_private_repositories_want_a_token(hub: LocalHub, load: Load) -> None:
     hub.repositories["org/tiny"].private = True
-    fails(load("org/tiny"), "or it is private; check the name, or pass token=")
+    assert_fails(load("org/tiny"), "or it is private; check the name, or pass token=")
     assert load("org/tiny", token=TOKEN).returncode == 0
     assert load("org/tiny", {"HF_TOKEN": TOKEN}).returncode == 0
 
@@ -136,7 +136,7 @@ def not_finite(files: dict[str, bytes]) -> dict[str, bytes]:
 def test_damaged_checkpoints(hub: LocalHub, load: Load, damage: Callable, sentence: str) -> None:
     repository = hub.repositories["org/tiny"]
     repository.commit(damage(repository.commits[repository.branches["main"]]))
-    fails(load("org/tiny"), sentence)
+    assert_fails(load("org/tiny"), sentence)
 
 
 def test_extra_and_missing_weights(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_pickles_are_never_read(hub: LocalHub, load: Load, small_encoder: AaSPEn
         AaSPEncoder.from_pretrained(folder)
     hub.repositories["org/pickled"] = Repository()
     hub.repositories["org/pickled"].commit({path.name: path.read_bytes() for path in folder.iterdir()})
-    fails(load("org/pickled"), "weights are read from safetensors only")
+    assert_fails(load("org/pickled"), "weights are read from safetensors only")
     assert not any("pytorch_model" in request for request in hub.requests)
 
 
