@@ -31,7 +31,8 @@ oldest:           ## the same tests on the oldest supported Python, torch and nu
 	tests/oldest/run
 
 bench:            ## tables of timings; see tests/benchmarks
-	for script in tests/benchmarks/[a-z]*_*.py; do $(BIN)/python $$script; done
+	for name in encoder_speed where_time_goes attention pretraining_step folder_run; do \
+	  $(BIN)/python tests/benchmarks/$$name.py; done
 
 sounds:           ## make examples/sounds again
 	$(BIN)/python examples/sounds/synthesize.py
