@@ -50,7 +50,7 @@ def test_block_equals_pytorchs_layer(masked: bool) -> None:
 
 def test_bfloat16_attention_on_cpu_equals_float32() -> None:
     torch.manual_seed(0)
-    query, key, value = (torch.randn(2, 3, 20, 16).bfloat16() for _ in range(3))
+    query, key, value = (torch.randn(2, 3, 20, 16).bfloat16().requires_grad_(True) for _ in range(3))
     mask = torch.rand(2, 1, 1, 20) < 0.7
     expected = nn.functional.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask)
     torch.testing.assert_close(attend(query, key, value, mask).float(), expected, atol=3e-2, rtol=3e-2)
