@@ -13,7 +13,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None = 
     """Scaled dot-product attention, (batch, heads, queries, d) from (batch, heads, tokens, d).
 
     PyTorch's own kernel, except for bfloat16 on a CPU with gradients, where on the short sequences of pre-training two
-    plain products are four to five times as fast (``tests/benchmarks/attention.py``).
+    plain products are three to five times as fast (``tests/benchmarks/attention.py``).
     """
     if query.dtype is not torch.bfloat16 or query.device.type != "cpu" or not query.requires_grad:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=key_mask)
