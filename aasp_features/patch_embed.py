@@ -27,7 +27,7 @@ OMEGA_RANGE = (
 )  # rad/s: Nyquist after patching … Nyquist of the frames
 ALPHA_RANGE = (2.0, 60.0)  # 1/s
 LOGIT_LIMIT = 8.0  # keeps ω and α strictly inside their ranges in float32
-INPUT_LIMIT = 100.0  # standard deviations; keeps the Lambda Encoder finite for any finite log-mel
+INPUT_LIMIT = 100.0  # standard deviations; keeps the alias branch finite for any finite log-mel
 MODULUS_EPSILON = 1e-8  # squared; |y| of an audible modulation is near 0.1
 
 
@@ -112,7 +112,7 @@ class AaPE(PatchEmbed):
         patches = split_patches(log_mel)  # (batch, columns, rows, 16 frames, 16 mels)
         tokens = self.plain(patches.flatten(-2))
         with torch.autocast(log_mel.device.type, enabled=False):
-            patches = patches.to(self.input_map.weight.dtype)
+            patches = patches.to(self.input_map.weight.dtype).clamp(-INPUT_LIMIT, INPUT_LIMIT)
             alpha, omega = self.lambda_encoder(patches.flatten(-2))
             if frames is None and log_mel.shape[1] % PATCH:  # the last column holds padding
                 frames = torch.full((len(log_mel),), log_mel.shape[1], device=log_mel.device)

@@ -7,6 +7,7 @@ added to one mel band of the log-mel, at all phases, with each patch's mean remo
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ def answer(wave: np.ndarray, omega_hz: float, alpha: float, kernel: str) -> np.n
 
 
 def phases(count: int = 64) -> np.ndarray:
+    """Evenly spaced phases of one turn, in radians: (count,)."""
     return 2 * np.pi * np.arange(count) / count
 
 
@@ -60,34 +62,53 @@ def shift_stability(frequency: float, kernel: str, alpha: float = 10.0) -> float
 def alias_probe(frequency: float, alias: float, features: str, seed: int = 0) -> float:
     """Share of recordings that a linear probe tells apart: modulations at ``frequency`` or at ``alias``.
 
-    Each recording is 4 s long with a random phase. The features of its 25 patches (16 states spread over the band) are
-    averaged over time, half of the recordings train a least-squares classifier, the other half tests it.
+    Each recording is 4 s long with a random phase. Half of the recordings train a least-squares classifier, the other
+    half tests it.
+
+    Args:
+        features: means over a recording's 25 patches of ``linear`` (the patch itself), ``complex`` or ``modulus`` (16
+            states spread over the band), or ``sequence``: the power spectrum, over the 25 patches and with its total
+            set to 1, of one linear feature of a patch.
     """
     rng = np.random.default_rng(seed)
     label = np.arange(2000) % 2
     rate = np.where(label, alias, frequency)[:, None]  # (recordings, 1)
     starts = TAPS * FRAME_SECONDS * np.arange(25)
     wave = patches(rate, 2 * np.pi * (rate * starts + rng.uniform(size=(2000, 1))))  # (recordings, patches, 16)
-    states = [answer(wave, omega, 10.0, "quadrature") for omega in 3.125 + 46.875 * (np.arange(16) + 0.5) / 16]
-    if features == "modulus":
-        table = np.stack([np.abs(y) for y in states], axis=-1)
-    elif features == "complex":
-        table = np.concatenate([np.stack([y.real, y.imag], axis=-1) for y in states], axis=-1)
-    else:
-        table = wave
-    table = np.concatenate([table.mean(axis=1), np.ones((2000, 1))], axis=1)
+    table = np.concatenate([describe(wave, features), np.ones((2000, 1))], axis=1)
     weights = np.linalg.lstsq(table[:1000], 2.0 * label[:1000] - 1, rcond=1e-9)[0]
     return float(((table[1000:] @ weights > 0) == label[1000:]).mean())
 
 
+def describe(wave: np.ndarray, features: str) -> np.ndarray:
+    """One row of features for each recording of patches (recordings, patches, 16); see ``alias_probe``."""
+    if features == "linear":
+        return wave.mean(axis=1)
+    if features == "sequence":
+        power = np.abs(np.fft.rfft(wave[..., 0], axis=1)) ** 2
+        return power / power.sum(axis=1, keepdims=True)
+    states = [answer(wave, omega, 10.0, "quadrature") for omega in 3.125 + 46.875 * (np.arange(16) + 0.5) / 16]
+    parts = (
+        [np.abs(y) for y in states] if features == "modulus" else [part for y in states for part in (y.real, y.imag)]
+    )
+    return np.stack(parts, axis=-1).mean(axis=1)
+
+
 def sensitivity(frequency: float, kernel: str, alpha: float = 10.0, step: float = 1e-4) -> float:
-    """Mean over phases of |∂|y|/∂ω| for a modulation at ω, relative to the mean of |y|, in 1/Hz."""
+    """Mean over phases of |∂|y|/∂ω| for a modulation at ω, in 1/Hz."""
     wave = patches(np.array([frequency]), phases())
     low, high = (np.abs(answer(wave, frequency + sign * step, alpha, kernel)) for sign in (-1, 1))
-    return float(np.abs(high - low).mean() / (2 * step) / np.abs(answer(wave, frequency, alpha, kernel)).mean())
+    return float(np.abs(high - low).mean() / (2 * step))
+
+
+def relative_sensitivity(frequency: float, kernel: str, alpha: float = 10.0) -> float:
+    """``sensitivity`` over the mean of |y|: what it is once a LayerNorm has set the scale."""
+    size = np.abs(answer(patches(np.array([frequency]), phases()), frequency, alpha, kernel)).mean()
+    return sensitivity(frequency, kernel, alpha) / float(size)
 
 
 def print_tables() -> None:
+    """Tuning, stability under shifts, aliases and their control, as Markdown."""
     print("Modulation answered most, minus ω (Hz), quadrature kernel")
     print("| α (1/s) | " + " | ".join(f"{omega} Hz" for omega in TUNED) + " |\n|---" + "|---" * len(TUNED) + "|")
     for alpha in (2, 10, 30, 60):
@@ -99,18 +120,29 @@ def print_tables() -> None:
     for kernel in KERNELS:
         print(f"| {kernel} | " + " | ".join(f"{shift_stability(rate, kernel):.2f}" for rate in SHIFTED) + " |")
     print("\nCan a linear probe on time-averaged features tell f from its alias?")
-    print("| f | alias | linear | complex | modulus |\n|---|---|---|---|---|")
-    for frequency, alias in ALIASES:
-        shares = [alias_probe(frequency, alias, features) for features in ("linear", "complex", "modulus")]
+    print_probe(ALIASES, "alias", ("linear", "complex", "modulus"))
+    # The means of linear features vanish at any modulation, alias or not, since phases are random. What aliasing itself
+    # hides shows in the sequence of a linear feature over patches: sampled at 6.25 Hz, aliases are one modulation.
+    print("\nControl: the same probe on pairs that are, and that are not, aliases")
+    print_probe((ALIASES[0], *NOT_ALIASES), "other", ("linear", "sequence", "modulus"))
+
+
+def print_probe(pairs: tuple[tuple[float, float], ...], second: str, kinds: tuple[str, ...]) -> None:
+    """One table of ``alias_probe``."""
+    print(f"| f | {second} | " + " | ".join(kinds) + " |\n|---|---" + "|---" * len(kinds) + "|")
+    for frequency, alias in pairs:
+        shares = [alias_probe(frequency, alias, features) for features in kinds]
         print(f"| {frequency:g} Hz | {alias:g} Hz | " + " | ".join(f"{100 * share:.0f} %" for share in shares) + " |")
 
 
 TUNED = (4, 8, 16, 25, 35, 44, 48)
 SHIFTED = (3.2, 5, 10, 20, 35, 45, 48)
 ALIASES = ((4.0, 4.0 + PATCH_RATE), (5.0, 2 * PATCH_RATE - 5.0), (9.0, 9.0 + 3 * PATCH_RATE))
+NOT_ALIASES = ((4.0, 6.0), (9.0, 13.0))
 
 
 def draw(folder: Path) -> None:
+    """Write tuning.png, shift_stability.png and sensitivity.png."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -126,18 +158,26 @@ def draw(folder: Path) -> None:
     panels[0].set_ylabel("mean |y| over phases")
     panels[0].legend()
     figure.savefig(folder / "tuning.png", dpi=110)
+    plt.close(figure)
 
-    band = np.arange(3.25, 50, 0.25)
-    for name, measure, label in (
-        ("shift_stability", shift_stability, "smallest over mean |y| under shifts"),
-        ("sensitivity", sensitivity, "|∂|y|/∂ω| over |y| (1/Hz)"),
-    ):
-        figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-        for kernel in KERNELS:
-            axes.plot(band, [measure(rate, kernel) for rate in band], label=kernel)
-        axes.set(xlabel="modulation = ω (Hz)", ylabel=label)
-        axes.legend()
+    for name, measures in OVER_THE_BAND.items():
+        figure, panels = plt.subplots(
+            1, len(measures), figsize=(7 * len(measures), 4), squeeze=False, layout="constrained"
+        )
+        for panel, (label, measure) in zip(panels[0], measures.items(), strict=True):
+            for kernel in KERNELS:
+                panel.plot(BAND, [measure(rate, kernel) for rate in BAND], label=kernel)
+            panel.set(xlabel="modulation = ω (Hz)", ylabel=label)
+            panel.legend()
         figure.savefig(folder / f"{name}.png", dpi=110)
+        plt.close(figure)
+
+
+BAND = np.arange(3.25, 50, 0.25)  # Hz
+OVER_THE_BAND: dict[str, dict[str, Callable[[float, str], float]]] = {  # figure -> its panels
+    "shift_stability": {"smallest over mean |y| under shifts": shift_stability},
+    "sensitivity": {"|∂|y|/∂ω| (1/Hz)": sensitivity, "|∂|y|/∂ω| over |y| (1/Hz)": relative_sensitivity},
+}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
+
+from aasp_features import AaSPConfig
+from aasp_features.patch_embed import build_patch_embed
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,39 @@ def test_the_probe_is_at_chance_where_there_is_nothing_to_tell(physics: ModuleTy
     assert physics.alias_probe(1.0, 1.0, "modulus") == pytest.approx(0.5, abs=0.06)
 
 
+def test_only_aliases_hide_in_the_sequence_of_a_linear_feature(physics: ModuleType) -> None:
+    """The control: linear means vanish for any two modulations, so chance there says nothing about aliasing."""
+    for frequency, alias in physics.ALIASES:
+        assert physics.alias_probe(frequency, alias, "sequence") == pytest.approx(0.5, abs=0.06)
+    for frequency, other in physics.NOT_ALIASES:
+        assert physics.alias_probe(frequency, other, "linear") == pytest.approx(0.5, abs=0.06)
+        assert physics.alias_probe(frequency, other, "sequence") > 0.99
+        assert physics.alias_probe(frequency, other, "modulus") > 0.99
+
+
+@pytest.mark.parametrize("kernel", ["quadrature", "even", "one_sided"])
+def test_the_embedding_answers_as_measured_here(physics: ModuleType, kernel: str) -> None:
+    """A sinusoid added to a log-mel: AaPE's own modulus features are |B| times what the example measures."""
+    torch.manual_seed(0)
+    module = build_patch_embed(AaSPConfig.tiny(kernel=kernel, features="modulus"))
+    torch.nn.init.zeros_(module.lambda_encoder.logits.weight)  # ω and α no longer depend on the patch
+    seen = []
+    module.fusion.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0].detach().numpy()))
+    column, row, band, amplitude = 2, 3, 5, 2.0
+    for frequency, phase in ((5.0, 0.3), (10.0, 2.0), (31.0, 4.0)):
+        wave = torch.cos(2 * torch.pi * frequency * 0.01 * (torch.arange(80) - 16 * column) + phase)
+        log_mel = torch.full((1, 80, 128), -1.3)
+        log_mel[0, :, 16 * row + band] += amplitude * wave
+        module(log_mel)
+        omegas = 3.125 + 46.875 * (np.arange(16) + 0.5) / 16
+        patch = physics.patches(np.array(frequency), np.array(phase))
+        size = np.array([abs(physics.answer(patch, omega, 120**0.5, kernel)) for omega in omegas])
+        expected = np.hypot(amplitude * np.abs(module.input_map.weight[:, band].detach().numpy()) * size, 1e-4)
+        np.testing.assert_allclose(seen.pop()[0, column, row], expected, rtol=1e-3, atol=1e-6)
+
+
 def test_figures_are_drawn(physics: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     physics.draw(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"tuning.png", "shift_stability.png", "sensitivity.png"}
     physics.print_tables()

@@ -1,8 +1,11 @@
 """The log-mel against torchaudio's Kaldi code, transformers' audio tools, and the formulas in numpy."""
 
+import csv
 import importlib.machinery
 import importlib.util
+import io
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +13,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,15 +92,48 @@ def test_parity_with_kaldi_on_made_sounds(kaldi: ModuleType, made: Sounds) -> No
         assert difference.mean() <= 2e-4, name
 
 
+def versions(sound: np.ndarray) -> Sounds:
+    """As it is, near silence, clipped, and with nothing above 4 kHz."""
+    narrow = soxr.resample(soxr.resample(sound, 16000, 8000), 8000, 16000)
+    return {"as it is": sound, "near silence": sound * 1e-4, "clipped": np.clip(sound * 20, -1, 1), "8 kHz": narrow}
+
+
 def test_parity_with_kaldi_on_real_clips(kaldi: ModuleType, shared_audio: Path) -> None:
-    for task in sorted((shared_audio / "tasks").iterdir()):
-        for path in sorted(task.glob("audio/*.flac"))[::60]:
-            sound = load_audio(path)
-            for version in (sound, sound * 1e-4, np.clip(sound * 20, -1, 1)):  # as it is, near silence, clipped
-                if len(version) >= 400:
-                    difference = (natural(512)(torch.from_numpy(version)) - kaldi_fbank(kaldi, version)).abs()
-                    assert difference.max() <= 1e-2, path
-                    assert difference.mean() <= 2e-4, path
+    """Within 1e-2 down to 90 dB below a frame's peak, and 2e-4 on average.
+
+    Both sides compute in float32, whose rounding (6e-8 of a frame's strongest bin) moves the log of a band 92 dB below
+    it by 1e-2. Of the 7,476 versions of all clips 4 differ by more, by 0.017 at most, in bands 99-109 dB below.
+    """
+    for task in ("esc10", "instrument_family", "keywords", "speaker_id"):
+        paths = sorted((shared_audio / "tasks" / task).glob("audio/*.flac"))[::20]
+        assert len(paths) >= 5
+        for path in paths:
+            for name, sound in versions(load_audio(path)).items():
+                if len(sound) >= 400:
+                    expected = kaldi_fbank(kaldi, sound)
+                    difference = (natural(512)(torch.from_numpy(sound)) - expected).abs()
+                    strong = expected > expected.amax(dim=-1, keepdim=True) - np.log(1e9)  # 90 dB
+                    assert difference[strong].max() <= 1e-2, (path, name)
+                    assert difference.max() <= 5e-2, (path, name)
+                    assert difference.mean() <= 2e-4, (path, name)
+
+
+def test_parity_with_kaldi_on_telephone_speech(kaldi: ModuleType, shared_audio: Path) -> None:
+    if not (shared_audio / "pack" / "shard-0000.tar").is_file():
+        pytest.skip(f"no pre-training clips at {shared_audio / 'pack'}")
+    with (shared_audio / "pack" / "manifest.csv").open(newline="") as file:
+        rows = [
+            row for row in csv.DictReader(file) if row["orig_rate"] == "8000" and row["file"].startswith("shard-0000")
+        ]
+    assert len(rows) >= 5
+    with tarfile.open(shared_audio / "pack" / "shard-0000.tar") as shard:
+        for row in rows[:5]:
+            data = shard.extractfile(row["file"].split("/", 1)[1]).read()
+            sound, rate = soundfile.read(io.BytesIO(data), dtype="float32")
+            sound = sound if rate == 16000 else soxr.resample(sound, rate, 16000)
+            difference = (natural(512)(torch.from_numpy(sound)) - kaldi_fbank(kaldi, sound)).abs()
+            assert difference.max() <= 1e-2, row["file"]
+            assert difference.mean() <= 2e-4, row["file"]
 
 
 def numpy_log_mel(sound: np.ndarray, fft_length: int) -> np.ndarray:
@@ -160,14 +198,17 @@ def test_parity_with_transformers(made: Sounds, fft_length: int) -> None:
             remove_dc_offset=True,
         ).T
         difference = np.abs(natural(fft_length)(torch.from_numpy(sound)).numpy() - expected)
+        assert difference.max() <= 1e-2
         assert difference.mean() <= 2e-4
-        assert np.quantile(difference, 0.999) <= 1e-2
 
 
 @pytest.mark.parametrize(("fft_length", "empty"), [(512, 1), (1024, 0)])
 def test_empty_bands(fft_length: int, empty: int) -> None:
     filters = mel_filters(128, fft_length, 16000)
     assert int((filters.sum(dim=0) == 0).sum()) == empty
+    loud = natural(fft_length)(torch.randn(16000, generator=torch.Generator().manual_seed(0)))
+    at_floor = (loud == np.log(np.float32(1.1920929e-07))).all(dim=0)  # empty bands, and only they, never move
+    assert int(at_floor.sum()) == empty
 
 
 def test_padding_is_zero_and_never_read() -> None:
@@ -181,7 +222,30 @@ def test_padding_is_zero_and_never_read() -> None:
         assert log_mel[row, frames:].abs().sum() == 0
     noisy = batch.clone()
     noisy[1, 2000:] = 1e3
-    torch.testing.assert_close(front_end(noisy, samples)[1], log_mel[1], atol=1e-5, rtol=1e-5)
+    noisy[2, 300:] = float("nan")
+    torch.testing.assert_close(front_end(noisy, samples), log_mel, atol=1e-5, rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(1, 6000), min_size=1, max_size=5), st.integers(0, 3000))
+def test_batch_equals_alone_for_any_lengths(lengths: list[int], padding: int) -> None:
+    rng = np.random.default_rng(sum(lengths))
+    batch = torch.from_numpy(rng.normal(size=(len(lengths), max(lengths) + padding)).astype(np.float32))
+    front_end = LogMel(AaSPConfig())
+    for row, log_mel, count in zip(batch, front_end(batch, torch.tensor(lengths)), lengths, strict=True):
+        frames = count_frames(count)
+        torch.testing.assert_close(log_mel[:frames], front_end(row[:count]), atol=1e-5, rtol=1e-5)
+        assert not log_mel[frames:].any()
+
+
+@pytest.mark.parametrize("samples", [1, 2, 160, 399])
+def test_shorter_than_a_frame_is_padded_with_zeros(samples: int) -> None:
+    sound = np.random.default_rng(samples).normal(size=samples).astype(np.float32)
+    expected = numpy_log_mel(np.pad(sound, (0, 400 - samples)), 1024)
+    np.testing.assert_allclose(natural()(torch.from_numpy(sound)).numpy(), expected, atol=1e-2)
+    with pytest.warns(UserWarning, match=f"{samples} samples"):
+        (piece,) = log_mel_pieces(np.array_split(sound, 2), natural())
+    np.testing.assert_allclose(piece.numpy(), expected, atol=1e-2)
 
 
 @given(st.integers(1, 20000))
@@ -222,6 +286,5 @@ def test_precision_and_autocast() -> None:
     torch.testing.assert_close(natural()(sound.double()), expected)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(natural()(sound), expected, atol=0, rtol=0)
-    halved = natural()(sound.half())
-    assert halved.dtype == torch.float32
-    assert (halved - expected).abs().mean() < 0.01
+    for rounded in (sound.half(), sound.bfloat16()):  # only the samples are rounded, never the computation
+        torch.testing.assert_close(natural()(rounded), natural()(rounded.float()), atol=0, rtol=0)

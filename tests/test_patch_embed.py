@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from aasp_features import AaSPConfig
+from aasp_features import AaSPConfig, LogMel
 from aasp_features.patch_embed import (
     ALPHA_RANGE,
     OMEGA_RANGE,
@@ -30,6 +32,19 @@ def build(kind: str = "aape", **changes: object) -> torch.nn.Module:
 @pytest.mark.parametrize("frames", [1, 16, 17, 100])
 def test_shapes(kind: str, frames: int) -> None:
     assert build(kind)(torch.randn(2, frames, 128)).shape == (2, math.ceil(frames / 16), 8, 192)
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "base"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_number_of_parameters(size: str, kind: str) -> None:
+    config = getattr(AaSPConfig, size)(patch_embed=kind)
+    dim, hidden, states = config.dim, config.lambda_hidden, config.states
+    plain = (16 * 16 + 1) * dim
+    lambda_encoder = (16 * 16 + 1) * hidden + hidden * 2 * states + 8 * 2 * states
+    maps = 16 * states + 2 * states * states  # B and C
+    fusion = 2 * 3 * states + (3 * states + 1) * dim
+    expected = plain + (lambda_encoder + maps + fusion if kind == "aape" else 0)
+    assert sum(parameter.numel() for parameter in build_patch_embed(config).parameters()) == expected
 
 
 def test_patches_are_what_slicing_gives() -> None:
@@ -58,6 +73,19 @@ def test_batch_mates_and_padding_do_not_matter(kind: str) -> None:
     together = module(log_mel, torch.tensor([96, 40]))
     torch.testing.assert_close(together[1, :3], module(log_mel[1:, :40])[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(together[0], module(log_mel[:1])[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None, max_examples=25)
+@given(frames=st.integers(1, 90), mate=st.integers(1, 90))
+def test_batch_equals_alone_for_any_number_of_frames(kind: str, frames: int, mate: int) -> None:
+    module, length = build(kind), max(frames, mate)
+    log_mel = torch.randn(2, length, 128)
+    log_mel[0, frames:], log_mel[1, mate:] = 0, 0
+    together = module(log_mel, torch.tensor([frames, mate]))
+    alone = module(log_mel[:1, :frames], torch.tensor([frames]))
+    torch.testing.assert_close(together[:1, : alone.shape[1]], alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(module(log_mel[:1, :frames]), alone, atol=1e-5, rtol=1e-5)  # None: all are valid
 
 
 def test_the_temporal_mean_reaches_the_plain_branch_only() -> None:
@@ -92,16 +120,31 @@ def test_frequencies_start_spread_over_the_band() -> None:
     np.testing.assert_allclose(omega[0, 5].detach() / (2 * math.pi), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1.0, 50.0, 1e6])
-def test_gradients_are_finite(scale: float) -> None:
-    module, log_mel = build(), (scale * torch.randn(1, 48, 128)).requires_grad_(True)
-    module(log_mel).sum().backward()
+EXTREMES = {
+    **{f"noise at {scale:g}": scale * torch.randn(1, 48, 128) for scale in (0.0, 1.0, 50.0, 1e6, 1e30)},
+    "constant 1e30": torch.full((1, 48, 128), 1e30),
+    "constant -1e30": torch.full((1, 48, 128), -1e30),
+    "silence": LogMel(AaSPConfig())(torch.zeros(1, 8000)),
+    "full-scale noise": LogMel(AaSPConfig())(torch.rand(1, 8000) * 2 - 1),
+    "full-scale square": LogMel(AaSPConfig())(torch.arange(8000.0).mul(0.2).sin().sign()[None]),
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize("kernel", ["quadrature", "even", "one_sided"])
+def test_values_rates_and_gradients_are_finite(name: str, kernel: str) -> None:
+    module, log_mel = build(kernel=kernel), EXTREMES[name].clone().requires_grad_(True)
+    for rates, (low, high) in zip(module.rates(log_mel), (ALPHA_RANGE, OMEGA_RANGE), strict=True):
+        assert ((low < rates) & (rates < high)).all()
+    tokens = module(log_mel)
+    assert torch.isfinite(tokens).all()
+    tokens.sum().backward()
     assert torch.isfinite(log_mel.grad).all()
     assert all(torch.isfinite(parameter.grad).all() for parameter in module.parameters())
 
 
 @pytest.mark.parametrize(
-    ("kernel", "features"), itertools.product(["quadrature", "even", "one_sided"], ["complex", "modulus", "both"])
+    ("kernel", "features"), list(itertools.product(["quadrature", "even", "one_sided"], ["complex", "modulus", "both"]))
 )
 def test_every_kernel_and_feature_set_runs(kernel: str, features: str) -> None:
     module = build(kernel=kernel, features=features)
@@ -134,6 +177,13 @@ def test_alias_branch_is_float32_under_autocast() -> None:
     torch.testing.assert_close(cast_alias, alias)
 
 
+def test_tokens_under_autocast_are_near_those_in_float32() -> None:
+    module, log_mel = build(), torch.randn(2, 64, 128)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        tokens = module(log_mel)
+    torch.testing.assert_close(tokens.float(), module(log_mel), atol=0.05, rtol=0.05)
+
+
 def test_without_mean_removal_nothing_is_removed() -> None:
     module = build(remove_mean=False)
     assert isinstance(module, AaPE)
@@ -150,3 +200,16 @@ def test_lowpass_response(cutoff: float, count: int) -> None:
     assert gain[0] == pytest.approx(1)
     assert gain[np.abs(frequency - cutoff).argmin()] == pytest.approx(0.5, abs=0.05)
     assert gain[frequency > cutoff + width].max() < 10 ** (-40 / 20)
+
+
+def test_lowpass_removes_what_would_alias_and_keeps_the_rest() -> None:
+    """Sinusoids in one mel band: 12 Hz leaves nothing of the token, 0.5 Hz leaves it as ``conv`` has it."""
+    lowpass, conv = build("lowpass"), build("conv")
+    conv.load_state_dict(lowpass.state_dict())
+    bias = conv.plain.bias
+    for frequency, kept in ((12.0, 0.0), (0.5, 1.0)):
+        log_mel = torch.zeros(1, 320, 128)
+        log_mel[..., 40] = torch.sin(2 * math.pi * frequency * 0.01 * torch.arange(320))
+        filtered, plain = (module(log_mel)[0, 5:15] - bias for module in (lowpass, conv))
+        assert (filtered - kept * plain).abs().max() < 0.02 * plain.abs().max()
+        assert filtered[:, [0, 1, 3, 4, 5, 6, 7]].abs().max() < 1e-6  # a mel band stays in its row
