@@ -99,22 +99,14 @@ def versions(sound: np.ndarray) -> Sounds:
 
 
 def test_parity_with_kaldi_on_real_clips(kaldi: ModuleType, shared_audio: Path) -> None:
-    """Within 1e-2 down to 90 dB below a frame's peak, and 2e-4 on average.
-
-    Both sides compute in float32, whose rounding (6e-8 of a frame's strongest bin) moves the log of a band 92 dB below
-    it by 1e-2. Of the 7,476 versions of all clips 4 differ by more, by 0.017 at most, in bands 99-109 dB below.
-    """
     for task in ("esc10", "instrument_family", "keywords", "speaker_id"):
-        paths = sorted((shared_audio / "tasks" / task).glob("audio/*.flac"))[::20]
+        paths = sorted((shared_audio / "tasks" / task).glob("audio/*.flac"))[::5]
         assert len(paths) >= 5
         for path in paths:
             for name, sound in versions(load_audio(path)).items():
                 if len(sound) >= 400:
-                    expected = kaldi_fbank(kaldi, sound)
-                    difference = (natural(512)(torch.from_numpy(sound)) - expected).abs()
-                    strong = expected > expected.amax(dim=-1, keepdim=True) - np.log(1e9)  # 90 dB
-                    assert difference[strong].max() <= 1e-2, (path, name)
-                    assert difference.max() <= 5e-2, (path, name)
+                    difference = (natural(512)(torch.from_numpy(sound)) - kaldi_fbank(kaldi, sound)).abs()
+                    assert difference.max() <= 1e-2, (path, name)
                     assert difference.mean() <= 2e-4, (path, name)
 
 
