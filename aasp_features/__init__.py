@@ -9,8 +9,9 @@ from aasp_features.version import __version__
 
 if TYPE_CHECKING:
     from aasp_features.audio import AudioError, load_audio
+    from aasp_features.batching import FrameEmbeddings
     from aasp_features.config import AaSPConfig
-    from aasp_features.encoder import AaSPEncoder, FrameEmbeddings
+    from aasp_features.encoder import AaSPEncoder
     from aasp_features.hub import CheckpointError
     from aasp_features.inputs import InputError
     from aasp_features.log_mel import LogMel
@@ -20,7 +21,7 @@ _HOME_OF = {
     "AaSPEncoder": "encoder",
     "AudioError": "audio",
     "CheckpointError": "hub",
-    "FrameEmbeddings": "encoder",
+    "FrameEmbeddings": "batching",
     "InputError": "inputs",
     "LogMel": "log_mel",
     "load_audio": "audio",

@@ -6,8 +6,8 @@ depend on its batch mates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -76,6 +76,27 @@ class FrameVectors:
         if not self.vectors:
             return np.empty((0, 0), np.float32), 0
         return np.concatenate(self.vectors), int(np.concatenate(self.valid).sum())
+
+
+def interleave(passes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Vectors of the same recording at k offsets, (columns_k, d) each -> in time's order; some may lack the last."""
+    filled = [vectors for vectors in passes if len(vectors)]
+    merged = np.empty((sum(map(len, filled)), filled[0].shape[1] if filled else 0), np.float32)
+    for place, vectors in enumerate(filled):
+        merged[place :: len(passes)] = vectors
+    return merged
+
+
+class FrameEmbeddings(NamedTuple):
+    """Vectors along time.
+
+    Attributes:
+        embeddings: (T, d) float32.
+        times: (T,) float64, seconds at the centre of each vector's valid frames.
+    """
+
+    embeddings: Any
+    times: Any
 
 
 class _Recording(Generic[Out]):

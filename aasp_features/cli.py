@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from aasp_features.encoder import AaSPEncoder
+    from aasp_features.folder.discovery import Discovery
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -31,66 +32,95 @@ def _print_version(wanted: bool) -> None:
 
 @app.command(no_args_is_help=True)
 def embed(
-    paths: Annotated[list[Path], typer.Argument(help="Sound files and folders (searched to any depth).")],
-    out: Annotated[Path, typer.Option(help="Vectors to write (.npy); its table gets the ending .csv.")],
+    out: Annotated[Path, typer.Option(help="Vectors: .npy, .npz, .parquet, .safetensors, .h5 or .jsonl.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files, folders (any depth), 'patterns/**/*.wav', .tar shards.")
+    ] = None,
+    files: Annotated[
+        str | None, typer.Option(help="List: a path a line (- is stdin), or .csv with path, start, end (seconds).")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Folder or Hub name; the bundled one unless given.")] = None,
     pooling: Annotated[str | None, typer.Option(help="mean, cls, mean+cls or frequency.")] = None,
     layers: Annotated[int | None, typer.Option(help="Average the last k blocks.")] = None,
+    frames: Annotated[bool, typer.Option("--frames", help="Vectors along time, a row each, with their times.")] = False,
+    hop: Annotated[float, typer.Option(help="Seconds between frames: 0.16, 0.08, 0.04, 0.02 or 0.01.")] = 0.16,
+    window: Annotated[float | None, typer.Option(help="Seconds of long audio that the encoder sees at once.")] = None,
+    context: Annotated[float | None, typer.Option(help="Seconds of each window's ends that only inform.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float16, as written.")] = "float32",
+    normalize: Annotated[bool, typer.Option("--normalize", help="Scale vectors to length 1.")] = False,
     batch_size: Annotated[int, typer.Option(help="Windows (10 s) that are encoded together.")] = 32,
-    workers: Annotated[
-        int | None, typer.Option(help="Decoding threads; one for each CPU, 8 at most, unless given.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Decoding threads; one a CPU, 8 at most, unless given.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …; a CUDA GPU where there is one.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again, whatever OUT holds.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
 ) -> None:
     """Turn sounds into vectors.
 
-    Writes OUT (one float32 row for each file), a table beside it (row, path, seconds, original rate, channels), and a
-    list of the files that could not be read, which have no row. Exit codes: 0 all files, 1 some failed, 2 nothing done.
+    Writes OUT (one row for each sound), a table of the rows (.csv), a record of what made them (.json), and a list of
+    what could not be read (.errors.csv). A run that was stopped goes on when it is called again.
+    Exit codes: 0 all sounds, 1 some failed or writing did, 2 nothing done.
     """
-    files = _find(paths, out, workers)
+    found = _find(paths or [], files, out, workers)
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
-    encoder = _load(model, device, pooling, layers, batch_size)
-    options = {"pooling": pooling, "layers": layers, "batch_size": batch_size, "workers": workers}
-    raise typer.Exit(_run(encoder, files, out, quiet, options))
+    choices = {"pooling": pooling, "layers": layers, "batch_size": batch_size, "frames": frames, "hop": hop}
+    choices |= {"dtype": dtype, "normalize": normalize}
+    encoder = _load(model, device, window, context)
+    raise typer.Exit(_run(encoder, found, out, quiet, choices, {"workers": workers, "overwrite": overwrite}))
 
 
-def _find(paths: list[Path], out: Path, workers: int | None) -> list[Path]:
-    from aasp_features.folder.discovery import NothingFoundError, find_files
-    from aasp_features.folder.writers import OutputError, check_writable
+def _find(paths: list[Path], files: str | None, out: Path, workers: int | None) -> Discovery:
+    from aasp_features.folder.discovery import Discovery, NothingFoundError, require_sounds
+    from aasp_features.folder.formats import FormatError, check_format
+    from aasp_features.folder.lists import read_list
+    from aasp_features.folder.output import OutputError, check_writable
 
+    found = Discovery()
     try:
         if workers is not None and workers < 1:
             raise NothingFoundError(f"--workers must be at least 1, got {workers}.")
-        files = find_files(paths)
+        if not paths and files is None:
+            raise NothingFoundError("give files or folders, or --files LIST.")
+        for path in paths:
+            found.add_path(path)
+        if files is not None:
+            read_list(files, found)
+        require_sounds(found, ", ".join([*map(str, paths), *([files] if files else [])]))
+        check_format(out)
         check_writable(out)
-    except (NothingFoundError, OutputError) as error:
+    except (NothingFoundError, FormatError, OutputError) as error:
         raise _stop(error, 2) from error
-    return files
+    return found
 
 
-def _run(encoder: AaSPEncoder, files: list[Path], out: Path, quiet: bool, options: dict[str, Any]) -> int:
+def _run(
+    encoder: AaSPEncoder, found: Discovery, out: Path, quiet: bool, choices: dict[str, Any], options: dict[str, Any]
+) -> int:
     """Embed, say how it went, and return the exit code."""
-    from aasp_features.folder.run import embed_files
-    from aasp_features.folder.writers import OutputError
+    from aasp_features.folder.options import RunOptions
+    from aasp_features.folder.output import OutputError
+    from aasp_features.folder.run import InterruptedRun, WriteError, embed_sounds
+    from aasp_features.inputs import InputError
 
+    for name, reason in found.problems.items():
+        typer.echo(f"aasp-embed: {name}: {reason}", err=True)
     try:
-        with _progress(len(files), quiet) as on_file:
-            result = embed_files(encoder, files, out, on_file=on_file, **options)
-    except OutputError as error:
+        with _progress(len(found.sounds), quiet) as on_sound:
+            result = embed_sounds(encoder, found, out, RunOptions(**choices), on_sound=on_sound, **options)
+    except (OutputError, InputError) as error:
+        raise _stop(error, 2) from error
+    except WriteError as error:
         raise _stop(error, 1) from error
-    except KeyboardInterrupt as error:
-        raise _stop(KeyboardInterrupt("interrupted; nothing was written."), 130) from error
+    except InterruptedRun as error:
+        raise _stop(error, 130) from error
     if not quiet:
-        failed = f", {len(result.failures)} failed (see {out.with_suffix('.errors.csv')})" if result.failures else ""
-        typer.echo(f"{result.rows} vectors in {out}{failed}", err=True)
+        before = f", {result.resumed} sounds of an earlier run" if result.resumed else ""
+        failed = f", {result.failures} failed (see {out.with_suffix('.errors.csv')})" if result.failures else ""
+        typer.echo(f"{result.rows} vectors in {out}{before}{failed}", err=True)
     return 1 if result.failures else 0
 
 
-def _load(
-    model: str | None, device: str | None, pooling: str | None, layers: int | None, batch_size: int
-) -> AaSPEncoder:
+def _load(model: str | None, device: str | None, window: float | None, context: float | None) -> AaSPEncoder:
     import torch
 
     from aasp_features.encoder import AaSPEncoder
@@ -100,16 +130,28 @@ def _load(
     try:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         encoder = AaSPEncoder.from_pretrained(model, device=device)
-        encoder.check_options(pooling, layers, batch_size)
+        return encoder.windowed(
+            _columns("--window", window, encoder.config.window), _columns("--context", context, encoder.config.context)
+        )
     except (CheckpointError, InputError) as error:
         raise _stop(error, 2) from error
     except RuntimeError as error:  # torch's own, for a device that it does not know or have
         raise _stop(RuntimeError(f"--device {device}: {str(error).splitlines()[0]}"), 2) from error
-    return encoder
+
+
+def _columns(name: str, seconds: float | None, default: int) -> int:
+    from aasp_features.inputs import InputError
+
+    if seconds is None:
+        return default
+    columns = round(seconds / 0.16)
+    if abs(columns * 0.16 - seconds) > 1e-6:
+        raise InputError(f"{name} must be a multiple of 0.16 seconds, got {seconds}; nearest is {columns * 0.16:.2f}.")
+    return columns
 
 
 @contextmanager
-def _progress(files: int, quiet: bool) -> Iterator[Callable[[Path, str | None], None]]:
+def _progress(sounds: int, quiet: bool) -> Iterator[Callable[[str, str | None], None]]:
     """A bar on stderr where it is a terminal; failures are printed either way."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -117,15 +159,15 @@ def _progress(files: int, quiet: bool) -> Iterator[Callable[[Path, str | None], 
     console = Console(stderr=True)
     shown = console.is_terminal and not quiet
     bar = Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True)
-    task = bar.add_task("", total=files)
+    task = bar.add_task("", total=sounds)
 
-    def on_file(path: Path, error: str | None) -> None:
+    def on_sound(name: str, error: str | None) -> None:
         bar.advance(task)
         if error is not None:
-            typer.echo(f"aasp-embed: {path}: {error}", err=True)
+            typer.echo(f"aasp-embed: {name}: {error}", err=True)
 
     with bar if shown else nullcontext():
-        yield on_file
+        yield on_sound
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:

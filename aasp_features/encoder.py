@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -13,29 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aasp_features import hub
-from aasp_features.batching import ClipVector, FrameVectors, Key, Result, WindowEncoder
-from aasp_features.config import CHOICES, PATCH, AaSPConfig, Pooling, pooled_dim
+from aasp_features.batching import ClipVector, FrameEmbeddings, FrameVectors, Key, Result, WindowEncoder, interleave
+from aasp_features.config import CHOICES, AaSPConfig, Pooling, pooled_dim
 from aasp_features.inputs import Clip, InputError, Inputs, read_inputs
 from aasp_features.log_mel import LogMel
 from aasp_features.network import AaSPNetwork, Features
 from aasp_features.pooling import pool_clip
 from aasp_features.spectrogram_windows import SpectrogramWindow, spectrogram_windows
-from aasp_features.windows import column_time
+from aasp_features.stream import EmbeddingStream, window_of_latency
+from aasp_features.windows import grid_offsets, grid_times
 
 Out = TypeVar("Out")
-HOPS = {0.16: 1, 0.08: 2, 0.04: 4, 0.02: 8, 0.01: 16}  # seconds -> passes over the spectrogram
-
-
-class FrameEmbeddings(NamedTuple):
-    """Vectors along time.
-
-    Attributes:
-        embeddings: (T, d) float32.
-        times: (T,) float64, seconds at the centre of each vector's valid frames.
-    """
-
-    embeddings: Any
-    times: Any
 
 
 class AaSPEncoder(nn.Module):
@@ -47,11 +36,16 @@ class AaSPEncoder(nn.Module):
     a list of any of these; a 2-D float array as a batch (B, N). Files are mixed down to mono by the mean of their
     channels, arrays only where ``channel_axis`` names their channels. Anything not at 16 kHz is resampled.
     numpy in, numpy out; tensor in, tensor out on its device; float32.
+
+    Attributes:
+        config: what it is.
+        sha256: of the weights' file that it was loaded from; None where there is none.
     """
 
     def __init__(self, config: AaSPConfig | None = None) -> None:
         super().__init__()
         self.config = config or AaSPConfig()
+        self.sha256: str | None = None
         self.log_mel = LogMel(self.config)
         self.network = AaSPNetwork(self.config)
         self.requires_grad_(False)
@@ -77,9 +71,10 @@ class AaSPEncoder(nn.Module):
         Raises:
             CheckpointError: not found, not readable, or not a complete AaSP checkpoint.
         """
-        config, weights, source = hub.load_checkpoint(name, revision=revision, **hub_options)
-        encoder = cls(config)
-        hub.load_weights(encoder.network, weights, source)
+        found = hub.load_checkpoint(name, revision=revision, **hub_options)
+        encoder = cls(found.config)
+        hub.load_weights(encoder.network, found.weights, found.source)
+        encoder.sha256 = found.sha256
         return encoder.to(device) if device is not None else encoder
 
     def save_pretrained(self, folder: str | Path, *, card: str | None = None, half: bool = False) -> Path:
@@ -167,7 +162,8 @@ class AaSPEncoder(nn.Module):
         clips = read_inputs(
             inputs, sample_rate=sample_rate, channel_axis=channel_axis, model_rate=self.config.sample_rate
         )
-        vectors = self._run(clips.clips, partial(ClipVector, pooling), pooling, layers, batch_size)
+        results = self._run(clips.clips, partial(ClipVector, pooling), pooling, layers, batch_size)
+        vectors = [results[index, 0] for index in range(len(clips.clips))]
         if clips.single:
             return _like(clips, vectors[0])
         width = pooled_dim(self.config.dim, self.config.rows, pooling)
@@ -191,17 +187,20 @@ class AaSPEncoder(nn.Module):
         results interleaved, at 2, 4, 8, 16 times the cost. Other arguments and errors as in ``embed``.
         """
         pooling, layers = self.check_options(pooling, layers, batch_size)
-        if hop not in HOPS:
-            raise InputError(f"hop must be one of {sorted(HOPS)} seconds, got {hop!r}.")
+        try:
+            offsets = grid_offsets(hop)
+        except ValueError as error:
+            raise InputError(str(error)) from error
         clips = read_inputs(
             inputs, sample_rate=sample_rate, channel_axis=channel_axis, model_rate=self.config.sample_rate
         )
-        passes = []
-        for first_frame in range(0, PATCH, PATCH // HOPS[hop]):
-            results = self._run(clips.clips, FrameVectors, pooling, layers, batch_size, first_frame)
-            passes.append([_timed(vectors, frames, first_frame) for vectors, frames in results])
-        merged = [_interleave(grids) for grids in zip(*passes, strict=True)]
-        framed = [FrameEmbeddings(_like(clips, vectors), _like(clips, times)) for vectors, times in merged]
+        results = self._run(clips.clips, FrameVectors, pooling, layers, batch_size, hop)
+        framed = []
+        for index in range(len(clips.clips)):
+            passes = [results.pop((index, offset), (np.empty((0, 0), np.float32), 0)) for offset in offsets]
+            vectors = interleave([vectors for vectors, _ in passes])
+            times = np.asarray(grid_times(passes[0][1], hop), np.float64)
+            framed.append(FrameEmbeddings(_like(clips, vectors), _like(clips, times)))
         return framed[0] if clips.single else framed
 
     def encode(
@@ -241,34 +240,75 @@ class AaSPEncoder(nn.Module):
     # The same path in two halves, for runs over many files
 
     def spectrogram_windows(
-        self, blocks: Iterable[NDArray[np.float32]], first_frame: int = 0
-    ) -> Iterator[SpectrogramWindow]:
+        self, blocks: Iterable[NDArray[np.float32]], hop: float = 0.16
+    ) -> Iterator[tuple[int, SpectrogramWindow]]:
         """First half of ``embed``: blocks of one recording (float32, mono, 16 kHz) -> windows of log-mel.
 
-        Reads no state that changes, so many threads may call it at once.
+        Windows come as ``(offset, window)``; hops below 0.16 s have several offsets (frames), and each is a recording
+        of its own for the second half. Reads no state that changes, so many threads may call it at once.
         """
         config = self.config
-        return spectrogram_windows(blocks, self.log_mel, config.window, config.context, first_frame)
+        return spectrogram_windows(blocks, self.log_mel, config.window, config.context, grid_offsets(hop))
 
     def embed_windows(
         self,
         events: Iterable[tuple[Key, SpectrogramWindow | Exception | None]],
+        new_result: Callable[[], Result[Out]],
         batch_size: int = 32,
         pooling: Pooling | None = None,
         layers: int | None = None,
-    ) -> Iterator[tuple[Key, NDArray[np.float32] | Exception]]:
-        """Second half of ``embed``: windows of many recordings -> clip vectors (d,), in the order of completion.
+    ) -> Iterator[tuple[Key, Out | Exception]]:
+        """Second half of ``embed``: windows of many recordings -> their results, in the order of completion.
 
         Args:
             events: ``(key, window)`` in each recording's order, recordings interleaved as they come;
                 ``(key, None)`` ends a recording; ``(key, exception)`` ends it as failed and is handed through.
+            new_result: what collects a recording's vectors, such as ``ClipVector`` of ``batching``.
             batch_size, pooling, layers: as in ``embed``.
         """
         pooling, layers = self.check_options(pooling, layers, batch_size)
-        windows = WindowEncoder[Key, NDArray[np.float32]](
-            self.network, partial(ClipVector, pooling), pooling, layers, batch_size
-        )
-        return windows.run(events)
+        return WindowEncoder[Key, Out](self.network, new_result, pooling, layers, batch_size).run(events)
+
+    def windowed(self, window: int, context: int) -> AaSPEncoder:
+        """This encoder, weights shared, with windows of other lengths for long recordings, in columns of 160 ms.
+
+        Raises:
+            InputError: longer than the config's window, or no column left between two contexts.
+        """
+        if window > self.config.window:
+            raise InputError(f"window must be at most {self.config.window} columns, as trained, got {window}.")
+        try:
+            config = self.config.replace(window=window, context=context)
+        except ValueError as error:
+            raise InputError(str(error).removeprefix("config: ")) from error
+        other = copy.copy(self)
+        other.config = config
+        return other
+
+    def stream(
+        self,
+        rate: int = 16000,
+        *,
+        latency: float | None = None,
+        pooling: Pooling | None = None,
+        layers: int | None = None,
+    ) -> EmbeddingStream:
+        """Frames of a live signal; see ``EmbeddingStream``.
+
+        Args:
+            rate: of the signal, in Hz.
+            latency: seconds, at least 0.51; None keeps the config's window (10.3 s). Shorter windows see less context.
+            pooling, layers: as in ``embed_frames``.
+
+        Raises:
+            InputError: a rate, latency or option that is not accepted.
+        """
+        pooling, layers = self.check_options(pooling, layers)
+        window, context = self.config.window, self.config.context
+        if latency is not None:
+            window, context = window_of_latency(latency, window, context)
+        config = self.config.replace(window=window, context=context)
+        return EmbeddingStream(self.network, self.log_mel, config, rate, pooling, layers)
 
     def _run(
         self,
@@ -277,21 +317,24 @@ class AaSPEncoder(nn.Module):
         pooling: Pooling,
         layers: int,
         batch_size: int,
-        first_frame: int = 0,
-    ) -> list[Out]:
-        windows = WindowEncoder[int, Out](self.network, new_result, pooling, layers, batch_size)
-        results: dict[int, Out] = {}
-        for index, result in windows.run(self._events(clips, first_frame)):
+        hop: float = 0.16,
+    ) -> dict[tuple[int, int], Out]:
+        """Results by clip and offset."""
+        results: dict[tuple[int, int], Out] = {}
+        for key, result in self.embed_windows(self._events(clips, hop), new_result, batch_size, pooling, layers):
             if isinstance(result, Exception):
                 raise result
-            results[index] = result
-        return [results[index] for index in range(len(clips))]
+            results[key] = result
+        return results
 
-    def _events(self, clips: list[Clip], first_frame: int) -> Iterator[tuple[int, SpectrogramWindow | None]]:
+    def _events(
+        self, clips: list[Clip], hop: float
+    ) -> Iterator[tuple[tuple[int, int], SpectrogramWindow | Exception | None]]:
         for index, clip in enumerate(clips):
-            for window in self.spectrogram_windows(clip.blocks(), first_frame):
-                yield index, window
-            yield index, None
+            for offset, window in self.spectrogram_windows(clip.blocks(), hop):
+                yield (index, offset), window
+            for offset in grid_offsets(hop):
+                yield (index, offset), None
 
     def check_options(self, pooling: str | None, layers: int | None, batch_size: int = 1) -> tuple[Pooling, int]:
         """Options with the config's defaults filled in.
@@ -306,22 +349,6 @@ class AaSPEncoder(nn.Module):
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size!r}.")
         return cast(Pooling, pooling or self.config.pooling), layers or self.config.layers
-
-
-def _timed(
-    vectors: NDArray[np.float32], frames: int, first_frame: int
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    times = [column_time(first_frame + frames, column, first_frame) for column in range(len(vectors))]
-    return vectors, np.asarray(times, np.float64)
-
-
-def _interleave(
-    grids: tuple[tuple[NDArray[np.float32], NDArray[np.float64]], ...],
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    filled = [grid for grid in grids if len(grid[1])]
-    times = np.concatenate([grid[1] for grid in filled])
-    order = np.argsort(times, kind="stable")
-    return np.concatenate([grid[0] for grid in filled])[order], times[order]
 
 
 def _like(inputs: Inputs, array: NDArray[Any]) -> Any:

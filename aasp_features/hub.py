@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -34,6 +34,22 @@ class CheckpointError(RuntimeError):
     """A checkpoint that cannot be found, read, written or trusted; the sentence says what to do."""
 
 
+class Checkpoint(NamedTuple):
+    """What was read.
+
+    Attributes:
+        config: architecture, front end, defaults.
+        weights: float32, on the CPU.
+        source: where it came from, for messages.
+        sha256: of the file of weights.
+    """
+
+    config: AaSPConfig
+    weights: dict[str, Tensor]
+    source: str
+    sha256: str
+
+
 def load_checkpoint(
     name: str | Path | None = None,
     *,
@@ -41,15 +57,12 @@ def load_checkpoint(
     token: str | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
-) -> tuple[AaSPConfig, dict[str, Tensor], str]:
+) -> Checkpoint:
     """Find and read a checkpoint.
 
     Args:
         name: None for the bundled one; an existing folder, which wins over a Hub name; or ``org/name[@revision]``.
         revision, token, cache_dir, local_files_only: for the Hub, as in huggingface_hub.
-
-    Returns:
-        Its config, its weights (float32, on the CPU), and where they came from.
 
     Raises:
         CheckpointError: see the class.
@@ -63,7 +76,8 @@ def load_checkpoint(
         source = repository if revision is None else f"{repository}@{revision}"
         folder = _download(repository, revision, token, cache_dir, local_files_only, source)
     config = _read_config(folder, source)
-    return config, _read_weights(folder, source), source
+    weights = _read_weights(folder, source)
+    return Checkpoint(config, weights, source, hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest())
 
 
 def bundled_folder() -> Path:

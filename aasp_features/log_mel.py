@@ -36,7 +36,7 @@ class LogMel(nn.Module):
         super().__init__()
         self.fft_length = config.fft_length
         self.mean, self.std = config.mean, config.std
-        # In float32 as torchaudio has it: its rounding shows 100 dB under a frame's peak, where parity is asked for too.
+        # In float32 as torchaudio has it: the rounding shows 100 dB under a frame's peak, where parity is asked too.
         window = torch.hann_window(FRAME_LENGTH, periodic=False, dtype=torch.float32)
         filters = mel_filters(config.mels, config.fft_length, config.sample_rate)
         self.register_buffer("window", window, persistent=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,55 +35,103 @@ class SpectrogramWindow:
 
 
 def spectrogram_windows(
-    blocks: Iterable[NDArray[np.float32]], log_mel: LogMel, window: int, context: int, first_frame: int = 0
-) -> Iterator[SpectrogramWindow]:
-    """Cut one recording by the window plan.
+    blocks: Iterable[NDArray[np.float32]],
+    log_mel: LogMel,
+    window: int,
+    context: int,
+    first_frames: Sequence[int] = (0,),
+) -> Iterator[tuple[int, SpectrogramWindow]]:
+    """Cut one recording by the window plan, at one or several offsets, as ``(first_frame, window)``.
 
     Args:
         blocks: (samples,) float32 mono at 16 kHz, in order.
-        log_mel: the front end, which may be on any device.
+        log_mel: the front end, which may be on any device; each frame is computed once.
+        window, context: columns, from the config.
+        first_frames: offsets of the grid of columns, in frames.
+    """
+    cutters = {first_frame: WindowCutter(window, context, first_frame) for first_frame in first_frames}
+    for piece in log_mel_pieces(blocks, log_mel):
+        for first_frame, cutter in cutters.items():
+            for cut in cutter.push(piece):
+                yield first_frame, cut
+    for first_frame, cutter in cutters.items():
+        for cut in cutter.finish():
+            yield first_frame, cut
+
+
+class WindowCutter:
+    """Log-mel pieces of one recording, as they come -> windows, each as soon as it is complete.
+
+    Args:
         window, context: columns, from the config.
         first_frame: frames left out at the start, which shifts the grid of columns; a recording that has no more
             than these gives no window.
     """
-    planner = WindowPlanner(window, context)
-    held, held_from, frames = torch.empty(0), 0, -first_frame  # held_from: column of held's first frame
-    for piece in log_mel_pieces(blocks, log_mel):
-        skip = max(0, -frames)
-        frames += len(piece)
-        held = torch.cat([held, piece[skip:]]) if len(held) else piece[skip:]
-        for plan in planner.advance(max(0, frames) // PATCH):
-            yield _cut(held, held_from, plan)
-        drop = planner.oldest_needed - held_from
-        held, held_from = held[PATCH * drop :], held_from + drop
-    if frames > 0:
-        for plan in planner.finish(count_columns(frames)):
-            yield _cut(held, held_from, plan)
+
+    def __init__(self, window: int, context: int, first_frame: int = 0) -> None:
+        self._planner = WindowPlanner(window, context)
+        self._held, self._held_from = torch.empty(0), 0  # frames, and the column of the first of them
+        self.frames = -first_frame
+
+    def push(self, piece: Tensor) -> Iterator[SpectrogramWindow]:
+        """Take the next (frames, mels)."""
+        skip = max(0, -self.frames)
+        self.frames += len(piece)
+        self._held = torch.cat([self._held, piece[skip:]]) if len(self._held) else piece[skip:]
+        for plan in self._planner.advance(count_columns(max(0, self.frames))):
+            yield self._cut(plan)
+        drop = self._planner.oldest_needed - self._held_from
+        self._held, self._held_from = self._held[PATCH * drop :], self._held_from + drop
+
+    def finish(self) -> Iterator[SpectrogramWindow]:
+        """What is left at the end of the recording."""
+        if self.frames > 0:
+            for plan in self._planner.finish(count_columns(self.frames)):
+                yield self._cut(plan)
+
+    def _cut(self, plan: Window) -> SpectrogramWindow:
+        start, stop = PATCH * (plan.start - self._held_from), PATCH * (plan.stop - self._held_from)
+        return SpectrogramWindow(self._held[start:stop].clone(), plan)
 
 
 def log_mel_pieces(blocks: Iterable[NDArray[np.float32]], log_mel: LogMel) -> Iterator[Tensor]:
-    """Log-mel frames of a recording, block by block: (frames, mels) pieces whose concatenation is the whole.
-
-    A recording shorter than one 25 ms frame is padded with zeros to one, with a warning.
-    """
-    tail, samples = np.empty(0, np.float32), 0
+    """Log-mel frames of a recording, block by block: (frames, mels) pieces whose concatenation is the whole."""
+    stream = LogMelStream(log_mel)
     for block in blocks:
-        samples += len(block)
-        tail = np.concatenate([tail, block])
-        if len(tail) >= FRAME_LENGTH:
-            frames = 1 + (len(tail) - FRAME_LENGTH) // FRAME_HOP
-            with torch.inference_mode():
-                yield log_mel(torch.from_numpy(tail).to(log_mel.window.device))
-            tail = tail[frames * FRAME_HOP :]
-    if 0 < samples < FRAME_LENGTH:
+        if (piece := stream.push(block)) is not None:
+            yield piece
+    if (piece := stream.finish()) is not None:
+        yield piece
+
+
+class LogMelStream:
+    """Samples as they come -> log-mel frames; the concatenation equals that of the whole recording."""
+
+    def __init__(self, log_mel: LogMel) -> None:
+        self.log_mel = log_mel
+        self._tail, self._samples = np.empty(0, np.float32), 0
+
+    def push(self, block: NDArray[np.float32]) -> Tensor | None:
+        """Take (samples,) float32 mono at 16 kHz; the (frames, mels) that are complete, if any."""
+        self._samples += len(block)
+        self._tail = np.concatenate([self._tail, block])
+        if len(self._tail) < FRAME_LENGTH:
+            return None
+        piece = self._compute()
+        self._tail = self._tail[len(piece) * FRAME_HOP :]
+        return piece
+
+    def finish(self) -> Tensor | None:
+        """A recording shorter than one 25 ms frame is padded with zeros to one, with a warning."""
+        if not 0 < self._samples < FRAME_LENGTH:
+            return None
         warnings.warn(
-            f"a recording of {samples} samples at 16 kHz is shorter than one 25 ms frame; padded with zeros.",
+            f"a recording of {self._samples} samples at 16 kHz is shorter than one 25 ms frame; padded with zeros.",
             stacklevel=2,
         )
+        return self._compute()
+
+    def _compute(self) -> Tensor:
         with torch.inference_mode():
-            yield log_mel(torch.from_numpy(tail).to(log_mel.window.device))
-
-
-def _cut(held: Tensor, held_from: int, plan: Window) -> SpectrogramWindow:
-    start, stop = PATCH * (plan.start - held_from), PATCH * (plan.stop - held_from)
-    return SpectrogramWindow(held[start:stop].clone(), plan)
+            piece: Tensor = self.log_mel(torch.from_numpy(self._tail).to(self.log_mel.window.device))
+        return piece

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 
+COLUMN_SECONDS = 0.16
+HOPS = {0.16: 1, 0.08: 2, 0.04: 4, 0.02: 8, 0.01: 16}  # seconds -> passes over the spectrogram
+
 
 @dataclass(frozen=True)
 class Window:
@@ -47,6 +50,22 @@ def column_time(frames: int, column: int, first_frame: int = 0) -> float:
     return (2 * start + span) / (2 * 16000)
 
 
+def grid_offsets(hop: float) -> range:
+    """First frames of the passes over a spectrogram that together give a vector every ``hop`` seconds.
+
+    Raises:
+        ValueError: a hop that is not in ``HOPS``.
+    """
+    if hop not in HOPS:
+        raise ValueError(f"hop must be one of {sorted(HOPS)} seconds, got {hop!r}.")
+    return range(0, PATCH, PATCH // HOPS[hop])
+
+
+def grid_times(frames: int, hop: float) -> list[float]:
+    """Seconds at the centres of the vectors that ``hop`` gives: one starts every ``hop`` s until the frames end."""
+    return [column_time(frames, 0, start) for start in range(0, frames, grid_offsets(hop).step)]
+
+
 class WindowPlanner:
     """Windows of a recording whose length becomes known only at its end.
 
@@ -67,7 +86,7 @@ class WindowPlanner:
         return max(0, min(self._next_start, self._emitted - self.window + 1))
 
     def advance(self, columns: int) -> Iterator[Window]:
-        """Regular windows that end before ``columns``, the complete columns known so far."""
+        """Regular windows that end before ``columns``, the columns known so far; the last of them may be incomplete."""
         while self._next_start + self.window < columns:
             start, stop = self._next_start, self._next_start + self.window
             yield self._emit(start, stop, stop - self.context)

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from aasp_features import AaSPEncoder
-from aasp_features.folder.discovery import find_files
+from aasp_features.folder.discovery import find_sounds
 
 query, folder = Path(sys.argv[1]), Path(sys.argv[2])
 encoder = AaSPEncoder.from_pretrained()
-files = find_files([folder])
+files = [sound.path for sound in find_sounds([folder]).sounds]
 vectors = encoder.embed(files)
 # Vectors share a large common part; what tells sounds apart is how each differs from the mean.
 centred = vectors - vectors.mean(axis=0)

@@ -18,7 +18,6 @@ import soundfile
 import torch
 
 from aasp_features import AaSPEncoder
-from aasp_features.batching import FrameVectors, WindowEncoder
 from aasp_features.windows import column_time, count_columns, count_frames
 
 RATE = 16000
@@ -87,10 +86,11 @@ def chunked_equals_whole(encoder: AaSPEncoder, rng: np.random.Generator) -> floa
         soundfile.write(path, sound, RATE, subtype="FLOAT")
         from_file = encoder.embed_frames(path)
     cuts = np.sort(rng.integers(0, len(sound) + 1, size=int(rng.integers(0, 12))))
-    events = [(0, window) for window in encoder.spectrogram_windows(np.split(sound, cuts))]
-    encoding = WindowEncoder(encoder.network, FrameVectors, encoder.config.pooling, encoder.config.layers, 8)
-    ((_, (streamed, _)),) = encoding.run([*events, (0, None)])
+    stream = encoder.stream(RATE)
+    pieces = [*map(stream.push, np.split(sound, cuts)), stream.finish()]
+    streamed = np.concatenate([piece.embeddings for piece in pieces])
     assert np.array_equal(whole.times, from_file.times)
+    assert np.array_equal(whole.times, np.concatenate([piece.times for piece in pieces]))
     return max(difference(from_file.embeddings, whole.embeddings), difference(streamed, whole.embeddings))
 
 

@@ -23,7 +23,29 @@ def test_folder_to_vectors(checkpoint: Path, sounds: Path, tmp_path: Path) -> No
     assert done.stderr.splitlines() == [f"12 vectors in {tmp_path / 'emb.npy'}"]
     assert np.load(tmp_path / "emb.npy").shape == (12, 1536)
     assert len((tmp_path / "emb.csv").read_text().splitlines()) == 13
-    assert sorted(os.listdir(tmp_path)) == ["emb.csv", "emb.npy"]
+    assert sorted(os.listdir(tmp_path)) == ["emb.csv", "emb.json", "emb.npy"]
+    again = run(sounds, "--out", tmp_path / "emb.npy", "--model", checkpoint)
+    assert again.stderr.splitlines() == [f"12 vectors in {tmp_path / 'emb.npy'}, 12 sounds of an earlier run"]
+    other = run(sounds, "--out", tmp_path / "emb.npy", "--model", checkpoint, "--pooling", "mean")
+    assert other.returncode == 2
+    assert "pooling was frequency, now mean; choose another --out, or give --overwrite." in other.stderr
+
+
+def test_frames_of_parts_with_other_windows(checkpoint: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).normal(size=16000 * 9) * 0.1, 16000)
+    (tmp_path / "parts.csv").write_text("path,start,end\nnoise.wav,1,8\nnoise.wav,8.5,\n")
+    options = ["--frames", "--hop", 0.08, "--window", 1.92, "--context", 0.32, "--pooling", "mean", "--normalize"]
+    done = run("--files", "parts.csv", "--out", "x.npz", "--model", checkpoint, *options, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "94 vectors in x.npz\n")
+    with np.load(tmp_path / "x.npz") as file:
+        np.testing.assert_allclose(np.linalg.norm(file["embeddings"], axis=1), 1, rtol=1e-5)
+        assert file["start"].tolist() == [1.0] * 88 + [8.5] * 6
+        assert file["time"][:3].tolist() == [0.0875, 0.1675, 0.2475]
+
+
+def test_paths_on_standard_input(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
+    done = run("--files", "-", "--out", tmp_path / "emb.npy", "--model", checkpoint, input=f"{sounds / 'voice'}\n")
+    assert (done.returncode, done.stderr) == (0, f"2 vectors in {tmp_path / 'emb.npy'}\n")
 
 
 def test_options_reach_the_encoder(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
@@ -55,7 +77,13 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
     [
         (["gone"], "gone: no such file or folder."),
         (["empty"], "no sound found in empty; known endings are"),
-        (["sound.wav", "--out", "emb.txt"], "--out must end in .npy"),
+        ([], "give files or folders, or --files LIST."),
+        (["--files", "gone.txt"], "--files gone.txt: cannot be read"),
+        (["sound.wav", "--hop", "0.04"], "hop is the distance of frames: it needs frames."),
+        (["sound.wav", "--window", "1"], "--window must be a multiple of 0.16 seconds, got 1.0; nearest is 0.96."),
+        (["sound.wav", "--window", "16"], "window must be at most 64 columns, as trained, got 100."),
+        (["sound.wav", "--dtype", "int8"], "dtype must be float32 or float16, got 'int8'."),
+        (["sound.wav", "--out", "emb.txt"], "--out must end in one of .npy"),
         (["sound.wav", "--out", "no/emb.npy"], "the folder no does not exist"),
         (["sound.wav", "--model", "nothing"], "'nothing' is no folder and no checkpoint's name"),
         (["sound.wav", "--pooling", "max"], "pooling must be one of"),
@@ -93,12 +121,15 @@ def test_full_disk(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
         pytest.skip("mounting a small disk needs root")
     try:
         np.save(disk / "emb.npy", np.ones(2))
-        done = run(sounds, "--out", disk / "emb.npy", "--model", checkpoint)
+        done = run(sounds, "--out", disk / "emb.npy", "--model", checkpoint, "--overwrite")
         assert done.returncode == 1
         assert "No space left on device" in done.stderr
         assert "Traceback" not in done.stderr
+        assert "0 of 12 sounds are done and kept in" in done.stderr
         np.testing.assert_array_equal(np.load(disk / "emb.npy"), np.ones(2))
-        assert os.listdir(disk) == ["emb.npy"]
+        subprocess.run(["mount", "-o", "remount,size=1m", str(disk)], check=True)
+        assert run(sounds, "--out", disk / "emb.npy", "--model", checkpoint).returncode == 0
+        assert np.load(disk / "emb.npy").shape == (12, 1536)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
@@ -114,19 +145,30 @@ def test_read_only_folder(checkpoint: Path, sounds: Path, tmp_path: Path) -> Non
     assert f"the folder {place} cannot be written" in done.stderr
 
 
-def test_interrupt_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "long.wav", np.zeros(16000 * 3600, np.int16), 16000)
-    arguments = [*COMMAND, tmp_path / "long.wav", "--out", tmp_path / "emb.npy", "--model", checkpoint]
-    process = subprocess.Popen(list(map(str, arguments)), stderr=subprocess.PIPE, text=True)
-    for _ in range(600):
-        if list(tmp_path.glob(".emb.npy*.tmp")):
+def test_an_interrupted_run_goes_on(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(size=16000 * 400) * 0.1, 16000)
+    size = os.path.getsize(tmp_path / "long.wav")
+    code = f"import aasp_features.folder.plan as p; p.BATCH_BYTES = {size - 1}; import aasp_features.cli as c; c.main()"
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    arguments = [sys.executable, "-c", code, str(sounds), str(tmp_path / "long.wav"), "--model", str(checkpoint)]
+    subprocess.run([*arguments, "--out", str(tmp_path / "whole/emb.npy")], check=True, capture_output=True)
+    cut = [*arguments, "--out", str(tmp_path / "cut/emb.npy")]
+    process = subprocess.Popen(cut, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "cut/emb.npy.partial/batches.jsonl"
+    for _ in range(1200):
+        if log.exists() and log.stat().st_size:
             break
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.send_signal(2)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; nothing was written" in stderr
-    assert os.listdir(tmp_path) == ["long.wav"]
+    assert "interrupted; 12 of 13 sounds are done and kept in" in stderr
+    done = subprocess.run(cut, capture_output=True, text=True)
+    assert "13 vectors" in done.stderr
+    assert "12 sounds of an earlier run" in done.stderr
+    for name in ("emb.npy", "emb.csv", "emb.json"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_version_and_help() -> None:

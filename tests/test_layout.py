@@ -11,11 +11,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "aasp_features"
 
 # From the top down: a module may import only from rows below its own.
 LAYERS = [
-    ["integrations"],
+    ["integrations", "viz"],
     ["train"],
     ["cli"],
     ["folder"],
     ["encoder"],
+    ["stream"],
     ["batching"],
     ["pooling", "spectrogram_windows", "inputs", "hub"],
     ["network"],

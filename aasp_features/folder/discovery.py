@@ -1,50 +1,116 @@
-"""Paths from the command line -> the sound files they mean."""
+"""Paths from the command line -> the sounds they mean."""
 
 from __future__ import annotations
 
+import glob
 import os
+import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from aasp_features.audio import AUDIO_SUFFIXES, AV_SUFFIXES
+from aasp_features.folder.sounds import Sound
+
+SOUND_SUFFIXES = AUDIO_SUFFIXES | AV_SUFFIXES
 
 
 class NothingFoundError(ValueError):
     """A path that does not exist, or paths under which there is no sound; the sentence says which."""
 
 
-def find_files(paths: Iterable[Path]) -> list[Path]:
-    """Sound files in the order of the arguments, each folder sorted; a file that is named twice comes once.
+class Discovery:
+    """Finds sounds, each file once, in the order of the arguments.
 
-    Folders are searched to any depth, for known endings only; hidden files and folders are skipped, links to folders
-    are followed once. A file that is named itself is taken whatever its ending.
+    Attributes:
+        sounds: what was found.
+        problems: folders and shards that could not be read, with the reason.
+    """
+
+    def __init__(self) -> None:
+        self.sounds: list[Sound] = []
+        self.problems: dict[str, str] = {}
+        self._seen: set[str] = set()
+
+    def add_path(self, path: Path) -> None:
+        """A file, whatever its ending; a folder, searched to any depth; a tar shard; or a pattern (``**/*.wav``).
+
+        Folders are sorted and searched for known endings only; hidden files and folders are skipped, links to folders
+        are followed once.
+
+        Raises:
+            NothingFoundError: no such path.
+        """
+        if path.is_dir():
+            self._add_files(self._search(path))
+        elif path.exists():
+            self._add_files([path])
+        elif matches := sorted(glob.glob(str(path), recursive=True)):
+            for match in matches:
+                if os.path.isfile(match):
+                    self._add_files([Path(match)])
+        else:
+            raise NothingFoundError(f"{path}: no such file or folder.")
+
+    def add_part(self, path: Path, start: float | None, end: float | None) -> None:
+        """A part of a file; the same file may come many times."""
+        self.sounds.append(Sound(path, start, end))
+
+    def _add_files(self, files: Iterable[Path]) -> None:
+        for file in files:
+            real = os.path.realpath(file)
+            if real not in self._seen:
+                self._seen.add(real)
+                self.sounds.extend(self._members(file) if file.suffix.lower() == ".tar" else [Sound(file)])
+
+    def _search(self, folder: Path) -> Iterator[Path]:
+        seen: set[str] = set()
+        for directory, folders, files in os.walk(folder, followlinks=True, onerror=self._unreadable):
+            if os.path.realpath(directory) in seen:
+                folders.clear()
+                continue
+            seen.add(os.path.realpath(directory))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(files):
+                if not name.startswith(".") and Path(name).suffix.lower() in SOUND_SUFFIXES | {".tar"}:
+                    yield Path(directory) / name
+
+    def _members(self, shard: Path) -> list[Sound]:
+        try:
+            with tarfile.open(shard) as archive:
+                return [
+                    Sound(shard, member=member.name, offset=member.offset_data, size=member.size)
+                    for member in archive
+                    if member.isfile() and Path(member.name).suffix.lower() in SOUND_SUFFIXES
+                ]
+        except (tarfile.TarError, OSError) as error:
+            self.problems[str(shard)] = f"not a tar shard that can be read ({error})."
+            return []
+
+    def _unreadable(self, error: OSError) -> None:
+        self.problems[str(error.filename)] = f"this folder may not be read ({error.strerror})."
+
+
+def find_sounds(paths: Iterable[Path]) -> Discovery:
+    """Everything that ``paths`` mean; see ``Discovery.add_path``.
 
     Raises:
         NothingFoundError: see the class.
     """
     given = list(paths)
+    found = Discovery()
     for path in given:
-        if not path.exists():
-            raise NothingFoundError(f"{path}: no such file or folder.")
-    found: dict[str, Path] = {}
-    for path in given:
-        for file in _search(path) if path.is_dir() else [path]:
-            found.setdefault(os.path.realpath(file), file)
-    if not found:
-        raise NothingFoundError(
-            f"no sound found in {', '.join(map(str, given))}; known endings are {' '.join(sorted(AUDIO_SUFFIXES))}."
-        )
-    return list(found.values())
+        found.add_path(path)
+    return require_sounds(found, ", ".join(map(str, given)))
 
 
-def _search(folder: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-    for directory, folders, files in os.walk(folder, followlinks=True):
-        if os.path.realpath(directory) in seen:
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(directory))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES | AV_SUFFIXES:
-                yield Path(directory) / name
+def require_sounds(found: Discovery, where: str) -> Discovery:
+    """``found``, if there is a sound or a problem to report in it.
+
+    Raises:
+        NothingFoundError: neither.
+    """
+    if not found.sounds:
+        known = " ".join(sorted(AUDIO_SUFFIXES))
+        problems = "".join(f" {name}: {reason}" for name, reason in found.problems.items())
+        raise NothingFoundError(f"no sound found in {where}; known endings are {known}.{problems}")
+    return found

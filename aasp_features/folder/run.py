@@ -1,27 +1,54 @@
-"""Files -> vectors and tables on disk: the whole of ``aasp-embed`` but its arguments."""
+"""Sounds -> vectors and tables on disk: the whole of ``aasp-embed`` but its arguments."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from aasp_features.audio import AudioInfo
-from aasp_features.config import Pooling
+import numpy as np
+from numpy.typing import NDArray
+
+from aasp_features.batching import ClipVector
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.decode_pool import DecodePool
-from aasp_features.folder.writers import OutputError, RowFile, write_table
+from aasp_features.folder.discovery import Discovery
+from aasp_features.folder.options import RunOptions
+from aasp_features.folder.output import OutputError, claimed, finished_record
+from aasp_features.folder.plan import Plan, make_plan
+from aasp_features.folder.publish import clear, make_results, move_results
+from aasp_features.folder.results import SpilledFrames, interleaved_chunks
+from aasp_features.folder.state import PLAN_FILE, ChangedRunError, Outcome, RunState
+from aasp_features.folder.table import RowTable
+from aasp_features.windows import grid_offsets
 
-COLUMNS = ["row", "path", "seconds", "sample_rate", "channels"]
+Collected = NDArray[np.float32] | list[SpilledFrames] | Exception  # of one sound
+
+
+class WriteError(OSError):
+    """Writing failed in the middle of a run; the sentence says why, what is kept, and how to go on."""
+
+
+class InterruptedRun(KeyboardInterrupt):
+    """Ctrl-C in the middle of a run; the sentence says what is kept, and how to go on."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run went: rows written, and the files that failed with their reasons."""
+    """How a run went.
+
+    Attributes:
+        rows: written.
+        failures: sounds, and folders that could not be searched.
+        resumed: sounds that were done before this run; all of them if nothing was left to do.
+    """
 
     rows: int
-    failures: dict[Path, str]
+    failures: int
+    resumed: int
 
 
 def default_workers() -> int:
@@ -30,68 +57,146 @@ def default_workers() -> int:
     return min(8, available)
 
 
-def embed_files(
+def embed_sounds(
     encoder: AaSPEncoder,
-    files: Sequence[Path],
+    found: Discovery,
     out: Path,
+    options: RunOptions | None = None,
     *,
-    pooling: Pooling | None = None,
-    layers: int | None = None,
-    batch_size: int = 32,
     workers: int | None = None,
-    on_file: Callable[[Path, str | None], None] = lambda path, error: None,
+    overwrite: bool = False,
+    on_sound: Callable[[str, str | None], None] = lambda name, error: None,
 ) -> RunResult:
-    """Embed files; write ``out`` (rows x d float32), its ``.csv``, and ``.errors.csv`` if any file failed.
+    """Embed sounds; write ``out``, its table ``.csv``, its record ``.json``, and ``.errors.csv`` if anything failed.
 
-    Rows stand in the order of ``files``; a file that cannot be read has none. Older results stay until the new ones
-    are complete.
+    Rows stand in the order of the sounds; one that cannot be read has none. Unfinished work is kept in
+    ``OUT.partial/``; a run that was stopped in any way goes on from there, and ends with the same bytes. Older results
+    stay until the new ones are complete.
 
     Args:
         encoder: computes the vectors.
-        files: what to embed.
-        out: path of the ``.npy`` file.
-        pooling, layers, batch_size: as in ``AaSPEncoder.embed``.
+        found: what to embed.
+        out: path of the vectors; the ending names the format.
+        options: what to compute and how to write it.
         workers: decoding threads.
-        on_file: called for every file when it is done, with its error if it failed.
+        overwrite: start again, whatever is there.
+        on_sound: called for every sound that is done, also by an earlier run, with its error if it failed.
 
     Raises:
-        OutputError: the disk is full or fails; nothing of the new results is left.
+        OutputError: another process has the output, or it belongs to other sounds or options.
+        WriteError: the disk is full or fails.
+        InterruptedRun: Ctrl-C.
     """
-    pool = DecodePool(files, encoder, workers or default_workers())
-    failures: dict[int, str] = {}
+    options = options or RunOptions()
+    plan = make_plan(found.sounds, options.settings(encoder))
     try:
-        with RowFile(out, len(files)) as rows:
-            for place, result in encoder.embed_windows(pool, batch_size, pooling, layers):
-                if isinstance(result, Exception):
-                    failures[place] = _reason(result, files[place])
-                else:
-                    rows.write(place, result)
-                on_file(files[place], failures.get(place))
-            places = rows.finish()
-        write_table(out.with_suffix(".csv"), COLUMNS, _table(files, places, pool.infos))
-        _write_failures(out.with_suffix(".errors.csv"), files, failures)
-    except OSError as error:
-        raise OutputError(f"{out}: writing failed ({error.strerror or error}); no new results were left.") from error
-    return RunResult(len(places), {files[place]: reason for place, reason in sorted(failures.items())})
+        with claimed(out) as folder:
+            move_results(folder, out)
+            if overwrite:
+                clear(folder)
+            elif not (folder / PLAN_FILE).exists() and (record := finished_record(out, plan)):
+                return RunResult(record["rows"], record["failures"], len(plan.sounds))
+            run = FolderRun(encoder, plan, folder, options)
+            resumed = run.done
+            try:
+                run.embed(workers or default_workers(), on_sound)
+                result = RunResult(run.state.rows, run.publish(out, found.problems), resumed)
+            except (OSError, KeyboardInterrupt) as error:
+                kept = f"{run.done} of {len(plan.sounds)} sounds are done and kept in {folder}"
+                if isinstance(error, KeyboardInterrupt):
+                    raise InterruptedRun(f"interrupted; {kept}; run the same command again to go on.") from error
+                reason = error.strerror or error
+                raise WriteError(
+                    f"{out}: writing failed ({reason}); {kept}; when it can be written again, run the same "
+                    "command to go on."
+                ) from error
+    except ChangedRunError as error:
+        raise OutputError(
+            f"--out {out}: its unfinished run was another one: {error}; run that again, or give --overwrite."
+        ) from error
+    return result
 
 
-def _table(files: Sequence[Path], places: list[int], infos: dict[int, AudioInfo]) -> list[list[object]]:
-    rows: list[list[object]] = []
-    for row, place in enumerate(places):
-        info = infos[place]
-        rows.append([row, str(files[place]), f"{info.seconds:.6f}", info.rate, info.channels])
-    return rows
+class FolderRun:
+    """A run whose output is claimed: embeds batch by batch, then publishes.
 
+    Attributes:
+        state: on disk.
+        done: sounds of committed batches.
+    """
 
-def _write_failures(path: Path, files: Sequence[Path], failures: dict[int, str]) -> None:
-    if failures:
-        write_table(
-            path, ["path", "error"], [[str(files[place]), reason] for place, reason in sorted(failures.items())]
+    def __init__(self, encoder: AaSPEncoder, plan: Plan, folder: Path, options: RunOptions) -> None:
+        self.encoder, self.plan, self.options = encoder, plan, options
+        self.state = RunState(folder, plan, options.width(encoder), options.dtype)
+        self.offsets = grid_offsets(options.hop) if options.frames else range(1)
+
+    @property
+    def done(self) -> int:
+        """Sounds of committed batches."""
+        return self.plan.batches[self.state.batches_done - 1].stop if self.state.batches_done else 0
+
+    def embed(self, workers: int, on_sound: Callable[[str, str | None], None]) -> None:
+        """Do the batches that are left."""
+        for sound, outcome in zip(self.plan.sounds, self.state.outcomes(), strict=False):
+            on_sound(sound.name, outcome.error)
+        hop = self.options.hop if self.options.frames else 0.16
+        with DecodePool(self.plan.sounds, self.encoder, workers, first=self.done, hop=hop) as pool:
+            for places in self.plan.batches[self.state.batches_done :]:
+                collected = self._collect(pool, places)
+                outcomes = [self._outcome(pool, place, collected[place]) for place in places]
+                self.state.commit(self._rows(collected[place] for place in places), outcomes)
+                for place, outcome in zip(places, outcomes, strict=True):
+                    on_sound(self.plan.sounds[place].name, outcome.error)
+
+    def publish(self, out: Path, problems: dict[str, str]) -> int:
+        """Put the results in their places; returns the number of failures."""
+        hop = self.options.hop if self.options.frames else None
+        table = RowTable(self.plan.sounds, self.state.outcomes, hop)
+        failures = len(problems) + sum(1 for _ in table.failures())
+        make_results(self.state, self.plan, table, out, problems)
+        move_results(self.state.folder, out)
+        return failures
+
+    def _collect(self, pool: DecodePool, places: range) -> dict[int, Collected]:
+        """Encode a batch; what each sound gave, by place."""
+        options = self.options
+        pooling, layers = self.encoder.check_options(options.pooling, options.layers)
+        new = partial(SpilledFrames, self.state.folder) if options.frames else partial(ClipVector, pooling)
+        passes: dict[tuple[int, int], Any] = dict(
+            self.encoder.embed_windows(pool.events(places), new, options.batch_size, pooling, layers)
         )
-    else:
-        path.unlink(missing_ok=True)  # of an earlier run
+        collected: dict[int, Collected] = {}
+        for place in places:
+            results = [passes[place, offset] for offset in self.offsets]
+            failed = next((result for result in results if isinstance(result, Exception)), None)
+            collected[place] = failed or (results if options.frames else results[0])
+        return collected
+
+    def _outcome(self, pool: DecodePool, place: int, collected: Collected) -> Outcome:
+        if isinstance(collected, Exception):
+            return Outcome(error=_reason(collected, self.plan.sounds[place].name))
+        info = pool.infos.pop(place)
+        rows, frames = 1, 0
+        if isinstance(collected, list):
+            rows, frames = sum(one.rows for one in collected), collected[0].frames
+        return Outcome(rows, round(info.seconds, 6), info.rate, info.channels, frames)
+
+    def _rows(self, collected: Iterator[Collected]) -> Iterator[NDArray[Any]]:
+        for vectors in collected:
+            if isinstance(vectors, np.ndarray):
+                yield self._finish(vectors[None])
+            elif isinstance(vectors, list):
+                yield from map(self._finish, interleaved_chunks(vectors))
+                for one in vectors:
+                    one.close()
+
+    def _finish(self, rows: NDArray[np.float32]) -> NDArray[Any]:
+        if self.options.normalize:
+            length = np.linalg.norm(rows, axis=1, keepdims=True)
+            rows = rows / np.maximum(length, np.finfo(np.float32).tiny)
+        return rows.astype(self.options.dtype)
 
 
-def _reason(error: Exception, path: Path) -> str:
-    """The error's sentence without the path in front, which has a column of its own."""
-    return (str(error) or type(error).__name__).removeprefix(f"{path}: ")
+def _reason(error: Exception, name: str) -> str:
+    """The error's sentence without the name in front, which has a column of its own."""
+    return (str(error) or type(error).__name__).removeprefix(f"{name}: ")

@@ -173,9 +173,9 @@ def start_with(objective: Objective, checkpoint: str) -> None:
     Raises:
         CheckpointError: not found, or of another architecture.
     """
-    _, weights, source = load_checkpoint(checkpoint)
-    load_weights(objective.student, weights, source)
-    load_weights(objective.teacher.network, weights, source)
+    found = load_checkpoint(checkpoint)
+    load_weights(objective.student, found.weights, found.source)
+    load_weights(objective.teacher.network, found.weights, found.source)
 
 
 def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.AdamW:

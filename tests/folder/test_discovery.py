@@ -1,11 +1,16 @@
-"""Which files a command line means."""
+"""Which sounds a command line means."""
 
+import io
 import os
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
-from aasp_features.folder.discovery import NothingFoundError, find_files
+from aasp_features import load_audio
+from aasp_features.folder.discovery import NothingFoundError, find_sounds
 
 
 @pytest.fixture
@@ -17,27 +22,77 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def names(files: list[Path], root: Path) -> list[str]:
-    return [str(file.relative_to(root)) for file in files]
+def names(root: Path, *paths: Path) -> list[str]:
+    return [os.path.relpath(sound.name, root) for sound in find_sounds(paths).sounds]
 
 
 def test_folders_are_searched_in_order(tree: Path) -> None:
-    assert names(find_files([tree]), tree) == ["a.FLAC", "b.wav", "ü, x\n.ogg", "sub/deep/c.mp3"]
+    assert names(tree, tree) == ["a.FLAC", "b.wav", "ü, x\n.ogg", "sub/deep/c.mp3"]
 
 
 def test_named_files_come_in_the_order_given_whatever_their_ending(tree: Path) -> None:
-    found = find_files([tree / "sub/notes.txt", tree / "b.wav", tree])
-    assert names(found, tree) == ["sub/notes.txt", "b.wav", "a.FLAC", "ü, x\n.ogg", "sub/deep/c.mp3"]
+    found = names(tree, tree / "sub/notes.txt", tree / "b.wav", tree)
+    assert found == ["sub/notes.txt", "b.wav", "a.FLAC", "ü, x\n.ogg", "sub/deep/c.mp3"]
+
+
+def test_patterns(tree: Path) -> None:
+    assert names(tree, tree / "**" / "*.[mw]*") == ["b.wav", "sub/deep/c.mp3"]
+    with pytest.raises(NothingFoundError, match="no such file or folder"):
+        find_sounds([tree / "*.aiff"])
 
 
 def test_links_that_loop_end(tree: Path) -> None:
     os.symlink(tree, tree / "sub" / "again")
     os.symlink(tree / "b.wav", tree / "sub" / "same.wav")
-    assert len(find_files([tree])) == 4
+    assert len(find_sounds([tree]).sounds) == 4
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    raw = os.fsencode(tmp_path) + b"/caf\xe9.wav"
+    with open(raw, "wb") as file:
+        soundfile.write(file, np.zeros(800), 16000, format="WAV")
+    (sound,) = find_sounds([tmp_path]).sounds
+    assert os.fsencode(sound.name) == raw
+    assert sum(map(len, sound.stream(16000))) == 800
+
+
+def test_folders_that_may_not_be_read_are_reported(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = os.scandir
+
+    def refusing(path: str) -> object:
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # root may read every folder
+    found = find_sounds([tree])
+    assert len(found.sounds) == 3
+    assert found.problems == {str(tree / "sub/deep"): "this folder may not be read (Permission denied)."}
+
+
+def test_members_of_tar_shards(sounds: Path, tmp_path: Path) -> None:
+    files = sorted(path for path in sounds.rglob("*") if path.suffix in (".wav", ".flac", ".aiff"))
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        for path in files:
+            shard.add(path, path.name)
+        note = tarfile.TarInfo("notes.json")
+        note.size = 2
+        shard.addfile(note, io.BytesIO(b"{}"))
+    found = find_sounds([tmp_path]).sounds
+    assert [sound.name for sound in found] == [f"{tmp_path}/shard.tar/{path.name}" for path in files]
+    for sound, path in zip(found, files, strict=True):
+        np.testing.assert_array_equal(np.concatenate(list(sound.stream(16000))), load_audio(path))
+
+
+def test_a_broken_shard_is_a_problem_not_the_end(tree: Path) -> None:
+    (tree / "broken.tar").write_bytes(b"not a tar")
+    found = find_sounds([tree])
+    assert len(found.sounds) == 4
+    assert "not a tar shard" in found.problems[str(tree / "broken.tar")]
 
 
 def test_nothing_found(tmp_path: Path) -> None:
     with pytest.raises(NothingFoundError, match=r"no sound found in .*known endings are"):
-        find_files([tmp_path])
+        find_sounds([tmp_path])
     with pytest.raises(NothingFoundError, match="no such file or folder"):
-        find_files([tmp_path / "gone"])
+        find_sounds([tmp_path / "gone"])

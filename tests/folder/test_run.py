@@ -1,6 +1,7 @@
-"""Files to vectors on disk, in threads."""
+"""Sounds to vectors on disk, in threads."""
 
 import csv
+import json
 import threading
 from pathlib import Path
 
@@ -9,13 +10,17 @@ import pytest
 import soundfile
 
 from aasp_features import AaSPEncoder
-from aasp_features.folder.decode_pool import DecodePool
-from aasp_features.folder.discovery import find_files
-from aasp_features.folder.run import embed_files
+from aasp_features.folder.decode_pool import SOUNDS_AHEAD, WINDOWS_AHEAD, DecodePool
+from aasp_features.folder.discovery import Discovery, find_sounds
+from aasp_features.folder.options import RunOptions
+from aasp_features.folder.output import OutputError
+from aasp_features.folder.run import embed_sounds
+from aasp_features.folder.sounds import Sound
+from aasp_features.inputs import InputError
 
 
 @pytest.fixture
-def mixed(sounds: Path, tmp_path: Path) -> list[Path]:
+def mixed(sounds: Path, tmp_path: Path) -> Discovery:
     """Good files, a long one, and broken ones between them."""
     folder = tmp_path / "mixed"
     folder.mkdir()
@@ -23,68 +28,156 @@ def mixed(sounds: Path, tmp_path: Path) -> list[Path]:
     soundfile.write(folder / "none.wav", np.empty(0), 16000)
     soundfile.write(folder / "nan.wav", np.array([0, np.nan]), 16000, subtype="FLOAT")
     soundfile.write(folder / "long.wav", np.random.default_rng(0).normal(size=16000 * 31) * 0.1, 16000)
-    good = find_files([sounds])
-    return [folder / "text.wav", *good[:5], folder / "nan.wav", folder / "long.wav", *good[5:], folder / "none.wav"]
+    good = [sound.path for sound in find_sounds([sounds]).sounds]
+    paths = [folder / "text.wav", *good[:5], folder / "nan.wav", folder / "long.wav", *good[5:], folder / "none.wav"]
+    return find_sounds(paths)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def close(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool((np.abs(a - b) / np.maximum(1, np.abs(a))).max() <= 1e-5)
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_rows_stand_in_order_and_equal_embed(
-    small_encoder: AaSPEncoder, mixed: list[Path], tmp_path: Path, workers: int
+    small_encoder: AaSPEncoder, mixed: Discovery, tmp_path: Path, workers: int
 ) -> None:
-    out = tmp_path / "emb.npy"
-    result = embed_files(small_encoder, mixed, out, workers=workers, batch_size=3)
-    vectors = np.load(out)
-    with out.with_suffix(".csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert result.rows == len(vectors) == len(rows) == 13
-    assert [Path(row["path"]) for row in rows] == [path for path in mixed if path not in result.failures]
+    out, seen = tmp_path / "emb.npy", {}
+    result = embed_sounds(
+        small_encoder,
+        mixed,
+        out,
+        RunOptions(batch_size=3),
+        workers=workers,
+        on_sound=lambda name, error: seen.update({name: error}),
+    )
+    vectors, rows = np.load(out), read_csv(tmp_path / "emb.csv")
+    assert (result.rows, result.failures) == (len(vectors), 3) == (len(rows), 3) == (13, 3)
+    assert list(seen) == [sound.name for sound in mixed.sounds]
+    assert [row["path"] for row in rows] == [name for name, error in seen.items() if error is None]
     for row, vector in zip(rows, vectors, strict=True):
-        alone = small_encoder.embed(row["path"])
-        assert (np.abs(alone - vector) / np.maximum(1, np.abs(alone))).max() <= 1e-5
+        assert close(small_encoder.embed(row["path"]), vector)
         info = soundfile.info(row["path"])
         assert float(row["seconds"]) == pytest.approx(info.duration, abs=1e-5)
         assert (int(row["sample_rate"]), int(row["channels"])) == (info.samplerate, info.channels)
+    listed = {Path(row["path"]).name: row["error"] for row in read_csv(tmp_path / "emb.errors.csv")}
+    assert set(listed) == {"text.wav", "nan.wav", "none.wav"}
+    assert "NaN" in listed["nan.wav"]
 
 
-def test_failures_are_listed_and_the_list_goes_when_all_is_well(
-    small_encoder: AaSPEncoder, mixed: list[Path], tmp_path: Path
+def test_frames_equal_embed_frames(small_encoder: AaSPEncoder, mixed: Discovery, tmp_path: Path) -> None:
+    for hop in (0.16, 0.04):
+        out = tmp_path / f"frames{hop}.npy"
+        embed_sounds(small_encoder, mixed, out, RunOptions(frames=True, hop=hop, pooling="mean"))
+        vectors, rows = np.load(out), read_csv(out.with_suffix(".csv"))
+        names = list(dict.fromkeys(row["path"] for row in rows))
+        assert len(names) == 13
+        for name in names:
+            own = [int(row["row"]) for row in rows if row["path"] == name]
+            alone = small_encoder.embed_frames(name, hop=hop, pooling="mean")
+            assert close(alone.embeddings, vectors[own])
+            np.testing.assert_allclose([float(rows[row]["time"]) for row in own], alone.times, atol=1e-6)
+
+
+def test_float16_and_unit_length(small_encoder: AaSPEncoder, mixed: Discovery, tmp_path: Path) -> None:
+    embed_sounds(small_encoder, mixed, tmp_path / "plain.npy")
+    embed_sounds(small_encoder, mixed, tmp_path / "unit.npy", RunOptions(dtype="float16", normalize=True))
+    plain, unit = np.load(tmp_path / "plain.npy"), np.load(tmp_path / "unit.npy")
+    assert unit.dtype == np.float16
+    np.testing.assert_allclose(unit, plain / np.linalg.norm(plain, axis=1, keepdims=True), atol=1e-3)
+
+
+def test_the_same_again_does_nothing_and_other_runs_are_refused(
+    small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path
 ) -> None:
-    out, seen = tmp_path / "emb.npy", {}
-    result = embed_files(small_encoder, mixed, out, on_file=lambda path, error: seen.update({path: error}))
-    assert set(seen) == set(mixed)
-    assert {path.name for path in result.failures} == {"text.wav", "nan.wav", "none.wav"}
-    with out.with_suffix(".errors.csv").open(newline="") as file:
-        listed = {row["path"]: row["error"] for row in csv.DictReader(file)}
-    assert set(listed) == {str(path) for path in result.failures}
-    assert "NaN" in next(error for path, error in listed.items() if path.endswith("nan.wav"))
-    embed_files(small_encoder, mixed[1:3], out)
-    assert not out.with_suffix(".errors.csv").exists()
+    found, out = find_sounds([sounds]), tmp_path / "emb.npy"
+    embed_sounds(small_encoder, found, out)
+    before = out.stat().st_mtime_ns
+    assert embed_sounds(small_encoder, found, out).resumed == 12
+    assert out.stat().st_mtime_ns == before
+    with pytest.raises(OutputError, match=r"the sounds are others .12 sounds then, 3 now"):
+        embed_sounds(small_encoder, find_sounds([sounds / "voice", sounds / "nature/rain.flac"]), out)
+    with pytest.raises(OutputError, match="normalize was False, now True"):
+        embed_sounds(small_encoder, found, out, RunOptions(normalize=True))
+    embed_sounds(small_encoder, found, out, RunOptions(normalize=True), overwrite=True)
+    np.testing.assert_allclose(np.linalg.norm(np.load(out), axis=1), 1, rtol=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["emb.csv", "emb.json", "emb.npy"]
+
+
+def test_the_list_of_failures_goes_when_all_is_well(
+    small_encoder: AaSPEncoder, mixed: Discovery, sounds: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "emb.npy"
+    embed_sounds(small_encoder, mixed, out)
+    assert (tmp_path / "emb.errors.csv").exists()
+    embed_sounds(small_encoder, find_sounds([sounds]), out, overwrite=True)
+    assert not (tmp_path / "emb.errors.csv").exists()
+
+
+def test_all_sounds_fail(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("not a sound")
+    for ending in (".npy", ".parquet", ".h5", ".npz", ".safetensors", ".jsonl"):
+        result = embed_sounds(small_encoder, find_sounds([tmp_path / "text.wav"]), tmp_path / f"none{ending}")
+        assert (result.rows, result.failures) == (0, 1)
+    assert np.load(tmp_path / "none.npy").shape == (0, 1536)
+
+
+def test_the_record_names_the_weights(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
+    import hashlib
+
+    encoder = AaSPEncoder.from_pretrained(checkpoint)
+    embed_sounds(encoder, find_sounds([sounds / "voice"]), tmp_path / "emb.npy")
+    record = json.loads((tmp_path / "emb.json").read_text())
+    expected = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
+    assert (record["checkpoint_sha256"], record["rows"], record["dimension"]) == (expected, 2, 1536)
 
 
 def test_decoding_runs_ahead_by_a_bounded_number_of_windows(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
-    soundfile.write(path, np.zeros(16000 * 60 * 10, np.int16), 16000)
-    pool = DecodePool([path], small_encoder, workers=1, ahead=4)
-    events = iter(pool)
-    next(events)
-    threading.Event().wait(0.5)
-    assert pool._queue.qsize() <= 4
-    events.close()
-    assert all(not thread.name.endswith("(_work)") for thread in threading.enumerate())
+    soundfile.write(path, np.zeros(16000 * 60 * 2, np.int16), 16000)
+    with DecodePool([Sound(path)] * 100, small_encoder, workers=2) as pool:
+        events = pool.events(range(100))
+        next(events)
+        threading.Event().wait(0.5)
+        assert len(pool._waiting) <= SOUNDS_AHEAD
+        assert all(waiting.qsize() <= WINDOWS_AHEAD for waiting in pool._waiting.values())
+    assert not any("_work" in thread.name for thread in threading.enumerate())
 
 
-def test_an_unexpected_failure_costs_one_file(
+def test_windows_come_in_the_sounds_order_whatever_the_threads_do(
+    small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "long.wav", np.zeros(16000 * 60, np.int16), 16000)
+    found = [Sound(tmp_path / "long.wav"), *find_sounds([sounds]).sounds] * 3
+    with DecodePool(found, small_encoder, workers=8) as pool:
+        keys = [key for key, _ in pool.events(range(len(found)))]
+    assert keys == sorted(keys)
+
+
+def test_an_unexpected_failure_costs_one_sound(
     small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = find_files([sounds])
     original = small_encoder.spectrogram_windows
 
-    def failing(blocks: object) -> object:
+    def failing(blocks: object, hop: float) -> object:
         if "bell" in blocks.name:
             raise MemoryError("no memory for a bell")
-        return original(blocks)
+        return original(blocks, hop)
 
     monkeypatch.setattr(small_encoder, "spectrogram_windows", failing)
-    result = embed_files(small_encoder, files, tmp_path / "emb.npy")
-    assert result.rows == 11
-    assert list(result.failures.values()) == ["no memory for a bell"]
+    result = embed_sounds(small_encoder, find_sounds([sounds]), tmp_path / "emb.npy")
+    assert (result.rows, result.failures) == (11, 1)
+    assert read_csv(tmp_path / "emb.errors.csv")[0]["error"] == "no memory for a bell"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [({"hop": 0.04}, "it needs frames"), ({"frames": True, "hop": 0.1}, "hop must be"), ({"dtype": "int8"}, "dtype")],
+)
+def test_options_that_are_not_accepted(options: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        RunOptions(**options)

@@ -1,0 +1,72 @@
+"""What a run will do, fixed before it starts: which sounds, in which batches, with which settings.
+
+Batches are decided by the list of sounds alone, and a vector's last bits depend only on its batch; so a run that was
+killed and goes on gives the very bytes of a run that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aasp_features.folder.sounds import Sound
+
+BATCH_SOUNDS = 256
+BATCH_BYTES = 64 * 2**20  # compressed; so that hour-long files are not committed by the hundred
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run.
+
+    Attributes:
+        sounds: in the order of the rows.
+        batches: ranges of ``sounds``; each is committed as a whole.
+        settings: everything else that decides the bytes written, as plain values.
+        digest: sha256 of the sounds' identities.
+    """
+
+    sounds: Sequence[Sound]
+    batches: list[range]
+    settings: dict[str, Any]
+    digest: str
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it this run: number of sounds, digest, settings; plain values."""
+        return {"sounds": len(self.sounds), "sounds_sha256": self.digest, "settings": self.settings}
+
+    def differs_from(self, other: dict[str, Any]) -> str:
+        """How ``other``, an ``identity``, is another run, in words; empty if it is the same."""
+        mine, theirs = self.settings, other.get("settings", {})
+        changes = [
+            f"{name} was {theirs.get(name)}, now {mine.get(name)}"
+            for name in sorted({*mine, *theirs})
+            if mine.get(name) != theirs.get(name)
+        ]
+        if other.get("sounds_sha256") != self.digest:
+            before = other.get("sounds")
+            now = (
+                f"{before} sounds then, {len(self.sounds)} now" if before != len(self.sounds) else "files were changed"
+            )
+            changes.append(f"the sounds are others ({now})")
+        return "; ".join(changes)
+
+
+def make_plan(sounds: Sequence[Sound], settings: dict[str, Any]) -> Plan:
+    """Divide the sounds into batches: neighbours, up to 256 of them or 64 MiB of files, at least one."""
+    digest = hashlib.sha256()
+    batches, first, size = [], 0, 0
+    for place, sound in enumerate(sounds):
+        identity = sound.identity()
+        digest.update(json.dumps(identity).encode() + b"\n")
+        own = int(str(identity[3]))
+        if place > first and (place - first >= BATCH_SOUNDS or size + own > BATCH_BYTES):
+            batches.append(range(first, place))
+            first, size = place, 0
+        size += own
+    if first < len(sounds):
+        batches.append(range(first, len(sounds)))
+    return Plan(sounds, batches, settings, digest.hexdigest())

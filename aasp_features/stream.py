@@ -1,0 +1,134 @@
+"""Frames of a live signal, as it comes: the window plan of whole recordings, pushed instead of pulled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aasp_features.audio import AudioError, Resampler, check_rate
+from aasp_features.batching import FrameEmbeddings, FrameVectors, WindowEncoder
+from aasp_features.config import FRAME_LENGTH, PATCH, AaSPConfig, Pooling
+from aasp_features.inputs import InputError, scale_to_float
+from aasp_features.log_mel import LogMel
+from aasp_features.network import AaSPNetwork
+from aasp_features.spectrogram_windows import LogMelStream, SpectrogramWindow, WindowCutter
+from aasp_features.windows import COLUMN_SECONDS, column_time
+
+WAIT_SECONDS = FRAME_LENGTH / 16000
+
+
+class EmbeddingStream:
+    """Push blocks of a signal, get frames with their times; ``AaSPEncoder.stream`` opens one.
+
+    All together they equal ``encoder.windowed(stream.window, stream.context).embed_frames`` of the whole. A window is
+    encoded as soon as the signal has gone one frame past its end: a frame comes out at most the latency that was asked
+    for after its column began, and the rest of a block (and of a resampler: 20 ms). The last frames come from
+    ``finish``.
+
+    Args:
+        network, log_mel: of the encoder.
+        config: of the encoder, with the stream's window and context.
+        rate: of the blocks, in Hz.
+        pooling, layers: as in ``AaSPEncoder.embed_frames``, defaults filled in.
+
+    Attributes:
+        window, context: in columns of 160 ms.
+
+    Raises:
+        InputError: a rate that is not one.
+    """
+
+    def __init__(
+        self, network: AaSPNetwork, log_mel: LogMel, config: AaSPConfig, rate: int, pooling: Pooling, layers: int
+    ) -> None:
+        try:
+            self.rate = check_rate(rate)
+        except AudioError as error:
+            raise InputError(str(error)) from error
+        self.window, self.context = config.window, config.context
+        self._encoding = WindowEncoder[int, tuple[NDArray[np.float32], int]](network, FrameVectors, pooling, layers, 1)
+        self._resampler = Resampler(self.rate, config.sample_rate)
+        self._log_mel = LogMelStream(log_mel)
+        self._cutter = WindowCutter(config.window, config.context)
+        self._samples, self._columns, self._finished = 0, 0, False
+        self._width = config.dim * (config.rows if pooling == "frequency" else 1)
+
+    @property
+    def seconds(self) -> float:
+        """Of signal taken so far."""
+        return self._samples / self.rate
+
+    def push(self, block: Any) -> FrameEmbeddings:
+        """Take the next samples of the signal.
+
+        Args:
+            block: (samples,) array or tensor, mono, of any length; integers are scaled by their dtype's range.
+
+        Returns:
+            The frames that are complete, none or more: (T, d) float32 and their times, numpy.
+
+        Raises:
+            InputError: not mono samples, NaN, or the stream was finished. The stream can go on after it.
+        """
+        if self._finished:
+            raise InputError("this stream was finished; open a new one for a new signal.")
+        samples = _samples(block)
+        self._samples += len(samples)
+        piece = self._log_mel.push(self._resampler.push(samples))
+        return self._encode([] if piece is None else self._cutter.push(piece))
+
+    def finish(self) -> FrameEmbeddings:
+        """End the signal and take its last frames.
+
+        Raises:
+            InputError: no sample was pushed, or the stream was finished before.
+        """
+        if self._finished or self._samples == 0:
+            raise InputError("this stream was finished before." if self._finished else "no sample was pushed.")
+        self._finished = True
+        pieces = [self._log_mel.push(self._resampler.finish()), self._log_mel.finish()]
+        windows = [window for piece in pieces if piece is not None for window in self._cutter.push(piece)]
+        return self._encode([*windows, *self._cutter.finish()])
+
+    def _encode(self, windows: Iterable[SpectrogramWindow]) -> FrameEmbeddings:
+        events: list[tuple[int, SpectrogramWindow | None]] = [(0, window) for window in windows]
+        if not events:
+            return FrameEmbeddings(np.empty((0, self._width), np.float32), np.empty(0))
+        _, result = next(iter(self._encoding.run([*events, (0, None)])))
+        if isinstance(result, Exception):
+            raise result
+        first, self._columns = self._columns, self._columns + len(result[0])
+        frames = PATCH * self._columns if not self._finished else self._cutter.frames
+        times = [column_time(frames, column) for column in range(first, self._columns)]
+        return FrameEmbeddings(result[0], np.asarray(times))
+
+
+def window_of_latency(latency: float, window: int, context: int) -> tuple[int, int]:
+    """Window and context, in columns, whose frames are never later than ``latency`` seconds.
+
+    Args:
+        latency: seconds; a window waits for the one 25 ms frame that starts past its end.
+        window, context: the largest allowed.
+
+    Raises:
+        InputError: too short for a window of 3 columns.
+    """
+    window = min(int((latency - WAIT_SECONDS) / COLUMN_SECONDS + 1e-9), window)
+    if window < 3:
+        least = 3 * COLUMN_SECONDS + WAIT_SECONDS
+        raise InputError(f"latency must be at least {least:.3f} seconds, got {latency!r}.")
+    return window, min(context, window // 4)
+
+
+def _samples(block: Any) -> NDArray[np.float32]:
+    array = block.detach().cpu().numpy() if isinstance(block, torch.Tensor) else np.asarray(block)
+    if array.ndim != 1:
+        raise InputError(f"a block of a stream is 1-D mono samples, got shape {array.shape}.")
+    samples = scale_to_float(array, "the block")
+    if not np.isfinite(samples).all():
+        raise InputError("the block holds NaN or infinite samples.")
+    return samples

@@ -1,0 +1,79 @@
+"""Lists: a path a line, or parts of files in a CSV."""
+
+import contextlib
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aasp_features import load_audio
+from aasp_features.folder.discovery import Discovery, NothingFoundError
+from aasp_features.folder.lists import read_list
+from aasp_features.folder.sounds import Sound
+
+
+def read(source: object) -> list[Sound]:
+    found = Discovery()
+    read_list(str(source), found)
+    return found.sounds
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).normal(size=44100) * 0.1, 22050)
+    return tmp_path / "noise.wav"
+
+
+def test_a_path_a_line(noise: Path, tmp_path: Path, sounds: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(f"\ufeff{noise}\r\n\n{sounds / 'music'}\n".encode())
+    assert [sound.path.name for sound in read(tmp_path / "list.txt")][:2] == ["noise.wav", "bell.flac"]
+
+
+def test_standard_input(noise: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{noise}\n".encode())))
+    assert [sound.path for sound in read("-")] == [noise]
+
+
+def test_parts_equal_the_file_cut(noise: Path, tmp_path: Path) -> None:
+    (tmp_path / "parts.csv").write_text(f"label,path,start,end\nx,{noise},0.5,1.25\ny,{noise},,0.1\nz,{noise},1.9,\n")
+    parts = read(tmp_path / "parts.csv")
+    whole, rate = soundfile.read(noise, dtype="float32")
+    for part, (start, end) in zip(parts, [(0.5, 1.25), (0, 0.1), (1.9, 2)], strict=True):
+        soundfile.write(tmp_path / "cut.wav", whole[round(start * rate) : round(end * rate)], rate, subtype="FLOAT")
+        np.testing.assert_array_equal(np.concatenate(list(part.stream(16000))), load_audio(tmp_path / "cut.wav"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("file\nx\n", "line 2: no path; a list has a column named path"),
+        ("path,start\n{noise},soon\n", "line 2: start must be seconds from 0 on, got 'soon'"),
+        ("path,start\n{noise},-1\n", "got '-1'"),
+        ("path,end\n{noise},nan\n", "got 'nan'"),
+        ("path,start,end\n{noise},2,1\n", "the end .1.0 s. is not after the start"),
+        ("path\ngone.wav\n", "gone.wav: no such file"),
+    ],
+)
+def test_lines_that_cannot_be_understood(noise: Path, tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "parts.csv").write_text(text.replace("{noise}", str(noise)))
+    with pytest.raises(NothingFoundError, match=sentence):
+        read(tmp_path / "parts.csv")
+
+
+def test_no_such_list(tmp_path: Path) -> None:
+    with pytest.raises(NothingFoundError, match="cannot be read"):
+        read(tmp_path / "gone.txt")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(content=st.binary(max_size=200), ending=st.sampled_from([".csv", ".txt"]))
+def test_any_bytes_give_sounds_or_a_sentence(tmp_path: Path, content: bytes, ending: str) -> None:
+    path = tmp_path / f"list{ending}"
+    path.write_bytes(b"path,start,end\n" + content if ending == ".csv" else content)
+    with contextlib.suppress(NothingFoundError):
+        assert all(sound.path.exists() for sound in read(path))

@@ -1,0 +1,105 @@
+"""A run on disk: what was committed stays, whatever happens to the rest."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aasp_features.folder.plan import BATCH_BYTES, Plan, make_plan
+from aasp_features.folder.sounds import Sound
+from aasp_features.folder.state import LOG_FILE, NPY_HEADER, ROWS_FILE, ChangedRunError, Outcome, RunState
+
+
+def plan(settings: dict | None = None, sounds: int = 6) -> Plan:
+    return make_plan([Sound(Path(f"{place}.wav")) for place in range(sounds)], settings or {"pooling": "mean"})
+
+
+def rows(first: int, count: int) -> np.ndarray:
+    return np.arange(first * 3, (first + count) * 3, dtype=np.float32).reshape(count, 3)
+
+
+def committed(folder: Path, batches: int) -> RunState:
+    state = RunState(folder, plan(), 3, "float32")
+    for batch in range(batches):
+        state.commit(iter([rows(2 * batch, 1), rows(2 * batch + 1, 1)]), [Outcome(rows=1), Outcome(rows=1)])
+    return state
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(batches=st.integers(0, 3), extra_rows=st.binary(max_size=50), extra_line=st.text('{}[1,"rows', max_size=30))
+def test_what_follows_the_last_whole_batch_is_cut_off(
+    tmp_path_factory: pytest.TempPathFactory, batches: int, extra_rows: bytes, extra_line: str
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    committed(folder, batches)
+    with (folder / ROWS_FILE).open("ab") as file, (folder / LOG_FILE).open("a") as log:
+        file.write(extra_rows)
+        log.write(extra_line)  # without its line feed, so not whole
+    again = RunState(folder, plan(), 3, "float32")
+    assert (again.batches_done, again.rows) == (batches, 2 * batches)
+    again.commit(iter([rows(2 * batches, 2)]), [Outcome(rows=1), Outcome(rows=1)])
+    np.testing.assert_array_equal(again.array(), rows(0, 2 * batches + 2))
+    assert len(list(again.outcomes())) == 2 * batches + 2
+
+
+def test_a_commit_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    state = committed(tmp_path, 2)
+    before = {name: (tmp_path / name).read_bytes() for name in (ROWS_FILE, LOG_FILE)}
+
+    def failing() -> object:
+        yield rows(4, 1)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        state.commit(failing(), [Outcome(rows=1)])
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_npy_of_the_rows(tmp_path: Path) -> None:
+    for dtype in ("float32", "float16"):
+        folder = tmp_path / dtype
+        folder.mkdir()
+        state = RunState(folder, plan(), 3, dtype)
+        state.commit(iter([rows(0, 4)]), [Outcome(rows=1)] * 4)
+        state.write_npy_header()
+        loaded = np.load(folder / ROWS_FILE, mmap_mode="r") if state.rows_path.rename(folder / "rows.bin") else None
+        np.testing.assert_array_equal(loaded, rows(0, 4))
+        assert loaded.dtype == dtype
+        assert os.path.getsize(folder / ROWS_FILE) == NPY_HEADER + 12 * np.dtype(dtype).itemsize
+
+
+def test_another_run_is_refused_only_if_there_is_something_to_lose(tmp_path: Path) -> None:
+    RunState(tmp_path, plan(), 3, "float32")
+    other = plan({"pooling": "cls"})
+    RunState(tmp_path, other, 3, "float32").commit(iter([rows(0, 1)]), [Outcome(rows=1)])
+    with pytest.raises(ChangedRunError, match="pooling was cls, now mean"):
+        RunState(tmp_path, plan(), 3, "float32")
+    with pytest.raises(ChangedRunError, match="6 sounds then, 7 now"):
+        RunState(tmp_path, plan({"pooling": "cls"}, sounds=7), 3, "float32")
+
+
+def test_changed_files_make_another_plan(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"1")
+    before = make_plan([Sound(path)], {})
+    os.utime(path, (1, 1))
+    after = make_plan([Sound(path)], {})
+    assert after.differs_from(before.identity()) == "the sounds are others (files were changed)"
+    assert json.loads(json.dumps(before.identity())) == before.identity()
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 2 * BATCH_BYTES), max_size=700))
+def test_batches_cover_all_sounds_in_order_within_their_limits(sizes: list[int]) -> None:
+    class Sized(Sound):
+        def identity(self) -> list[object]:
+            return [self.name, None, None, self.size, 0]
+
+    batches = make_plan([Sized(Path("x"), size=size) for size in sizes], {}).batches
+    assert [place for batch in batches for place in batch] == list(range(len(sizes)))
+    for batch in batches:
+        assert len(batch) == 1 or (len(batch) <= 256 and sum(sizes[place] for place in batch) <= BATCH_BYTES)

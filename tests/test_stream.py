@@ -1,0 +1,86 @@
+"""A live signal in blocks equals the whole recording, and frames come in time."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aasp_features import AaSPEncoder
+from aasp_features.inputs import InputError
+
+
+def noise(samples: int) -> np.ndarray:
+    return (np.random.default_rng(samples).normal(size=samples) * 0.1).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    rate=st.sampled_from([8000, 16000, 22050, 44100]),
+    seconds=st.floats(0.0001, 14),
+    latency=st.sampled_from([None, 0.51, 1.0, 3.0]),
+    cuts=st.lists(st.floats(0, 1), max_size=20),
+)
+def test_stream_equals_offline(
+    small_encoder: AaSPEncoder, rate: int, seconds: float, latency: float | None, cuts: list[float]
+) -> None:
+    sound = noise(max(1, int(seconds * rate)))
+    stream = small_encoder.stream(rate, latency=latency)
+    blocks = np.split(sound, sorted(int(cut * len(sound)) for cut in cuts))
+    pieces = [*map(stream.push, blocks), stream.finish()]
+    whole = small_encoder.windowed(stream.window, stream.context).embed_frames(sound, rate)
+    embeddings = np.concatenate([piece.embeddings for piece in pieces])
+    np.testing.assert_array_equal(np.concatenate([piece.times for piece in pieces]), whole.times)
+    assert (np.abs(embeddings - whole.embeddings) / np.maximum(1, np.abs(whole.embeddings))).max() <= 1e-5
+
+
+@pytest.mark.parametrize("latency", [0.51, 1.3, 4.0])
+def test_no_frame_is_later_than_the_latency(small_encoder: AaSPEncoder, latency: float) -> None:
+    stream = small_encoder.stream(16000, latency=latency)
+    for block in np.split(noise(16000 * 12), 1200):  # 10 ms each
+        frames = stream.push(block)
+        if len(frames.times):
+            began = frames.times[0] - 0.0875  # a whole column's centre lies 87.5 ms after its begin
+            assert stream.seconds - began <= latency + 0.01
+
+
+def test_forms_of_blocks(small_encoder: AaSPEncoder) -> None:
+    sound = (noise(16000) * 32768).astype(np.int16)
+    results = []
+    for block in (sound, torch.from_numpy(sound), sound.astype(np.float64) / 32768):
+        stream = small_encoder.stream()
+        assert len(stream.push(block).times) == 0
+        results.append(stream.finish().embeddings)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_allclose(results[0], results[2], atol=1e-6)
+
+
+def test_sentences(small_encoder: AaSPEncoder) -> None:
+    with pytest.raises(InputError, match=r"latency must be at least 0.505 seconds, got 0.3"):
+        small_encoder.stream(latency=0.3)
+    with pytest.raises(InputError, match="positive whole number of Hz, got 0"):
+        small_encoder.stream(0)
+    stream = small_encoder.stream()
+    with pytest.raises(InputError, match="no sample was pushed"):
+        stream.finish()
+    with pytest.raises(InputError, match=r"1-D mono samples, got shape .2, 100."):
+        stream.push(np.zeros((2, 100)))
+    with pytest.raises(InputError, match="NaN"):
+        stream.push(np.array([np.nan]))
+    stream.push(noise(800))
+    assert len(stream.finish().times) == 1
+    with pytest.raises(InputError, match="finished"):
+        stream.push(noise(10))
+
+
+def test_other_windows_share_the_weights(small_encoder: AaSPEncoder) -> None:
+    short = small_encoder.windowed(10, 2)
+    assert short.network is small_encoder.network
+    assert (small_encoder.config.window, short.config.window) == (64, 10)
+    assert (
+        short.embed_frames(noise(16000 * 5)).times.tolist()
+        == small_encoder.embed_frames(noise(16000 * 5)).times.tolist()
+    )
+    for window, context in [(65, 8), (4, 2), (0, 0)]:
+        with pytest.raises(InputError):
+            small_encoder.windowed(window, context)
