@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -56,17 +57,31 @@ class AaSPNetwork(nn.Module):
             ValueError: more columns than the window.
         """
         tokens = self.embed_patches(log_mel, frames)  # (batch, columns, rows, dim)
-        batch, columns, rows, dim = tokens.shape
-        valid = count_valid(log_mel, frames, columns)  # (batch, columns)
+        valid = count_valid(log_mel, frames, tokens.shape[1])  # (batch, columns)
+        masked = frames is not None and bool((valid == 0).any())
+        outputs = deque(self._outputs(tokens, valid, masked), maxlen=layers or self.config.layers)
+        x = torch.stack([self.norm(output) for output in outputs]).mean(dim=0)
+        return Features(x[:, 1:].view(tokens.shape), x[:, 0], valid)
+
+    def hidden_states(self, log_mel: Tensor, frames: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        """Normalised tokens of every block, and valid frames: depth x (batch, columns, rows, dim), (batch, columns).
+
+        Arguments and errors as in ``forward``.
+        """
+        tokens = self.embed_patches(log_mel, frames)
+        valid = count_valid(log_mel, frames, tokens.shape[1])
+        masked = frames is not None and bool((valid == 0).any())
+        states = [self.norm(output)[:, 1:].view(tokens.shape) for output in self._outputs(tokens, valid, masked)]
+        return states, valid
+
+    def _outputs(self, tokens: Tensor, valid: Tensor, masked: bool) -> Iterator[Tensor]:
+        """What each block gives, (batch, 1 + tokens, dim), [CLS] first."""
+        columns, rows = tokens.shape[1:3]
         x = self.with_cls((tokens + self.positions[:columns]).flatten(1, 2))
-        padded = frames is not None and bool((valid == 0).any())
-        key_mask = token_mask(valid, rows) if padded else None
-        outputs: deque[Tensor] = deque(maxlen=layers or self.config.layers)
+        key_mask = token_mask(valid, rows) if masked else None
         for block in self.blocks:
             x, _ = block(x, key_mask)
-            outputs.append(x)
-        x = torch.stack([self.norm(output) for output in outputs]).mean(dim=0)
-        return Features(x[:, 1:].view(batch, columns, rows, dim), x[:, 0], valid)
+            yield x
 
     def embed_patches(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
         """Patch tokens without positions, (batch, columns, rows, dim); see ``forward`` for arguments and errors."""

@@ -123,7 +123,9 @@ class AaPE(PatchEmbed):
 
     def rates(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """α in 1/s and ω in rad/s of every patch, each (batch, columns, rows, states): what was estimated where."""
-        return self.lambda_encoder(split_patches(log_mel).flatten(-2))  # type: ignore[no-any-return]
+        with torch.autocast(log_mel.device.type, enabled=False):
+            patches = split_patches(log_mel).to(self.input_map.weight.dtype)
+            return self.lambda_encoder(patches.flatten(-2))  # type: ignore[no-any-return]
 
     def _without_mean(self, patches: Tensor, frames: Tensor | None) -> Tensor:
         if not self.remove_mean:

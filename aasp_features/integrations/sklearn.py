@@ -1,0 +1,108 @@
+"""A scikit-learn transformer: sounds in, vectors out, inside pipelines and searches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from aasp_features.encoder import AaSPEncoder
+
+
+class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Vectors of sounds, by a checkpoint that is not trained further.
+
+    X is a list (or 1-D array) of paths or of anything that ``AaSPEncoder.embed`` takes, or a 2-D array of numbers, one
+    waveform a row. Weights are loaded at the first ``fit`` or ``transform`` and are not pickled.
+
+    Args:
+        model: folder or Hub name; None for the bundled checkpoint.
+        sample_rate: of raw waveforms, in Hz; None means 16,000.
+        pooling, layers, batch_size: as in ``AaSPEncoder.embed``.
+        device: where to compute; None is the CPU.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        sample_rate: int | None = None,
+        pooling: Any = None,
+        layers: int | None = None,
+        batch_size: int = 32,
+        device: str | None = None,
+    ) -> None:
+        self.model = model
+        self.sample_rate = sample_rate
+        self.pooling = pooling
+        self.layers = layers
+        self.batch_size = batch_size
+        self.device = device
+
+    def fit(self, X: Any, y: Any = None) -> AaSPTransformer:  # noqa: N803 (scikit-learn's name)
+        """Learn nothing; check X and the options, load the weights.
+
+        Raises:
+            ValueError: X or an option that is not accepted.
+        """
+        self._checked(X, reset=True)
+        encoder = self._encoder()
+        encoder.check_options(self.pooling, self.layers, self.batch_size)
+        self._n_features_out = encoder.embed(np.zeros(400, np.float32), pooling=self.pooling).shape[0]
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+        """Vectors, (n, d) float32.
+
+        Raises:
+            ValueError: X is not accepted, or not like that of ``fit``.
+        """
+        check_is_fitted(self, "_n_features_out")
+        options = {"pooling": self.pooling, "layers": self.layers, "batch_size": self.batch_size}
+        checked = self._checked(X, reset=False)
+        vectors: NDArray[np.float32] = self._encoder().embed(checked, self.sample_rate, **options)
+        return vectors
+
+    def _checked(self, X: Any, reset: bool) -> Any:  # noqa: N803
+        """Lists of sounds as they are; everything else as scikit-learn's 2-D array of numbers."""
+        if _is_sounds(X):
+            if len(X) == 0:
+                raise ValueError("X holds no sounds; give at least 1.")
+            return list(X)
+        return validate_data(self, X, reset=reset, dtype=np.float32)
+
+    def _encoder(self) -> AaSPEncoder:
+        loaded = getattr(self, "_loaded", None)
+        if loaded is None or loaded[0] != (self.model, self.device):
+            loaded = ((self.model, self.device), AaSPEncoder.from_pretrained(self.model, device=self.device))
+            self._loaded = loaded
+        encoder: AaSPEncoder = loaded[1]
+        return encoder
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("_loaded", None)
+        return state
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """aasp0, aasp1, …"""
+        check_is_fitted(self, "_n_features_out")
+        return np.array([f"aasp{index}" for index in range(self._n_features_out)], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _is_sounds(X: Any) -> bool:  # noqa: N803
+    """Is this a list of sounds, rather than one of rows of plain numbers?"""
+    if isinstance(X, np.ndarray):
+        return X.ndim == 1 and X.dtype.kind in "OUS" and not (X.size and isinstance(X[0], (int, float, complex)))
+    if not isinstance(X, (list, tuple)):
+        return False
+    return not X or not isinstance(X[0], (list, int, float, complex))
