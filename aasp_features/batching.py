@@ -10,20 +10,31 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from aasp_features.config import PATCH, Pooling
-from aasp_features.network import AaSPNetwork, Features
-from aasp_features.pooling import pool_frames
-from aasp_features.spectrogram_windows import SpectrogramWindow
+from aasp_features.config import Pooling
+from aasp_features.windows import Window
 
 Key = TypeVar("Key", bound=Hashable)
 Out = TypeVar("Out")
+Encoded = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 Out_co = TypeVar("Out_co", covariant=True)
-Event = tuple[Key, "SpectrogramWindow | Exception | None"]
 GROUPS_HELD = 4  # batches' worth of windows that may wait for their length's batch to fill
+
+
+class CutWindow(Protocol):
+    """A piece of a recording: a spectrogram, or samples."""
+
+    @property
+    def plan(self) -> Window:
+        """Which columns it holds, and which of them come out."""
+
+    @property
+    def columns(self) -> int:
+        """How many columns it holds."""
+
+
+Piece = TypeVar("Piece", bound=CutWindow)
 
 
 class Result(Protocol[Out_co]):
@@ -106,23 +117,24 @@ class _Recording(Generic[Out]):
         self.result, self.pending, self.ended = result, 0, False
 
 
-class WindowEncoder(Generic[Key, Out]):
-    """Runs the windows of many recordings, which may interleave, in batches of equal length."""
+class WindowEncoder(Generic[Key, Piece, Out]):
+    """Runs the windows of many recordings, which may interleave, in batches of equal length.
+
+    Args:
+        encode: windows of one length -> each column's vector (batch, columns, d), its valid frames (batch, columns),
+            and each window's [CLS] (batch, dim), as numpy.
+        new_result: makes what collects a recording's vectors.
+        batch_size: windows encoded together.
+    """
 
     def __init__(
-        self,
-        network: AaSPNetwork,
-        new_result: Callable[[], Result[Out]],
-        pooling: Pooling,
-        layers: int,
-        batch_size: int,
+        self, encode: Callable[[list[Piece]], Encoded], new_result: Callable[[], Result[Out]], batch_size: int
     ) -> None:
-        self.network, self.new_result = network, new_result
-        self.pooling, self.layers, self.batch_size = pooling, layers, batch_size
+        self.encode, self.new_result, self.batch_size = encode, new_result, batch_size
         self.recordings: dict[Key, _Recording[Out]] = {}
-        self.groups: dict[int, list[tuple[Key, SpectrogramWindow]]] = {}
+        self.groups: dict[int, list[tuple[Key, Piece]]] = {}
 
-    def run(self, events: Iterable[Event[Key]]) -> Iterator[tuple[Key, Out | Exception]]:
+    def run(self, events: Iterable[tuple[Key, Piece | Exception | None]]) -> Iterator[tuple[Key, Out | Exception]]:
         """Yield each recording's result once its last window is encoded; failed recordings as their exception."""
         for key, event in events:
             if isinstance(event, Exception):
@@ -141,7 +153,7 @@ class WindowEncoder(Generic[Key, Out]):
             self.recordings[key] = _Recording(self.new_result())
         return self.recordings[key]
 
-    def _accept(self, key: Key, window: SpectrogramWindow) -> list[Key]:
+    def _accept(self, key: Key, window: Piece) -> list[Key]:
         self._recording(key).pending += 1
         group = self.groups.setdefault(window.columns, [])
         group.append((key, window))
@@ -155,7 +167,7 @@ class WindowEncoder(Generic[Key, Out]):
         group = [(key, window) for key, window in self.groups.pop(columns) if key in self.recordings]
         if not group:
             return []
-        vectors, valid, cls = self._encode([window for _, window in group])
+        vectors, valid, cls = self.encode([window for _, window in group])
         for row, (key, window) in enumerate(group):
             emitted = slice(window.plan.emit_start - window.plan.start, window.plan.emit_stop - window.plan.start)
             recording = self.recordings[key]
@@ -163,27 +175,9 @@ class WindowEncoder(Generic[Key, Out]):
             recording.pending -= 1
         return [key for key, _ in group]
 
-    def _encode(
-        self, windows: list[SpectrogramWindow]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-        frames = torch.tensor([len(window.log_mel) for window in windows])
-        batch = stack_log_mels([window.log_mel for window in windows], PATCH * windows[0].columns)
-        with torch.inference_mode():
-            features: Features = self.network(batch, frames.to(batch.device), self.layers)
-            vectors = pool_frames(features, self.pooling).float().cpu().numpy()
-        return vectors, features.valid.cpu().numpy(), features.cls.float().cpu().numpy()
-
     def _finished(self, keys: Iterable[Key]) -> Iterator[tuple[Key, Out]]:
         for key in dict.fromkeys(keys):
             recording = self.recordings.get(key)
             if recording is not None and recording.ended and recording.pending == 0:
                 del self.recordings[key]
                 yield key, recording.result.finish()
-
-
-def stack_log_mels(log_mels: list[Tensor], frames: int) -> Tensor:
-    """(frames_i, mels) each -> (batch, frames, mels), zeros past each end."""
-    batch = log_mels[0].new_zeros(len(log_mels), frames, log_mels[0].shape[1])
-    for row, log_mel in zip(batch, log_mels, strict=True):
-        row[: len(log_mel)] = log_mel
-    return batch

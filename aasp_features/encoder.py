@@ -19,6 +19,7 @@ from aasp_features.config import CHOICES, AaSPConfig, Pooling, pooled_dim
 from aasp_features.inputs import Clip, InputError, Inputs, read_inputs
 from aasp_features.log_mel import LogMel
 from aasp_features.network import AaSPNetwork, Features
+from aasp_features.network_pass import network_pass
 from aasp_features.pooling import pool_clip
 from aasp_features.spectrogram_windows import SpectrogramWindow, spectrogram_windows
 from aasp_features.stream import EmbeddingStream, window_of_latency
@@ -267,7 +268,8 @@ class AaSPEncoder(nn.Module):
             batch_size, pooling, layers: as in ``embed``.
         """
         pooling, layers = self.check_options(pooling, layers, batch_size)
-        return WindowEncoder[Key, Out](self.network, new_result, pooling, layers, batch_size).run(events)
+        encode = network_pass(self.network, pooling, layers)
+        return WindowEncoder[Key, SpectrogramWindow, Out](encode, new_result, batch_size).run(events)
 
     def windowed(self, window: int, context: int) -> AaSPEncoder:
         """This encoder, weights shared, with windows of other lengths for long recordings, in columns of 160 ms.

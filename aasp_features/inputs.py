@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from aasp_features.audio import AudioError, check_rate, resample_blocks, stream_audio
@@ -63,7 +63,7 @@ class Inputs:
     clips: list[Clip]
     single: bool
     as_tensor: bool
-    device: torch.device | None
+    device: Any
 
 
 def read_inputs(
@@ -100,7 +100,7 @@ def read_inputs(
 class _Reader:
     def __init__(self, sample_rate: int | None, channel_axis: int | None, model_rate: int) -> None:
         self.sample_rate, self.channel_axis, self.model_rate = sample_rate, channel_axis, model_rate
-        self.tensors: list[torch.Tensor] = []
+        self.tensors: list[Any] = []
 
     def result(self, clips: list[Clip], single: bool) -> Inputs:
         devices = {tensor.device for tensor in self.tensors}
@@ -136,10 +136,10 @@ class _Reader:
             item = np.asarray(item, np.float32)
         if not _is_array(item):
             raise InputError(f"{name}: got {_describe(item)}; accepted are {ACCEPTED}.")
-        if isinstance(item, torch.Tensor):
+        if _is_tensor(item):
             self.tensors.append(item)
             item = item.detach().cpu()
-            item = item.float().numpy() if item.dtype in (torch.bfloat16, torch.float16) else item.numpy()
+            item = (item.float() if item.is_floating_point() and item.itemsize < 4 else item).numpy()
         return Clip(name, self._mono(item, name), rate, self.model_rate)
 
     def _mono(self, array: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -191,11 +191,17 @@ def _rate(rate: Any) -> int:
 
 
 def _is_array(item: Any) -> bool:
-    return isinstance(item, (np.ndarray, torch.Tensor))
+    return isinstance(item, np.ndarray) or _is_tensor(item)
+
+
+def _is_tensor(item: Any) -> bool:
+    """Without importing torch: where it was not imported, there are no tensors."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(item, torch.Tensor)
 
 
 def _is_float(item: Any) -> bool:
-    return item.is_floating_point() if isinstance(item, torch.Tensor) else item.dtype.kind == "f"
+    return bool(item.is_floating_point() if _is_tensor(item) else item.dtype.kind == "f")
 
 
 def _is_numbers(item: Any) -> bool:

@@ -97,7 +97,7 @@ class AaSPNetwork(nn.Module):
 
     def with_cls(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, dim) -> (batch, 1 + tokens, dim), [CLS] first."""
-        return torch.cat([self.cls.expand(len(tokens), 1, -1).to(tokens.dtype), tokens], dim=1)
+        return torch.cat([self.cls.expand(tokens.shape[0], 1, -1).to(tokens.dtype), tokens], dim=1)
 
 
 def count_valid(log_mel: Tensor, frames: Tensor | None, columns: int) -> Tensor:

@@ -15,6 +15,7 @@ from aasp_features.config import FRAME_LENGTH, PATCH, AaSPConfig, Pooling
 from aasp_features.inputs import InputError, scale_to_float
 from aasp_features.log_mel import LogMel
 from aasp_features.network import AaSPNetwork
+from aasp_features.network_pass import network_pass
 from aasp_features.spectrogram_windows import LogMelStream, SpectrogramWindow, WindowCutter
 from aasp_features.windows import COLUMN_SECONDS, column_time
 
@@ -50,7 +51,8 @@ class EmbeddingStream:
         except AudioError as error:
             raise InputError(str(error)) from error
         self.window, self.context = config.window, config.context
-        self._encoding = WindowEncoder[int, tuple[NDArray[np.float32], int]](network, FrameVectors, pooling, layers, 1)
+        encode = network_pass(network, pooling, layers)
+        self._encoding = WindowEncoder[int, SpectrogramWindow, tuple[NDArray[np.float32], int]](encode, FrameVectors, 1)
         self._resampler = Resampler(self.rate, config.sample_rate)
         self._log_mel = LogMelStream(log_mel)
         self._cutter = WindowCutter(config.window, config.context)

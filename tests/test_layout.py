@@ -17,6 +17,7 @@ LAYERS = [
     ["folder"],
     ["encoder"],
     ["stream"],
+    ["network_pass"],
     ["batching"],
     ["pooling", "spectrogram_windows", "inputs", "hub"],
     ["network"],

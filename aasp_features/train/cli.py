@@ -86,6 +86,25 @@ def export(
     typer.echo(f"wrote {folder}", err=True)
 
 
+@app.command("export-onnx")
+def export_onnx(
+    out: Annotated[Path, typer.Option(help="Graph to write (.onnx).")],
+    model: Annotated[str | None, typer.Option(help="Folder or Hub name; the bundled one unless given.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise the matrices' weights.")] = False,
+) -> None:
+    """Write an encoder as one ONNX graph, from waveform to vectors; OnnxEncoder runs it without torch."""
+    from aasp_features.encoder import AaSPEncoder
+    from aasp_features.hub import CheckpointError
+    from aasp_features.train.export_onnx import ExportError
+    from aasp_features.train.export_onnx import export_onnx as write
+
+    try:
+        write(AaSPEncoder.from_pretrained(model), out, int8=int8)
+    except (CheckpointError, ExportError) as error:
+        raise _stop(error) from error
+    typer.echo(f"wrote {out}", err=True)
+
+
 @app.command()
 def curves(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],

@@ -1,0 +1,104 @@
+"""The exported graph on onnxruntime against the encoder that it was exported from."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aasp_features import AaSPEncoder, InputError
+from aasp_features.integrations.onnx import OnnxEncoder, OnnxError, sample_windows
+from aasp_features.train.export_onnx import export_onnx
+from aasp_features.windows import count_columns, count_frames, plan_windows
+
+
+@pytest.fixture(scope="module")
+def graph(small_encoder: AaSPEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_onnx(small_encoder, tmp_path_factory.mktemp("onnx") / "model.onnx")
+
+
+@pytest.fixture(scope="module")
+def onnx_encoder(graph: Path) -> OnnxEncoder:
+    return OnnxEncoder(graph)
+
+
+def noise(samples: int) -> np.ndarray:
+    return (np.random.default_rng(samples).normal(size=samples) * 0.1).astype(np.float32)
+
+
+def largest(a: np.ndarray, b: np.ndarray) -> float:
+    assert a.shape == b.shape
+    return float((np.abs(a - b) / np.maximum(1, np.abs(b))).max())
+
+
+@settings(deadline=None, max_examples=20)
+@given(lengths=st.lists(st.integers(1, 16000 * 3), min_size=1, max_size=5))
+def test_any_lengths_in_a_batch(onnx_encoder: OnnxEncoder, small_encoder: AaSPEncoder, lengths: list[int]) -> None:
+    sounds = [noise(length) for length in lengths]
+    assert largest(onnx_encoder.embed(sounds), small_encoder.embed(sounds)) <= 1e-4
+
+
+@pytest.mark.parametrize("seconds", [10.24, 10.3, 25.7, 71])
+def test_long_recordings(onnx_encoder: OnnxEncoder, small_encoder: AaSPEncoder, seconds: float) -> None:
+    sound = noise(int(16000 * seconds))
+    assert largest(onnx_encoder.embed(sound), small_encoder.embed(sound)) <= 1e-4
+    ours, theirs = onnx_encoder.embed_frames(sound), small_encoder.embed_frames(sound)
+    assert largest(ours.embeddings, theirs.embeddings) <= 1e-4
+    np.testing.assert_array_equal(ours.times, theirs.times)
+
+
+def test_extremes(onnx_encoder: OnnxEncoder, small_encoder: AaSPEncoder) -> None:
+    for sound in (np.zeros(16000), np.ones(16000), np.sign(noise(16000)), noise(16000) * 1e-4):
+        assert largest(onnx_encoder.embed(sound), small_encoder.embed(sound)) <= 1e-3
+
+
+@settings(deadline=None)
+@given(samples=st.integers(1, 16000 * 30), cuts=st.lists(st.floats(0, 1), max_size=9))
+def test_windows_follow_the_plan(samples: int, cuts: list[float]) -> None:
+    sound = np.arange(samples, dtype=np.float32)
+    windows = list(sample_windows(np.split(sound, sorted(int(cut * samples) for cut in cuts)), 20, 4))
+    assert [window.plan for window in windows] == plan_windows(count_columns(count_frames(samples)), 20, 4)
+    for window in windows:
+        assert window.samples[0] == 2560 * window.plan.start
+        assert count_columns(count_frames(len(window.samples))) == window.columns
+    assert windows[-1].samples[-1] == samples - 1
+
+
+def test_runs_without_torch(graph: Path, sounds: Path) -> None:
+    code = (
+        "import sys\nfrom aasp_features.integrations.onnx import OnnxEncoder\n"
+        f"vectors = OnnxEncoder({str(graph)!r}).embed([{str(sounds / 'music/bell.flac')!r}])\n"
+        "print(vectors.shape, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(1, 1536) False"
+
+
+def test_metadata_and_int8(checkpoint: Path, tmp_path: Path) -> None:
+    encoder = AaSPEncoder.from_pretrained(checkpoint)
+    small = OnnxEncoder(export_onnx(encoder, tmp_path / "int8.onnx", int8=True))
+    assert small.config == encoder.config
+    assert small.metadata["checkpoint_sha256"] == encoder.sha256
+    assert small.metadata["weights"] == "int8"
+    sound = noise(32000)
+    ours, theirs = small.embed(sound), encoder.embed(sound)
+    assert ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs) > 0.999
+
+
+def test_sentences(onnx_encoder: OnnxEncoder, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "sound.wav", noise(800), 16000)
+    with pytest.raises(OnnxError, match="cannot be loaded"):
+        OnnxEncoder(tmp_path / "sound.wav")
+    with pytest.raises(OnnxError, match="cannot be loaded"):
+        OnnxEncoder(tmp_path / "gone.onnx")
+    with pytest.raises(InputError, match="no samples"):
+        onnx_encoder.embed(np.empty(0))
+    with pytest.raises(InputError, match="batch_size"):
+        onnx_encoder.embed(noise(800), batch_size=0)
