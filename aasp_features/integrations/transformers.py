@@ -1,0 +1,158 @@
+"""transformers' Auto classes for AaSP; importing this module registers them, and no remote code is run.
+
+``AutoModel.from_pretrained`` reads this package's checkpoints as they are. What ``AaSPModel.save_pretrained`` writes
+is in transformers' own layout, for transformers only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    BatchFeature,
+    FeatureExtractionMixin,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from aasp_features.config import AaSPConfig
+from aasp_features.log_mel import LogMel
+from aasp_features.network import AaSPNetwork, Features
+from aasp_features.pooling import pool_clip
+
+
+class AaSPHubConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
+    """An ``AaSPConfig`` in transformers' clothes: the same fields, unchecked until a model is built."""
+
+    model_type = "aasp"
+
+    def __init__(self, **values: Any) -> None:
+        fields = {field.name: field.default for field in dataclasses.fields(AaSPConfig)}
+        own = {name: values.pop(name, default) for name, default in fields.items()}
+        values.pop("package_version", None)
+        super().__init__(**values)
+        for name, value in own.items():
+            setattr(self, name, value)
+
+    def to_aasp(self) -> AaSPConfig:
+        """The config of this package.
+
+        Raises:
+            ValueError: a value that is not accepted.
+        """
+        return AaSPConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(AaSPConfig)})
+
+
+class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
+    """Waveforms that fit one window -> tokens and clip vectors, differentiable."""
+
+    config_class = AaSPHubConfig
+    base_model_prefix = "network"
+    main_input_name = "input_values"
+
+    def __init__(self, config: AaSPHubConfig) -> None:
+        super().__init__(config)
+        aasp = config.to_aasp()
+        with torch.device("cpu"):  # not "meta", where the tables of the log-mel cannot be computed
+            self.log_mel = LogMel(aasp)
+            self.network = AaSPNetwork(aasp)
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def from_pretrained(cls, *arguments: Any, **options: Any) -> Any:
+        """As in transformers, but in float32 unless a dtype is asked for: checkpoints are stored in float16."""
+        if not {"dtype", "torch_dtype"} & set(options):
+            options["dtype"] = torch.float32
+        return super().from_pretrained(*arguments, **options)
+
+    def _init_weights(self, module: Any) -> None:
+        """Fill the tables that no checkpoint stores, which transformers empties; weights initialise themselves."""
+        if isinstance(module, (LogMel, AaSPNetwork)):
+            with torch.device("cpu"), torch.no_grad():
+                fresh = dict(type(module)(self.config.to_aasp()).named_buffers())
+                for name, buffer in module.named_buffers():
+                    buffer.copy_(fresh[name])
+
+    def forward(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **_: Any,
+    ) -> Any:
+        """Encode.
+
+        Args:
+            input_values: (batch, samples) float at 16 kHz in +-1, at most one window (10.2 s).
+            attention_mask: (batch, samples), 1 where a sample is real; padding changes nothing.
+            output_hidden_states: also return every block's tokens.
+            return_dict: False gives a tuple.
+
+        Returns:
+            ``last_hidden_state`` (batch, columns * rows, dim), time-major; ``pooler_output`` (batch, d), the clip
+            vector under the config's pooling; ``hidden_states``.
+
+        Raises:
+            ValueError: longer than a window.
+        """
+        samples = None if attention_mask is None else attention_mask.sum(dim=1)
+        log_mel = self.log_mel(input_values, samples)
+        frames = None if samples is None else self.log_mel.count_frames(samples)
+        features: Features = self.network(log_mel, frames)
+        states = None
+        if output_hidden_states or (output_hidden_states is None and self.config.output_hidden_states):
+            states = tuple(state.flatten(1, 2) for state in self.network.hidden_states(log_mel, frames)[0])
+        output = BaseModelOutputWithPooling(
+            last_hidden_state=features.tokens.flatten(1, 2),
+            pooler_output=pool_clip(features, self.network.config.pooling),
+            hidden_states=states,
+        )
+        return output.to_tuple() if return_dict is False else output
+
+
+class AaSPFeatureExtractor(FeatureExtractionMixin):
+    """Waveforms at 16 kHz -> a batch padded with zeros, and its mask; the log-mel is the model's own.
+
+    Not a ``SequenceFeatureExtractor``: that one needs a working torchaudio, which a CPU torch may lack.
+    """
+
+    model_input_names = ["input_values", "attention_mask"]  # noqa: RUF012 (transformers' way)
+
+    def __init__(self, sampling_rate: int = 16000, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self.sampling_rate = sampling_rate
+
+    def __call__(
+        self, raw_speech: Any, sampling_rate: int | None = None, return_tensors: str | None = "pt"
+    ) -> BatchFeature:
+        """Pad one waveform, or a list of them, to (batch, samples).
+
+        Raises:
+            ValueError: another sampling rate, or a waveform that is not 1-D.
+        """
+        if sampling_rate not in (None, self.sampling_rate):
+            raise ValueError(
+                f"sampling_rate must be {self.sampling_rate}, got {sampling_rate}; resample, or use AaSPEncoder.embed."
+            )
+        sounds = raw_speech if isinstance(raw_speech, (list, tuple)) and np.ndim(raw_speech[0]) else [raw_speech]
+        tensors = [torch.as_tensor(np.asarray(sound, np.float32)) for sound in sounds]
+        if any(tensor.ndim != 1 for tensor in tensors):
+            raise ValueError(f"a waveform is 1-D, got {next(tensor.ndim for tensor in tensors if tensor.ndim != 1)}-D.")
+        mask = pad_sequence([torch.ones(len(tensor), dtype=torch.long) for tensor in tensors], batch_first=True)
+        padded = pad_sequence(tensors, batch_first=True)
+        return BatchFeature({"input_values": padded.numpy(), "attention_mask": mask.numpy()}, return_tensors)
+
+
+AutoConfig.register("aasp", AaSPHubConfig, exist_ok=True)
+AutoModel.register(AaSPHubConfig, AaSPModel, exist_ok=True)
+AutoFeatureExtractor.register(AaSPHubConfig, AaSPFeatureExtractor, exist_ok=True)  # type: ignore[no-untyped-call]

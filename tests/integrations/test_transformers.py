@@ -1,0 +1,66 @@
+"""transformers' Auto classes on this package's checkpoints."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("transformers")
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+from aasp_features import AaSPEncoder
+from aasp_features.hub import bundled_folder
+from aasp_features.integrations.transformers import AaSPFeatureExtractor, AaSPModel
+
+
+@pytest.fixture(scope="module")
+def sounds_of_many_lengths() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [(rng.normal(size=samples) * 0.1).astype(np.float32) for samples in (900, 16000, 40000)]
+
+
+@pytest.mark.parametrize("source", ["saved", "bundled"])
+def test_auto_model_reads_our_checkpoints(
+    source: str, checkpoint: Path, sounds_of_many_lengths: list[np.ndarray]
+) -> None:
+    folder = checkpoint if source == "saved" else bundled_folder()
+    model, extractor = AutoModel.from_pretrained(folder), AaSPFeatureExtractor()
+    encoder = AaSPEncoder.from_pretrained(folder)
+    assert isinstance(model, AaSPModel)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    batch = extractor(sounds_of_many_lengths, sampling_rate=16000, return_tensors="pt")
+    with torch.no_grad():
+        together = model(**batch).pooler_output
+    expected = torch.from_numpy(encoder.embed(sounds_of_many_lengths))
+    torch.testing.assert_close(together, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_hidden_states(checkpoint: Path, sounds_of_many_lengths: list[np.ndarray]) -> None:
+    model = AutoModel.from_pretrained(checkpoint)
+    batch = AaSPFeatureExtractor()(sounds_of_many_lengths[1], return_tensors="pt")
+    output = model(**batch, output_hidden_states=True)
+    assert len(output.hidden_states) == model.config.depth
+    torch.testing.assert_close(output.hidden_states[-1], output.last_hidden_state)
+    output.pooler_output.sum().backward()
+    assert model.network.cls.grad is not None
+
+
+def test_round_trip(checkpoint: Path, tmp_path: Path, sounds_of_many_lengths: list[np.ndarray]) -> None:
+    model = AutoModel.from_pretrained(checkpoint)
+    model.save_pretrained(tmp_path)
+    AaSPFeatureExtractor().save_pretrained(tmp_path)
+    again = AutoModel.from_pretrained(tmp_path)
+    extractor = AutoFeatureExtractor.from_pretrained(tmp_path)
+    assert isinstance(extractor, AaSPFeatureExtractor)
+    assert AutoConfig.from_pretrained(tmp_path).to_aasp() == model.config.to_aasp()
+    batch = extractor(sounds_of_many_lengths, return_tensors="pt")
+    torch.testing.assert_close(again(**batch).pooler_output, model(**batch).pooler_output, atol=0, rtol=0)
+
+
+def test_sentences() -> None:
+    extractor = AaSPFeatureExtractor()
+    with pytest.raises(ValueError, match="sampling_rate must be 16000, got 8000"):
+        extractor(np.zeros(800), sampling_rate=8000)
+    with pytest.raises(ValueError, match="a waveform is 1-D, got 3-D"):
+        extractor(np.zeros((2, 3, 800)))
