@@ -67,17 +67,21 @@ def load_checkpoint(
     Raises:
         CheckpointError: see the class.
     """
-    if name is None or str(name) == BUNDLED:
-        folder, source = bundled_folder(), f"the bundled checkpoint {BUNDLED}"
-    elif str(name) and Path(name).is_dir():
-        folder, source = Path(name), str(name)
-    else:
-        repository, revision = _hub_name(str(name), revision)
-        source = repository if revision is None else f"{repository}@{revision}"
-        folder = _download(repository, revision, token, cache_dir, local_files_only, source)
+    folder, source = _find(name, revision, token, cache_dir, local_files_only)
     config = _read_config(folder, source)
     weights = _read_weights(folder, source)
     return Checkpoint(config, weights, source, hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest())
+
+
+def read_card(name: str | Path | None = None) -> str:
+    """A checkpoint's card, Markdown; empty if it has none.
+
+    Raises:
+        CheckpointError: no such checkpoint.
+    """
+    folder, _ = _find(name, None, None, None, False)
+    path = folder / CARD_FILE
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def bundled_folder() -> Path:
@@ -172,6 +176,19 @@ def push_checkpoint(
     except Exception as error:
         raise CheckpointError(f"{repo_id}: the Hub did not take the checkpoint ({_first_line(error)}).") from error
     return str(url)
+
+
+def _find(
+    name: str | Path | None, revision: str | None, token: str | None, cache_dir: Any, local_files_only: bool
+) -> tuple[Path, str]:
+    """A checkpoint's folder, and what messages call it."""
+    if name is None or str(name) == BUNDLED:
+        return bundled_folder(), f"the bundled checkpoint {BUNDLED}"
+    if str(name) and Path(name).is_dir():
+        return Path(name), str(name)
+    repository, revision = _hub_name(str(name), revision)
+    source = repository if revision is None else f"{repository}@{revision}"
+    return _download(repository, revision, token, cache_dir, local_files_only, source), source
 
 
 def _hub_name(name: str, revision: str | None) -> tuple[str, str | None]:

@@ -127,6 +127,15 @@ class AaPE(PatchEmbed):
             patches = split_patches(log_mel).to(self.input_map.weight.dtype)
             return self.lambda_encoder(patches.flatten(-2))  # type: ignore[no-any-return]
 
+    def moduli(self, log_mel: Tensor) -> Tensor:
+        """|y| of every state of every patch, (batch, columns, rows, states): how strongly each answers."""
+        with torch.autocast(log_mel.device.type, enabled=False):
+            patches = split_patches(log_mel).to(self.input_map.weight.dtype)
+            frames = torch.full((log_mel.shape[0],), log_mel.shape[1], device=log_mel.device)
+            u = self.input_map(self._without_mean(patches, frames))
+            alpha, omega = self.lambda_encoder(patches.flatten(-2))
+            return torch.hypot(*sblu(u, alpha, omega, self.kernel))
+
     def _without_mean(self, patches: Tensor, frames: Tensor | None) -> Tensor:
         if not self.remove_mean:
             return patches

@@ -86,6 +86,27 @@ def export(
     typer.echo(f"wrote {folder}", err=True)
 
 
+@app.command()
+def info(
+    model: Annotated[str | None, typer.Argument(help="Folder or Hub name; the bundled one unless given.")] = None,
+    card: Annotated[bool, typer.Option("--card", help="Print its card, too.")] = False,
+) -> None:
+    """Say what a checkpoint is, and how fast it runs here."""
+    from aasp_features.encoder import AaSPEncoder
+    from aasp_features.hub import CheckpointError, read_card
+    from aasp_features.train.info import describe
+
+    try:
+        facts = describe(AaSPEncoder.from_pretrained(model))
+        text = read_card(model) if card else ""
+    except CheckpointError as error:
+        raise _stop(error) from error
+    width = max(map(len, facts))
+    typer.echo(
+        "\n".join([*(f"{name:{width}}  {fact}" for name, fact in facts.items()), *([f"\n{text}"] if card else [])])
+    )
+
+
 @app.command("export-onnx")
 def export_onnx(
     out: Annotated[Path, typer.Option(help="Graph to write (.onnx).")],

@@ -83,6 +83,8 @@ def test_curves_and_card(finished: Path, tmp_path: Path) -> None:
         (["export", "gone", "--out", "ck", "--name", "x", "--which", "both"], "teacher or student, got 'both'"),
         (["curves", "gone"], "gone holds no metrics.jsonl"),
         (["probe", "--tasks", "gone"], "no task in gone"),
+        (["info", "gone"], "'gone' is no folder"),
+        (["export-onnx", "--out", "model.onnx", "--model", "gone"], "'gone' is no folder"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +93,11 @@ def test_wrong_arguments(arguments: list[str], sentence: str, tmp_path: Path, mo
     assert done.exit_code == 2
     assert sentence in done.output
     assert "Traceback" not in done.output
+
+
+def test_info(checkpoint: Path) -> None:
+    done = run("info", str(checkpoint), "--card")
+    assert done.exit_code == 0
+    assert "aasp-test-random-1" in done.output
+    assert "1536 numbers (pooling frequency, last 1 blocks)" in done.output
+    assert "An AaSP audio encoder saved by aasp-features." in done.output
