@@ -31,7 +31,7 @@ oldest:           ## the same tests on the oldest supported Python, torch and nu
 	tests/oldest/run
 
 bench:            ## tables of timings; see tests/benchmarks
-	for name in encoder_speed where_time_goes attention pretraining_step folder_run; do \
+	for name in bench_inference where_time_goes attention pretraining_step onnx_speed bench_folder; do \
 	  $(BIN)/python tests/benchmarks/$$name.py; done
 
 sounds:           ## make examples/sounds again

@@ -19,6 +19,7 @@ from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
 PRE_EMPHASIS = 0.97
 LOWEST_HZ, HIGHEST_HZ = 20.0, 8000.0
 ENERGY_FLOOR = 1.1920928955078125e-07  # float32's epsilon, as in Kaldi
+CACHED_FRAMES = 256  # go through all steps together on a CPU, so that what lies between stays in its cache
 LARGEST_SAMPLE = 1e15  # squares of larger samples overflow float32; real audio stays within 1
 
 
@@ -70,15 +71,22 @@ class LogMel(nn.Module):
         return 1 + (samples.clamp(min=FRAME_LENGTH) - FRAME_LENGTH) // FRAME_HOP
 
     def _log_mel(self, waveform: Tensor) -> Tensor:
-        frames = waveform.unfold(-1, FRAME_LENGTH, FRAME_HOP)  # (..., frames, 400)
+        frames = waveform.unfold(-1, FRAME_LENGTH, FRAME_HOP)  # (..., frames, 400), a view
+        if waveform.device.type != "cpu":
+            return self._of_frames(frames)
+        at_once = max(1, CACHED_FRAMES // max(1, waveform.shape[:-1].numel()))
+        return torch.cat([self._of_frames(piece) for piece in torch.split(frames, at_once, dim=-2)], dim=-2)
+
+    def _of_frames(self, frames: Tensor) -> Tensor:
         frames = frames - frames.mean(dim=-1, keepdim=True)
-        previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-        frames = (frames - PRE_EMPHASIS * previous) * self.window
+        scaled = PRE_EMPHASIS * frames
+        frames[..., 1:] -= scaled[..., :-1]
+        frames[..., :1] -= scaled[..., :1]
+        frames *= self.window
         spectrum = torch.fft.rfft(frames, n=self.fft_length)  # (..., frames, fft_length / 2 + 1)
         power = spectrum.real.square() + spectrum.imag.square()
         energy = torch.matmul(power, self.filters).clamp(min=ENERGY_FLOOR)  # (..., frames, mels)
-        log_mel: Tensor = (energy.log() - self.mean) / self.std
-        return log_mel
+        return (energy.log() - self.mean) / self.std
 
 
 def mel_filters(mels: int, fft_length: int, sample_rate: int) -> Tensor:
