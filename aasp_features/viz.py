@@ -36,6 +36,7 @@ def plot_rates(encoder: AaSPEncoder, sound: Any, sample_rate: int | None = None,
         ImportError: matplotlib is not installed.
     """
     try:
+        from matplotlib.colors import LogNorm
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError('pictures need matplotlib: pip install "aasp-features[train]".') from error
@@ -59,7 +60,7 @@ def plot_rates(encoder: AaSPEncoder, sound: Any, sample_rate: int | None = None,
     reach = np.minimum(decay.ravel(), PATCH * seconds / 2)
     axes.hlines(mel, time - reach, time + reach, color="0.35", linewidth=0.8)
     area = 90 * strength.ravel() / max(float(strength.max()), 1e-12)
-    dots = axes.scatter(time, mel, s=area + 2, c=omega.ravel(), cmap="plasma", vmin=3.125, vmax=50, zorder=3)
+    dots = axes.scatter(time, mel, s=area + 2, c=omega.ravel(), cmap="plasma", norm=LogNorm(3.125, 50), zorder=3)
     figure.colorbar(dots, label="modulation frequency ω of the strongest state (Hz)")
     axes.set(xlabel="time (s)", ylabel="mel band", title=title, xlim=(0, columns * PATCH * seconds))
     axes.set_yticks(range(0, log_mel.shape[1] + 1, PATCH))

@@ -1,4 +1,4 @@
-"""Draw what AaPE estimates in three sounds: ``python examples/plot_rates.py [FOLDER]`` (default: docs)."""
+"""Draw what AaPE estimates in three sounds: ``python examples/plot_rates.py [FOLDER]`` (default: figures)."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 from aasp_features import AaSPEncoder
 from aasp_features.viz import plot_rates
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs")
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "figures")
+folder.mkdir(exist_ok=True)
 sounds = Path(__file__).parent / "sounds"
 encoder = AaSPEncoder.from_pretrained()
 for name in ("effects/modulated_noise.flac", "voice/vowels.wav", "nature/bird_chirps.flac"):

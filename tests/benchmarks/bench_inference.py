@@ -1,7 +1,7 @@
 """AaSP from the waveform against a plain ViT of the same shape from the spectrogram, and `conv` against `aape`.
 
-``python tests/benchmarks/bench_inference.py [--rounds 15] [--sizes tiny,base]``. Ratios are seconds over the plain ViT's
-(in brackets the quartiles over rounds); a speed of 0.85x is a ratio of 1.18. Nothing is asserted.
+``python tests/benchmarks/bench_inference.py [--rounds 15] [--sizes tiny,base]``. Ratios are seconds over the plain
+ViT's (in brackets the quartiles over rounds); a speed of 0.85x is a ratio of 1.18. Nothing is asserted.
 """
 
 from __future__ import annotations
