@@ -51,6 +51,9 @@ def embed(
     batch_size: Annotated[int, typer.Option(help="Windows (10 s) that are encoded together.")] = 32,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; one a CPU, 8 at most, unless given.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …; a CUDA GPU where there is one.")] = None,
+    map_page: Annotated[
+        Path | None, typer.Option("--map", help="Page (.html) to draw a map of the sounds on; OUT is then .npy.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again, whatever OUT holds.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
@@ -62,11 +65,16 @@ def embed(
     Exit codes: 0 all sounds, 1 some failed or writing did, 2 nothing done.
     """
     found = _find(paths or [], files, out, workers)
+    if map_page is not None:
+        _check_map(map_page, out, frames)
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
     choices = {"pooling": pooling, "layers": layers, "batch_size": batch_size, "frames": frames, "hop": hop}
     choices |= {"dtype": dtype, "normalize": normalize}
     encoder = _load(model, device, window, context)
-    raise typer.Exit(_run(encoder, found, out, quiet, choices, {"workers": workers, "overwrite": overwrite}))
+    code = _run(encoder, found, out, quiet, choices, {"workers": workers, "overwrite": overwrite})
+    if map_page is not None:
+        _draw_map(out, map_page)
+    raise typer.Exit(code)
 
 
 def _find(paths: list[Path], files: str | None, out: Path, workers: int | None) -> Discovery:
@@ -118,6 +126,28 @@ def _run(
         failed = f", {result.failures} failed (see {out.with_suffix('.errors.csv')})" if result.failures else ""
         typer.echo(f"{result.rows} vectors in {out}{before}{failed}", err=True)
     return 1 if result.failures else 0
+
+
+def _check_map(page: Path, out: Path, frames: bool) -> None:
+    from aasp_features.folder.map_page import MapError, check_map
+    from aasp_features.folder.output import OutputError, check_writable
+
+    try:
+        if frames or out.suffix != ".npy" or page.suffix != ".html":
+            raise MapError("--map needs a .html file, an --out that ends in .npy, and no --frames.")
+        check_map()
+        check_writable(page)
+    except (MapError, OutputError) as error:
+        raise _stop(error, 2) from error
+
+
+def _draw_map(out: Path, page: Path) -> None:
+    from aasp_features.folder.map_page import map_run
+
+    try:
+        map_run(out, page)
+    except (OSError, ValueError) as error:
+        raise _stop(OSError(f"--map {page}: the map could not be drawn ({error}); {out} is complete."), 1) from error
 
 
 def _load(model: str | None, device: str | None, window: float | None, context: float | None) -> AaSPEncoder:

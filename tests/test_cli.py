@@ -82,6 +82,8 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         (["sound.wav", "--hop", "0.04"], "hop is the distance of frames: it needs frames."),
         (["sound.wav", "--window", "1"], "--window must be a multiple of 0.16 seconds, got 1.0; nearest is 0.96."),
         (["sound.wav", "--window", "16"], "window must be at most 64 columns, as trained, got 100."),
+        (["sound.wav", "--map", "map.png"], "--map needs a .html file"),
+        (["sound.wav", "--frames", "--map", "map.html"], "and no --frames"),
         (["sound.wav", "--dtype", "int8"], "dtype must be float32 or float16, got 'int8'."),
         (["sound.wav", "--out", "emb.txt"], "--out must end in one of .npy"),
         (["sound.wav", "--out", "no/emb.npy"], "the folder no does not exist"),

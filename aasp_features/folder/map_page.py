@@ -1,0 +1,133 @@
+"""Vectors -> one HTML page with a map of the sounds: nothing is loaded from anywhere but the sounds themselves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aasp_features.folder.table import plain_text
+
+NEIGHBOURS = 10
+PCA_DIMENSIONS = 50
+CHUNK_ROWS = 1024
+
+
+class MapError(RuntimeError):
+    """The map cannot be made; the sentence says what is missing."""
+
+
+def check_map() -> None:
+    """Is what a map needs installed?
+
+    Raises:
+        MapError: see the class.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("sklearn") is None:
+        raise MapError('--map needs scikit-learn: pip install "aasp-features[map]".')
+
+
+def map_run(out: Path, page: Path) -> None:
+    """Draw the map of a run's results.
+
+    Args:
+        out: its ``.npy``, with the table beside it.
+        page: as for ``write_map``, which also says what is raised.
+    """
+    with out.with_suffix(".csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        table = [
+            {"path": row["path"], **{name: float(row[name]) for name in ("start", "end") if row.get(name)}}
+            for row in csv.DictReader(file)
+        ]
+    write_map(page, np.load(out, mmap_mode="r"), table)
+
+
+def write_map(page: Path, vectors: NDArray[Any], table: Iterable[dict[str, Any]], *, seed: int = 0) -> None:
+    """Draw the map.
+
+    Args:
+        page: the ``.html`` file to write; it finds the sounds by their place relative to its own.
+        vectors: (rows, d), at least 1 row.
+        table: for each row ``path``, and ``start`` and ``end`` in seconds where a part is meant.
+        seed: of the projection; the same seed gives the same page.
+
+    Raises:
+        MapError: scikit-learn is not installed.
+        OSError: the page cannot be written.
+    """
+    check_map()
+    lines = list(table)
+    names = [line["path"] for line in lines]
+    nearest, cosines = neighbours(vectors)
+    data = {
+        "names": [plain_text(name) for name in names],
+        "groups": folders(names),
+        "sounds": [_address(page, line) for line in lines],
+        "places": project(vectors, seed).round(4).tolist(),
+        "nearest": nearest.tolist(),
+        "cosines": cosines.round(3).tolist(),
+    }
+    template = resources.files("aasp_features.folder").joinpath("map_page.html").read_text(encoding="utf-8")
+    safe = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name can close the script
+    page.write_text(template.replace("/*DATA*/", safe), encoding="utf-8")
+
+
+def neighbours(vectors: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Of each row the most similar others, best first, and their cosines: (rows, k) each, k = min(10, rows - 1)."""
+    unit = np.asarray(vectors, np.float32)
+    unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    count = min(NEIGHBOURS, len(unit) - 1)
+    indices, cosines = np.empty((len(unit), count), np.int64), np.empty((len(unit), count), np.float32)
+    for first in range(0, len(unit), CHUNK_ROWS):
+        similar = unit[first : first + CHUNK_ROWS] @ unit.T
+        similar[np.arange(len(similar)), np.arange(first, first + len(similar))] = -np.inf
+        best = np.argsort(-similar, axis=1, kind="stable")[:, :count]
+        indices[first : first + CHUNK_ROWS] = best
+        cosines[first : first + CHUNK_ROWS] = np.take_along_axis(similar, best, axis=1)
+    return indices, cosines
+
+
+def project(vectors: NDArray[Any], seed: int) -> NDArray[np.float64]:
+    """(rows, d) -> (rows, 2) in 0…1, by t-SNE on the first 50 principal components of the unit vectors."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    unit = np.asarray(vectors, np.float64)
+    unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    rows = len(unit)
+    if rows < 4:
+        return np.column_stack([(np.arange(rows) + 1.0) / (rows + 1), np.full(rows, 0.5)])
+    reduced = PCA(min(PCA_DIMENSIONS, rows - 1, unit.shape[1]), random_state=seed).fit_transform(unit)
+    perplexity = min(30.0, (rows - 1) / 3)
+    flat = TSNE(perplexity=perplexity, init="pca" if reduced.std() > 1e-9 else "random", random_state=seed)
+    places: NDArray[np.float64] = flat.fit_transform(reduced).astype(np.float64)
+    low, high = places.min(axis=0), places.max(axis=0)
+    return (places - (low + high) / 2) / max(float((high - low).max()), 1e-12) + 0.5
+
+
+def folders(names: Sequence[str]) -> list[str]:
+    """The first folder of each path below what all of them share; empty for those that lie in it themselves."""
+    parents = [os.path.dirname(os.path.abspath(name)) for name in names]
+    shared = os.path.commonpath(parents) if parents else ""
+    below = [os.path.relpath(parent, shared).split(os.sep)[0] for parent in parents]
+    return ["" if name == os.curdir else plain_text(name) for name in below]
+
+
+def _address(page: Path, line: dict[str, Any]) -> str:
+    """URL of a row's sound relative to the page; empty for what lies inside a shard."""
+    if not os.path.isfile(line["path"]):
+        return ""
+    relative = os.path.relpath(line["path"], page.parent)
+    start, end = line.get("start"), line.get("end")
+    part = f"#t={start or 0:g}{f',{end:g}' if end is not None else ''}" if start or end is not None else ""
+    return quote(os.fsencode(relative.replace(os.sep, "/"))) + part
