@@ -17,7 +17,6 @@ from aasp_features import AaSPEncoder
 from aasp_features.folder.discovery import find_sounds
 from aasp_features.integrations.sklearn import AaSPTransformer
 
-
 NOISE = {"check_methods_subset_invariance": "asks for 1e-7 beside 0; batches of other sizes differ by 2e-7"}
 
 
