@@ -26,6 +26,9 @@ AV_SUFFIXES = frozenset(  # in folders; a file that is named itself is tried wit
     | {".ac3", ".eac3", ".amr", ".ape", ".dts", ".gsm", ".mp2", ".mpc", ".spx", ".tta", ".wv"}
 )
 
+HIGHEST_RATE = 10_000_000  # Hz
+LARGEST_BLOCK = 2**23  # numbers decoded at once, all channels together
+
 Source = str | os.PathLike[str] | BinaryIO
 Opened = str | bytes | BinaryIO  # what the decoders are given
 
@@ -60,6 +63,11 @@ class AudioStream:
         self.start, self.end = start, end
         self._decoder = _open(source, self.name)
         self.info = self._decoder.info
+        if not 1 <= self.info.rate <= HIGHEST_RATE or self.info.channels < 1:
+            raise AudioError(
+                f"{self.name}: its header says {self.info.rate} Hz, {self.info.channels} channels, which cannot be; "
+                "it is damaged."
+            )
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         rate = self.info.rate
@@ -82,8 +90,9 @@ class AudioStream:
     def _blocks(self, rate: int) -> Iterator[NDArray[np.float32]]:
         """The decoder's blocks between ``start`` and ``end``, rounded to samples."""
         first = round(self.start * rate)
+        block_samples = max(1, min(int(self.block_seconds * rate), LARGEST_BLOCK // self.info.channels))
         left = None if self.end is None else max(0, round(self.end * rate) - first)
-        for block in self._decoder.blocks(max(1, int(self.block_seconds * rate)), first):
+        for block in self._decoder.blocks(block_samples, first):
             if left is not None:
                 block = block[:left]
                 left -= len(block)
@@ -186,23 +195,20 @@ class _SoundfileDecoder:
 
     def __init__(self, file: soundfile.SoundFile, name: str) -> None:
         self.file, self.name = file, name
-        self.info = AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels)
+        self.info = AudioInfo(file.frames / max(1, file.samplerate), file.samplerate, file.channels)
 
     def blocks(self, samples: int, first: int) -> Iterator[NDArray[np.float32]]:
         """(samples, channels) at a time, from sample ``first`` on."""
         with self.file as file:
             if first >= file.frames > 0:
                 return
-            if first:
-                file.seek(first)
-            while True:
-                try:
-                    block = file.read(samples, dtype="float32", always_2d=True)
-                except (soundfile.SoundFileError, RuntimeError) as error:
-                    raise AudioError(f"{self.name}: damaged, decoding stopped ({error}).") from error
-                if len(block) == 0:
-                    return
-                yield block
+            try:
+                if first:
+                    file.seek(first)
+                while len(block := file.read(samples, dtype="float32", always_2d=True)):
+                    yield block
+            except (soundfile.SoundFileError, RuntimeError) as error:
+                raise AudioError(f"{self.name}: damaged, decoding stopped ({error}).") from error
 
 
 class _AvDecoder:
@@ -223,14 +229,15 @@ class _AvDecoder:
     def blocks(self, samples: int, first: int) -> Iterator[NDArray[np.float32]]:
         """(samples, channels) as FFmpeg hands them out, from sample ``first`` on."""
         with self.container as container:
-            converter = self._av.AudioResampler(format="fltp")
+            # Interleaved: PyAV reads beyond the planes of frames with more than 8 channels.
+            converter = self._av.AudioResampler(format="flt")
             try:
                 for packet in container.decode(self.track):
                     for frame in converter.resample(packet):
-                        block = frame.to_ndarray().T.astype(np.float32, copy=False)
+                        block = frame.to_ndarray().reshape(-1, self.info.channels).astype(np.float32, copy=False)
                         skipped, first = min(first, len(block)), max(0, first - len(block))
                         yield block[skipped:]
-            except self._av.error.FFmpegError as error:
+            except (self._av.error.FFmpegError, ValueError) as error:  # a ValueError where the layout changes midway
                 raise AudioError(f"{self.name}: damaged, decoding stopped ({error}).") from error
 
 

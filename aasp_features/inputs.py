@@ -153,7 +153,8 @@ class _Reader:
         if self.channel_axis is not None:
             if not -2 <= self.channel_axis < 2:
                 raise InputError(f"{name}: channel_axis must be one of the array's 2 axes, got {self.channel_axis}.")
-            samples = samples.mean(axis=self.channel_axis, dtype=np.float32)
+            with np.errstate(over="ignore", invalid="ignore"):  # said below
+                samples = samples.mean(axis=self.channel_axis, dtype=np.float32)
         if not np.isfinite(samples).all():
             raise InputError(f"{name}: holds NaN or infinite samples, or numbers beyond float32; repair the sound.")
         return samples

@@ -112,7 +112,8 @@ def project(vectors: NDArray[Any], seed: int) -> NDArray[np.float64]:
     flat = TSNE(perplexity=perplexity, init="pca" if reduced.std() > 1e-9 else "random", random_state=seed)
     places: NDArray[np.float64] = flat.fit_transform(reduced).astype(np.float64)
     low, high = places.min(axis=0), places.max(axis=0)
-    return (places - (low + high) / 2) / max(float((high - low).max()), 1e-12) + 0.5
+    places = (places - (low + high) / 2) / max(float((high - low).max()), 1e-12) + 0.5
+    return places
 
 
 def folders(names: Sequence[str]) -> list[str]:

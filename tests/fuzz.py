@@ -1,0 +1,169 @@
+"""Hostile input: damaged files, odd arrays, garbled lists. Each gives sound, or one of this package's own sentences.
+
+``python tests/fuzz.py [--cases 20000]`` prints what became of them; the tests run a few of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import io
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from aasp_features.audio import AudioError, stream_audio
+from aasp_features.folder.discovery import Discovery, NothingFoundError
+from aasp_features.folder.lists import read_list
+from aasp_features.inputs import InputError, read_inputs
+
+SLOW_SECONDS = 10.0
+KINDS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAVEX", "PCM_16"), ("FLAC", "PCM_16")]
+KINDS += [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("AU", "PCM_16")]
+KINDS += [("W64", "PCM_16"), ("CAF", "PCM_16"), ("RF64", "PCM_16")]
+
+
+def sound_bytes(rng: np.random.Generator) -> tuple[bytes, str]:
+    """A short valid file in memory, and its ending."""
+    kind, subtype = KINDS[rng.integers(len(KINDS))]
+    rate = int(rng.choice([8000, 16000, 48000] if kind in ("OGG", "MP3") else [8000, 11025, 44100, 96000]))
+    sound = rng.normal(size=(int(rng.integers(1, 3000)), int(rng.integers(1, 3)))) * 0.1
+    buffer = io.BytesIO()
+    soundfile.write(buffer, sound, rate, format=kind, subtype=subtype)
+    return buffer.getvalue(), f".{kind.lower()}"
+
+
+def damaged_file(rng: np.random.Generator, folder: Path) -> str:
+    """A file with bytes changed (mostly in its header), cut off, doubled, or replaced altogether."""
+    content, ending = sound_bytes(rng)
+    data = bytearray(content)
+    for _ in range(int(rng.integers(0, 8))):
+        reach = min(len(data), 64 if rng.random() < 0.7 else len(data))
+        data[rng.integers(reach)] = rng.choice([0, 1, 127, 128, 255, rng.integers(256)])
+    fate = rng.random()
+    if fate < 0.2:
+        data = data[: rng.integers(len(data) + 1)]
+    elif fate < 0.25:
+        data = bytearray(rng.bytes(int(rng.integers(0, 500))))
+    elif fate < 0.3:
+        data = data * 2
+    path = folder / f"sound{ending}"
+    path.write_bytes(bytes(data))
+    start, end = (float(rng.uniform(0, 0.2)), None) if rng.random() < 0.2 else (0.0, None)
+    try:
+        read = 0
+        for block in stream_audio(path, start=start, end=end):
+            assert block.dtype == np.float32
+            assert np.isfinite(block).all()
+            read += len(block)
+        assert read >= 1
+    except AudioError as error:
+        return sentence(error)
+    return "sound"
+
+
+def odd_array(rng: np.random.Generator, folder: Path) -> str:
+    """Arrays of any dtype, shape, rate and content, alone, in lists, tuples and dicts."""
+    shape = tuple(int(side) for side in rng.integers(0, 6, size=rng.integers(0, 4))) or (int(rng.integers(0, 900)),)
+    dtype = rng.choice(["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "?", "c8", "U3", "O"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        array = (rng.normal(size=shape) * rng.choice([0, 1e-30, 1, 1e4, 1e30])).astype(dtype)
+    if array.dtype.kind == "f" and array.size and rng.random() < 0.2:
+        array.flat[rng.integers(array.size)] = rng.choice([np.nan, np.inf, -np.inf])
+    rate = [None, 0, -1, 1, 7, 8000, 16000, 22050.0, 44100, 192000, 1.5, True, "16000", np.nan][rng.integers(14)]
+    forms = [array, [array, array], (array, rate), {"array": array, "sampling_rate": rate}, [[array]], {"array": array}]
+    axis = [None, None, None, 0, 1, -1, 5][rng.integers(7)]
+    try:
+        given = read_inputs(forms[rng.integers(len(forms))], sample_rate=rate, channel_axis=axis)
+        for clip in given.clips:
+            samples = np.concatenate(list(clip.blocks()))
+            assert samples.dtype == np.float32
+            assert samples.size >= 1
+            assert np.isfinite(samples).all()
+    except (InputError, AudioError) as error:
+        return sentence(error)
+    return "sound"
+
+
+def garbled_list(rng: np.random.Generator, folder: Path) -> str:
+    """Text and CSV lists with odd bytes, columns and numbers."""
+    good = folder / "good.wav"
+    if not good.exists():
+        soundfile.write(good, np.zeros(800), 16000)
+    cells = [
+        str(good),
+        "",
+        "1",
+        "-1",
+        "nan",
+        "1e9",
+        "0.5",
+        '"',
+        "\x00",
+        "\ufeff",
+        "ü",
+        "a,b",
+        "gone.wav",
+        ".",
+        "**",
+        "[",
+    ]
+    lines = [",".join(rng.choice(cells, size=rng.integers(0, 5))) for _ in range(rng.integers(0, 5))]
+    header = rng.choice(["path,start,end", "path", "start,path", "x,y", ""])
+    text = "\n".join([header, *lines]).encode() + rng.bytes(int(rng.integers(0, 6)))
+    path = folder / f"list{rng.choice(['.csv', '.txt'])}"
+    path.write_bytes(text)
+    found = Discovery()
+    try:
+        read_list(str(path), found)
+    except NothingFoundError as error:
+        return sentence(error)
+    return "sound"
+
+
+def sentence(error: Exception) -> str:
+    text = str(error)
+    assert text.endswith("."), text
+    assert "Traceback" not in text
+    return "sentence"
+
+
+TARGETS: dict[str, Callable[[np.random.Generator, Path], str]] = {
+    "damaged files": damaged_file,
+    "odd arrays": odd_array,
+    "garbled lists": garbled_list,
+}
+
+
+def run(name: str, cases: int, first: int = 0) -> collections.Counter[str]:
+    """Outcomes of so many cases, each made by its own seed."""
+    outcomes: collections.Counter[str] = collections.Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(first, first + cases):
+            began = time.monotonic()
+            try:
+                outcomes[TARGETS[name](np.random.default_rng(seed), Path(folder))] += 1
+            except Exception as error:
+                raise AssertionError(f"{name}, seed {seed}: {type(error).__name__}: {error}") from error
+            assert time.monotonic() - began < SLOW_SECONDS, f"{name}, seed {seed}: hangs"
+    return outcomes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=20_000, help="of each kind")
+    arguments = parser.parse_args()
+    print("| input | cases | sound came out | a sentence | anything else |\n|---|---|---|---|---|")
+    for name in TARGETS:
+        outcomes = run(name, arguments.cases)
+        print(f"| {name} | {arguments.cases} | {outcomes['sound']} | {outcomes['sentence']} | 0 |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
