@@ -41,7 +41,7 @@ class LogMel(nn.Module):
         window = torch.hann_window(FRAME_LENGTH, periodic=False, dtype=torch.float32)
         filters = mel_filters(config.mels, config.fft_length, config.sample_rate)
         self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filters", filters.float(), persistent=False)
+        self.register_buffer("filters", filters.float().to(window.device), persistent=False)
 
     def forward(self, waveform: Tensor, samples: Tensor | None = None) -> Tensor:
         """Standardised log-mel of float waveforms at 16 kHz, in +-1.
@@ -93,11 +93,11 @@ def mel_filters(mels: int, fft_length: int, sample_rate: int) -> Tensor:
     """Kaldi's triangular filters, equally spaced and linear in mel = 1127 ln(1 + f / 700).
 
     Returns:
-        (fft_length / 2 + 1, mels) float64; the bin at the Nyquist frequency has no weight, as in Kaldi.
+        (fft_length / 2 + 1, mels) float64 on the CPU; the bin at the Nyquist frequency has no weight, as in Kaldi.
     """
     low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
-    edges = torch.linspace(low, high, mels + 2, dtype=torch.float64)
-    frequencies = torch.arange(fft_length // 2 + 1, dtype=torch.float64) * sample_rate / fft_length
+    edges = torch.linspace(low, high, mels + 2, dtype=torch.float64, device="cpu")
+    frequencies = torch.arange(fft_length // 2 + 1, dtype=torch.float64, device="cpu") * sample_rate / fft_length
     bins = (1.0 + frequencies / 700.0).log().mul(1127.0)[:, None]  # (bins, 1)
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
