@@ -59,7 +59,7 @@ class AaSPNetwork(nn.Module):
         tokens = self.embed_patches(log_mel, frames)  # (batch, columns, rows, dim)
         valid = count_valid(log_mel, frames, tokens.shape[1])  # (batch, columns)
         masked = frames is not None and bool((valid == 0).any())
-        outputs = deque(self._outputs(tokens, valid, masked), maxlen=layers or self.config.layers)
+        outputs = deque(self.block_outputs(tokens, valid, masked), maxlen=layers or self.config.layers)
         x = torch.stack([self.norm(output) for output in outputs]).mean(dim=0)
         return Features(x[:, 1:].view(tokens.shape), x[:, 0], valid)
 
@@ -71,10 +71,10 @@ class AaSPNetwork(nn.Module):
         tokens = self.embed_patches(log_mel, frames)
         valid = count_valid(log_mel, frames, tokens.shape[1])
         masked = frames is not None and bool((valid == 0).any())
-        states = [self.norm(output)[:, 1:].view(tokens.shape) for output in self._outputs(tokens, valid, masked)]
+        states = [self.norm(output)[:, 1:].view(tokens.shape) for output in self.block_outputs(tokens, valid, masked)]
         return states, valid
 
-    def _outputs(self, tokens: Tensor, valid: Tensor, masked: bool) -> Iterator[Tensor]:
+    def block_outputs(self, tokens: Tensor, valid: Tensor, masked: bool) -> Iterator[Tensor]:
         """What each block gives, (batch, 1 + tokens, dim), [CLS] first."""
         columns, rows = tokens.shape[1:3]
         x = self.with_cls((tokens + self.positions[:columns]).flatten(1, 2))

@@ -86,7 +86,7 @@ def neighbours(vectors: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.flo
     """Of each row the most similar others, best first, and their cosines: (rows, k) each, k = min(10, rows - 1)."""
     unit = np.asarray(vectors, np.float32)
     unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
-    count = min(NEIGHBOURS, len(unit) - 1)
+    count = max(0, min(NEIGHBOURS, len(unit) - 1))
     indices, cosines = np.empty((len(unit), count), np.int64), np.empty((len(unit), count), np.float32)
     for first in range(0, len(unit), CHUNK_ROWS):
         similar = unit[first : first + CHUNK_ROWS] @ unit.T

@@ -1,32 +1,67 @@
-"""What a run collects for one sound: its clip vector, or its frame vectors, which spill to disk when they are many."""
+"""Frame vectors of a batch of sounds, which may be hours long: on disk, in one file, until the batch is committed."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-SPILL_BYTES = 2**20
+from aasp_features.batching import interleave
+
 CHUNK_ROWS = 4096
 
 
-class SpilledFrames:
-    """Frame vectors of one pass over a sound, at constant memory; a ``Result`` of ``batching``.
+class Extent(NamedTuple):
+    """Rows ``[first, first + length)`` of a sound lie at ``position`` of the file."""
 
-    Attributes:
-        rows, frames: vectors so far, and the log-mel frames that they stand for.
-    """
+    first: int
+    length: int
+    position: int
+
+
+class SpillFile:
+    """A nameless file that all sounds of a batch share, so that their number is not limited by open files."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.SpooledTemporaryFile(SPILL_BYTES, dir=str(folder))  # noqa: SIM115 (see close)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (see __exit__)
+
+    def __enter__(self) -> SpillFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, rows: NDArray[np.float32]) -> int:
+        """Write rows at the end; returns their position."""
+        position = self._file.seek(0, 2)
+        self._file.write(np.ascontiguousarray(rows, np.float32).tobytes())
+        return position
+
+    def read(self, position: int, rows: int, width: int) -> NDArray[np.float32]:
+        """(rows, width) from a position."""
+        self._file.seek(position)
+        return np.frombuffer(self._file.read(4 * rows * width), np.float32).reshape(rows, width)
+
+
+class SpilledFrames:
+    """Frame vectors of one pass over a sound; a ``Result`` of ``batching``.
+
+    Attributes:
+        rows, frames, width: vectors so far, the log-mel frames that they stand for, numbers in a vector.
+    """
+
+    def __init__(self, spill: SpillFile) -> None:
+        self._spill = spill
+        self._extents: list[Extent] = []
         self.rows, self.frames, self.width = 0, 0, 0
 
     def add(self, frames: NDArray[np.float32], valid: NDArray[np.int64], cls: NDArray[np.float32]) -> None:
         """See ``batching.Result.add``."""
-        self._file.write(np.ascontiguousarray(frames).tobytes())
+        self._extents.append(Extent(self.rows, len(frames), self._spill.append(frames)))
         self.rows, self.width = self.rows + len(frames), frames.shape[1]
         self.frames += int(valid.sum())
 
@@ -36,24 +71,16 @@ class SpilledFrames:
 
     def read(self, first: int, stop: int) -> NDArray[np.float32]:
         """Rows ``[first, stop)``, fewer where they end."""
-        stop = min(stop, self.rows)
-        if first >= stop:
-            return np.empty((0, self.width), np.float32)
-        self._file.seek(4 * self.width * first)
-        content = self._file.read(4 * self.width * (stop - first))
-        return np.frombuffer(content, np.float32).reshape(-1, self.width)
-
-    def close(self) -> None:
-        """Drop the rows."""
-        self._file.close()
+        parts = [np.empty((0, self.width), np.float32)]
+        for extent in self._extents:
+            start, end = max(first, extent.first), min(stop, extent.first + extent.length)
+            if start < end:
+                position = extent.position + 4 * self.width * (start - extent.first)
+                parts.append(self._spill.read(position, end - start, self.width))
+        return np.concatenate(parts)
 
 
 def interleaved_chunks(passes: list[SpilledFrames]) -> Iterator[NDArray[np.float32]]:
     """The rows of k passes at k offsets in time's order, in pieces."""
-    width, count = passes[0].width, len(passes)
     for first in range(0, passes[0].rows, CHUNK_ROWS):
-        parts = [spilled.read(first, first + CHUNK_ROWS) for spilled in passes]
-        merged = np.empty((sum(map(len, parts)), width), np.float32)
-        for place, part in enumerate(parts):
-            merged[place::count] = part
-        yield merged
+        yield interleave([spilled.read(first, first + CHUNK_ROWS) for spilled in passes])

@@ -20,10 +20,10 @@ from aasp_features.folder.options import RunOptions
 from aasp_features.folder.output import OutputError, claimed, finished_record
 from aasp_features.folder.plan import Plan, make_plan
 from aasp_features.folder.publish import clear, make_results, move_results
-from aasp_features.folder.results import SpilledFrames, interleaved_chunks
-from aasp_features.folder.state import PLAN_FILE, ChangedRunError, Outcome, RunState
+from aasp_features.folder.results import SpilledFrames, SpillFile, interleaved_chunks
+from aasp_features.folder.state import ChangedRunError, Outcome, RunState, has_work
 from aasp_features.folder.table import RowTable
-from aasp_features.windows import grid_offsets
+from aasp_features.windows import COLUMN_SECONDS, grid_offsets
 
 Collected = NDArray[np.float32] | list[SpilledFrames] | Exception  # of one sound
 
@@ -94,27 +94,32 @@ def embed_sounds(
             move_results(folder, out)
             if overwrite:
                 clear(folder)
-            elif not (folder / PLAN_FILE).exists() and (record := finished_record(out, plan)):
+            elif not has_work(folder) and (record := finished_record(out, plan)):
                 return RunResult(record["rows"], record["failures"], len(plan.sounds))
             run = FolderRun(encoder, plan, folder, options)
-            resumed = run.done
-            try:
-                run.embed(workers or default_workers(), on_sound)
-                result = RunResult(run.state.rows, run.publish(out, found.problems), resumed)
-            except (OSError, KeyboardInterrupt) as error:
-                kept = f"{run.done} of {len(plan.sounds)} sounds are done and kept in {folder}"
-                if isinstance(error, KeyboardInterrupt):
-                    raise InterruptedRun(f"interrupted; {kept}; run the same command again to go on.") from error
-                reason = error.strerror or error
-                raise WriteError(
-                    f"{out}: writing failed ({reason}); {kept}; when it can be written again, run the same "
-                    "command to go on."
-                ) from error
+            return _carry_out(run, out, found.problems, workers or default_workers(), on_sound)
     except ChangedRunError as error:
         raise OutputError(
             f"--out {out}: its unfinished run was another one: {error}; run that again, or give --overwrite."
         ) from error
-    return result
+
+
+def _carry_out(
+    run: FolderRun, out: Path, problems: dict[str, str], workers: int, on_sound: Callable[[str, str | None], None]
+) -> RunResult:
+    """Embed and publish; whatever stops it, what is kept is said."""
+    resumed = run.done
+    try:
+        run.embed(workers, on_sound)
+        return RunResult(run.state.rows, run.publish(out, problems), resumed)
+    except (OSError, KeyboardInterrupt) as error:
+        kept = f"{run.done} of {len(run.plan.sounds)} sounds are done and kept in {run.state.folder}"
+        if isinstance(error, KeyboardInterrupt):
+            raise InterruptedRun(f"interrupted; {kept}; run the same command again to go on.") from error
+        raise WriteError(
+            f"{out}: writing failed ({error.strerror or error}); {kept}; when it can be written again, run the same "
+            "command to go on."
+        ) from error
 
 
 class FolderRun:
@@ -139,12 +144,13 @@ class FolderRun:
         """Do the batches that are left."""
         for sound, outcome in zip(self.plan.sounds, self.state.outcomes(), strict=False):
             on_sound(sound.name, outcome.error)
-        hop = self.options.hop if self.options.frames else 0.16
+        hop = self.options.hop if self.options.frames else COLUMN_SECONDS
         with DecodePool(self.plan.sounds, self.encoder, workers, first=self.done, hop=hop) as pool:
             for places in self.plan.batches[self.state.batches_done :]:
-                collected = self._collect(pool, places)
-                outcomes = [self._outcome(pool, place, collected[place]) for place in places]
-                self.state.commit(self._rows(collected[place] for place in places), outcomes)
+                with SpillFile(self.state.folder) as spill:
+                    collected = self._collect(pool, places, spill)
+                    outcomes = [self._outcome(pool, place, collected[place]) for place in places]
+                    self.state.commit(self._rows(collected[place] for place in places), outcomes)
                 for place, outcome in zip(places, outcomes, strict=True):
                     on_sound(self.plan.sounds[place].name, outcome.error)
 
@@ -157,11 +163,11 @@ class FolderRun:
         move_results(self.state.folder, out)
         return failures
 
-    def _collect(self, pool: DecodePool, places: range) -> dict[int, Collected]:
+    def _collect(self, pool: DecodePool, places: range, spill: SpillFile) -> dict[int, Collected]:
         """Encode a batch; what each sound gave, by place."""
         options = self.options
         pooling, layers = self.encoder.check_options(options.pooling, options.layers)
-        new = partial(SpilledFrames, self.state.folder) if options.frames else partial(ClipVector, pooling)
+        new = partial(SpilledFrames, spill) if options.frames else partial(ClipVector, pooling)
         passes: dict[tuple[int, int], Any] = dict(
             self.encoder.embed_windows(pool.events(places), new, options.batch_size, pooling, layers)
         )
@@ -187,8 +193,6 @@ class FolderRun:
                 yield self._finish(vectors[None])
             elif isinstance(vectors, list):
                 yield from map(self._finish, interleaved_chunks(vectors))
-                for one in vectors:
-                    one.close()
 
     def _finish(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         if self.options.normalize:

@@ -45,6 +45,12 @@ class Outcome:
     error: str | None = None
 
 
+def has_work(folder: Path) -> bool:
+    """Does an unfinished run lie here that has committed a batch, or begun to?"""
+    log = folder / LOG_FILE
+    return log.exists() and log.stat().st_size > 0
+
+
 class RunState:
     """Opened for one plan, resumed if it is there; the caller holds the lock.
 
@@ -104,8 +110,8 @@ class RunState:
             _sync(file)
 
     def _check_plan(self, plan: Plan) -> None:
-        path, log = self.folder / PLAN_FILE, self.folder / LOG_FILE
-        if path.exists() and log.exists() and log.stat().st_size:  # else there is nothing to lose
+        path = self.folder / PLAN_FILE
+        if path.exists() and has_work(self.folder):  # else there is nothing to lose
             if difference := plan.differs_from(json.loads(path.read_text(encoding="utf-8"))):
                 raise ChangedRunError(difference)
         else:

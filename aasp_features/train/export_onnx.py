@@ -53,7 +53,7 @@ class WaveformGraph(nn.Module):
         log_mel = self.log_mel(waveform, samples, count)
         tokens = self.network.embed_patches(log_mel, count)
         valid = count_valid(log_mel, count, tokens.shape[1])
-        outputs = list(self.network._outputs(tokens, valid, masked=True))[-self.config.layers :]
+        outputs = list(self.network.block_outputs(tokens, valid, masked=True))[-self.config.layers :]
         x = torch.stack([self.network.norm(output) for output in outputs]).mean(dim=0)
         features = Features(x[:, 1:].view(tokens.shape), x[:, 0], valid)
         pooling = self.config.pooling

@@ -14,7 +14,8 @@ from aasp_features.folder.decode_pool import SOUNDS_AHEAD, WINDOWS_AHEAD, Decode
 from aasp_features.folder.discovery import Discovery, find_sounds
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.output import OutputError
-from aasp_features.folder.run import embed_sounds
+from aasp_features.folder.results import SpilledFrames, SpillFile
+from aasp_features.folder.run import InterruptedRun, embed_sounds
 from aasp_features.folder.sounds import Sound
 from aasp_features.inputs import InputError
 
@@ -81,6 +82,50 @@ def test_frames_equal_embed_frames(small_encoder: AaSPEncoder, mixed: Discovery,
             alone = small_encoder.embed_frames(name, hop=hop, pooling=pooling)
             assert close(alone.embeddings, vectors[own])
             np.testing.assert_allclose([float(rows[row]["time"]) for row in own], alone.times, atol=1e-6)
+
+
+def test_frames_of_sounds_too_short_for_every_offset(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
+    for samples in (1, 800, 3000):
+        soundfile.write(tmp_path / f"{samples:04}.wav", np.random.default_rng(0).normal(size=samples) * 0.1, 16000)
+    out = tmp_path / "frames.npy"
+    embed_sounds(small_encoder, find_sounds([tmp_path]), out, RunOptions(frames=True, hop=0.04))
+    alone = [small_encoder.embed_frames(path, hop=0.04).embeddings for path in sorted(tmp_path.glob("*.wav"))]
+    assert [len(vectors) for vectors in alone] == [1, 1, 5]
+    assert close(np.concatenate(alone), np.load(out))
+
+
+def test_thousands_of_sounds_spill_into_one_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    expected = [rng.normal(size=(int(rng.integers(1, 9)), 4)).astype(np.float32) for _ in range(3000)]
+    with SpillFile(tmp_path) as spill:
+        spilled = [SpilledFrames(spill) for _ in expected]
+        for half in (slice(None, 2), slice(2, None)):  # windows of many sounds come interleaved
+            for one, rows in zip(spilled, expected, strict=True):
+                one.add(rows[half], np.full(len(rows[half]), 16), np.zeros(4, np.float32))
+        for one, rows in zip(spilled, expected, strict=True):
+            np.testing.assert_array_equal(one.read(0, 100), rows)
+            np.testing.assert_array_equal(one.read(1, 3), rows[1:3])
+            assert one.frames == 16 * len(rows)
+
+
+def test_an_overwriting_run_that_did_nothing_leaves_others_refused(
+    small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path
+) -> None:
+    found, out = find_sounds([sounds / "voice"]), tmp_path / "emb.npy"
+    embed_sounds(small_encoder, found, out)
+
+    def interrupt(name: str, error: str | None) -> None:
+        raise KeyboardInterrupt
+
+    before = out.read_bytes()
+    with pytest.raises(InterruptedRun):
+        embed_sounds(small_encoder, find_sounds([sounds]), out, overwrite=True, on_sound=interrupt)
+    with pytest.raises(OutputError, match="unfinished run was another one"):  # a batch of it is there
+        embed_sounds(small_encoder, found, out)
+    (tmp_path / "emb.npy.partial" / "batches.jsonl").write_bytes(b"")  # stopped before its first batch
+    with pytest.raises(OutputError, match="holds the results of another run"):
+        embed_sounds(small_encoder, find_sounds([sounds]), out)
+    assert out.read_bytes() == before
 
 
 def test_float16_and_unit_length(small_encoder: AaSPEncoder, mixed: Discovery, tmp_path: Path) -> None:
