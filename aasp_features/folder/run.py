@@ -21,7 +21,7 @@ from aasp_features.folder.output import OutputError, claimed, finished_record
 from aasp_features.folder.plan import Plan, make_plan
 from aasp_features.folder.publish import clear, make_results, move_results
 from aasp_features.folder.results import SpilledFrames, SpillFile, interleaved_chunks
-from aasp_features.folder.state import ChangedRunError, Outcome, RunState, has_work
+from aasp_features.folder.state import ChangedRunError, Outcome, RunState, goes_on
 from aasp_features.folder.table import RowTable
 from aasp_features.windows import COLUMN_SECONDS, grid_offsets
 
@@ -94,10 +94,11 @@ def embed_sounds(
             move_results(folder, out)
             if overwrite:
                 clear(folder)
-            elif not has_work(folder) and (record := finished_record(out, plan)):
+            elif not goes_on(folder, plan) and (record := finished_record(out, plan)):
                 return RunResult(record["rows"], record["failures"], len(plan.sounds))
             run = FolderRun(encoder, plan, folder, options)
-            return _carry_out(run, out, found.problems, workers or default_workers(), on_sound)
+            again = "the command again without --overwrite" if overwrite else "the same command again"
+            return _carry_out(run, out, found.problems, workers or default_workers(), on_sound, again)
     except ChangedRunError as error:
         raise OutputError(
             f"--out {out}: its unfinished run was another one: {error}; run that again, or give --overwrite."
@@ -105,9 +106,14 @@ def embed_sounds(
 
 
 def _carry_out(
-    run: FolderRun, out: Path, problems: dict[str, str], workers: int, on_sound: Callable[[str, str | None], None]
+    run: FolderRun,
+    out: Path,
+    problems: dict[str, str],
+    workers: int,
+    on_sound: Callable[[str, str | None], None],
+    again: str,
 ) -> RunResult:
-    """Embed and publish; whatever stops it, what is kept is said."""
+    """Embed and publish; whatever stops it, what is kept is said, and what to run to go on."""
     resumed = run.done
     try:
         run.embed(workers, on_sound)
@@ -115,10 +121,10 @@ def _carry_out(
     except (OSError, KeyboardInterrupt) as error:
         kept = f"{run.done} of {len(run.plan.sounds)} sounds are done and kept in {run.state.folder}"
         if isinstance(error, KeyboardInterrupt):
-            raise InterruptedRun(f"interrupted; {kept}; run the same command again to go on.") from error
+            raise InterruptedRun(f"interrupted; {kept}; run {again} to go on.") from error
         raise WriteError(
-            f"{out}: writing failed ({error.strerror or error}); {kept}; when it can be written again, run the same "
-            "command to go on."
+            f"{out}: writing failed ({error.strerror or error}); {kept}; when it can be written again, run {again} "
+            "to go on."
         ) from error
 
 

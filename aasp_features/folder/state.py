@@ -51,6 +51,14 @@ def has_work(folder: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
+def goes_on(folder: Path, plan: Plan) -> bool:
+    """Must a run of this plan look here first: does it, or another that has done something, lie here unfinished?"""
+    path = folder / PLAN_FILE
+    if has_work(folder) or not path.exists():
+        return has_work(folder)
+    return not plan.differs_from(json.loads(path.read_text(encoding="utf-8")))
+
+
 class RunState:
     """Opened for one plan, resumed if it is there; the caller holds the lock.
 

@@ -108,7 +108,7 @@ def test_thousands_of_sounds_spill_into_one_file(tmp_path: Path) -> None:
             assert one.frames == 16 * len(rows)
 
 
-def test_an_overwriting_run_that_did_nothing_leaves_others_refused(
+def test_an_overwriting_run_stopped_early_goes_on_and_leaves_others_refused(
     small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path
 ) -> None:
     found, out = find_sounds([sounds / "voice"]), tmp_path / "emb.npy"
@@ -118,14 +118,15 @@ def test_an_overwriting_run_that_did_nothing_leaves_others_refused(
         raise KeyboardInterrupt
 
     before = out.read_bytes()
-    with pytest.raises(InterruptedRun):
+    with pytest.raises(InterruptedRun, match="run the command again without --overwrite to go on"):
         embed_sounds(small_encoder, find_sounds([sounds]), out, overwrite=True, on_sound=interrupt)
     with pytest.raises(OutputError, match="unfinished run was another one"):  # a batch of it is there
         embed_sounds(small_encoder, found, out)
     (tmp_path / "emb.npy.partial" / "batches.jsonl").write_bytes(b"")  # stopped before its first batch
     with pytest.raises(OutputError, match="holds the results of another run"):
-        embed_sounds(small_encoder, find_sounds([sounds]), out)
+        embed_sounds(small_encoder, find_sounds([sounds / "music"]), out)
     assert out.read_bytes() == before
+    assert embed_sounds(small_encoder, find_sounds([sounds]), out).rows == len(find_sounds([sounds]).sounds)
 
 
 def test_float16_and_unit_length(small_encoder: AaSPEncoder, mixed: Discovery, tmp_path: Path) -> None:
