@@ -5,6 +5,7 @@ Only this file's own needs are imported at the top: help and usage errors come b
 
 from __future__ import annotations
 
+import copy
 import sys
 import warnings
 from contextlib import contextmanager, nullcontext
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.folder.discovery import Discovery
+    from aasp_features.folder.run import Engine
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -50,7 +52,11 @@ def embed(
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale vectors to length 1.")] = False,
     batch_size: Annotated[int, typer.Option(help="Windows (10 s) that are encoded together.")] = 32,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; one a CPU, 8 at most, unless given.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …; a CUDA GPU where there is one.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, mps …, or several: cuda:0,cuda:1; a CUDA GPU where there is one.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster (RAY_ADDRESS, or this machine).")] = "local",
+    replicas: Annotated[int | None, typer.Option(help="Encoders of the ray engine; one a GPU unless given.")] = None,
     map_page: Annotated[
         Path | None, typer.Option("--map", help="Page (.html) to draw a map of the sounds on; OUT is then .npy.")
     ] = None,
@@ -70,8 +76,9 @@ def embed(
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
     choices = {"pooling": pooling, "layers": layers, "batch_size": batch_size, "frames": frames, "hop": hop}
     choices |= {"dtype": dtype, "normalize": normalize}
-    encoder = _load(model, device, window, context)
-    code = _run(encoder, found, out, quiet, choices, {"workers": workers, "overwrite": overwrite})
+    encoder = _load(model, window, context)
+    does = _engine(encoder, engine, device, workers, replicas)
+    code = _run(encoder, found, out, quiet, choices, {"engine": does, "overwrite": overwrite})
     if map_page is not None:
         _draw_map(out, map_page)
     raise typer.Exit(code)
@@ -150,22 +157,43 @@ def _draw_map(out: Path, page: Path) -> None:
         raise _stop(OSError(f"--map {page}: the map could not be drawn ({error}); {out} is complete."), 1) from error
 
 
-def _load(model: str | None, device: str | None, window: float | None, context: float | None) -> AaSPEncoder:
-    import torch
-
+def _load(model: str | None, window: float | None, context: float | None) -> AaSPEncoder:
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.hub import CheckpointError
     from aasp_features.inputs import InputError
 
     try:
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        encoder = AaSPEncoder.from_pretrained(model, device=device)
+        encoder = AaSPEncoder.from_pretrained(model)
         return encoder.windowed(
             _columns("--window", window, encoder.config.window), _columns("--context", context, encoder.config.context)
         )
     except (CheckpointError, InputError) as error:
         raise _stop(error, 2) from error
-    except RuntimeError as error:  # torch's own, for a device that it does not know or have
+
+
+def _engine(encoder: AaSPEncoder, name: str, device: str | None, workers: int | None, replicas: int | None) -> Engine:
+    """What does the work; the encoder itself goes to the first device."""
+    import torch
+
+    from aasp_features.folder.local_engine import LocalEngine
+    from aasp_features.folder.ray_engine import RayEngine
+    from aasp_features.inputs import InputError
+
+    try:
+        if name == "ray":
+            return RayEngine(encoder, replicas, device)
+        if name != "local":
+            raise InputError(f"--engine must be local or ray, got {name}.")
+        if replicas is not None:
+            raise InputError("--replicas counts the encoders of --engine ray; for this machine give --device a,b.")
+        devices = (device or ("cuda" if torch.cuda.is_available() else "cpu")).split(",")
+        if len({torch.device(one).type for one in devices}) > 1:
+            raise InputError(f"--device: several devices must be of one kind, got {device}.")
+        copies = [copy.deepcopy(encoder).to(other) for other in devices[1:]]
+        return LocalEngine([encoder.to(devices[0]), *copies], workers)
+    except InputError as error:
+        raise _stop(error, 2) from error
+    except (RuntimeError, AssertionError) as error:  # torch's own, for a device that it does not know or have
         raise _stop(RuntimeError(f"--device {device}: {str(error).splitlines()[0]}"), 2) from error
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from aasp_features.audio import AudioInfo
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.sounds import Sound
 from aasp_features.spectrogram_windows import SpectrogramWindow
-from aasp_features.windows import grid_offsets
+from aasp_features.windows import COLUMN_SECONDS, grid_offsets
 
 Decoded = tuple[int, SpectrogramWindow] | Exception | None  # a window at its offset; a failure; the end
 Event = tuple[tuple[int, int], SpectrogramWindow | Exception | None]
@@ -27,9 +27,10 @@ class DecodePool:
     """Context manager around the threads; ``events`` gives what ``AaSPEncoder.embed_windows`` takes.
 
     Args:
-        sounds: to decode, in order; ``first`` is the first of them that is wanted.
+        sounds: that ``places`` count.
         encoder: whose front end and window plan are used.
         workers: threads.
+        places: of the sounds to decode, in order; all of them unless given.
         hop: seconds between vectors; below 0.16, each sound's windows come at several offsets.
 
     Attributes:
@@ -37,12 +38,17 @@ class DecodePool:
     """
 
     def __init__(
-        self, sounds: Sequence[Sound], encoder: AaSPEncoder, workers: int, first: int = 0, hop: float = 0.16
+        self,
+        sounds: Sequence[Sound],
+        encoder: AaSPEncoder,
+        workers: int,
+        places: Iterable[int] | None = None,
+        hop: float = COLUMN_SECONDS,
     ) -> None:
         self.sounds, self.encoder, self.hop = sounds, encoder, hop
         self.infos: dict[int, AudioInfo] = {}
         self._waiting: dict[int, queue.Queue[Decoded]] = {}
-        self._next = first
+        self._places = iter(range(len(sounds)) if places is None else places)
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
@@ -62,7 +68,7 @@ class DecodePool:
     def events(self, places: range) -> Iterator[Event]:
         """All windows of the sounds at ``places``, sound by sound, under the keys ``(place, offset)``.
 
-        Each ends with None or its exception, for every offset. Ranges must follow each other from ``first`` on.
+        Each ends with None or its exception, for every offset. Ranges must follow each other as the pool's places do.
         """
         for place in places:
             waiting = self._queue_of(place)
@@ -91,9 +97,9 @@ class DecodePool:
         """The next sound to decode; None when there is none or the pool stops."""
         with self._changed:
             self._changed.wait_for(lambda: self._stop.is_set() or len(self._waiting) < SOUNDS_AHEAD)
-            if self._stop.is_set() or self._next >= len(self.sounds):
+            place = None if self._stop.is_set() else next(self._places, None)
+            if place is None:
                 return None
-            place, self._next = self._next, self._next + 1
             self._waiting[place] = queue.Queue(maxsize=WINDOWS_AHEAD)
             self._changed.notify_all()
             return place

@@ -26,13 +26,11 @@ class Extent(NamedTuple):
 class SpillFile:
     """A nameless file that all sounds of a batch share, so that their number is not limited by open files."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (see __exit__)
+    def __init__(self, folder: Path | None = None) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (see close)
 
-    def __enter__(self) -> SpillFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Let it go."""
         self._file.close()
 
     def append(self, rows: NDArray[np.float32]) -> int:

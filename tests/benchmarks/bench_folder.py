@@ -20,7 +20,8 @@ from interleave import interleave
 
 from aasp_features import AaSPEncoder, load_audio
 from aasp_features.folder.discovery import find_sounds
-from aasp_features.folder.run import default_workers, embed_sounds
+from aasp_features.folder.local_engine import default_workers
+from aasp_features.folder.run import embed_sounds
 
 FORMATS = [("wav", 44100, {}), ("flac", 48000, {}), ("mp3", 44100, {}), ("ogg", 16000, {})]
 FORMATS += [("opus", 48000, {"format": "OGG", "subtype": "OPUS"})]

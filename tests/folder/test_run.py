@@ -12,6 +12,7 @@ import soundfile
 from aasp_features import AaSPEncoder
 from aasp_features.folder.decode_pool import SOUNDS_AHEAD, WINDOWS_AHEAD, DecodePool
 from aasp_features.folder.discovery import Discovery, find_sounds
+from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.output import OutputError
 from aasp_features.folder.results import SpilledFrames, SpillFile
@@ -53,7 +54,7 @@ def test_rows_stand_in_order_and_equal_embed(
         mixed,
         out,
         RunOptions(batch_size=3),
-        workers=workers,
+        engine=LocalEngine([small_encoder], workers),
         on_sound=lambda name, error: seen.update({name: error}),
     )
     vectors, rows = np.load(out), read_csv(tmp_path / "emb.csv")

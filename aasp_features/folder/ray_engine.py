@@ -1,0 +1,139 @@
+"""Batches on a Ray cluster: actors hold the encoder, this process writes.
+
+Only where the work is done differs from the local engine: plan, order, state on disk and output are the same, so a run
+may be stopped and gone on with in the same way. Ray starts actors that die again and repeats what they had not given.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Generator, Iterator
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aasp_features.encoder import AaSPEncoder
+from aasp_features.folder.batch_work import BatchResult, BatchWork
+from aasp_features.folder.options import RunOptions
+from aasp_features.folder.plan import Plan
+from aasp_features.inputs import InputError
+
+Piece = dict[str, Any]  # batch, outcomes (pickled; of the first piece), rows (bytes)
+
+
+class RayEngine:
+    """Gives a plan's batches in order, done by actors.
+
+    Joins the cluster that ``RAY_ADDRESS`` names, or starts one on this machine. Every node must be able to read the
+    sounds under the paths that this process found them at.
+
+    Args:
+        encoder: on the CPU; it is sent to the actors, which need no checkpoint.
+        replicas: actors; None takes one for each GPU, or as many as the cluster's CPUs give this process' number of
+            threads.
+        device: of the actors; None takes ``cuda`` where the cluster has GPUs.
+
+    Attributes:
+        device: kind of device that the batches are done on.
+
+    Raises:
+        InputError: Ray is not installed, or ``replicas`` is below 1.
+    """
+
+    def __init__(self, encoder: AaSPEncoder, replicas: int | None = None, device: str | None = None) -> None:
+        if replicas is not None and replicas < 1:
+            raise InputError(f"replicas must be at least 1, got {replicas}.")
+        self.encoder, self.threads = encoder, torch.get_num_threads()
+        _join_cluster(self.threads * (replicas or 1))
+        import ray
+
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        self.device = device or ("cuda" if resources.get("GPU") else "cpu")
+        on_gpu = self.device.startswith("cuda")
+        available = resources.get("GPU", 0) if on_gpu else resources.get("CPU", 0) // self.threads
+        self.replicas = replicas or max(1, int(available))
+        self._needs: dict[str, Any] = {"num_gpus": 1} if on_gpu else {"num_cpus": self.threads}
+
+    def batches(self, plan: Plan, first: int, options: RunOptions, folder: Path) -> Generator[BatchResult, None, None]:
+        """Do the batches from ``first`` on; temporary files lie where the actors are, not in ``folder``."""
+        import ray.data
+
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        left = plan.batches[first:]
+        if not left:
+            return
+        tasks = [
+            {"batch": number, "sounds": pickle.dumps(plan.sounds[places.start : places.stop])}
+            for number, places in enumerate(left)
+        ]
+        pieces = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
+            Replica,
+            fn_constructor_args=(ray.put(self.encoder), options, self.device, self.threads),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(self.replicas, len(tasks))),
+            **self._needs,
+        )
+        for _, of_batch in groupby(pieces.iter_rows(), key=lambda piece: piece["batch"]):
+            yield _batch_result(of_batch, options.width(self.encoder), options.dtype)
+
+
+class Replica:
+    """One actor's encoder.
+
+    Args:
+        encoder: reference to it.
+        options: what to compute.
+        device: where.
+        threads: of torch.
+    """
+
+    def __init__(self, encoder: Any, options: RunOptions, device: str, threads: int) -> None:
+        import ray
+
+        torch.set_num_threads(threads)
+        self.encoder: AaSPEncoder = ray.get(encoder).to(device)
+        self.options, self.threads = options, threads
+
+    def __call__(self, task: dict[str, NDArray[Any]]) -> Iterator[dict[str, list[Any]]]:
+        """Do one batch; gives it in pieces."""
+        sounds = pickle.loads(task["sounds"][0])
+        work = BatchWork(self.encoder, sounds, self.options)
+        for result in work.batches([range(len(sounds))], self.threads):
+            with result:
+                outcomes = pickle.dumps(result.outcomes)
+                for rows in chain([np.empty((0, 0), self.options.dtype)], result.rows):
+                    yield {"batch": [task["batch"][0]], "outcomes": [outcomes], "rows": [rows.tobytes()]}
+                    outcomes = b""
+
+
+def _batch_result(pieces: Iterator[Piece], width: int, dtype: str) -> BatchResult:
+    head = next(pieces)
+    rows = (np.frombuffer(piece["rows"], dtype).reshape(-1, width) for piece in pieces)
+    return BatchResult(pickle.loads(head["outcomes"]), rows)
+
+
+def _join_cluster(cpus: int) -> None:
+    """Join or start a cluster unless this process is in one; quietly, and nothing is reported to Ray's makers."""
+    try:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        import ray
+        import ray.data  # fails here where the extra is incomplete
+    except ImportError as error:
+        raise InputError('engine ray needs Ray: pip install "aasp-features[ray]".') from error
+    if ray.is_initialized():
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(**quiet)
+    else:
+        ray.init(num_cpus=max(cpus, os.cpu_count() or 1), **quiet)

@@ -1,0 +1,108 @@
+"""Whatever does the batches, the bytes are the same."""
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from aasp_features import AaSPEncoder
+from aasp_features.folder import plan
+from aasp_features.folder.discovery import find_sounds
+from aasp_features.folder.local_engine import LocalEngine
+from aasp_features.folder.options import RunOptions
+from aasp_features.folder.run import InterruptedRun, RunResult, embed_sounds
+from aasp_features.inputs import InputError
+
+FILES = ("emb.npy", "emb.csv", "emb.json", "emb.errors.csv")
+FRAMES = RunOptions(frames=True, hop=0.04, normalize=True)
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "BATCH_SOUNDS", 2)
+
+
+@pytest.fixture
+def corpus(sounds: Path, tmp_path: Path) -> list[Path]:
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    return [tmp_path / "broken.wav", sounds]
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def embed(encoder: AaSPEncoder, corpus: list[Path], folder: Path, options: RunOptions, **how: object) -> RunResult:
+    folder.mkdir(exist_ok=True)
+    return embed_sounds(encoder, find_sounds(corpus), folder / "emb.npy", options, **how)
+
+
+@pytest.mark.parametrize("options", [RunOptions(), FRAMES], ids=["clips", "frames"])
+def test_two_devices_give_the_bytes_of_one(
+    small_encoder: AaSPEncoder, corpus: list[Path], tmp_path: Path, options: RunOptions
+) -> None:
+    embed(small_encoder, corpus, tmp_path / "one", options)
+    for devices in (2, 3):
+        result = embed(
+            small_encoder, corpus, tmp_path / f"{devices}", options, engine=LocalEngine([small_encoder] * devices, 4)
+        )
+        assert (result.rows > 0, result.failures) == (True, 1)
+        assert written(tmp_path / f"{devices}") == written(tmp_path / "one")
+
+
+def test_a_failing_device_ends_the_run_with_its_error(
+    small_encoder: AaSPEncoder, corpus: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = AaSPEncoder(small_encoder.config)
+    monkeypatch.setattr(other, "embed_windows", lambda *_: (_ for _ in ()).throw(RuntimeError("device lost")))
+    with pytest.raises(RuntimeError, match="device lost"):
+        embed(small_encoder, corpus, tmp_path / "run", RunOptions(), engine=LocalEngine([small_encoder, other]))
+    embed(small_encoder, corpus, tmp_path / "run", RunOptions())
+    embed(small_encoder, corpus, tmp_path / "whole", RunOptions())
+    assert written(tmp_path / "run") == written(tmp_path / "whole")
+
+
+def replicas() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if any("Replica" in part for part in child.cmdline())]
+
+
+def test_ray_with_a_killed_actor_and_a_stopped_run_gives_the_bytes_of_the_local_engine(
+    small_encoder: AaSPEncoder, corpus: list[Path], tmp_path: Path
+) -> None:
+    ray = pytest.importorskip("ray")
+    from aasp_features.folder.ray_engine import RayEngine
+
+    seen = 0
+
+    def kill_then_stop(name: str, error: str | None) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 1:
+            working = replicas()
+            assert len(working) == 2
+            os.kill(working[0].pid, signal.SIGKILL)
+        if seen == 9:
+            raise KeyboardInterrupt
+
+    try:
+        engine = RayEngine(small_encoder, replicas=2)
+        for name, options in {"clips": RunOptions(), "frames": FRAMES}.items():
+            embed(small_encoder, corpus, tmp_path / f"{name} local", options)
+            seen = 0
+            with pytest.raises(InterruptedRun, match="10 of 13 sounds are done"):
+                embed(small_encoder, corpus, tmp_path / name, options, engine=engine, on_sound=kill_then_stop)
+            result = embed(small_encoder, corpus, tmp_path / name, options, engine=engine)
+            assert result.resumed == 10
+            assert written(tmp_path / name) == written(tmp_path / f"{name} local")
+    finally:
+        ray.shutdown()
+
+
+def test_ray_says_what_it_accepts(small_encoder: AaSPEncoder) -> None:
+    from aasp_features.folder.ray_engine import RayEngine
+
+    with pytest.raises(InputError, match="replicas must be at least 1, got 0"):
+        RayEngine(small_encoder, replicas=0)
