@@ -3,6 +3,7 @@
 import csv
 import json
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_frames_of_sounds_too_short_for_every_offset(small_encoder: AaSPEncoder,
 def test_thousands_of_sounds_spill_into_one_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     expected = [rng.normal(size=(int(rng.integers(1, 9)), 4)).astype(np.float32) for _ in range(3000)]
-    with SpillFile(tmp_path) as spill:
+    with closing(SpillFile(tmp_path)) as spill:
         spilled = [SpilledFrames(spill) for _ in expected]
         for half in (slice(None, 2), slice(2, None)):  # windows of many sounds come interleaved
             for one, rows in zip(spilled, expected, strict=True):
