@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup lint types test test-slow test-gpu oldest bench sounds build
+.PHONY: setup lint types docs test test-slow test-gpu oldest bench sounds build
 
 setup:            ## virtual environment with the package and the development tools
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +17,9 @@ lint:             ## ruff: rules and format
 
 types:            ## mypy, strict, on the package
 	$(BIN)/mypy
+
+docs:             ## the documentation as a site, in site/
+	$(BIN)/mkdocs build --strict
 
 test:             ## everything but slow and GPU tests
 	$(BIN)/python -m pytest -m "not slow and not gpu"
