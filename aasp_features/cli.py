@@ -77,8 +77,8 @@ def embed(
     choices = {"pooling": pooling, "layers": layers, "batch_size": batch_size, "frames": frames, "hop": hop}
     choices |= {"dtype": dtype, "normalize": normalize}
     encoder = _load(model, window, context)
-    does = _engine(encoder, engine, device, workers, replicas)
-    code = _run(encoder, found, out, quiet, choices, {"engine": does, "overwrite": overwrite})
+    chosen = _engine(encoder, engine, device, workers, replicas)
+    code = _run(encoder, found, out, quiet, choices, {"engine": chosen, "overwrite": overwrite})
     if map_page is not None:
         _draw_map(out, map_page)
     raise typer.Exit(code)

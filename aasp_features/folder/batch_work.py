@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -62,7 +62,7 @@ class BatchWork:
         self.offsets = grid_offsets(options.hop) if options.frames else range(1)
         self.pooling, self.layers = encoder.check_options(options.pooling, options.layers, options.batch_size)
 
-    def batches(self, batches: Sequence[range], workers: int) -> Iterator[BatchResult]:
+    def batches(self, batches: Sequence[range], workers: int) -> Generator[BatchResult, None, None]:
         """Do batches in order; those that follow are decoded, by ``workers`` threads, while one is encoded."""
         hop = self.options.hop if self.options.frames else COLUMN_SECONDS
         with DecodePool(self.sounds, self.encoder, workers, chain.from_iterable(batches), hop) as pool:

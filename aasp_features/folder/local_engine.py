@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from itertools import cycle
 from pathlib import Path
 
@@ -50,9 +50,9 @@ class LocalEngine:
 
 
 class Ahead:
-    """Runs an iterator of batches in a thread, up to two batches before they are taken."""
+    """Runs a generator of batches in a thread, up to two batches before they are taken."""
 
-    def __init__(self, batches: Iterator[BatchResult]) -> None:
+    def __init__(self, batches: Generator[BatchResult, None, None]) -> None:
         self._batches = batches
         self._done: queue.Queue[BatchResult | BaseException] = queue.Queue(maxsize=1)
         self._stop = threading.Event()
@@ -75,10 +75,11 @@ class Ahead:
 
     def _run(self) -> None:
         try:
-            for result in self._batches:
-                self._put(result)
-                if self._stop.is_set():
-                    return
+            with closing(self._batches) as batches:
+                for result in batches:
+                    self._put(result)
+                    if self._stop.is_set():
+                        return
         except BaseException as error:
             self._put(error)
 

@@ -43,22 +43,29 @@ class RayEngine:
         device: kind of device that the batches are done on.
 
     Raises:
-        InputError: Ray is not installed, or ``replicas`` is below 1.
+        InputError: Ray is not installed, ``replicas`` is below 1, or the cluster has too little for them.
+        RuntimeError: torch knows no such device.
     """
 
     def __init__(self, encoder: AaSPEncoder, replicas: int | None = None, device: str | None = None) -> None:
         if replicas is not None and replicas < 1:
             raise InputError(f"replicas must be at least 1, got {replicas}.")
         self.encoder, self.threads = encoder, torch.get_num_threads()
+        kind = None if device is None else torch.device(device).type
         _join_cluster(self.threads * (replicas or 1))
         import ray
 
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        self.device = device or ("cuda" if resources.get("GPU") else "cpu")
-        on_gpu = self.device.startswith("cuda")
-        available = resources.get("GPU", 0) if on_gpu else resources.get("CPU", 0) // self.threads
-        self.replicas = replicas or max(1, int(available))
-        self._needs: dict[str, Any] = {"num_gpus": 1} if on_gpu else {"num_cpus": self.threads}
+        self.device = kind or ("cuda" if resources.get("GPU") else "cpu")
+        unit, each = ("GPU", 1) if self.device == "cuda" else ("CPU", self.threads)
+        available = int(resources.get(unit, 0))
+        self.replicas = replicas or max(1, available // each)
+        if self.replicas * each > available:  # Ray would wait for them for ever
+            raise InputError(
+                f"{self.replicas} replicas on {self.device} need {self.replicas * each} {unit}s, the Ray cluster has "
+                f"{available}; give fewer --replicas or another --device."
+            )
+        self._needs: dict[str, Any] = {f"num_{unit.lower()}s": each}
 
     def batches(self, plan: Plan, first: int, options: RunOptions, folder: Path) -> Generator[BatchResult, None, None]:
         """Do the batches from ``first`` on; temporary files lie where the actors are, not in ``folder``."""

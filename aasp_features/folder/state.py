@@ -52,7 +52,7 @@ def has_work(folder: Path) -> bool:
 
 
 def goes_on(folder: Path, plan: Plan) -> bool:
-    """Must a run of this plan look here first: does it, or another that has done something, lie here unfinished?"""
+    """Does unfinished work lie here that decides how a run of this plan goes on: its own, or another's with a batch?"""
     path = folder / PLAN_FILE
     if has_work(folder) or not path.exists():
         return has_work(folder)

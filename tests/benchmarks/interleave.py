@@ -37,6 +37,6 @@ def interleave(sides: Mapping[str, Callable[[], object]], rounds: int = 15) -> d
     result = {}
     for name, values in seconds.items():
         ratios = [value / base for value, base in zip(values, first, strict=True)]
-        low, _, high = statistics.quantiles(ratios, n=4)
+        low, _, high = statistics.quantiles(ratios, n=4) if rounds > 1 else ratios * 3
         result[name] = Timing(statistics.median(values), statistics.median(ratios), low, high)
     return result

@@ -106,3 +106,19 @@ def test_ray_says_what_it_accepts(small_encoder: AaSPEncoder) -> None:
 
     with pytest.raises(InputError, match="replicas must be at least 1, got 0"):
         RayEngine(small_encoder, replicas=0)
+    with pytest.raises(RuntimeError, match="toaster"):
+        RayEngine(small_encoder, device="toaster")
+
+
+def test_ray_does_not_wait_for_what_the_cluster_lacks(small_encoder: AaSPEncoder) -> None:
+    ray = pytest.importorskip("ray")
+    from aasp_features.folder.ray_engine import RayEngine
+
+    try:
+        ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
+        with pytest.raises(InputError, match="1 replicas on cuda need 1 GPUs, the Ray cluster has 0"):
+            RayEngine(small_encoder, device="cuda:0")
+        with pytest.raises(InputError, match="CPUs, the Ray cluster has 1; give fewer --replicas"):
+            RayEngine(small_encoder, replicas=100)
+    finally:
+        ray.shutdown()
