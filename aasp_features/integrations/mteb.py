@@ -1,0 +1,111 @@
+"""mteb, whose audio tasks are MAEB: ``mteb.evaluate(AaSPMteb(), tasks)``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mteb.models import ModelMeta
+from mteb.models.abs_encoder import AbsEncoder
+from numpy.typing import NDArray
+
+from aasp_features.encoder import AaSPEncoder
+
+CITATION = """@article{yamamoto2025aasp,
+  title={AaSP: Aliasing-aware Self-Supervised Pre-Training for Audio Spectrogram Transformers},
+  author={Yamamoto and Okusa},
+  journal={arXiv:2512.03637},
+  year={2025}
+}"""
+
+
+class AaSPMteb(AbsEncoder):  # type: ignore[misc]
+    """A checkpoint as mteb wants it: clip vectors under the checkpoint's pooling, compared by cosine.
+
+    A clip's vector is that of ``AaSPEncoder.embed``: resampled by soxr, whole, whatever its batch mates.
+
+    Args:
+        model_name: folder or Hub name; None for the bundled checkpoint.
+        revision: branch, tag or commit on the Hub.
+        device: where to compute; the CPU unless given.
+        options: of ``AaSPEncoder.from_pretrained``.
+
+    Raises:
+        CheckpointError: not found, or not a complete checkpoint.
+    """
+
+    def __init__(
+        self, model_name: str | None = None, revision: str | None = None, device: str | None = None, **options: Any
+    ) -> None:
+        self.model = AaSPEncoder.from_pretrained(model_name, revision=revision, device=device, **options)
+        self.mteb_model_meta = describe(self.model, model_name, revision)
+
+    def encode(
+        self, inputs: Any, *, task_metadata: Any = None, hf_split: str = "", hf_subset: str = "", **options: Any
+    ) -> NDArray[np.float32]:
+        """Vectors of a loader's sounds.
+
+        Args:
+            inputs: ``DataLoader`` of rows whose ``audio`` has ``array`` and ``sampling_rate``.
+            task_metadata, hf_split, hf_subset: of the task; they change nothing.
+            options: ``batch_size`` as in ``AaSPEncoder.embed``; others change nothing.
+
+        Returns:
+            (n, d) float32.
+
+        Raises:
+            InputError: a sound that cannot be embedded.
+        """
+        inputs.collate_fn = _sounds  # mteb's own would resample with aliases, and may cut
+        size = options.get("batch_size", 32)
+        vectors = [self.model.embed(sounds, batch_size=size) for sounds in inputs]
+        return np.concatenate(vectors) if vectors else np.empty((0, self.model.embedding_dim), np.float32)
+
+
+def describe(encoder: AaSPEncoder, model_name: str | None, revision: str | None) -> ModelMeta:
+    """What mteb wants to know of a checkpoint; its results are filed under name and revision.
+
+    Without a Hub revision, the first digits of the weights' sha256 stand for it.
+    """
+    config = encoder.config
+    parameters = sum(weight.numel() for weight in encoder.network.parameters())
+    on_the_hub = model_name is not None and not Path(model_name).exists()
+    return ModelMeta(
+        loader=partial(_load, model_name, revision),
+        name=model_name.partition("@")[0] if on_the_hub and model_name else f"aasp-features/{config.name}",
+        revision=revision or (encoder.sha256 or "untrained")[:40],
+        release_date=None,
+        languages=None,
+        n_parameters=parameters,
+        n_embedding_parameters=0,
+        memory_usage_mb=round(4 * parameters / 2**20),
+        max_tokens=float("inf"),
+        embed_dim=config.embedding_dim,
+        license=None,
+        open_weights=True,
+        public_training_code=None,
+        public_training_data=None,
+        framework=["PyTorch", "safetensors"],
+        similarity_fn_name="cosine",
+        use_instructions=False,
+        training_datasets=None,
+        modalities=["audio"],
+        citation=CITATION,
+    )
+
+
+def _load(source: str | None, commit: str | None, _: str, **options: Any) -> AaSPMteb:
+    """The checkpoint again, when mteb asks for it by the name and revision that it is filed under."""
+    return AaSPMteb(source, **{**options, "revision": commit})
+
+
+def _sounds(rows: list[dict[str, Any]]) -> list[tuple[NDArray[Any], int]]:
+    return list(map(_sound, rows))
+
+
+def _sound(row: dict[str, Any]) -> tuple[NDArray[Any], int]:
+    """(samples,) and their rate; channels, which come first, are averaged."""
+    array, rate = np.asarray(row["audio"]["array"]), int(row["audio"]["sampling_rate"])
+    return (array.mean(axis=0) if array.ndim == 2 else array), rate
