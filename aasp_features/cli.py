@@ -50,11 +50,15 @@ def embed(
     context: Annotated[float | None, typer.Option(help="Seconds of each window's ends that only inform.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float16, as written.")] = "float32",
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale vectors to length 1.")] = False,
-    batch_size: Annotated[int, typer.Option(help="Windows (10 s) that are encoded together.")] = 32,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Windows (10 s) that are encoded together; by the memory unless given.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; one a CPU, 8 at most, unless given.")] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, mps …, or several: cuda:0,cuda:1; a CUDA GPU where there is one.")
     ] = None,
+    precision: Annotated[str, typer.Option(help="float32, or bfloat16: faster, about 1 % off.")] = "float32",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network first; pays on long runs.")] = False,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster (RAY_ADDRESS, or this machine).")] = "local",
     replicas: Annotated[int | None, typer.Option(help="Encoders of the ray engine; one a GPU unless given.")] = None,
     map_page: Annotated[
@@ -74,10 +78,11 @@ def embed(
     if map_page is not None:
         _check_map(map_page, out, frames)
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
-    choices = {"pooling": pooling, "layers": layers, "batch_size": batch_size, "frames": frames, "hop": hop}
-    choices |= {"dtype": dtype, "normalize": normalize}
-    encoder = _load(model, window, context)
+    encoder = _load(model, window, context, precision, compiled)
     chosen = _engine(encoder, engine, device, workers, replicas)
+    size = _batch_size(encoder, chosen) if batch_size is None else batch_size
+    choices = {"pooling": pooling, "layers": layers, "frames": frames, "hop": hop, "dtype": dtype}
+    choices |= {"normalize": normalize, "batch_size": size}
     code = _run(encoder, found, out, quiet, choices, {"engine": chosen, "overwrite": overwrite})
     if map_page is not None:
         _draw_map(out, map_page)
@@ -157,18 +162,29 @@ def _draw_map(out: Path, page: Path) -> None:
         raise _stop(OSError(f"--map {page}: the map could not be drawn ({error}); {out} is complete."), 1) from error
 
 
-def _load(model: str | None, window: float | None, context: float | None) -> AaSPEncoder:
+def _batch_size(encoder: AaSPEncoder, engine: Engine) -> int:
+    from aasp_features.folder.batch_size import choose_batch_size
+
+    return choose_batch_size(encoder.config, engine.device)
+
+
+def _load(
+    model: str | None, window: float | None, context: float | None, precision: Any, compiled: bool
+) -> AaSPEncoder:
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.hub import CheckpointError
     from aasp_features.inputs import InputError
 
     try:
-        encoder = AaSPEncoder.from_pretrained(model)
-        return encoder.windowed(
+        encoder = AaSPEncoder.from_pretrained(model, precision=precision)
+        encoder = encoder.windowed(
             _columns("--window", window, encoder.config.window), _columns("--context", context, encoder.config.context)
         )
     except (CheckpointError, InputError) as error:
         raise _stop(error, 2) from error
+    if compiled:
+        encoder.compile()
+    return encoder
 
 
 def _engine(encoder: AaSPEncoder, name: str, device: str | None, workers: int | None, replicas: int | None) -> Engine:
@@ -190,11 +206,25 @@ def _engine(encoder: AaSPEncoder, name: str, device: str | None, workers: int | 
         if len({torch.device(one).type for one in devices}) > 1:
             raise InputError(f"--device: several devices must be of one kind, got {device}.")
         copies = [copy.deepcopy(encoder).to(other) for other in devices[1:]]
-        return LocalEngine([encoder.to(devices[0]), *copies], workers)
+        chosen = LocalEngine([encoder.to(devices[0]), *copies], workers)
     except InputError as error:
         raise _stop(error, 2) from error
     except (RuntimeError, AssertionError) as error:  # torch's own, for a device that it does not know or have
         raise _stop(RuntimeError(f"--device {device}: {str(error).splitlines()[0]}"), 2) from error
+    if encoder.compiled:
+        _try_compiled(encoder)
+    return chosen
+
+
+def _try_compiled(encoder: AaSPEncoder) -> None:
+    """The first call compiles; better that it fails here than in the middle of a run."""
+    import numpy as np
+
+    try:
+        encoder.embed(np.zeros(encoder.config.sample_rate, np.float32))
+    except Exception as error:  # of many kinds: no compiler, an unknown device, a bug
+        reason = str(error).strip().splitlines()[0]
+        raise _stop(RuntimeError(f"--compile: torch.compile failed ({reason}); run without it."), 2) from error
 
 
 def _columns(name: str, seconds: float | None, default: int) -> int:

@@ -14,6 +14,7 @@ PatchEmbedKind = Literal["aape", "conv", "lowpass"]
 Kernel = Literal["quadrature", "even", "one_sided"]
 FeatureSet = Literal["complex", "modulus", "both"]
 Pooling = Literal["mean", "cls", "mean+cls", "frequency"]
+Precision = Literal["float32", "bfloat16"]
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "sample_rate": (16000,),

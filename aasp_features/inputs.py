@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from aasp_features.audio import AudioError, check_rate, resample_blocks, stream_audio
 
 BLOCK = 20 * 16000  # samples resampled at once
+MOST_CHANNELS = 8
 ACCEPTED = (
     "a 1-D array or tensor, (array, rate), {'array': …, 'sampling_rate': …}, a path, or a list of these; "
     "a 2-D float array is a batch"
@@ -78,7 +79,8 @@ def read_inputs(
         model_rate: what clips will be resampled to.
 
     Raises:
-        InputError: not one of the accepted forms, no samples, NaN, a wrong rate, dtype or number of dimensions.
+        InputError: not one of the accepted forms, no samples, NaN, a wrong rate, dtype or number of dimensions, or a
+            "batch" that looks like channels in columns.
     """
     if sample_rate is not None:
         sample_rate = _rate(sample_rate)
@@ -90,6 +92,11 @@ def read_inputs(
         if channel_axis is None and not _is_float(inputs):
             raise InputError(
                 f"a 2-D array of {inputs.dtype} is ambiguous: a batch is 2-D float; for channels give channel_axis."
+            )
+        if channel_axis is None and inputs.shape[1] <= MOST_CHANNELS < inputs.shape[0]:
+            raise InputError(
+                f"an array of shape {tuple(inputs.shape)} looks like {inputs.shape[0]} samples of {inputs.shape[1]} "
+                "channels: give channel_axis=1; if its rows are clips, give a list of them."
             )
         axis = None if channel_axis is None else channel_axis % 3 - 1
         rows = _Reader(sample_rate, axis, model_rate)

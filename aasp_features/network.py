@@ -50,15 +50,17 @@ class AaSPNetwork(nn.Module):
 
         Args:
             log_mel: (batch, frames, mels), at most ``window`` columns long.
-            frames: (batch,) valid frames; None when all are.
+            frames: (batch,) valid frames, on any device (a GPU is not waited for where they are on the CPU); None when
+                all are.
             layers: average the normalised outputs of the last k blocks; None takes the config's.
 
         Raises:
             ValueError: more columns than the window.
         """
+        masked = has_empty_columns(log_mel, frames)
+        frames = None if frames is None else frames.to(log_mel.device)
         tokens = self.embed_patches(log_mel, frames)  # (batch, columns, rows, dim)
         valid = count_valid(log_mel, frames, tokens.shape[1])  # (batch, columns)
-        masked = frames is not None and bool((valid == 0).any())
         outputs = deque(self.block_outputs(tokens, valid, masked), maxlen=layers or self.config.layers)
         x = torch.stack([self.norm(output) for output in outputs]).mean(dim=0)
         return Features(x[:, 1:].view(tokens.shape), x[:, 0], valid)
@@ -68,9 +70,9 @@ class AaSPNetwork(nn.Module):
 
         Arguments and errors as in ``forward``.
         """
+        masked = has_empty_columns(log_mel, frames)
         tokens = self.embed_patches(log_mel, frames)
         valid = count_valid(log_mel, frames, tokens.shape[1])
-        masked = frames is not None and bool((valid == 0).any())
         states = [self.norm(output)[:, 1:].view(tokens.shape) for output in self.block_outputs(tokens, valid, masked)]
         return states, valid
 
@@ -106,6 +108,12 @@ def count_valid(log_mel: Tensor, frames: Tensor | None, columns: int) -> Tensor:
         frames = torch.full((len(log_mel),), log_mel.shape[1], device=log_mel.device)
     starts = PATCH * torch.arange(columns, device=log_mel.device)
     return (frames[:, None] - starts).clamp(0, PATCH)
+
+
+def has_empty_columns(log_mel: Tensor, frames: Tensor | None) -> bool:
+    """Does a row end before its last column begins, so that there are tokens that must not be read?"""
+    last_column = PATCH * ((log_mel.shape[1] - 1) // PATCH)
+    return frames is not None and bool((frames <= last_column).any())
 
 
 def token_mask(valid: Tensor, rows: int) -> Tensor:

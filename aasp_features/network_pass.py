@@ -8,20 +8,26 @@ import torch
 from torch import Tensor
 
 from aasp_features.batching import Encoded
-from aasp_features.config import PATCH, Pooling
+from aasp_features.config import PATCH, Pooling, Precision
 from aasp_features.network import AaSPNetwork
 from aasp_features.pooling import pool_frames
 from aasp_features.spectrogram_windows import SpectrogramWindow
 
 
-def network_pass(network: AaSPNetwork, pooling: Pooling, layers: int) -> Callable[[list[SpectrogramWindow]], Encoded]:
-    """A function from windows of one length to their columns' vectors, valid frames and [CLS], in numpy."""
+def network_pass(
+    network: AaSPNetwork, pooling: Pooling, layers: int, precision: Precision = "float32"
+) -> Callable[[list[SpectrogramWindow]], Encoded]:
+    """A function from windows of one length to their columns' vectors, valid frames and [CLS], in numpy.
+
+    ``bfloat16`` is that of the matrix products; what comes out is float32.
+    """
 
     def encode(windows: list[SpectrogramWindow]) -> Encoded:
         frames = torch.tensor([len(window.log_mel) for window in windows])
         batch = stack_log_mels([window.log_mel for window in windows], PATCH * windows[0].columns)
-        with torch.inference_mode():
-            features = network(batch, frames.to(batch.device), layers)
+        autocast = torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+        with torch.inference_mode(), autocast:
+            features = network(batch, frames, layers)
             vectors = pool_frames(features, pooling).float().cpu().numpy()
         return vectors, features.valid.cpu().numpy(), features.cls.float().cpu().numpy()
 

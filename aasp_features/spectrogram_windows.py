@@ -133,5 +133,11 @@ class LogMelStream:
 
     def _compute(self) -> Tensor:
         with torch.inference_mode():
-            piece: Tensor = self.log_mel(torch.from_numpy(self._tail).to(self.log_mel.window.device))
+            piece: Tensor = self.log_mel(to_device(self._tail, self.log_mel.window.device))
         return piece
+
+
+def to_device(samples: NDArray[np.float32], device: torch.device) -> Tensor:
+    """Samples as a tensor there; to a GPU through pinned memory, so that this thread need not wait for the copy."""
+    tensor = torch.from_numpy(samples)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

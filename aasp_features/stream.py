@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from aasp_features.audio import AudioError, Resampler, check_rate
-from aasp_features.batching import FrameEmbeddings, FrameVectors, WindowEncoder
+from aasp_features.batching import Encoded, FrameEmbeddings, FrameVectors, WindowEncoder
 from aasp_features.config import FRAME_LENGTH, PATCH, AaSPConfig, Pooling
 from aasp_features.inputs import InputError, scale_to_float
 from aasp_features.log_mel import LogMel
-from aasp_features.network import AaSPNetwork
-from aasp_features.network_pass import network_pass
 from aasp_features.spectrogram_windows import LogMelStream, SpectrogramWindow, WindowCutter
 from aasp_features.windows import COLUMN_SECONDS, column_time
 
@@ -31,10 +29,11 @@ class EmbeddingStream:
     ``finish``.
 
     Args:
-        network, log_mel: of the encoder.
+        encode: windows of one length -> their vectors; see ``network_pass``.
+        log_mel: of the encoder.
         config: of the encoder, with the stream's window and context.
         rate: of the blocks, in Hz.
-        pooling, layers: as in ``AaSPEncoder.embed_frames``, defaults filled in.
+        pooling: that ``encode`` does.
 
     Attributes:
         window, context: in columns of 160 ms.
@@ -44,14 +43,18 @@ class EmbeddingStream:
     """
 
     def __init__(
-        self, network: AaSPNetwork, log_mel: LogMel, config: AaSPConfig, rate: int, pooling: Pooling, layers: int
+        self,
+        encode: Callable[[list[SpectrogramWindow]], Encoded],
+        log_mel: LogMel,
+        config: AaSPConfig,
+        rate: int,
+        pooling: Pooling,
     ) -> None:
         try:
             self.rate = check_rate(rate)
         except AudioError as error:
             raise InputError(str(error)) from error
         self.window, self.context = config.window, config.context
-        encode = network_pass(network, pooling, layers)
         self._encoding = WindowEncoder[int, SpectrogramWindow, tuple[NDArray[np.float32], int]](encode, FrameVectors, 1)
         self._resampler = Resampler(self.rate, config.sample_rate)
         self._log_mel = LogMelStream(log_mel)

@@ -104,6 +104,7 @@ def test_arrays_and_files_are_resampled_alike(sounds: Path) -> None:
         (np.zeros(5, np.uint16), {}, "samples of uint16"),
         (np.array([2**40]), {}, "int64"),
         (np.zeros((2, 5), np.int16), {}, "ambiguous"),
+        (np.zeros((16000, 2)), {}, "16000 samples of 2 channels: give channel_axis=1"),
         (SOUND, {"sample_rate": 0}, "positive whole number of Hz, got 0"),
         (SOUND, {"sample_rate": -1}, "positive whole"),
         (SOUND, {"sample_rate": True}, "positive whole"),

@@ -1,12 +1,16 @@
 """What the README and the examples print and promise works as printed."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from aasp_features import AaSPEncoder, __version__
 from aasp_features.hub import BUNDLED, BUNDLED_SHA256, bundled_folder
@@ -36,6 +40,28 @@ def test_the_two_commands_are_the_first() -> None:
     assert "aasp-embed examples/sounds --out emb.npy" in first
     assert second.strip() == "make setup && make test"
     assert "make setup" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_folder_commands_run(sounds: Path, tmp_path: Path) -> None:
+    """The block of ``aasp-embed`` commands, in a folder that has what they name."""
+    for module in ("pyarrow", "h5py", "sklearn"):
+        pytest.importorskip(module)
+    block = next(block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "parts.csv" in block)
+    for folder in ("recordings", "more"):
+        shutil.copytree(sounds, tmp_path / folder)
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards" / "part-0.tar", "w") as tar:
+        tar.add(sounds / "music" / "bell.flac", "bell.flac")
+    (tmp_path / "list.txt").write_text("recordings/music/bell.flac\n")
+    (tmp_path / "parts.csv").write_text("path,start,end\nrecordings/nature/rain.flac,0.5,2\n")
+    soundfile.write(tmp_path / "day.wav", np.random.default_rng(0).normal(size=16000 * 30) * 0.1, 16000)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    made = {path.name for path in tmp_path.iterdir()}
+    assert {"emb.parquet", "listed.npy", "calls.npz", "frames.h5", "map.html"} <= made
 
 
 def test_find_similar_puts_the_sound_itself_first(sounds: Path) -> None:

@@ -64,6 +64,8 @@ class RunOptions:
             "layers": layers,
             "window": encoder.config.window,
             "context": encoder.config.context,
+            "precision": encoder.precision,
+            "compiled": encoder.compiled,
             "aasp_features": __version__,
             "torch": torch.__version__,
             "device": encoder.device.type,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,13 @@ from aasp_features.folder.run import embed_sounds
 
 FORMATS = [("wav", 44100, {}), ("flac", 48000, {}), ("mp3", 44100, {}), ("ogg", 16000, {})]
 FORMATS += [("opus", 48000, {"format": "OGG", "subtype": "OPUS"})]
+
+
+LAUNCHER = """
+import os, subprocess, sys
+_, _, usage = os.wait4(subprocess.Popen(sys.argv[1:]).pid, 0)
+print(usage.ru_maxrss)
+"""
 
 
 def generate(folder: Path, count: int) -> list[Path]:
@@ -54,8 +60,9 @@ def compare(files: list[Path], folder: Path, rounds: int) -> None:
     print("| side | seconds |\n|---|---|")
     for name, timing in timings.items():
         print(f"| {name} | {timing.seconds:.2f} |", flush=True)
-    larger = max(timings["decoding alone"].seconds, timings["encoding alone"].seconds)
-    print(f"\nrun over the larger of its stages: {timings['the run'].seconds / larger:.2f}", flush=True)
+    stages = timings["decoding alone"].seconds, timings["encoding alone"].seconds
+    run = timings["the run"].seconds
+    print(f"\nrun over the larger of its stages: {run / max(stages):.2f}, over their sum: {run / sum(stages):.2f}")
 
 
 def first_batch(files: list[Path], folder: Path) -> tuple[float, float]:
@@ -75,12 +82,14 @@ def first_batch(files: list[Path], folder: Path) -> tuple[float, float]:
 
 
 def peak_memory(source: Path, out: Path) -> tuple[float, float]:
-    """MB and seconds that a process of its own needs to embed ``source``."""
-    arguments = [sys.executable, "-m", "aasp_features.cli", source, "--out", out, "--quiet", "--overwrite"]
+    """MB and seconds that a process of its own needs to embed ``source``.
+
+    A small process starts it: what is started by a large one is counted with that one's memory.
+    """
+    command = [sys.executable, "-m", "aasp_features.cli", source, "--out", out, "--quiet", "--overwrite"]
     began = time.perf_counter()
-    process = subprocess.Popen(list(map(str, arguments)))
-    _, _, usage = os.wait4(process.pid, 0)
-    return usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2), time.perf_counter() - began
+    done = subprocess.run([sys.executable, "-c", LAUNCHER, *map(str, command)], capture_output=True, check=True)
+    return int(done.stdout) / (1024 if sys.platform == "linux" else 1024**2), time.perf_counter() - began
 
 
 def long_file(path: Path, minutes: int) -> Path:

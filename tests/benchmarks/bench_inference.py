@@ -1,18 +1,21 @@
-"""AaSP from the waveform against a plain ViT of the same shape from the spectrogram, and `conv` against `aape`.
+"""AaSP from the waveform against a plain ViT of the same shape from the spectrogram, `conv` against `aape`, and peers.
 
-``python tests/benchmarks/bench_inference.py [--rounds 15] [--sizes tiny,base]``. Ratios are seconds over the plain
-ViT's (in brackets the quartiles over rounds); a speed of 0.85x is a ratio of 1.18. Nothing is asserted.
+``python tests/benchmarks/bench_inference.py [--rounds 15] [--sizes tiny,base] [--peers]``. Ratios are seconds over the
+plain ViT's (in brackets the quartiles over rounds); a speed of 0.85x is a ratio of 1.18. Nothing is asserted.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 import torch
 from interleave import interleave
+from peers import Peer, peers
 from torch import nn
 
 from aasp_features import AaSPConfig, AaSPEncoder
+from aasp_features.windows import count_columns, count_frames
 
 SIZES = {"tiny": AaSPConfig.tiny, "small": AaSPConfig.small, "base": AaSPConfig.base}
 
@@ -23,7 +26,7 @@ class PlainViT(nn.Module):
     def __init__(self, dim: int, depth: int, heads: int) -> None:
         super().__init__()
         self.patches = nn.Conv2d(1, dim, 16, 16)
-        self.positions = nn.Parameter(torch.zeros(1, 512, dim))
+        self.positions = nn.Parameter(torch.zeros(1, 2048, dim))
         self.cls = nn.Parameter(torch.zeros(1, 1, dim))
         self.blocks = nn.ModuleList(PlainBlock(dim, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
@@ -53,37 +56,31 @@ class PlainBlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-def peers() -> dict[str, nn.Module]:
-    """Two well-known encoders with random weights, where transformers is installed."""
-    try:
-        from transformers import ASTConfig, ASTModel, Wav2Vec2Config, Wav2Vec2Model
-    except (ImportError, OSError, RuntimeError):
-        return {}
-    return {
-        "HF ASTModel": ASTModel(ASTConfig()).eval(),
-        "HF wav2vec2-base": Wav2Vec2Model(Wav2Vec2Config()).eval(),
-    }
-
-
 @torch.inference_mode()
-def compare(size: str, seconds: int, batch: int, rounds: int, others: dict[str, nn.Module]) -> None:
+def compare(size: str, seconds: int, batch: int, rounds: int, others: list[Peer]) -> None:
+    """Print the rows of one size and input. All sides have the same tokens, those of the last, partial column too.
+
+    Sounds beyond one window (10.24 s) go through ``embed``, in windows.
+    """
     config = SIZES[size]()
     waveform = torch.randn(batch, 16000 * seconds) * 0.1
-    frames = 16 * ((100 * seconds) // 16)
-    spectrogram = torch.randn(batch, frames, 128)
+    spectrogram = torch.randn(batch, 16 * count_columns(count_frames(16000 * seconds)), 128)
     aasp, conv = AaSPEncoder(config), AaSPEncoder(config.replace(patch_embed="conv"))
     plain = PlainViT(config.dim, config.depth, config.heads).eval()
-    sides = {
-        "plain ViT, spectrogram in": lambda: plain(spectrogram),
-        "AaSP, waveform in": lambda: aasp(waveform),
-        "AaSP `conv`, waveform in": lambda: conv(waveform),
-        "AaSP, spectrogram in": lambda: aasp.forward_features(spectrogram),
-        "AaSP `conv`, spectrogram in": lambda: conv.forward_features(spectrogram),
-    }
-    if "HF ASTModel" in others:
-        padded = torch.randn(batch, 1024, 128)
-        sides["HF ASTModel"] = lambda: others["HF ASTModel"](padded)
-        sides["HF wav2vec2-base"] = lambda: others["HF wav2vec2-base"](waveform)
+    sides: dict[str, Callable[[], object]] = {"plain ViT, spectrogram in": lambda: plain(spectrogram)}
+    if seconds <= 10:
+        sides |= {
+            "AaSP, waveform in": lambda: aasp(waveform),
+            "AaSP `conv`, waveform in": lambda: conv(waveform),
+            "AaSP, spectrogram in": lambda: aasp.forward_features(spectrogram),
+            "AaSP `conv`, spectrogram in": lambda: conv.forward_features(spectrogram),
+        }
+    else:
+        sides["AaSP, waveform in"] = lambda: aasp.embed(waveform)
+    for peer in others:
+        network, given = peer.network, peer.network_input(batch, seconds)
+        if not (peer.fixed_length and seconds > 10):  # it would read the first 10 s only
+            sides[peer.name] = lambda network=network, given=given: network(given)
     for name, timing in interleave(sides, rounds).items():
         print(f"| {size} | {seconds} s | {batch} | {name} | {timing} |", flush=True)
 
@@ -92,17 +89,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--sizes", default="tiny,small,base")
-    parser.add_argument("--batches", default="1,4")
-    parser.add_argument("--peers", action="store_true", help="also transformers' AST and wav2vec2, beside base")
+    parser.add_argument("--seconds", default="1,5,10,30")
+    parser.add_argument("--batches", default="1,8", help="those above 1 up to 10 s only")
+    parser.add_argument("--peers", action="store_true", help="also other packages' encoders, beside base")
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    others = [peer for peer in peers() if peer.network_input] if arguments.peers else []
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     print("| size | input | batch | side | seconds | ratio to the plain ViT |\n|---|---|---|---|---|---|")
     for size in arguments.sizes.split(","):
-        others = peers() if arguments.peers and size == "base" else {}
-        for seconds in (1, 10):
+        for seconds in map(int, arguments.seconds.split(",")):
             for batch in map(int, arguments.batches.split(",")):
-                compare(size, seconds, batch, arguments.rounds, others)
+                if batch == 1 or seconds <= 10:
+                    compare(size, seconds, batch, arguments.rounds, others if size == "base" else [])
 
 
 if __name__ == "__main__":

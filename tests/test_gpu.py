@@ -1,0 +1,65 @@
+"""The promises on a CUDA device; left out of the default command."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aasp_features import AaSPEncoder
+from aasp_features.folder.discovery import find_sounds
+from aasp_features.folder.local_engine import LocalEngine
+from aasp_features.folder.run import embed_sounds
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+
+
+@pytest.fixture(scope="module")
+def on_gpu() -> AaSPEncoder:
+    return AaSPEncoder.from_pretrained(device="cuda")
+
+
+def mixed_sounds() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=samples).astype(np.float32) * 0.1 for samples in (500, 16000, 50000, 50000, 400000)]
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * b).sum(axis=-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+
+
+def test_as_on_the_cpu(on_gpu: AaSPEncoder) -> None:
+    clips = mixed_sounds()
+    np.testing.assert_allclose(on_gpu.embed(clips), AaSPEncoder.from_pretrained().embed(clips), atol=1e-3, rtol=1e-3)
+
+
+def test_alone_equals_in_a_batch_and_twice_equals_once(on_gpu: AaSPEncoder) -> None:
+    clips = mixed_sounds()
+    together = on_gpu.embed(clips)
+    np.testing.assert_array_equal(on_gpu.embed(clips), together)
+    for clip, vector in zip(clips, together, strict=True):
+        np.testing.assert_allclose(on_gpu.embed(clip), vector, atol=1e-4, rtol=1e-4)
+
+
+def test_tensors_stay_on_their_device(on_gpu: AaSPEncoder) -> None:
+    tensor = torch.from_numpy(mixed_sounds()[1])
+    assert on_gpu.embed(tensor.cuda()).is_cuda
+    assert not on_gpu.embed(tensor).is_cuda
+
+
+def test_bfloat16_and_compiled(on_gpu: AaSPEncoder) -> None:
+    encoder = AaSPEncoder.from_pretrained(device="cuda", precision="bfloat16")
+    encoder.compile()
+    clips = mixed_sounds()
+    assert cosine(encoder.embed(clips), on_gpu.embed(clips)).min() > 0.999
+
+
+def test_folder_runs(on_gpu: AaSPEncoder, sounds: Path, tmp_path: Path) -> None:
+    """Two encoders on one card stand for two cards."""
+    found = find_sounds([sounds])
+    for name, encoders in (("one.npy", [on_gpu]), ("two.npy", [on_gpu, AaSPEncoder.from_pretrained(device="cuda")])):
+        embed_sounds(on_gpu, found, tmp_path / name, engine=LocalEngine(encoders))
+    np.testing.assert_array_equal(np.load(tmp_path / "one.npy"), np.load(tmp_path / "two.npy"))

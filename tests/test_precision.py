@@ -1,0 +1,111 @@
+"""bfloat16 and compiled networks: near the plain one, and the promises hold for them too."""
+
+import copy
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aasp_features import AaSPEncoder, InputError
+from aasp_features.config import AaSPConfig
+from aasp_features.folder import batch_size
+from aasp_features.folder.options import RunOptions
+
+COMMAND = [sys.executable, "-c", "from aasp_features.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def rough() -> AaSPEncoder:
+    return AaSPEncoder.from_pretrained(precision="bfloat16")
+
+
+@pytest.fixture(scope="module")
+def compiled(checkpoint: Path) -> AaSPEncoder:
+    encoder = AaSPEncoder.from_pretrained(checkpoint)
+    encoder.compile()
+    return encoder
+
+
+def mixed_sounds() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=samples).astype(np.float32) * 0.1 for samples in (500, 16000, 50000, 200000)]
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * b).sum(axis=-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+
+
+def test_bfloat16_is_near_float32(rough: AaSPEncoder, sounds: Path) -> None:
+    files = sorted(sounds.rglob("*.flac"))
+    exact, near = AaSPEncoder.from_pretrained().embed(files), rough.embed(files)
+    assert near.dtype == np.float32
+    assert not np.array_equal(exact, near)
+    assert cosine(exact, near).min() > 0.999
+
+
+def test_bfloat16_keeps_the_promises(rough: AaSPEncoder) -> None:
+    clips = mixed_sounds()
+    together = rough.embed(clips)
+    np.testing.assert_array_equal(rough.embed(clips), together)
+    for clip, vector in zip(clips, together, strict=True):
+        assert cosine(rough.embed(clip), vector) > 0.9999
+    stream = rough.stream(16000)
+    streamed = np.concatenate([stream.push(clips[-1]).embeddings, stream.finish().embeddings])
+    assert cosine(streamed, rough.embed_frames(clips[-1]).embeddings).min() > 0.9999
+
+
+def test_compiled_equals_plain(compiled: AaSPEncoder, checkpoint: Path) -> None:
+    plain = AaSPEncoder.from_pretrained(checkpoint)
+    assert (plain.compiled, compiled.compiled) == (False, True)
+    for clips in (mixed_sounds(), mixed_sounds()[:1]):
+        np.testing.assert_allclose(compiled.embed(clips), plain.embed(clips), atol=1e-5, rtol=1e-5)
+
+
+def test_copies_of_a_compiled_encoder_are_compiled(compiled: AaSPEncoder) -> None:
+    clip = mixed_sounds()[1]
+    for other in (copy.deepcopy(compiled), pickle.loads(pickle.dumps(compiled)), compiled.windowed(32, 4)):
+        assert other.compiled
+        assert all(block._compiled_call_impl is not None for block in other.network.blocks)
+        np.testing.assert_allclose(other.embed(clip), compiled.embed(clip), atol=1e-5, rtol=1e-5)
+
+
+def test_a_precision_that_is_none() -> None:
+    with pytest.raises(InputError, match="precision must be one of float32, bfloat16, got 'float8'"):
+        AaSPEncoder.from_pretrained(precision="float8")  # type: ignore[arg-type]
+
+
+def test_a_run_of_another_precision_is_another_run(rough: AaSPEncoder, compiled: AaSPEncoder) -> None:
+    settings = [RunOptions().settings(encoder) for encoder in (rough, compiled)]
+    assert [(one["precision"], one["compiled"]) for one in settings] == [("bfloat16", False), ("float32", True)]
+
+
+def test_on_the_command_line(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
+    arguments = [sounds / "voice", "--model", checkpoint, "--out", tmp_path / "emb.npy", "--quiet"]
+
+    def run(*more: str) -> Any:
+        return subprocess.run(list(map(str, [*COMMAND, *arguments, *more])), capture_output=True, text=True)
+
+    assert (run("--precision", "bfloat16", "--compile").returncode) == 0
+    other = run()
+    assert other.returncode == 2
+    assert "compiled was True, now False; precision was bfloat16, now float32" in other.stderr
+    wrong = run("--precision", "half")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "precision must be one of float32, bfloat16, got 'half'" in wrong.stderr
+
+
+def test_batch_size_by_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sizes = []
+    for gigabytes in (0.01, 1, 4, 64):
+        (tmp_path / "memory.max").write_text(str(int(gigabytes * 2**30)))
+        monkeypatch.setattr(batch_size, "CONTAINER_LIMIT", tmp_path / "memory.max")
+        sizes.append(batch_size.choose_batch_size(AaSPConfig.base(), "cpu"))
+    assert sizes == sorted(sizes)
+    assert sizes[0] == 1
+    assert sizes[-1] == 32
+    (tmp_path / "memory.max").write_text("max\n")
+    assert batch_size.choose_batch_size(AaSPConfig.tiny(), "cpu") == 32
