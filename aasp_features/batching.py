@@ -1,7 +1,7 @@
 """Windows of many recordings -> equal-length batches through the network -> one result for each recording.
 
 Windows are grouped by their number of columns, so a batch holds no padded column and a clip's result cannot
-depend on its batch mates.
+depend on its batch mates. Batches are measured in columns: short windows go through the network in larger numbers.
 """
 
 from __future__ import annotations
@@ -12,14 +12,37 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.config import Pooling
+from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.windows import Window
 
 Key = TypeVar("Key", bound=Hashable)
 Out = TypeVar("Out")
 Encoded = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 Out_co = TypeVar("Out_co", covariant=True)
-GROUPS_HELD = 4  # batches' worth of windows that may wait for their length's batch to fill
+BATCHES_HELD = 4  # batches' worth of windows that may wait for their length's batch to fill, or
+COLUMNS_HELD = 8192  # so many columns (64 MB of log-mel), whichever is more
+WINDOWS_ON_A_CPU = 4  # measured: more, and what passes between layers leaves the caches
+WINDOWS_ON_A_GPU = 256
+GPU_SHARE = 1 / 8  # of its memory, for what a batch needs
+LIVE_VALUES = 16  # numbers held for each value of a token: state, queries, keys, values, hidden layer, last blocks
+
+
+def automatic_batch_size(config: AaSPConfig, device: str) -> int:
+    """Full windows encoded together where the user does not say.
+
+    It depends on the kind of machine only, not on what else runs there, so a run that goes on takes the same.
+
+    Args:
+        config: of the encoder.
+        device: kind of device: ``cpu``, ``cuda`` or another.
+    """
+    if device != "cuda":
+        return WINDOWS_ON_A_CPU
+    import torch
+
+    memory = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
+    window = 4 * LIVE_VALUES * config.dim * config.rows * config.window  # bytes
+    return max(WINDOWS_ON_A_CPU, min(WINDOWS_ON_A_GPU, int(GPU_SHARE * memory / window)))
 
 
 class CutWindow(Protocol):
@@ -124,13 +147,14 @@ class WindowEncoder(Generic[Key, Piece, Out]):
         encode: windows of one length -> each column's vector (batch, columns, d), its valid frames (batch, columns),
             and each window's [CLS] (batch, dim), as numpy.
         new_result: makes what collects a recording's vectors.
-        batch_size: windows encoded together.
+        columns: of windows encoded together, at most, unless one has more.
     """
 
     def __init__(
-        self, encode: Callable[[list[Piece]], Encoded], new_result: Callable[[], Result[Out]], batch_size: int
+        self, encode: Callable[[list[Piece]], Encoded], new_result: Callable[[], Result[Out]], columns: int
     ) -> None:
-        self.encode, self.new_result, self.batch_size = encode, new_result, batch_size
+        self.encode, self.new_result, self.columns = encode, new_result, columns
+        self.held = 0  # columns that wait
         self.recordings: dict[Key, _Recording[Out]] = {}
         self.groups: dict[int, list[tuple[Key, Piece]]] = {}
 
@@ -157,14 +181,17 @@ class WindowEncoder(Generic[Key, Piece, Out]):
         self._recording(key).pending += 1
         group = self.groups.setdefault(window.columns, [])
         group.append((key, window))
-        if len(group) >= self.batch_size:
+        self.held += window.columns
+        if (len(group) + 1) * window.columns > self.columns:
             return self._run_group(window.columns)
-        if sum(map(len, self.groups.values())) >= GROUPS_HELD * self.batch_size:
-            return self._run_group(max(self.groups, key=lambda columns: len(self.groups[columns])))
+        if self.held >= max(COLUMNS_HELD, BATCHES_HELD * self.columns):
+            return self._run_group(max(self.groups, key=lambda columns: columns * len(self.groups[columns])))
         return []
 
     def _run_group(self, columns: int) -> list[Key]:
-        group = [(key, window) for key, window in self.groups.pop(columns) if key in self.recordings]
+        waiting = self.groups.pop(columns)
+        self.held -= columns * len(waiting)
+        group = [(key, window) for key, window in waiting if key in self.recordings]
         if not group:
             return []
         vectors, valid, cls = self.encode([window for _, window in group])

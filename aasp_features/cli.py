@@ -51,7 +51,7 @@ def embed(
     dtype: Annotated[str, typer.Option(help="float32 or float16, as written.")] = "float32",
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale vectors to length 1.")] = False,
     batch_size: Annotated[
-        int | None, typer.Option(help="Windows (10 s) that are encoded together; by the memory unless given.")
+        int | None, typer.Option(help="Windows of 10 s, or more shorter ones, encoded together; by the device.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; one a CPU, 8 at most, unless given.")] = None,
     device: Annotated[
@@ -80,9 +80,8 @@ def embed(
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
     encoder = _load(model, window, context, precision, compiled)
     chosen = _engine(encoder, engine, device, workers, replicas)
-    size = _batch_size(encoder, chosen) if batch_size is None else batch_size
-    choices = {"pooling": pooling, "layers": layers, "frames": frames, "hop": hop, "dtype": dtype}
-    choices |= {"normalize": normalize, "batch_size": size}
+    choices = {"pooling": pooling, "layers": layers, "batch_size": batch_size, "frames": frames, "hop": hop}
+    choices |= {"dtype": dtype, "normalize": normalize}
     code = _run(encoder, found, out, quiet, choices, {"engine": chosen, "overwrite": overwrite})
     if map_page is not None:
         _draw_map(out, map_page)
@@ -93,7 +92,7 @@ def _find(paths: list[Path], files: str | None, out: Path, workers: int | None) 
     from aasp_features.folder.discovery import Discovery, NothingFoundError, require_sounds
     from aasp_features.folder.formats import FormatError, check_format
     from aasp_features.folder.lists import read_list
-    from aasp_features.folder.output import OutputError, check_writable
+    from aasp_features.folder.output import OutputError, check_apart, check_writable
 
     found = Discovery()
     try:
@@ -108,6 +107,8 @@ def _find(paths: list[Path], files: str | None, out: Path, workers: int | None) 
         require_sounds(found, ", ".join([*map(str, paths), *([files] if files else [])]))
         check_format(out)
         check_writable(out)
+        if files is not None:
+            check_apart(out, Path(files))
     except (NothingFoundError, FormatError, OutputError) as error:
         raise _stop(error, 2) from error
     return found
@@ -160,12 +161,6 @@ def _draw_map(out: Path, page: Path) -> None:
         map_run(out, page)
     except (OSError, ValueError) as error:
         raise _stop(OSError(f"--map {page}: the map could not be drawn ({error}); {out} is complete."), 1) from error
-
-
-def _batch_size(encoder: AaSPEncoder, engine: Engine) -> int:
-    from aasp_features.folder.batch_size import choose_batch_size
-
-    return choose_batch_size(encoder.config, engine.device)
 
 
 def _load(

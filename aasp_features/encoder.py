@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aasp_features import hub
-from aasp_features.batching import ClipVector, FrameEmbeddings, FrameVectors, Key, Result, WindowEncoder, interleave
+from aasp_features.batching import (
+    ClipVector,
+    FrameEmbeddings,
+    FrameVectors,
+    Key,
+    Result,
+    WindowEncoder,
+    automatic_batch_size,
+    interleave,
+)
 from aasp_features.config import CHOICES, AaSPConfig, Pooling, Precision, pooled_dim
 from aasp_features.inputs import Clip, InputError, Inputs, read_inputs
 from aasp_features.log_mel import LogMel
@@ -170,7 +179,7 @@ class AaSPEncoder(nn.Module):
         *,
         pooling: Pooling | None = None,
         layers: int | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         channel_axis: int | None = None,
     ) -> Any:
         """One vector for each clip: (d,) for a single clip, (B, d) for several.
@@ -180,13 +189,14 @@ class AaSPEncoder(nn.Module):
             sample_rate: of raw arrays; None means 16 kHz.
             pooling: ``mean`` (d = dim), ``cls`` (dim), ``mean+cls`` (2 dim), ``frequency`` (8 dim); None: config's.
             layers: average of the last k blocks; None takes the config's.
-            batch_size: windows that go through the network together.
+            batch_size: full windows (10.24 s) that go through the network together, and more of shorter ones; None
+                takes what is fast: 4 on a CPU, up to 256 on a GPU, by its memory.
             channel_axis: the axis of channels in raw 2-D (or 3-D batched) arrays, which are then averaged.
 
         Raises:
             InputError, AudioError: an input that cannot be embedded; the sentence names it.
         """
-        pooling, layers = self.check_options(pooling, layers, batch_size)
+        pooling, layers, batch_size = self.check_options(pooling, layers, batch_size)
         clips = read_inputs(
             inputs, sample_rate=sample_rate, channel_axis=channel_axis, model_rate=self.config.sample_rate
         )
@@ -205,7 +215,7 @@ class AaSPEncoder(nn.Module):
         hop: float = 0.16,
         pooling: Pooling | None = None,
         layers: int | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         channel_axis: int | None = None,
     ) -> Any:
         """Vectors along time: a ``FrameEmbeddings`` for a single clip, a list of them for several.
@@ -214,7 +224,7 @@ class AaSPEncoder(nn.Module):
         ``hop`` is 0.16 s, or 0.08, 0.04, 0.02, 0.01: the spectrogram is then encoded at 2, 4, 8, 16 offsets and the
         results interleaved, at 2, 4, 8, 16 times the cost. Other arguments and errors as in ``embed``.
         """
-        pooling, layers = self.check_options(pooling, layers, batch_size)
+        pooling, layers, batch_size = self.check_options(pooling, layers, batch_size)
         try:
             offsets = grid_offsets(hop)
         except ValueError as error:
@@ -234,7 +244,7 @@ class AaSPEncoder(nn.Module):
     def encode(
         self,
         inputs: Any,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
@@ -282,7 +292,7 @@ class AaSPEncoder(nn.Module):
         self,
         events: Iterable[tuple[Key, SpectrogramWindow | Exception | None]],
         new_result: Callable[[], Result[Out]],
-        batch_size: int = 32,
+        batch_size: int | None = None,
         pooling: Pooling | None = None,
         layers: int | None = None,
     ) -> Iterator[tuple[Key, Out | Exception]]:
@@ -294,9 +304,10 @@ class AaSPEncoder(nn.Module):
             new_result: what collects a recording's vectors, such as ``ClipVector`` of ``batching``.
             batch_size, pooling, layers: as in ``embed``.
         """
-        pooling, layers = self.check_options(pooling, layers, batch_size)
+        pooling, layers, batch_size = self.check_options(pooling, layers, batch_size)
         encode = network_pass(self.network, pooling, layers, self.precision)
-        return WindowEncoder[Key, SpectrogramWindow, Out](encode, new_result, batch_size).run(events)
+        columns = batch_size * self.network.config.window
+        return WindowEncoder[Key, SpectrogramWindow, Out](encode, new_result, columns).run(events)
 
     def windowed(self, window: int, context: int) -> AaSPEncoder:
         """This encoder, weights shared, with windows of other lengths for long recordings, in columns of 160 ms.
@@ -332,7 +343,7 @@ class AaSPEncoder(nn.Module):
         Raises:
             InputError: a rate, latency or option that is not accepted.
         """
-        pooling, layers = self.check_options(pooling, layers)
+        pooling, layers, _ = self.check_options(pooling, layers)
         window, context = self.config.window, self.config.context
         if latency is not None:
             window, context = window_of_latency(latency, window, context)
@@ -366,8 +377,10 @@ class AaSPEncoder(nn.Module):
             for offset in grid_offsets(hop):
                 yield (index, offset), None
 
-    def check_options(self, pooling: str | None, layers: int | None, batch_size: int = 1) -> tuple[Pooling, int]:
-        """Options with the config's defaults filled in.
+    def check_options(
+        self, pooling: str | None, layers: int | None, batch_size: int | None = None
+    ) -> tuple[Pooling, int, int]:
+        """Options with defaults filled in: the config's, and a batch size for the device.
 
         Raises:
             InputError: a pooling, number of layers or batch size that is not accepted.
@@ -376,9 +389,11 @@ class AaSPEncoder(nn.Module):
             raise InputError(f"pooling must be one of {', '.join(CHOICES['pooling'])}, got {pooling!r}.")
         if layers is not None and not 1 <= layers <= self.config.depth:
             raise InputError(f"layers must be 1 to {self.config.depth} (the last k blocks), got {layers!r}.")
+        if batch_size is None:
+            batch_size = automatic_batch_size(self.config, self.device.type)
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size!r}.")
-        return cast(Pooling, pooling or self.config.pooling), layers or self.config.layers
+        return cast(Pooling, pooling or self.config.pooling), layers or self.config.layers, batch_size
 
 
 def _like(inputs: Inputs, array: NDArray[Any]) -> Any:

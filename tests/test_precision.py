@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from aasp_features import AaSPEncoder, InputError
-from aasp_features.config import AaSPConfig
-from aasp_features.folder import batch_size
 from aasp_features.folder.options import RunOptions
 
 COMMAND = [sys.executable, "-c", "from aasp_features.cli import main; main()"]
@@ -96,16 +94,3 @@ def test_on_the_command_line(checkpoint: Path, sounds: Path, tmp_path: Path) -> 
     wrong = run("--precision", "half")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
     assert "precision must be one of float32, bfloat16, got 'half'" in wrong.stderr
-
-
-def test_batch_size_by_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    sizes = []
-    for gigabytes in (0.01, 1, 4, 64):
-        (tmp_path / "memory.max").write_text(str(int(gigabytes * 2**30)))
-        monkeypatch.setattr(batch_size, "CONTAINER_LIMIT", tmp_path / "memory.max")
-        sizes.append(batch_size.choose_batch_size(AaSPConfig.base(), "cpu"))
-    assert sizes == sorted(sizes)
-    assert sizes[0] == 1
-    assert sizes[-1] == 32
-    (tmp_path / "memory.max").write_text("max\n")
-    assert batch_size.choose_batch_size(AaSPConfig.tiny(), "cpu") == 32

@@ -61,7 +61,7 @@ def test_the_folder_commands_run(sounds: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr.decode()
     made = {path.name for path in tmp_path.iterdir()}
-    assert {"emb.parquet", "listed.npy", "calls.npz", "frames.h5", "map.html"} <= made
+    assert {"all.parquet", "listed.npy", "calls.npz", "frames.h5", "emb.npy", "map.html"} <= made
 
 
 def test_find_similar_puts_the_sound_itself_first(sounds: Path) -> None:

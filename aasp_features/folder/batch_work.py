@@ -60,7 +60,7 @@ class BatchWork:
     ) -> None:
         self.encoder, self.sounds, self.options, self.folder = encoder, sounds, options, folder
         self.offsets = grid_offsets(options.hop) if options.frames else range(1)
-        self.pooling, self.layers = encoder.check_options(options.pooling, options.layers, options.batch_size)
+        self.pooling, self.layers, _ = encoder.check_options(options.pooling, options.layers, options.batch_size)
 
     def batches(self, batches: Sequence[range], workers: int) -> Generator[BatchResult, None, None]:
         """Do batches in order; those that follow are decoded, by ``workers`` threads, while one is encoded."""

@@ -19,7 +19,7 @@ class RunOptions:
     """Options that decide what is written; everything else only decides how fast.
 
     Attributes:
-        pooling, layers, batch_size: as in ``AaSPEncoder.embed``.
+        pooling, layers, batch_size: as in ``AaSPEncoder.embed``; a run fills in the batch size.
         frames: vectors along time instead of one for each sound; ``hop`` seconds apart.
         dtype: ``float32`` or ``float16``, of what is written.
         normalize: scale every vector to length 1.
@@ -30,7 +30,7 @@ class RunOptions:
 
     pooling: Pooling | None = None
     layers: int | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     frames: bool = False
     hop: float = COLUMN_SECONDS
     dtype: str = "float32"
@@ -55,13 +55,14 @@ class RunOptions:
 
     def settings(self, encoder: AaSPEncoder) -> dict[str, Any]:
         """Everything but the sounds that decides the bytes: options, checkpoint, versions, device, threads."""
-        pooling, layers = encoder.check_options(self.pooling, self.layers, self.batch_size)
+        pooling, layers, batch_size = encoder.check_options(self.pooling, self.layers, self.batch_size)
         return {
             "checkpoint": encoder.config.name,
             "checkpoint_sha256": encoder.sha256,
             **asdict(self),
             "pooling": pooling,
             "layers": layers,
+            "batch_size": batch_size,
             "window": encoder.config.window,
             "context": encoder.config.context,
             "precision": encoder.precision,

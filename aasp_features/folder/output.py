@@ -48,6 +48,17 @@ def check_writable(out: Path) -> None:
         raise OutputError(f"--out {out}: the folder {out.parent} cannot be written ({error.strerror}).") from error
 
 
+def check_apart(out: Path, source: Path) -> None:
+    """Would the results replace what they are made from?
+
+    Raises:
+        OutputError: ``source`` is one of the files that are written.
+    """
+    for file in (out, *(side_file(out, ending) for ending in (".csv", ".json", ".errors.csv"))):
+        if file.resolve() == source.resolve():
+            raise OutputError(f"--out {out} would replace {source}, which this run reads; choose another --out.")
+
+
 @contextmanager
 def claimed(out: Path) -> Iterator[Path]:
     """Be the only one that writes ``out``; gives the folder for unfinished work, which goes again if it stays empty.
@@ -77,16 +88,20 @@ def finished_record(out: Path, plan: Plan) -> dict[str, Any] | None:
     """The record of results that are this plan's already; None where there are none.
 
     Raises:
-        OutputError: ``out`` holds other results, or a file of unknown origin.
+        OutputError: ``out``, or the table or record that it would have, holds other results, or is of unknown origin.
     """
-    if not out.exists():
+    record_file = side_file(out, ".json")
+    present = [file for file in (out, side_file(out, ".csv"), record_file) if file.exists()]
+    if not present:
         return None
     choose = "choose another --out, or give --overwrite."
     try:
-        record = json.loads(side_file(out, ".json").read_text(encoding="utf-8"))
+        record = json.loads(record_file.read_text(encoding="utf-8"))
         difference = plan.differs_from(record)
     except (OSError, ValueError, AttributeError) as error:
-        raise OutputError(f"--out {out} exists and has no record ({side_file(out, '.json').name}); {choose}") from error
+        raise OutputError(
+            f"--out {out}: {present[0].name} exists and has no record ({record_file.name}); {choose}"
+        ) from error
     if difference:
-        raise OutputError(f"--out {out} holds the results of another run: {difference}; {choose}")
-    return dict(record)
+        raise OutputError(f"--out {out}: {present[0].name} holds the results of another run: {difference}; {choose}")
+    return dict(record) if out.exists() else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from aasp_features.batching import automatic_batch_size
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.batch_work import BatchResult
 from aasp_features.folder.discovery import Discovery
@@ -86,6 +87,8 @@ def embed_sounds(
     """
     options = options or RunOptions()
     engine = engine or LocalEngine([encoder])
+    if options.batch_size is None:  # by the device that will do it, which need not be the encoder's
+        options = replace(options, batch_size=automatic_batch_size(encoder.config, engine.device))
     plan = make_plan(found.sounds, {**options.settings(encoder), "device": engine.device})
     try:
         with claimed(out) as folder:

@@ -50,7 +50,7 @@ class AaSPMteb(AbsEncoder):  # type: ignore[misc]
         Args:
             inputs: ``DataLoader`` of rows whose ``audio`` has ``array`` and ``sampling_rate``.
             task_metadata, hf_split, hf_subset: of the task; they change nothing.
-            options: ``batch_size`` as in ``AaSPEncoder.embed``; others change nothing.
+            options: of mteb; they change nothing.
 
         Returns:
             (n, d) float32.
@@ -59,8 +59,7 @@ class AaSPMteb(AbsEncoder):  # type: ignore[misc]
             InputError: a sound that cannot be embedded.
         """
         inputs.collate_fn = _sounds  # mteb's own would resample with aliases, and may cut
-        size = options.get("batch_size", 32)
-        vectors = [self.model.embed(sounds, batch_size=size) for sounds in inputs]
+        vectors = [self.model.embed(sounds) for sounds in inputs]
         return np.concatenate(vectors) if vectors else np.empty((0, self.model.embedding_dim), np.float32)
 
 

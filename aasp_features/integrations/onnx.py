@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.batching import ClipVector, Encoded, FrameEmbeddings, FrameVectors, WindowEncoder
+from aasp_features.batching import WINDOWS_ON_A_CPU, ClipVector, Encoded, FrameEmbeddings, FrameVectors, WindowEncoder
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH, AaSPConfig
 from aasp_features.inputs import Clip, InputError, read_inputs
 from aasp_features.windows import COLUMN_SECONDS, Window, WindowPlanner, count_columns, count_frames, grid_times
@@ -73,7 +73,12 @@ class OnnxEncoder:
         return self.config.embedding_dim
 
     def embed(
-        self, inputs: Any, sample_rate: int | None = None, *, batch_size: int = 32, channel_axis: int | None = None
+        self,
+        inputs: Any,
+        sample_rate: int | None = None,
+        *,
+        batch_size: int | None = None,
+        channel_axis: int | None = None,
     ) -> Any:
         """One vector for each clip, (d,) or (B, d) float32 numpy; arguments and errors as in ``AaSPEncoder.embed``."""
         clips = self._read(inputs, sample_rate, channel_axis)
@@ -83,7 +88,12 @@ class OnnxEncoder:
         return np.stack(results) if results else np.empty((0, self.embedding_dim), np.float32)
 
     def embed_frames(
-        self, inputs: Any, sample_rate: int | None = None, *, batch_size: int = 32, channel_axis: int | None = None
+        self,
+        inputs: Any,
+        sample_rate: int | None = None,
+        *,
+        batch_size: int | None = None,
+        channel_axis: int | None = None,
     ) -> Any:
         """Vectors every 160 ms: ``FrameEmbeddings``, or a list of them; as in ``AaSPEncoder.embed_frames``."""
         clips = self._read(inputs, sample_rate, channel_axis)
@@ -98,10 +108,12 @@ class OnnxEncoder:
             inputs, sample_rate=sample_rate, channel_axis=channel_axis, model_rate=self.config.sample_rate
         )
 
-    def _run(self, clips: list[Clip], new_result: Any, batch_size: int) -> list[Any]:
+    def _run(self, clips: list[Clip], new_result: Any, batch_size: int | None) -> list[Any]:
+        if batch_size is None:
+            batch_size = WINDOWS_ON_A_CPU
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size!r}.")
-        windows = WindowEncoder[int, SampleWindow, Any](self._encode, new_result, batch_size)
+        windows = WindowEncoder[int, SampleWindow, Any](self._encode, new_result, batch_size * self.config.window)
         results = dict(windows.run(self._events(clips)))
         return [results[index] for index in range(len(clips))]
 

@@ -32,7 +32,7 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         sample_rate: int | None = None,
         pooling: Any = None,
         layers: int | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         device: str | None = None,
     ) -> None:
         self.model = model
@@ -67,12 +67,12 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return vectors
 
     def _checked(self, X: Any, reset: bool) -> Any:  # noqa: N803
-        """Lists of sounds as they are; everything else as scikit-learn's 2-D array of numbers."""
+        """A list of sounds: X as it is if it holds sounds, else the rows of scikit-learn's 2-D array of numbers."""
         if _is_sounds(X):
             if len(X) == 0:
                 raise ValueError("X holds no sounds; give at least 1.")
             return list(X)
-        return validate_data(self, X, reset=reset, dtype=np.float32)
+        return list(validate_data(self, X, reset=reset, dtype=np.float32))
 
     def _encoder(self) -> AaSPEncoder:
         loaded = getattr(self, "_loaded", None)

@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aasp_features.folder.output import OutputError, check_writable, claimed, finished_record, partial_folder
+from aasp_features.folder.output import (
+    OutputError,
+    check_apart,
+    check_writable,
+    claimed,
+    finished_record,
+    partial_folder,
+)
 from aasp_features.folder.plan import make_plan
 from aasp_features.folder.sounds import Sound
 
@@ -58,3 +65,22 @@ def test_results_that_are_there_already(tmp_path: Path) -> None:
     assert finished_record(out, plan)["rows"] == 1
     with pytest.raises(OutputError, match="pooling was mean, now cls"):
         finished_record(out, make_plan([Sound(Path("a.wav"))], {"pooling": "cls"}))
+
+
+def test_tables_of_other_outputs_are_not_replaced(tmp_path: Path) -> None:
+    """``emb.npy`` and ``emb.npz`` would have one table."""
+    plan, other = (make_plan([Sound(Path(name))], {}) for name in ("a.wav", "b.wav"))
+    (tmp_path / "emb.csv").write_text("the user's own")
+    with pytest.raises(OutputError, match=r"emb.csv exists and has no record"):
+        finished_record(tmp_path / "emb.npy", plan)
+    (tmp_path / "emb.json").write_text(json.dumps(plan.identity()))
+    assert finished_record(tmp_path / "emb.npy", plan) is None  # the same table
+    with pytest.raises(OutputError, match=r"emb.csv holds the results of another run"):
+        finished_record(tmp_path / "emb.npy", other)
+
+
+def test_lists_are_not_replaced_by_tables(tmp_path: Path) -> None:
+    check_apart(tmp_path / "emb.npy", tmp_path / "parts.csv")
+    for source in ("parts.csv", "parts.json", "parts.npz", "folder/../parts.csv"):
+        with pytest.raises(OutputError, match=r"would replace .* which this run reads"):
+            check_apart(tmp_path / "parts.npz", tmp_path / source)

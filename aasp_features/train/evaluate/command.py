@@ -73,7 +73,7 @@ def _methods(
     for encoder in encoders:
         for pooling in poolings:
             for count in layers:
-                options = encoder.check_options(pooling, count)
+                options = encoder.check_options(pooling, count)[:2]
                 label = f"`{options[0]}`" + (f", last {options[1]} blocks" if options[1] > 1 else "")
                 for seed in UNTRAINED_SEEDS if untrained else ():
                     other = untrained_encoder(encoder.config, seed)
