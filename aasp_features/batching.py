@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.config import AaSPConfig, Pooling
+from aasp_features.config import VARIANCE_FLOOR, AaSPConfig, Pooling
 from aasp_features.windows import Window
 
 Key = TypeVar("Key", bound=Hashable)
@@ -71,17 +71,24 @@ class Result(Protocol[Out_co]):
 
 
 class ClipVector:
-    """The mean over all columns, weighted by their valid frames; [CLS] averaged over windows."""
+    """Mean (and deviation) over all columns, weighted by their valid frames; [CLS] averaged over windows.
+
+    The same as ``pooling.pool_clip``, a window at a time, in float64.
+    """
 
     def __init__(self, pooling: Pooling) -> None:
         self.pooling = pooling
         self.total: NDArray[np.float64] | float = 0.0
+        self.squares: NDArray[np.float64] | float = 0.0
         self.cls: NDArray[np.float64] | float = 0.0
         self.weight, self.windows = 0, 0
 
     def add(self, frames: NDArray[np.float32], valid: NDArray[np.int64], cls: NDArray[np.float32]) -> None:
         """See ``Result.add``."""
-        self.total = self.total + valid.astype(np.float64) @ frames.astype(np.float64)
+        weight, columns = valid.astype(np.float64), frames.astype(np.float64)
+        self.total = self.total + weight @ columns
+        if self.pooling.endswith("+std"):
+            self.squares = self.squares + weight @ np.square(columns)
         self.weight += int(valid.sum())
         self.cls = self.cls + cls.astype(np.float64)
         self.windows += 1
@@ -90,6 +97,9 @@ class ClipVector:
         """The clip's vector, float32."""
         mean, cls = self.total / self.weight, self.cls / self.windows
         chosen = {"cls": [cls], "mean+cls": [mean, cls]}.get(self.pooling, [mean])
+        if self.pooling.endswith("+std"):
+            variance = np.maximum(self.squares / self.weight - np.square(mean), 0)
+            chosen = [mean, np.sqrt(variance + VARIANCE_FLOOR)]
         return np.concatenate([np.asarray(part) for part in chosen]).astype(np.float32)
 
 

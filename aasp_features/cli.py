@@ -42,7 +42,9 @@ def embed(
         str | None, typer.Option(help="List: a path a line (- is stdin), or .csv with path, start, end (seconds).")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Folder or Hub name; the bundled one unless given.")] = None,
-    pooling: Annotated[str | None, typer.Option(help="mean, cls, mean+cls or frequency.")] = None,
+    pooling: Annotated[
+        str | None, typer.Option(help="mean, cls, frequency, mean+cls, mean+std or frequency+std.")
+    ] = None,
     layers: Annotated[int | None, typer.Option(help="Average the last k blocks.")] = None,
     frames: Annotated[bool, typer.Option("--frames", help="Vectors along time, a row each, with their times.")] = False,
     hop: Annotated[float, typer.Option(help="Seconds between frames: 0.16, 0.08, 0.04, 0.02 or 0.01.")] = 0.16,

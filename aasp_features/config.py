@@ -6,14 +6,14 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from aasp_features.version import __version__
 
 PatchEmbedKind = Literal["aape", "conv", "lowpass"]
 Kernel = Literal["quadrature", "even", "one_sided"]
 FeatureSet = Literal["complex", "modulus", "both"]
-Pooling = Literal["mean", "cls", "mean+cls", "frequency"]
+Pooling = Literal["mean", "cls", "mean+cls", "mean+std", "frequency", "frequency+std"]
 Precision = Literal["float32", "bfloat16"]
 
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -23,12 +23,13 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "patch_embed": ("aape", "conv", "lowpass"),
     "kernel": ("quadrature", "even", "one_sided"),
     "features": ("complex", "modulus", "both"),
-    "pooling": ("mean", "cls", "mean+cls", "frequency"),
+    "pooling": get_args(Pooling),
 }
 
 FRAME_LENGTH = 400  # samples: 25 ms at 16 kHz
 FRAME_HOP = 160  # samples: 10 ms at 16 kHz
 PATCH = 16  # frames, and mel bands, on a side of one patch
+VARIANCE_FLOOR = 1e-12  # under the root of the +std poolings, so that it has a slope where nothing varies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +154,13 @@ class AaSPConfig:
 
 
 def pooled_dim(dim: int, rows: int, pooling: Pooling) -> int:
-    """Numbers in one clip vector: D, or 2 D with [CLS] appended, or rows x D."""
-    return {"mean": dim, "cls": dim, "mean+cls": 2 * dim, "frequency": rows * dim}[pooling]
+    """Numbers in one clip vector: D, or rows x D; twice as many with [CLS] or standard deviations appended."""
+    return frame_dim(dim, rows, pooling) * (2 if "+" in pooling else 1)
+
+
+def frame_dim(dim: int, rows: int, pooling: Pooling) -> int:
+    """Numbers in one frame's vector: rows x D where the pooling keeps frequencies apart, else D."""
+    return rows * dim if pooling.startswith("frequency") else dim
 
 
 def _check_type(field: dataclasses.Field[Any], value: object) -> None:

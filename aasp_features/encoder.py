@@ -187,7 +187,8 @@ class AaSPEncoder(nn.Module):
         Args:
             inputs: any of the forms the class names.
             sample_rate: of raw arrays; None means 16 kHz.
-            pooling: ``mean`` (d = dim), ``cls`` (dim), ``mean+cls`` (2 dim), ``frequency`` (8 dim); None: config's.
+            pooling: ``mean`` (d = dim), ``cls`` (dim), ``frequency`` (8 dim), or with a second half: ``mean+cls``,
+                ``mean+std`` (2 dim), ``frequency+std`` (16 dim), the deviations over time; None: config's.
             layers: average of the last k blocks; None takes the config's.
             batch_size: full windows (10.24 s) that go through the network together, and more of shorter ones; None
                 takes what is fast: 4 on a CPU, up to 256 on a GPU, by its memory.
@@ -220,7 +221,7 @@ class AaSPEncoder(nn.Module):
     ) -> Any:
         """Vectors along time: a ``FrameEmbeddings`` for a single clip, a list of them for several.
 
-        ``frequency`` concatenates the rows of a column (8 dim numbers); other poolings average them (dim).
+        ``frequency`` and ``frequency+std`` concatenate the rows of a column (8 dim numbers); others average them (dim).
         ``hop`` is 0.16 s, or 0.08, 0.04, 0.02, 0.01: the spectrogram is then encoded at 2, 4, 8, 16 offsets and the
         results interleaved, at 2, 4, 8, 16 times the cost. Other arguments and errors as in ``embed``.
         """

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aasp_features.config import Pooling
+from aasp_features.config import VARIANCE_FLOOR, Pooling
 from aasp_features.network import Features
 
 
 def pool_frames(features: Features, pooling: Pooling) -> Tensor:
     """One vector for each column, (batch, columns, d).
 
-    ``frequency`` concatenates the rows (d = rows x dim); every other pooling averages them (d = dim).
+    ``frequency`` and ``frequency+std`` concatenate the rows (d = rows x dim); other poolings average them (d = dim).
     """
-    if pooling == "frequency":
+    if pooling.startswith("frequency"):
         return features.tokens.flatten(2)
     return features.tokens.mean(dim=2)
 
@@ -25,5 +25,11 @@ def pool_clip(features: Features, pooling: Pooling) -> Tensor:
         return features.cls
     weight = features.valid.to(features.tokens.dtype)  # (batch, columns)
     weight = weight / weight.sum(dim=1, keepdim=True)
-    mean = torch.einsum("bc,bcd->bd", weight, pool_frames(features, pooling))
-    return torch.cat([mean, features.cls], dim=-1) if pooling == "mean+cls" else mean
+    columns = pool_frames(features, pooling)
+    mean = torch.einsum("bc,bcd->bd", weight, columns)
+    if pooling == "mean+cls":
+        return torch.cat([mean, features.cls], dim=-1)
+    if pooling.endswith("+std"):
+        variance = torch.einsum("bc,bcd->bd", weight, (columns - mean[:, None]).square())
+        return torch.cat([mean, (variance + VARIANCE_FLOOR).sqrt()], dim=-1)
+    return mean

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aasp_features.audio import AudioError, Resampler, check_rate
 from aasp_features.batching import Encoded, FrameEmbeddings, FrameVectors, WindowEncoder
-from aasp_features.config import FRAME_LENGTH, PATCH, AaSPConfig, Pooling
+from aasp_features.config import FRAME_LENGTH, PATCH, AaSPConfig, Pooling, frame_dim
 from aasp_features.inputs import InputError, scale_to_float
 from aasp_features.log_mel import LogMel
 from aasp_features.spectrogram_windows import LogMelStream, SpectrogramWindow, WindowCutter
@@ -60,7 +60,7 @@ class EmbeddingStream:
         self._log_mel = LogMelStream(log_mel)
         self._cutter = WindowCutter(config.window, config.context)
         self._samples, self._columns, self._finished = 0, 0, False
-        self._width = config.dim * (config.rows if pooling == "frequency" else 1)
+        self._width = frame_dim(config.dim, config.rows, pooling)
 
     @property
     def seconds(self) -> float:

@@ -12,12 +12,14 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import soundfile
 import torch
 
 from aasp_features import AaSPEncoder
+from aasp_features.config import Pooling
 from aasp_features.windows import column_time, count_columns, count_frames
 
 RATE = 16000
@@ -41,7 +43,7 @@ def random_sound(rng: np.random.Generator, longest: float = 4.0) -> np.ndarray:
 def alone_equals_batch(encoder: AaSPEncoder, rng: np.random.Generator) -> float:
     """Promise 1: a clip's vector does not depend on its batch mates, their length or loudness."""
     sounds = [random_sound(rng) for _ in range(int(rng.integers(2, 6)))]
-    pooling = rng.choice(["mean", "cls", "mean+cls", "frequency"])
+    pooling = rng.choice(get_args(Pooling))
     together = encoder.embed(sounds, pooling=pooling, batch_size=int(rng.integers(1, 9)))
     return max(
         difference(encoder.embed(sound, pooling=pooling), row) for sound, row in zip(sounds, together, strict=True)

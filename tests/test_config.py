@@ -59,7 +59,8 @@ def test_unknown_and_missing_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pooling", "dimensions"), [("mean", 192), ("cls", 192), ("mean+cls", 384), ("frequency", 1536)]
+    ("pooling", "dimensions"),
+    [("mean", 192), ("cls", 192), ("mean+cls", 384), ("mean+std", 384), ("frequency", 1536), ("frequency+std", 3072)],
 )
 def test_embedding_dim(pooling: str, dimensions: int) -> None:
     assert AaSPConfig.tiny(pooling=pooling).embedding_dim == dimensions

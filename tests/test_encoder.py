@@ -14,7 +14,8 @@ SOUND = np.random.default_rng(0).normal(size=40000).astype(np.float32) * 0.1
 
 
 @pytest.mark.parametrize(
-    ("pooling", "dimensions"), [("mean", 192), ("cls", 192), ("mean+cls", 384), ("frequency", 1536)]
+    ("pooling", "dimensions"),
+    [("mean", 192), ("cls", 192), ("mean+cls", 384), ("mean+std", 384), ("frequency", 1536), ("frequency+std", 3072)],
 )
 def test_embed_shapes(small_encoder: AaSPEncoder, pooling: str, dimensions: int) -> None:
     assert small_encoder.embed(SOUND, pooling=pooling).shape == (dimensions,)

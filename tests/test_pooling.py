@@ -1,9 +1,13 @@
 """Pooling, against the sums written out."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
+from aasp_features.batching import ClipVector
+from aasp_features.config import Pooling, pooled_dim
 from aasp_features.network import Features
 from aasp_features.pooling import pool_clip, pool_frames
 
@@ -31,8 +35,36 @@ def test_clip_mean_is_weighted_by_valid_frames(features: Features, clip: int) ->
     np.testing.assert_allclose(both, np.concatenate([np.mean(rows, axis=0), features.cls[clip].numpy()]), atol=1e-6)
 
 
+@pytest.mark.parametrize("clip", [0, 1])
+def test_deviations_are_weighted_by_valid_frames(features: Features, clip: int) -> None:
+    """Against every valid frame written out as often as it counts."""
+    for pooling, base in (("frequency+std", "frequency"), ("mean+std", "mean")):
+        frames = np.repeat(pool_frames(features, base)[clip].numpy(), features.valid[clip].numpy(), axis=0)
+        expected = np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
+        np.testing.assert_allclose(pool_clip(features, pooling)[clip], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+def test_a_window_at_a_time_equals_all_at_once(features: Features, pooling: Pooling) -> None:
+    columns, expected = pool_frames(features, pooling), pool_clip(features, pooling)
+    for clip in (0, 1):
+        collected = ClipVector(pooling)
+        for piece in (slice(0, 1), slice(1, 3)):
+            valid = features.valid[clip, piece].numpy()
+            collected.add(columns[clip, piece].numpy(), valid, features.cls[clip].numpy())
+        vector = collected.finish()
+        assert vector.shape == (pooled_dim(4, 8, pooling),)
+        np.testing.assert_allclose(vector, expected[clip], atol=1e-6)
+
+
+def test_no_variation_has_a_slope(features: Features) -> None:
+    tokens = torch.ones(1, 3, 8, 4, requires_grad=True)
+    pool_clip(Features(tokens, features.cls[:1], features.valid[:1]), "mean+std").sum().backward()
+    assert torch.isfinite(tokens.grad).all()
+
+
 def test_padded_columns_weigh_nothing(features: Features) -> None:
     changed = features._replace(tokens=features.tokens.clone())
     changed.tokens[1, 2] = 1e6
-    for pooling in ("mean", "frequency", "mean+cls", "cls"):
+    for pooling in get_args(Pooling):
         torch.testing.assert_close(pool_clip(features, pooling)[1], pool_clip(changed, pooling)[1])

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from aasp_features.config import Pooling, pooled_dim
+from aasp_features.config import Pooling, frame_dim, pooled_dim
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.inputs import InputError
 from aasp_features.version import __version__
@@ -49,9 +49,7 @@ class RunOptions:
     def width(self, encoder: AaSPEncoder) -> int:
         """Numbers in a row."""
         pooling, config = self.pooling or encoder.config.pooling, encoder.config
-        if self.frames and pooling != "frequency":
-            return config.dim
-        return pooled_dim(config.dim, config.rows, pooling)
+        return (frame_dim if self.frames else pooled_dim)(config.dim, config.rows, pooling)
 
     def settings(self, encoder: AaSPEncoder) -> dict[str, Any]:
         """Everything but the sounds that decides the bytes: options, checkpoint, versions, device, threads."""

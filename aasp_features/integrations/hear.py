@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aasp_features.config import pooled_dim
+from aasp_features.config import frame_dim
 from aasp_features.encoder import AaSPEncoder
 
 HOP = 0.04  # seconds; the benchmark asks for at most 0.05
@@ -30,9 +30,7 @@ class HearModel(nn.Module):
         config = encoder.config
         self.sample_rate = config.sample_rate
         self.scene_embedding_size = config.embedding_dim
-        self.timestamp_embedding_size = pooled_dim(
-            config.dim, config.rows, "frequency" if config.pooling == "frequency" else "mean"
-        )
+        self.timestamp_embedding_size = frame_dim(config.dim, config.rows, config.pooling)
 
 
 def load_model(model_file_path: str = "", **_: object) -> HearModel:
