@@ -59,8 +59,8 @@ def embed(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, mps …, or several: cuda:0,cuda:1; a CUDA GPU where there is one.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="float32, or bfloat16: faster, about 1 % off.")] = "float32",
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network first; pays on long runs.")] = False,
+    precision: Annotated[str, typer.Option(help="float32, or bfloat16: faster, vectors within 1 %.")] = "float32",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network first, by torch.compile.")] = False,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster (RAY_ADDRESS, or this machine).")] = "local",
     replicas: Annotated[int | None, typer.Option(help="Encoders of the ray engine; one a GPU unless given.")] = None,
     map_page: Annotated[

@@ -80,7 +80,7 @@ class AaSPEncoder(nn.Module):
             name: None for the bundled checkpoint (no network); a folder; or ``org/name[@revision]`` on the Hub.
             revision: branch, tag or commit on the Hub.
             device: where the encoder goes; the CPU unless given.
-            precision: ``bfloat16`` is faster on GPUs and CPUs that have it, and moves vectors by about 1 %.
+            precision: ``bfloat16`` is faster on GPUs and CPUs that have it; vectors differ by less than 1 %.
             hub_options: ``token``, ``cache_dir``, ``local_files_only`` for the Hub.
 
         Raises:

@@ -51,14 +51,20 @@ class BatchWork:
     Args:
         encoder: computes the vectors.
         sounds: that the batches count.
+        stamps: of each, when the run was planned.
         options: what to compute.
         folder: for temporary files; the system's unless given.
     """
 
     def __init__(
-        self, encoder: AaSPEncoder, sounds: Sequence[Sound], options: RunOptions, folder: Path | None = None
+        self,
+        encoder: AaSPEncoder,
+        sounds: Sequence[Sound],
+        stamps: NDArray[np.int64],
+        options: RunOptions,
+        folder: Path | None = None,
     ) -> None:
-        self.encoder, self.sounds, self.options, self.folder = encoder, sounds, options, folder
+        self.encoder, self.sounds, self.stamps, self.options, self.folder = encoder, sounds, stamps, options, folder
         self.offsets = grid_offsets(options.hop) if options.frames else range(1)
         self.pooling, self.layers, _ = encoder.check_options(options.pooling, options.layers, options.batch_size)
 
@@ -75,16 +81,19 @@ class BatchWork:
         passes: dict[tuple[int, int], Any] = dict(
             self.encoder.embed_windows(pool.events(places), new, self.options.batch_size, self.pooling, self.layers)
         )
-        collected = [self._collect([passes[place, offset] for offset in self.offsets]) for place in places]
+        collected = [self._collect(place, [passes[place, offset] for offset in self.offsets]) for place in places]
         outcomes = [self._outcome(pool, place, one) for place, one in zip(places, collected, strict=True)]
         return BatchResult(outcomes, self._rows(collected), spill.close)
 
-    def _collect(self, results: list[Any]) -> Collected:
+    def _collect(self, place: int, results: list[Any]) -> Collected:
         failed = next((result for result in results if isinstance(result, Exception)), None)
+        if failed is None and self.sounds[place].stamp() not in (tuple(self.stamps[place]), (0, 0)):
+            failed = OSError("it was changed during the run; when it is complete, run again with --overwrite.")
         return failed or (results if self.options.frames else results[0])
 
     def _outcome(self, pool: DecodePool, place: int, collected: Collected) -> Outcome:
         if isinstance(collected, Exception):
+            pool.infos.pop(place, None)
             return Outcome(error=_reason(collected, self.sounds[place].name))
         info = pool.infos.pop(place)
         rows, frames = 1, 0

@@ -37,7 +37,9 @@ class LocalEngine:
         """Do the batches from ``first`` on; temporary files lie in ``folder``."""
         left = plan.batches[first:]
         shares = [
-            BatchWork(encoder, plan.sounds, options, folder).batches(left[turn :: len(self.encoders)], self.workers)
+            BatchWork(encoder, plan.sounds, plan.stamps, options, folder).batches(
+                left[turn :: len(self.encoders)], self.workers
+            )
             for turn, encoder in enumerate(self.encoders)
         ]
         if len(shares) == 1:

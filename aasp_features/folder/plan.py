@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aasp_features.folder.sounds import Sound
 
 BATCH_SOUNDS = 256
@@ -24,12 +27,14 @@ class Plan:
 
     Attributes:
         sounds: in the order of the rows.
+        stamps: (sounds, 2) size and time of change of each, when the plan was made.
         batches: ranges of ``sounds``; each is committed as a whole.
         settings: everything else that decides the bytes written, as plain values.
         digest: sha256 of the sounds' identities.
     """
 
     sounds: Sequence[Sound]
+    stamps: NDArray[np.int64]
     batches: list[range]
     settings: dict[str, Any]
     digest: str
@@ -59,14 +64,15 @@ def make_plan(sounds: Sequence[Sound], settings: dict[str, Any]) -> Plan:
     """Divide the sounds into batches: neighbours, up to 256 of them or 64 MiB of files, at least one."""
     digest = hashlib.sha256()
     batches, first, size = [], 0, 0
+    stamps = np.zeros((len(sounds), 2), np.int64)
     for place, sound in enumerate(sounds):
-        identity = sound.identity()
-        digest.update(json.dumps(identity).encode() + b"\n")
-        own = int(str(identity[3]))
+        stamps[place] = stamp = sound.stamp()
+        digest.update(json.dumps([sound.name, sound.start, sound.end, *stamp]).encode() + b"\n")
+        own = stamp[0]
         if place > first and (place - first >= BATCH_SOUNDS or size + own > BATCH_BYTES):
             batches.append(range(first, place))
             first, size = place, 0
         size += own
     if first < len(sounds):
         batches.append(range(first, len(sounds)))
-    return Plan(sounds, batches, settings, digest.hexdigest())
+    return Plan(sounds, stamps, batches, settings, digest.hexdigest())

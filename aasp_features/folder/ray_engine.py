@@ -79,8 +79,8 @@ class RayEngine:
         if not left:
             return
         tasks = [
-            {"batch": number, "sounds": pickle.dumps(plan.sounds[places.start : places.stop])}
-            for number, places in enumerate(left)
+            {"batch": number, "sounds": pickle.dumps((plan.sounds[of], plan.stamps[of]))}
+            for number, of in enumerate(slice(places.start, places.stop) for places in left)
         ]
         pieces = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
             Replica,
@@ -112,8 +112,8 @@ class Replica:
 
     def __call__(self, task: dict[str, NDArray[Any]]) -> Iterator[dict[str, list[Any]]]:
         """Do one batch; gives it in pieces."""
-        sounds = pickle.loads(task["sounds"][0])
-        work = BatchWork(self.encoder, sounds, self.options)
+        sounds, stamps = pickle.loads(task["sounds"][0])
+        work = BatchWork(self.encoder, sounds, stamps, self.options)
         for result in work.batches([range(len(sounds))], self.threads):
             with result:
                 outcomes = pickle.dumps(result.outcomes)

@@ -42,14 +42,13 @@ class Sound:
         source = self.path if self.member is None else self._read_member(self.member)
         return stream_audio(source, sample_rate, start=self.start or 0.0, end=self.end)
 
-    def identity(self) -> list[object]:
-        """What must not change between two runs that are one: name, part, size, and time of change in ns."""
+    def stamp(self) -> tuple[int, int]:
+        """Size, and time of change in ns; zeros where there is no such file, which is reported when it is read."""
         try:
             status = self.path.stat()
-            size, changed = self.size or status.st_size, status.st_mtime_ns
-        except OSError:  # it is reported when it is read
-            size, changed = 0, 0
-        return [self.name, self.start, self.end, size, changed]
+        except OSError:
+            return 0, 0
+        return self.size or status.st_size, status.st_mtime_ns
 
     def _read_member(self, member: str) -> io.BytesIO:
         with self.path.open("rb") as shard:

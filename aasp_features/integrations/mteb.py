@@ -15,7 +15,7 @@ from aasp_features.encoder import AaSPEncoder
 
 CITATION = """@article{yamamoto2025aasp,
   title={AaSP: Aliasing-aware Self-Supervised Pre-Training for Audio Spectrogram Transformers},
-  author={Yamamoto and Okusa},
+  author={Yamamoto, Kohei and Okusa, Kosuke},
   journal={arXiv:2512.03637},
   year={2025}
 }"""

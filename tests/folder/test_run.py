@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 
 from aasp_features import AaSPEncoder
+from aasp_features.folder import plan
 from aasp_features.folder.decode_pool import SOUNDS_AHEAD, WINDOWS_AHEAD, DecodePool
 from aasp_features.folder.discovery import Discovery, find_sounds
 from aasp_features.folder.local_engine import LocalEngine
@@ -204,6 +206,32 @@ def test_windows_come_in_the_sounds_order_whatever_the_threads_do(
     with DecodePool(found, small_encoder, workers=8) as pool:
         keys = [key for key, _ in pool.events(range(len(found)))]
     assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_a_sound_that_changes_during_the_run_has_no_row(
+    small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: bool
+) -> None:
+    """It may have been read while it was written; one that is gone after it was read is all right."""
+    monkeypatch.setattr(plan, "BATCH_SOUNDS", 3)
+    shutil.copytree(sounds, tmp_path / "sounds")
+    found, out, options = find_sounds([tmp_path / "sounds"]), tmp_path / "emb.npy", RunOptions(frames=frames)
+    embed_sounds(small_encoder, found, tmp_path / "before.npy", options)
+    changed, seen = found.sounds[-1].path, []
+
+    def on_sound(name: str, error: str | None) -> None:
+        seen.append((name, error))
+        if len(seen) == 1:
+            with changed.open("ab") as file:
+                file.write(b"more")
+
+    result = embed_sounds(small_encoder, found, out, options, on_sound=on_sound)
+    assert result.failures == 1
+    assert [name for name, error in seen if error] == [str(changed)]
+    assert "changed during the run" in (tmp_path / "emb.errors.csv").read_text()
+    vectors, whole = np.load(out), np.load(tmp_path / "before.npy")
+    assert len(vectors) < len(whole)
+    np.testing.assert_allclose(vectors, whole[: len(vectors)], atol=1e-5, rtol=1e-5)
 
 
 def test_an_unexpected_failure_costs_one_sound(
