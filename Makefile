@@ -34,7 +34,8 @@ oldest:           ## the same tests on the oldest supported Python, torch and nu
 	tests/oldest/run
 
 bench:            ## tables of timings; see tests/benchmarks
-	for name in bench_inference where_time_goes attention pretraining_step onnx_speed bench_folder; do \
+	for name in bench_inference precision_speed invariance onnx_speed bench_folder map_speed where_time_goes attention \
+	           pretraining_step; do \
 	  $(BIN)/python tests/benchmarks/$$name.py; done
 
 sounds:           ## make examples/sounds again

@@ -1,7 +1,8 @@
 """AaSP from the waveform against a plain ViT of the same shape from the spectrogram, `conv` against `aape`, and peers.
 
 ``python tests/benchmarks/bench_inference.py [--rounds 15] [--sizes tiny,base] [--peers]``. Ratios are seconds over the
-plain ViT's (in brackets the quartiles over rounds); a speed of 0.85x is a ratio of 1.18. Nothing is asserted.
+plain ViT's (in brackets the quartiles over rounds); a speed of 0.85x is a ratio of 1.18. The plain ViT is given the
+spectrogram; all others compute theirs unless the column says otherwise. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from torch import nn
 from aasp_features import AaSPConfig, AaSPEncoder
 from aasp_features.windows import count_columns, count_frames
 
+PLAIN, PEERS = "plain ViT", ["AST (transformers)", "wav2vec 2.0 (transformers)", "dasheng base"]
+OURS = ["AaSP", "AaSP `conv`", "AaSP, spectrogram in", "AaSP `conv`, spectrogram in"]
+COLUMNS = [PLAIN, *OURS, *PEERS]
 SIZES = {"tiny": AaSPConfig.tiny, "small": AaSPConfig.small, "base": AaSPConfig.base}
 
 
@@ -67,22 +71,24 @@ def compare(size: str, seconds: int, batch: int, rounds: int, others: list[Peer]
     spectrogram = torch.randn(batch, 16 * count_columns(count_frames(16000 * seconds)), 128)
     aasp, conv = AaSPEncoder(config), AaSPEncoder(config.replace(patch_embed="conv"))
     plain = PlainViT(config.dim, config.depth, config.heads).eval()
-    sides: dict[str, Callable[[], object]] = {"plain ViT, spectrogram in": lambda: plain(spectrogram)}
+    sides: dict[str, Callable[[], object]] = {PLAIN: lambda: plain(spectrogram)}
     if seconds <= 10:
         sides |= {
-            "AaSP, waveform in": lambda: aasp(waveform),
-            "AaSP `conv`, waveform in": lambda: conv(waveform),
+            "AaSP": lambda: aasp(waveform),
+            "AaSP `conv`": lambda: conv(waveform),
             "AaSP, spectrogram in": lambda: aasp.forward_features(spectrogram),
             "AaSP `conv`, spectrogram in": lambda: conv.forward_features(spectrogram),
         }
     else:
-        sides["AaSP, waveform in"] = lambda: aasp.embed(waveform)
+        sides["AaSP"] = lambda: aasp.embed(waveform)
     for peer in others:
         network, given = peer.network, peer.network_input(batch, seconds)
         if not (peer.fixed_length and seconds > 10):  # it would read the first 10 s only
             sides[peer.name] = lambda network=network, given=given: network(given)
-    for name, timing in interleave(sides, rounds).items():
-        print(f"| {size} | {seconds} s | {batch} | {name} | {timing} |", flush=True)
+    timings = interleave(sides, rounds)
+    first, *rest = [timings.get(name) for name in COLUMNS]
+    cells = [f"{1000 * first.seconds:.1f} ms", *("" if one is None else one.relative for one in rest)]
+    print(f"| {size} | {seconds} s | {batch} | " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> None:
@@ -96,7 +102,7 @@ def main() -> None:
     torch.manual_seed(0)
     others = [peer for peer in peers() if peer.network_input] if arguments.peers else []
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
-    print("| size | input | batch | side | seconds | ratio to the plain ViT |\n|---|---|---|---|---|---|")
+    print("| size | input | batch | " + " | ".join(COLUMNS) + " |\n|---|---|---" + "|---" * len(COLUMNS) + "|")
     for size in arguments.sizes.split(","):
         for seconds in map(int, arguments.seconds.split(",")):
             for batch in map(int, arguments.batches.split(",")):

@@ -17,8 +17,13 @@ class Timing(NamedTuple):
     low: float
     high: float
 
+    @property
+    def relative(self) -> str:
+        """Ratio and quartiles."""
+        return f"{self.ratio:.2f} ({self.low:.2f}–{self.high:.2f})"
+
     def __str__(self) -> str:
-        return f"{1000 * self.seconds:.1f} ms | {self.ratio:.2f} ({self.low:.2f}–{self.high:.2f})"
+        return f"{1000 * self.seconds:.1f} ms | {self.relative}"
 
 
 def interleave(sides: Mapping[str, Callable[[], object]], rounds: int = 15) -> dict[str, Timing]:
