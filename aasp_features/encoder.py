@@ -13,17 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aasp_features import hub
-from aasp_features.batching import (
-    ClipVector,
-    FrameEmbeddings,
-    FrameVectors,
-    Key,
-    Result,
-    WindowEncoder,
-    automatic_batch_size,
-    interleave,
-)
+from aasp_features import batching, hub
+from aasp_features.batching import ClipVector, FrameEmbeddings, FrameVectors, Key, Result, WindowEncoder
 from aasp_features.config import CHOICES, AaSPConfig, Pooling, Precision, pooled_dim
 from aasp_features.inputs import Clip, InputError, Inputs, read_inputs
 from aasp_features.log_mel import LogMel
@@ -237,7 +228,7 @@ class AaSPEncoder(nn.Module):
         framed = []
         for index in range(len(clips.clips)):
             passes = [results.pop((index, offset), (np.empty((0, 0), np.float32), 0)) for offset in offsets]
-            vectors = interleave([vectors for vectors, _ in passes])
+            vectors = batching.interleave([vectors for vectors, _ in passes])
             times = np.asarray(grid_times(passes[0][1], hop), np.float64)
             framed.append(FrameEmbeddings(_like(clips, vectors), _like(clips, times)))
         return framed[0] if clips.single else framed
@@ -391,7 +382,7 @@ class AaSPEncoder(nn.Module):
         if layers is not None and not 1 <= layers <= self.config.depth:
             raise InputError(f"layers must be 1 to {self.config.depth} (the last k blocks), got {layers!r}.")
         if batch_size is None:
-            batch_size = automatic_batch_size(self.config, self.device.type)
+            batch_size = batching.automatic_batch_size(self.config, self.device.type)
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size!r}.")
         return cast(Pooling, pooling or self.config.pooling), layers or self.config.layers, batch_size
