@@ -21,7 +21,7 @@ Encoded = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 Out_co = TypeVar("Out_co", covariant=True)
 BATCHES_HELD = 4  # batches' worth of windows that may wait for their length's batch to fill, or
 COLUMNS_HELD = 8192  # so many columns (64 MB of log-mel), whichever is more
-WINDOWS_ON_A_CPU = 4  # measured: more, and what passes between layers leaves the caches
+WINDOWS_ON_A_CPU = 8  # measured: with more, what passes between layers leaves the caches
 WINDOWS_ON_A_GPU = 256
 GPU_SHARE = 1 / 8  # of its memory, for what a batch needs
 LIVE_VALUES = 16  # numbers held for each value of a token: state, queries, keys, values, hidden layer, last blocks

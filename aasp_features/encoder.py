@@ -182,7 +182,7 @@ class AaSPEncoder(nn.Module):
                 ``mean+std`` (2 dim), ``frequency+std`` (16 dim), the deviations over time; None: config's.
             layers: average of the last k blocks; None takes the config's.
             batch_size: full windows (10.24 s) that go through the network together, and more of shorter ones; None
-                takes what is fast: 4 on a CPU, up to 256 on a GPU, by its memory.
+                takes what is fast: 8 on a CPU, up to 256 on a GPU, by its memory.
             channel_axis: the axis of channels in raw 2-D (or 3-D batched) arrays, which are then averaged.
 
         Raises:

@@ -75,5 +75,5 @@ def test_a_batch_is_as_large_as_it_may_be() -> None:
 
 
 def test_automatic_batch_sizes() -> None:
-    assert automatic_batch_size(AaSPConfig.base(), "cpu") == automatic_batch_size(AaSPConfig.tiny(), "mps") == 4
-    assert automatic_batch_size(AaSPConfig.base(), "cuda") >= 4
+    assert automatic_batch_size(AaSPConfig.base(), "cpu") == automatic_batch_size(AaSPConfig.tiny(), "mps") == 8
+    assert automatic_batch_size(AaSPConfig.base(), "cuda") >= 8
