@@ -10,11 +10,11 @@ import sys
 import warnings
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from aasp_features.version import __version__
+from aasp_features import cli_options as opt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,49 +26,31 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"aasp-features {__version__}")
-        raise typer.Exit
-
-
 @app.command(no_args_is_help=True)
 def embed(
-    out: Annotated[Path, typer.Option(help="Vectors: .npy, .npz, .parquet, .safetensors, .h5 or .jsonl.")],
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files, folders (any depth), 'patterns/**/*.wav', .tar shards.")
-    ] = None,
-    files: Annotated[
-        str | None, typer.Option(help="List: a path a line (- is stdin), or .csv with path, start, end (seconds).")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Folder or Hub name; the bundled one unless given.")] = None,
-    pooling: Annotated[
-        str | None, typer.Option(help="mean, cls, frequency, mean+cls, mean+std or frequency+std.")
-    ] = None,
-    layers: Annotated[int | None, typer.Option(help="Average the last k blocks.")] = None,
-    frames: Annotated[bool, typer.Option("--frames", help="Vectors along time, a row each, with their times.")] = False,
-    hop: Annotated[float, typer.Option(help="Seconds between frames: 0.16, 0.08, 0.04, 0.02 or 0.01.")] = 0.16,
-    window: Annotated[float | None, typer.Option(help="Seconds of long audio that the encoder sees at once.")] = None,
-    context: Annotated[float | None, typer.Option(help="Seconds of each window's ends that only inform.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or float16, as written.")] = "float32",
-    normalize: Annotated[bool, typer.Option("--normalize", help="Scale vectors to length 1.")] = False,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Windows of 10 s, or more shorter ones, encoded together; by the device.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Decoding threads; one a CPU, 8 at most, unless given.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, mps …, or several: cuda:0,cuda:1; a CUDA GPU where there is one.")
-    ] = None,
-    precision: Annotated[str, typer.Option(help="float32, or bfloat16: faster, vectors within 1 %.")] = "float32",
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network first, by torch.compile.")] = False,
-    engine: Annotated[str, typer.Option(help="local, or ray for a cluster (RAY_ADDRESS, or this machine).")] = "local",
-    replicas: Annotated[int | None, typer.Option(help="Encoders of the ray engine; one a GPU unless given.")] = None,
-    map_page: Annotated[
-        Path | None, typer.Option("--map", help="Page (.html) to draw a map of the sounds on; OUT is then .npy.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again, whatever OUT holds.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    out: opt.Out,
+    paths: opt.Paths = None,
+    files: opt.Files = None,
+    model: opt.Model = None,
+    pooling: opt.Pooling = None,
+    layers: opt.Layers = None,
+    frames: opt.Frames = False,
+    hop: opt.Hop = 0.16,
+    window: opt.Window = None,
+    context: opt.Context = None,
+    dtype: opt.Dtype = "float32",
+    normalize: opt.Normalize = False,
+    batch_size: opt.BatchSize = None,
+    workers: opt.Workers = None,
+    device: opt.Device = None,
+    precision: opt.Precision = "float32",
+    compiled: opt.Compiled = False,
+    engine: opt.Engine = "local",
+    replicas: opt.Replicas = None,
+    map_page: opt.MapPage = None,
+    overwrite: opt.Overwrite = False,
+    quiet: opt.Quiet = False,
+    version: opt.Version = False,
 ) -> None:
     """Turn sounds into vectors.
 

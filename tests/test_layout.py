@@ -14,6 +14,7 @@ LAYERS = [
     ["integrations", "viz"],
     ["train"],
     ["cli"],
+    ["cli_options"],
     ["folder"],
     ["encoder"],
     ["stream"],

@@ -91,7 +91,6 @@ def clap() -> Peer:
 
 def dasheng() -> Peer:
     """Xiaomi's Dasheng, base, from its own package; knows no rate."""
-    from dasheng import dasheng_base  # noqa: F401 (says whether the package is whole)
     from dasheng.pretrained.pretrained import Dasheng
 
     network = Dasheng(patch_size=[64, 4], patch_stride=[64, 4], embed_dim=768, depth=12, num_heads=12).eval()
