@@ -108,3 +108,16 @@ def mel_filters(mels: int, fft_length: int, sample_rate: int) -> Tensor:
 
 def _mel(frequency: float) -> float:
     return 1127.0 * math.log1p(frequency / 700.0)
+
+
+def band_centres(mels: int) -> Tensor:
+    """Centre frequencies of the bands in Hz, (mels,)."""
+    low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
+    centres = torch.linspace(low, high, mels + 2, dtype=torch.float64)[1:-1]
+    return 700.0 * torch.expm1(centres / 1127.0)
+
+
+def band_of(frequency: Tensor, mels: int) -> Tensor:
+    """Where frequencies in Hz lie among the bands: b for the centre of band b, fractions between two centres."""
+    low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
+    return (1127.0 * torch.log1p(frequency / 700.0) - low) / (high - low) * (mels + 1) - 1

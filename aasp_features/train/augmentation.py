@@ -7,9 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from aasp_features.log_mel import ENERGY_FLOOR
+from aasp_features.log_mel import ENERGY_FLOOR, band_centres, band_of
 from aasp_features.train.corpus import Corpus
 from aasp_features.train.spectrograms import Spectrograms
+
+EQUALISER_WAVES = 4
 
 
 def mix(
@@ -45,6 +47,34 @@ def change_gain(batch: Spectrograms, corpus: Corpus, decibels: float, generator:
     gain = decibels * (2 * torch.rand(len(batch.frames), generator=generator) - 1) * math.log(10) / 10
     changed = _natural(batch.log_mel, corpus) + gain.to(batch.log_mel.device)[:, None, None]
     return batch._replace(log_mel=_standard(changed, corpus) * _inside(batch.log_mel, batch.frames))
+
+
+def equalise(batch: Spectrograms, corpus: Corpus, decibels: float, generator: torch.Generator) -> Spectrograms:
+    """Another microphone, another room: a smooth gain over the bands, each crop its own.
+
+    The gain is a sum of the first cosines over the bands, ``decibels`` in standard deviation.
+    """
+    mels = batch.log_mel.shape[-1]
+    band = (torch.arange(mels) + 0.5) / mels
+    waves = torch.cos(math.pi * torch.arange(1, EQUALISER_WAVES + 1)[:, None] * band)  # (waves, mels)
+    weight = torch.randn(len(batch.frames), EQUALISER_WAVES, generator=generator) * (2 / EQUALISER_WAVES) ** 0.5
+    gain = (decibels * math.log(10) / 10 * (weight @ waves)).to(batch.log_mel.device)[:, None]
+    changed = _natural(batch.log_mel, corpus) + gain
+    return batch._replace(log_mel=_standard(changed, corpus) * _inside(batch.log_mel, batch.frames))
+
+
+def change_pitch(batch: Spectrograms, semitones: float, generator: torch.Generator) -> Spectrograms:
+    """Transpose by up to ``semitones``, up or down, each crop for itself: every frequency times one factor.
+
+    Band b of the result is read, between two bands, where its centre frequency over that factor lies; past the highest
+    band, the highest band.
+    """
+    mels = batch.log_mel.shape[-1]
+    factor = 2 ** (semitones / 12 * (2 * torch.rand(len(batch.frames), 1, generator=generator) - 1))
+    source = band_of(band_centres(mels) / factor, mels).float()  # (batch, mels)
+    distance = (source.clamp(0, mels - 1)[:, None] - torch.arange(mels)[:, None]).abs()  # (batch, from, to)
+    weight = (1 - distance).clamp(min=0).to(batch.log_mel.device)
+    return batch._replace(log_mel=batch.log_mel @ weight)
 
 
 def _natural(log_mel: Tensor, corpus: Corpus) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from aasp_features.config import PATCH
-from aasp_features.train.augmentation import change_gain, mix
+from aasp_features.train.augmentation import change_gain, change_pitch, equalise, mix
 from aasp_features.train.corpus import Corpus
 from aasp_features.train.recipe import Recipe, Stage
 from aasp_features.train.spectrograms import Spectrograms
@@ -28,13 +28,14 @@ class CropSampler:
         """The batch of a step, and the generator from which that step's masks are drawn."""
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
         clip = self._recordings(step, stage).repeat_interleave(self.recipe.crops)
-        frames = self.corpus.frames[clip.to(self.corpus.frames.device)].cpu()
+        tempo = self._tempo(len(clip), generator)
+        frames = (self.corpus.frames[clip.to(self.corpus.frames.device)].cpu() / tempo).long()  # as they are played
         length = min(PATCH * stage.columns, int(frames.max()))
         room = (frames - length).clamp(min=0)
         first = (torch.rand(len(clip), generator=generator, dtype=torch.float64) * (room + 1)).long()
         columns = -(-length // PATCH)
         first_column = torch.randint(0, self.window - columns + 1, (len(clip),), generator=generator)
-        batch = self._cut(clip, first, frames.clamp(max=length), length, first_column)
+        batch = self._cut(clip, first, frames.clamp(max=length), length, first_column, tempo)
         return self._augment(batch, generator), generator
 
     def _recordings(self, step: int, stage: Stage) -> Tensor:
@@ -52,17 +53,35 @@ class CropSampler:
             result.append(self._epochs[stage.columns, epoch][inside])
         return torch.cat(result)
 
-    def _cut(self, clip: Tensor, first: Tensor, frames: Tensor, length: int, first_column: Tensor) -> Spectrograms:
+    def _tempo(self, crops: int, generator: torch.Generator) -> Tensor:
+        """How fast each crop is played, (crops,) float64."""
+        if not self.recipe.stretch:
+            return torch.ones(crops, dtype=torch.float64)
+        even = torch.rand(crops, generator=generator, dtype=torch.float64)
+        return torch.exp(self.recipe.stretch * (2 * even - 1))
+
+    def _cut(
+        self, clip: Tensor, first: Tensor, frames: Tensor, length: int, first_column: Tensor, tempo: Tensor
+    ) -> Spectrograms:
         device = self.corpus.log_mel.device
         clip, first, frames = clip.to(device), first.to(device), frames.to(device)
         steps = torch.arange(length, device=device)
         inside = steps < frames[:, None]  # (batch, length)
-        index = (self.corpus.start[clip] + first)[:, None] + torch.where(inside, steps, 0)
-        log_mel = self.corpus.log_mel[index].float() * inside[..., None]
-        return Spectrograms(log_mel, frames, first_column.to(device), clip)
+        place = (first[:, None] + torch.where(inside, steps, 0)) * tempo.to(device)[:, None]  # in the recording
+        whole = place.long()
+        index = self.corpus.start[clip][:, None] + whole
+        log_mel = self.corpus.log_mel[index].float()
+        if self.recipe.stretch:
+            after = self.corpus.start[clip][:, None] + torch.minimum(whole + 1, self.corpus.frames[clip][:, None] - 1)
+            log_mel = torch.lerp(log_mel, self.corpus.log_mel[after].float(), (place - whole).float()[..., None])
+        return Spectrograms(log_mel * inside[..., None], frames, first_column.to(device), clip)
 
     def _augment(self, batch: Spectrograms, generator: torch.Generator) -> Spectrograms:
         recipe, corpus = self.recipe, self.corpus
+        if recipe.pitch:
+            batch = change_pitch(batch, recipe.pitch, generator)
         if recipe.mix_probability:
             batch = mix(batch, corpus, recipe.mix_probability, recipe.mix_power, recipe.crops, generator)
+        if recipe.equalise_db:
+            batch = equalise(batch, corpus, recipe.equalise_db, generator)
         return change_gain(batch, corpus, recipe.gain_db, generator) if recipe.gain_db else batch

@@ -59,12 +59,13 @@ class EmaTeacher(nn.Module):
 
     def _targets(self, x: Tensor, updates: list[Tensor], valid: Tensor) -> Targets:
         weight = (valid / valid.sum(dim=1, keepdim=True))[..., None]  # (batch, tokens, 1)
-        layers = [update.float() for update in updates]
-        frame = torch.stack([instance_norm(layer, weight) for layer in layers]).mean(dim=0)
-        utterance = (torch.stack(layers).mean(dim=0) * weight).sum(dim=1)
+        frame = utterance = torch.zeros((), device=x.device)
+        for update in updates:
+            normal, mean = instance_norm(update.float(), weight)
+            frame, utterance = frame + normal / len(updates), utterance + mean / len(updates)
         output = self.network.norm(x).float()
-        mean = (output[:, 1:] * weight).sum(dim=1)
-        return Targets(functional.layer_norm(frame, frame.shape[-1:]), utterance, output[:, 0], mean)
+        frame = functional.layer_norm(frame, frame.shape[-1:])
+        return Targets(frame, utterance[:, 0], output[:, 0], weighted_mean(output[:, 1:], weight)[:, 0])
 
     @torch.no_grad()
     def follow(self, student: AaSPNetwork, momentum: float) -> None:
@@ -74,13 +75,20 @@ class EmaTeacher(nn.Module):
         torch._foreach_lerp_(own, new, 1.0 - momentum)
 
 
-def instance_norm(x: Tensor, weight: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """Zero mean and unit variance of each channel over the tokens, weighted.
+def instance_norm(x: Tensor, weight: Tensor, epsilon: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """Zero mean and unit variance of each channel over the tokens, weighted; and that mean, (batch, 1, dim).
 
     Args:
         x: (batch, tokens, dim).
         weight: (batch, tokens, 1), sums to 1 over the tokens; 0 at padded ones.
     """
-    mean = (x * weight).sum(dim=1, keepdim=True)
-    variance = ((x - mean).square() * weight).sum(dim=1, keepdim=True)
-    return (x - mean) * (variance + epsilon).rsqrt()
+    mean = weighted_mean(x, weight)
+    centred = x - mean
+    variance = weighted_mean(centred.square(), weight)
+    return centred * (variance + epsilon).rsqrt(), mean
+
+
+def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
+    """Over the tokens, (batch, 1, dim); in float32 under autocast too."""
+    with torch.autocast(x.device.type, enabled=False):
+        return weight.transpose(1, 2) @ x

@@ -43,6 +43,9 @@ class Recipe:
         contrast_on: ``cls`` or ``mean`` (of the visible tokens); ``contrast_temperature``: τ.
         mix_probability, mix_power: share of crops mixed with another recording, and its largest share of the power.
         gain_db: random gain of a crop, plus or minus.
+        stretch: random tempo of a crop, from e^-stretch to e^stretch times its own.
+        pitch: random transposition of a crop, semitones up or down.
+        equalise_db: random smooth gain over the bands of a crop, typical size.
         learning_rate, weight_decay, warm_up, clip_norm: AdamW (0.9, 0.95); decay on matrices; warm-up and cosine are
             fractions of the run.
         momentum_start, momentum_end: of the teacher, along a cosine.
@@ -72,6 +75,9 @@ class Recipe:
     mix_probability: float = 0.0
     mix_power: float = 0.4
     gain_db: float = 0.0
+    stretch: float = 0.0
+    pitch: float = 0.0
+    equalise_db: float = 0.0
     learning_rate: float = 5e-4
     weight_decay: float = 0.05
     warm_up: float = 0.05

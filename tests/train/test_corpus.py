@@ -13,10 +13,11 @@ from train_helpers import random_batch, random_corpus, tiny_recipe
 
 from aasp_features import AaSPConfig, LogMel, load_audio
 from aasp_features.log_mel import ENERGY_FLOOR
-from aasp_features.train.augmentation import change_gain, mix
-from aasp_features.train.corpus import load_corpus
+from aasp_features.train.augmentation import change_gain, change_pitch, equalise, mix
+from aasp_features.train.corpus import Corpus, load_corpus
 from aasp_features.train.crops import CropSampler
 from aasp_features.train.recipe import Stage
+from aasp_features.train.spectrograms import Spectrograms
 
 CONFIG = AaSPConfig.tiny()
 
@@ -131,3 +132,73 @@ def test_gain_is_in_decibels() -> None:
         clipped = np.maximum(expected, math.log(ENERGY_FLOOR))
         np.testing.assert_allclose(natural(changed.log_mel[row, :frames]), clipped, atol=1e-4)
         assert changed.log_mel[row, frames:].abs().sum() == 0
+
+
+def harmonics(fundamental: float) -> torch.Tensor:
+    """The log-mel of one second of a tone with nine harmonics, and faint noise between them."""
+    time = torch.arange(16000) / 16000
+    noise = 1e-2 * torch.randn(16000, generator=torch.Generator().manual_seed(0))
+    sound = sum(torch.sin(2 * math.pi * fundamental * k * time) / k for k in range(1, 10))
+    return LogMel(CONFIG.replace(mean=0.0, std=1.0))(0.1 * sound + noise)
+
+
+def rms(x: torch.Tensor) -> float:
+    return float(x.square().mean().sqrt())
+
+
+def test_a_transposed_crop_is_the_transposed_sound() -> None:
+    original = harmonics(440.0)
+    batch = Spectrograms(original.expand(8, -1, -1), torch.full((8,), len(original)), torch.zeros(8), torch.arange(8))
+    changed = change_pitch(batch, 3.0, torch.Generator().manual_seed(0)).log_mel
+    factor = 2 ** (3 / 12 * (2 * torch.rand(8, 1, generator=torch.Generator().manual_seed(0)) - 1))
+    assert (factor.log2() * 12).abs().max() <= 3
+    for row in range(8):
+        wanted = harmonics(440.0 * float(factor[row]))
+        missed, moved = rms(changed[row] - wanted), rms(original - wanted)
+        assert missed < max(0.4 * moved, 0.4)  # what is left is where the pitch falls between the bands
+
+
+def test_equalising_is_one_smooth_gain_over_the_bands() -> None:
+    batch, corpus = random_batch([64, 40] * 200, 4), random_corpus([64])
+    batch = batch._replace(log_mel=batch.log_mel.clamp(min=-1) + 2)  # well above the floor
+    batch = batch._replace(log_mel=batch.log_mel * (torch.arange(64) < batch.frames[:, None])[..., None])
+    changed = equalise(batch, corpus, 3.0, torch.Generator().manual_seed(0))
+    assert changed.log_mel[1, 40:].abs().sum() == 0
+    gain = 10 / math.log(10) * (natural(changed.log_mel) - natural(batch.log_mel))[:, :40]  # decibels
+    np.testing.assert_allclose(gain, gain[:, :1].repeat(40, axis=1), atol=1e-4)
+    assert np.abs(np.diff(gain[:, 0], axis=1)).max() < 1.5  # from band to band
+    np.testing.assert_allclose(gain[:, 0].std(), 3.0, rtol=0.1)
+
+
+def test_tempo_reads_between_frames_of_its_own_recording_only() -> None:
+    lengths = [30, 100, 64, 200]
+    frames = torch.tensor(lengths)
+    ramps = torch.cat([1000 * index + torch.arange(n) for index, n in enumerate(lengths)])  # value = clip and frame
+    corpus = Corpus(ramps[:, None].expand(-1, 128).float(), frames.cumsum(0) - frames, frames, 0.0, 1.0)
+    recipe = tiny_recipe(mix_probability=0.0, gain_db=0.0, stretch=0.2)
+    sampler = CropSampler(corpus, recipe)
+    seen = []
+    for step in range(50):
+        batch, _ = sampler.batch(step, Stage(columns=4, clips=4))
+        for row, clip in enumerate(batch.clip.tolist()):
+            count = int(batch.frames[row])
+            place = batch.log_mel[row, :count, 0].double() - 1000 * clip
+            assert place.min() >= 0
+            assert place.max() <= lengths[clip] - 1
+            inner = place.diff()[:-1]  # the last step may end at the recording's last frame
+            np.testing.assert_allclose(inner, np.full(len(inner), inner[0]), atol=1e-3)
+            assert count >= min(64, int(lengths[clip] / math.exp(0.2)))
+            assert batch.log_mel[row, count:].abs().sum() == 0
+            seen.append(float(inner[0]))
+    assert math.exp(-0.2) <= min(seen) < 0.85
+    assert 1.17 < max(seen) <= math.exp(0.2) + 1e-3
+
+
+def test_augmented_batches_are_functions_of_the_step() -> None:
+    corpus = random_corpus([30, 100, 64, 200, 77, 150])
+    recipe = tiny_recipe(stretch=0.2, pitch=2.0, equalise_db=3.0)
+    one, other = CropSampler(corpus, recipe), CropSampler(corpus, recipe)
+    for step in (5, 0, 2):
+        a, _ = one.batch(step, Stage(columns=4, clips=4))
+        b, _ = other.batch(step, Stage(columns=4, clips=4))
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
