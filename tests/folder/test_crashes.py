@@ -66,7 +66,7 @@ def test_killed_again_and_again_it_still_gets_there(start, checkpoint: Path, sou
     (tmp_path / "cut").mkdir()
     start(checkpoint, sounds, tmp_path / "whole/emb.npy", {}, 0)
     lives = 0
-    while start(checkpoint, sounds, tmp_path / "cut/emb.npy", {}, 14) != 0:
+    while start(checkpoint, sounds, tmp_path / "cut/emb.npy", {}, 11) != 0:
         lives += 1
         assert lives < 20
     assert lives >= 2
