@@ -270,8 +270,8 @@ def _open_with_av(source: Opened, name: str, error: Exception) -> _AvDecoder:
     try:
         return _AvDecoder(source, name)
     except ImportError:
-        reason = getattr(error, "error_string", error)
-        needs = f"not a sound file that libsndfile reads ({reason}); if FFmpeg reads it,"
+        # libsndfile keeps its reason in a global that another thread's file may overwrite: not repeatable, so not told.
+        needs = "not a sound file that libsndfile reads; if FFmpeg reads it,"
         if suffix in AV_SUFFIXES:
             needs = f"{suffix} needs FFmpeg:"
         raise AudioError(f'{name}: {needs} pip install "aasp-features[av]".') from error

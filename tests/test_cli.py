@@ -151,7 +151,7 @@ def test_read_only_folder(checkpoint: Path, sounds: Path, tmp_path: Path) -> Non
 
 
 def test_an_interrupted_run_goes_on(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(size=16000 * 400) * 0.1, 16000)
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(size=16000 * 900) * 0.1, 16000)
     size = os.path.getsize(tmp_path / "long.wav")
     code = f"import aasp_features.folder.plan as p; p.BATCH_BYTES = {size - 1}; import aasp_features.cli as c; c.main()"
     for name in ("whole", "cut"):

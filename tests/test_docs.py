@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 NEEDED = {
     "guides/folders.md": ["pyarrow", "sklearn"],
+    "guides/frames.md": ["pyarrow"],
     "guides/search.md": ["sklearn"],
     "guides/fine_tuning.md": ["sklearn"],
     "guides/hub.md": ["transformers", "onnx", "onnxruntime", "onnxscript"],

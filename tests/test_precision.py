@@ -4,11 +4,13 @@ import copy
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from aasp_features import AaSPEncoder, InputError
 from aasp_features.folder.options import RunOptions
@@ -22,10 +24,11 @@ def rough() -> AaSPEncoder:
 
 
 @pytest.fixture(scope="module")
-def compiled(checkpoint: Path) -> AaSPEncoder:
+def compiled(checkpoint: Path) -> Iterator[AaSPEncoder]:
     encoder = AaSPEncoder.from_pretrained(checkpoint)
     encoder.compile()
-    return encoder
+    yield encoder
+    torch.set_flush_denormal(False)  # what older torch compiles turns it on, for the tests to come too
 
 
 def mixed_sounds() -> list[np.ndarray]:

@@ -1,6 +1,7 @@
 """Sounds to vectors on disk, in threads."""
 
 import csv
+import importlib.util
 import json
 import shutil
 import threading
@@ -170,7 +171,10 @@ def test_the_list_of_failures_goes_when_all_is_well(
 
 def test_all_sounds_fail(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("not a sound")
-    for ending in (".npy", ".parquet", ".h5", ".npz", ".safetensors", ".jsonl"):
+    needed = {".npy": "numpy", ".parquet": "pyarrow", ".h5": "h5py", ".npz": "numpy", ".safetensors": "numpy"}
+    for ending in [*needed, ".jsonl"]:
+        if importlib.util.find_spec(needed.get(ending, "numpy")) is None:
+            continue
         result = embed_sounds(small_encoder, find_sounds([tmp_path / "text.wav"]), tmp_path / f"none{ending}")
         assert (result.rows, result.failures) == (0, 1)
     assert np.load(tmp_path / "none.npy").shape == (0, 1536)
