@@ -29,7 +29,8 @@ class CropSampler:
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
         clip = self._recordings(step, stage).repeat_interleave(self.recipe.crops)
         tempo = self._tempo(len(clip), generator)
-        frames = (self.corpus.frames[clip.to(self.corpus.frames.device)].cpu() / tempo).long()  # as they are played
+        recorded = self.corpus.frames[clip.to(self.corpus.frames.device)].cpu()
+        frames = (recorded / tempo).long().clamp(min=1)  # as they are played
         length = min(PATCH * stage.columns, int(frames.max()))
         room = (frames - length).clamp(min=0)
         first = (torch.rand(len(clip), generator=generator, dtype=torch.float64) * (room + 1)).long()
