@@ -64,18 +64,19 @@ class CropSampler:
     def _cut(
         self, clip: Tensor, first: Tensor, frames: Tensor, length: int, first_column: Tensor, tempo: Tensor
     ) -> Spectrograms:
-        device = self.corpus.log_mel.device
-        clip, first, frames = clip.to(device), first.to(device), frames.to(device)
-        steps = torch.arange(length, device=device)
+        corpus, device = self.corpus, self.corpus.log_mel.device
+        steps = torch.arange(length)
         inside = steps < frames[:, None]  # (batch, length)
-        place = (first[:, None] + torch.where(inside, steps, 0)) * tempo.to(device)[:, None]  # in the recording
-        whole = place.long()
-        index = self.corpus.start[clip][:, None] + whole
-        log_mel = self.corpus.log_mel[index].float()
+        # Where in the recording: on the CPU, for not every GPU has float64.
+        place = (first[:, None] + torch.where(inside, steps, 0)) * tempo[:, None]
+        share, whole, clip = place.frac().float().to(device), place.long().to(device), clip.to(device)
+        start, last = corpus.start[clip][:, None], corpus.frames[clip][:, None] - 1
+        log_mel = corpus.log_mel[start + whole].float()
         if self.recipe.stretch:
-            after = self.corpus.start[clip][:, None] + torch.minimum(whole + 1, self.corpus.frames[clip][:, None] - 1)
-            log_mel = torch.lerp(log_mel, self.corpus.log_mel[after].float(), (place - whole).float()[..., None])
-        return Spectrograms(log_mel * inside[..., None], frames, first_column.to(device), clip)
+            after = corpus.log_mel[start + torch.minimum(whole + 1, last)].float()
+            log_mel = torch.lerp(log_mel, after, share[..., None])
+        log_mel = log_mel * inside.to(device)[..., None]
+        return Spectrograms(log_mel, frames.to(device), first_column.to(device), clip)
 
     def _augment(self, batch: Spectrograms, generator: torch.Generator) -> Spectrograms:
         recipe, corpus = self.recipe, self.corpus

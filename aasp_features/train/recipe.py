@@ -99,6 +99,8 @@ class Recipe:
             raise ValueError("recipe: visible_fraction must be inside 0-1 and query_fraction in (0, 1].")
         if self.contrast_on not in ("cls", "mean") or self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError("recipe: contrast_on is cls or mean; precision is auto, float32 or bfloat16.")
+        if not 0 <= self.stretch <= 1 or not 0 <= self.pitch <= 12 or self.equalise_db < 0:
+            raise ValueError("recipe: stretch must be 0 to 1, pitch 0 to 12 semitones, equalise_db at least 0.")
         ends = [stage.until for stage in self.stages]
         if not ends or ends != sorted(ends) or ends[-1] != 1.0:
             raise ValueError(f"recipe: the stages' `until` must rise to 1.0, got {ends}.")

@@ -35,6 +35,8 @@ def test_changes_are_applied_and_typed() -> None:
         ("tiny_cpu", ["target_layers=13"], "target_layers must be 1 to 12"),
         ("tiny_cpu", ["stages.1.columns=99"], "longer than the window of 64"),
         ("tiny_cpu", ["visible_fraction=1.0"], "visible_fraction"),
+        ("tiny_cpu", ["stretch=2.0"], "stretch must be 0 to 1"),
+        ("tiny_cpu", ["pitch=-1.0"], "pitch 0 to 12 semitones"),
         ("tiny_cpu", ["precision=float8"], "precision is"),
     ],
 )
