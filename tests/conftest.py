@@ -1,14 +1,19 @@
-"""Fixtures that several tests share."""
+"""Fixtures and settings that several tests share."""
 
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from aasp_features import AaSPConfig, AaSPEncoder
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# No example has a deadline, and none may be "too slow" to make: on a busy machine any can be.
+settings.register_profile("any speed", settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]))
+settings.load_profile("any speed")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +22,21 @@ import numpy as np
 import soundfile
 
 COMMAND = [sys.executable, "-m", "aasp_features.cli"]
+# The command, but after its first batch it says so and waits: what is done to it then does not depend on its speed.
+HELD = """
+import signal, sys
+from aasp_features import cli
+from aasp_features.folder.state import RunState
+commit = RunState.commit
+def commit_and_wait(state, *arguments):
+    commit(state, *arguments)
+    if state.batches_done == 1:
+        print("committed", flush=True)
+        sys.stdin.read()
+RunState.commit = commit_and_wait
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
+cli.main()
+"""
 RESULTS = ("emb.npy", "emb.csv", "emb.json")
 Row = tuple[str, str, str]  # exit code, what it says, what was lost
 
@@ -55,11 +69,13 @@ class Scene:
         _, stderr = process.communicate()
         return subprocess.CompletedProcess([], process.returncode, "", stderr)
 
-    def started(self, out: Path, batches: int = 1) -> subprocess.Popen[str]:
-        """A run that has committed so many batches."""
-        process, log = self.start(out), out.with_name("emb.npy.partial") / "batches.jsonl"
-        while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= batches):
-            time.sleep(0.01)
+    def held(self, out: Path) -> subprocess.Popen[str]:
+        """A run that has committed one batch, and goes on when ``communicate`` closes its input."""
+        command = [sys.executable, "-c", HELD, str(self.sounds), "--out", str(out)]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "committed\n"
         return process
 
     def same(self, out: Path) -> bool:
@@ -94,7 +110,7 @@ def killed(scene: Scene) -> Row:
 def interrupted(scene: Scene) -> Row:
     """Ctrl-C"""
     out = scene.fresh()
-    process = scene.started(out)
+    process = scene.held(out)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     return str(process.returncode), says(stderr, scene), scene.goes_on(out)
@@ -126,7 +142,7 @@ def read_only(scene: Scene) -> Row:
 def two_processes(scene: Scene) -> Row:
     """a second process with the same output"""
     out = scene.fresh()
-    first = scene.started(out)
+    first = scene.held(out)
     second = scene.run(out)
     first.communicate()
     same = "same bytes" if scene.same(out) else "NOT THE SAME"
@@ -136,7 +152,7 @@ def two_processes(scene: Scene) -> Row:
 def deleted(scene: Scene) -> Row:
     """a sound is deleted during the run"""
     out = scene.fresh()
-    process = scene.started(out)
+    process = scene.held(out)
     sorted(scene.sounds.iterdir())[-1].unlink()
     _, stderr = process.communicate()
     return str(process.returncode), says(stderr, scene), _rows_but_the_last(scene, out)
@@ -145,7 +161,7 @@ def deleted(scene: Scene) -> Row:
 def growing(scene: Scene) -> Row:
     """a sound grows during the run"""
     out = scene.fresh()
-    process = scene.started(out)
+    process = scene.held(out)
     last = sorted(scene.sounds.iterdir())[-1]
     soundfile.write(last, np.random.default_rng(1).normal(size=16000) * 0.1, 16000)
     _, stderr = process.communicate()
@@ -155,7 +171,7 @@ def growing(scene: Scene) -> Row:
 def other_options(scene: Scene) -> Row:
     """killed, then called with another option"""
     out = scene.fresh()
-    process = scene.started(out)
+    process = scene.held(out)
     process.kill()
     process.communicate()
     done = scene.run(out, "--pooling", "mean")
@@ -165,7 +181,7 @@ def other_options(scene: Scene) -> Row:
 def other_sounds(scene: Scene) -> Row:
     """killed, then called when a sound has changed"""
     out = scene.fresh()
-    process = scene.started(out)
+    process = scene.held(out)
     process.kill()
     process.communicate()
     last = sorted(scene.sounds.iterdir())[-1]

@@ -22,7 +22,7 @@ from aasp_features.folder.discovery import Discovery, NothingFoundError
 from aasp_features.folder.lists import read_list
 from aasp_features.inputs import InputError, read_inputs
 
-SLOW_SECONDS = 10.0
+SLOW_SECONDS = 10.0  # of this thread's own work: a case takes milliseconds, and a busy machine adds none
 KINDS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAVEX", "PCM_16"), ("FLAC", "PCM_16")]
 KINDS += [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("AU", "PCM_16")]
 KINDS += [("W64", "PCM_16"), ("CAF", "PCM_16"), ("RF64", "PCM_16")]
@@ -146,12 +146,12 @@ def run(name: str, cases: int, first: int = 0) -> collections.Counter[str]:
     outcomes: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(first, first + cases):
-            began = time.monotonic()
+            began = time.thread_time()
             try:
                 outcomes[TARGETS[name](np.random.default_rng(seed), Path(folder))] += 1
             except Exception as error:
                 raise AssertionError(f"{name}, seed {seed}: {type(error).__name__}: {error}") from error
-            assert time.monotonic() - began < SLOW_SECONDS, f"{name}, seed {seed}: hangs"
+            assert time.thread_time() - began < SLOW_SECONDS, f"{name}, seed {seed}: hangs"
     return outcomes
 
 

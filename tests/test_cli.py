@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -150,30 +149,53 @@ def test_read_only_folder(checkpoint: Path, sounds: Path, tmp_path: Path) -> Non
     assert f"the folder {place} cannot be written" in done.stderr
 
 
+# Ctrl-C by the run itself, so that how far it has come then does not depend on the machine's speed. The handler is set
+# because a shell lets what it starts in the background ignore Ctrl-C.
+INTERRUPTS = {
+    "after the first batch": """
+from aasp_features.folder.state import RunState
+commit = RunState.commit
+def commit_and_interrupt(*arguments):
+    commit(*arguments)
+    signal.raise_signal(signal.SIGINT)
+RunState.commit = commit_and_interrupt
+""",
+    "within the second batch": """
+from aasp_features.folder.decode_pool import DecodePool
+events = DecodePool.events
+def events_and_interrupt(pool, places):
+    for count, event in enumerate(events(pool, places)):
+        if places.start == 12 and count == 3:
+            signal.raise_signal(signal.SIGINT)
+        yield event
+DecodePool.events = events_and_interrupt
+""",
+}
+
+
 def test_an_interrupted_run_goes_on(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(size=16000 * 900) * 0.1, 16000)
-    size = os.path.getsize(tmp_path / "long.wav")
-    code = f"import aasp_features.folder.plan as p; p.BATCH_BYTES = {size - 1}; import aasp_features.cli as c; c.main()"
-    for name in ("whole", "cut"):
-        (tmp_path / name).mkdir()
-    arguments = [sys.executable, "-c", code, str(sounds), str(tmp_path / "long.wav"), "--model", str(checkpoint)]
-    subprocess.run([*arguments, "--out", str(tmp_path / "whole/emb.npy")], check=True, capture_output=True)
-    cut = [*arguments, "--out", str(tmp_path / "cut/emb.npy")]
-    process = subprocess.Popen(cut, stderr=subprocess.PIPE, text=True)
-    log = tmp_path / "cut/emb.npy.partial/batches.jsonl"
-    for _ in range(1200):
-        if log.exists() and log.stat().st_size:
-            break
-        time.sleep(0.02)
-    process.send_signal(2)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted; 12 of 13 sounds are done and kept in" in stderr
-    done = subprocess.run(cut, capture_output=True, text=True)
-    assert "13 vectors" in done.stderr
-    assert "12 sounds of an earlier run" in done.stderr
-    for name in ("emb.npy", "emb.csv", "emb.json"):
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(size=16000 * 60) * 0.1, 16000)
+    size = os.path.getsize(tmp_path / "long.wav")  # too long for the batch of the twelve
+    small = f"from aasp_features.folder import plan\nplan.BATCH_BYTES = {size - 1}"
+    start = f"{small}\nfrom aasp_features.cli import main\nmain()"
+    sigint = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
+
+    def run_code(code: str, folder: Path) -> subprocess.CompletedProcess:
+        folder.mkdir(exist_ok=True)
+        arguments = [sounds, tmp_path / "long.wav", "--model", checkpoint, "--out", folder / "emb.npy"]
+        return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+
+    assert run_code(start, tmp_path / "whole").returncode == 0
+    for moment, hook in INTERRUPTS.items():
+        cut = run_code(f"{sigint}\n{hook}\n{start}", tmp_path / moment)
+        assert cut.returncode == 130
+        assert "interrupted; 12 of 13 sounds are done and kept in" in cut.stderr
+        done = run_code(start, tmp_path / moment)
+        assert done.returncode == 0
+        assert "13 vectors" in done.stderr
+        assert "12 sounds of an earlier run" in done.stderr
+        for name in ("emb.npy", "emb.csv", "emb.json"):
+            assert (tmp_path / moment / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_version_and_help() -> None:

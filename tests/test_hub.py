@@ -44,7 +44,8 @@ def hub(checkpoint: Path) -> Iterator[LocalHub]:
 def environment(hub: LocalHub, tmp_path: Path) -> dict[str, str]:
     """huggingface_hub reads these once, at its import, so the tests load in processes of their own."""
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
-    return {**os.environ, **quiet, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf")}
+    patient = {"HF_HUB_ETAG_TIMEOUT": "600", "HF_HUB_DOWNLOAD_TIMEOUT": "600"}  # a busy machine may need more than 10 s
+    return {**os.environ, **quiet, **patient, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf")}
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ def start():
         import killed_run
 
         process = context.Process(target=killed_run.run, args=arguments)
+        process.daemon = True  # should it hang, it ends with the tests
         process.start()
-        process.join(120)
+        process.join()
         return process.exitcode
 
     yield start

@@ -70,7 +70,7 @@ def test_no_such_list(tmp_path: Path) -> None:
         read(tmp_path / "gone.txt")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(content=st.binary(max_size=200), ending=st.sampled_from([".csv", ".txt"]))
 def test_any_bytes_give_sounds_or_a_sentence(tmp_path: Path, content: bytes, ending: str) -> None:
     path = tmp_path / f"list{ending}"

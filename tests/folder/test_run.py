@@ -2,17 +2,20 @@
 
 import csv
 import json
+import queue
 import shutil
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from aasp_features import AaSPEncoder
-from aasp_features.folder import plan
+from aasp_features.folder import decode_pool, plan
 from aasp_features.folder.decode_pool import SOUNDS_AHEAD, WINDOWS_AHEAD, DecodePool
 from aasp_features.folder.discovery import Discovery, find_sounds
 from aasp_features.folder.local_engine import LocalEngine
@@ -188,15 +191,44 @@ def test_the_record_names_the_weights(checkpoint: Path, sounds: Path, tmp_path: 
     assert (record["checkpoint_sha256"], record["rows"], record["dimension"]) == (expected, 2, 1536)
 
 
-def test_decoding_runs_ahead_by_a_bounded_number_of_windows(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
-    path = tmp_path / "long.wav"
-    soundfile.write(path, np.zeros(16000 * 60 * 2, np.int16), 16000)
+@pytest.fixture
+def stopped_threads(monkeypatch: pytest.MonkeyPatch) -> set[threading.Thread]:
+    """Threads of decode pools that are made from now on and found a bound reached."""
+    stopped: set[threading.Thread] = set()
+
+    class NotingQueue(queue.Queue):
+        def put(self, *arguments: object, **options: object) -> None:
+            try:
+                super().put(*arguments, **options)
+            except queue.Full:
+                stopped.add(threading.current_thread())
+                raise
+
+    class NotingCondition(threading.Condition):
+        def wait(self, *arguments: object) -> bool:
+            stopped.add(threading.current_thread())
+            return super().wait(*arguments)
+
+    monkeypatch.setattr(decode_pool, "queue", SimpleNamespace(Queue=NotingQueue, Full=queue.Full))
+    names = {name: getattr(threading, name) for name in ("Event", "Thread")}
+    monkeypatch.setattr(decode_pool, "threading", SimpleNamespace(Condition=NotingCondition, **names))
+    return stopped
+
+
+@pytest.mark.parametrize(("seconds", "sounds", "windows"), [(120, 2, WINDOWS_AHEAD), (1, SOUNDS_AHEAD, 2)])
+def test_decoding_runs_ahead_by_a_bounded_number_of_sounds_and_windows(
+    small_encoder: AaSPEncoder, tmp_path: Path, stopped_threads: set, seconds: int, sounds: int, windows: int
+) -> None:
+    """Each thread stops in its own long sound, for its windows; before short ones, a window and the end, for sounds."""
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, np.zeros(16000 * seconds, np.int16), 16000)
     with DecodePool([Sound(path)] * 100, small_encoder, workers=2) as pool:
         events = pool.events(range(100))
         next(events)
-        threading.Event().wait(0.5)
-        assert len(pool._waiting) <= SOUNDS_AHEAD
-        assert all(waiting.qsize() <= WINDOWS_AHEAD for waiting in pool._waiting.values())
+        while any(thread.is_alive() and thread not in stopped_threads for thread in pool._threads):
+            time.sleep(0.01)  # without bounds they come to the end
+        assert len(pool._waiting) == sounds
+        assert max(waiting.qsize() for waiting in pool._waiting.values()) == windows
     assert not any("_work" in thread.name for thread in threading.enumerate())
 
 

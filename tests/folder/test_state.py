@@ -29,7 +29,7 @@ def committed(folder: Path, batches: int) -> RunState:
     return state
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 @given(batches=st.integers(0, 3), extra_rows=st.binary(max_size=50), extra_line=st.text('{}[1,"rows', max_size=30))
 def test_what_follows_the_last_whole_batch_is_cut_off(
     tmp_path_factory: pytest.TempPathFactory, batches: int, extra_rows: bytes, extra_line: str
