@@ -2,9 +2,10 @@
 
 import os
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from aasp_features import AaSPEncoder
@@ -64,36 +65,57 @@ def test_a_failing_device_ends_the_run_with_its_error(
     assert written(tmp_path / "run") == written(tmp_path / "whole")
 
 
-def replicas() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if any("Replica" in part for part in child.cmdline())]
+def mortal_replica(folder: Path) -> type:
+    """Ray's actor, killed in the midst of the third batch, once; ``folder`` gets a file for each actor that starts.
+
+    Each waits for a second one before its first batch: else one alone might do everything before the other is there.
+    """
+    from aasp_features.folder.ray_engine import Replica
+
+    class MortalReplica(Replica):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)
+            (folder / f"{os.getpid()}.started").touch()
+
+        def __call__(self, task: dict) -> Iterator[dict]:
+            while len(list(folder.glob("*.started"))) < 2:
+                time.sleep(0.01)
+            for piece in super().__call__(task):
+                yield piece
+                if task["batch"][0] == 2 and not (folder / "killed").exists():
+                    (folder / "killed").touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+    folder.mkdir()
+    return MortalReplica
 
 
 def test_ray_with_a_killed_actor_and_a_stopped_run_gives_the_bytes_of_the_local_engine(
-    small_encoder: AaSPEncoder, corpus: list[Path], tmp_path: Path
+    small_encoder: AaSPEncoder, corpus: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray = pytest.importorskip("ray")
-    from aasp_features.folder.ray_engine import RayEngine
+    from aasp_features.folder import ray_engine
 
     seen = 0
 
-    def kill_then_stop(name: str, error: str | None) -> None:
+    def stop(name: str, error: str | None) -> None:
         nonlocal seen
         seen += 1
-        if seen == 1:
-            working = replicas()
-            assert len(working) == 2
-            os.kill(working[0].pid, signal.SIGKILL)
         if seen == 9:
             raise KeyboardInterrupt
 
     try:
-        engine = RayEngine(small_encoder, replicas=2)
+        engine = ray_engine.RayEngine(small_encoder, replicas=2)
         for name, options in {"clips": RunOptions(), "frames": FRAMES}.items():
             embed(small_encoder, corpus, tmp_path / f"{name} local", options)
             seen = 0
-            with pytest.raises(InterruptedRun, match="10 of 13 sounds are done"):
-                embed(small_encoder, corpus, tmp_path / name, options, engine=engine, on_sound=kill_then_stop)
+            actors = tmp_path / f"{name} actors"
+            with monkeypatch.context() as patch:
+                patch.setattr(ray_engine, "Replica", mortal_replica(actors))
+                with pytest.raises(InterruptedRun, match="10 of 13 sounds are done"):
+                    embed(small_encoder, corpus, tmp_path / name, options, engine=engine, on_sound=stop)
+            assert (actors / "killed").exists()
+            assert len(list(actors.glob("*.started"))) == 3  # two, and one in place of the killed
             result = embed(small_encoder, corpus, tmp_path / name, options, engine=engine)
             assert result.resumed == 10
             assert written(tmp_path / name) == written(tmp_path / f"{name} local")
