@@ -81,9 +81,18 @@ class AaSPNetwork(nn.Module):
         columns, rows = tokens.shape[1:3]
         x = self.with_cls((tokens + self.positions[:columns]).flatten(1, 2))
         key_mask = token_mask(valid, rows) if masked else None
+        return (output for output, _ in self.run_blocks(x, key_mask))
+
+    def run_blocks(self, x: Tensor, key_mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each block's output, (batch, 1 + tokens, dim), and its MLP's part of it.
+
+        Args:
+            x: (batch, 1 + tokens, dim) with positions, [CLS] first.
+            key_mask: (batch, 1, 1, 1 + tokens) true where a token may be read; None when all may.
+        """
         for block in self.blocks:
-            x, _ = block(x, key_mask)
-            yield x
+            x, update = block(x, key_mask)
+            yield x, update
 
     def embed_patches(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
         """Patch tokens without positions, (batch, columns, rows, dim); see ``forward`` for arguments and errors."""

@@ -9,19 +9,19 @@ from torch import Tensor
 
 from aasp_features.log_mel import ENERGY_FLOOR, band_centres, band_of
 from aasp_features.train.corpus import Corpus
-from aasp_features.train.spectrograms import Spectrograms
+from aasp_features.train.data.batch import Batch
 
 EQUALISER_WAVES = 4
 
 
 def mix(
-    batch: Spectrograms,
+    batch: Batch,
     corpus: Corpus,
     probability: float,
     largest_share: float,
     shift: int,
     generator: torch.Generator,
-) -> Spectrograms:
+) -> Batch:
     """Add the power of another recording's crop to some crops.
 
     Args:
@@ -42,14 +42,14 @@ def mix(
     return batch._replace(log_mel=_standard(mixed, corpus) * _inside(batch.log_mel, batch.frames))
 
 
-def change_gain(batch: Spectrograms, corpus: Corpus, decibels: float, generator: torch.Generator) -> Spectrograms:
+def change_gain(batch: Batch, corpus: Corpus, decibels: float, generator: torch.Generator) -> Batch:
     """Louder or softer by up to ``decibels``, uniformly, each crop for itself."""
     gain = decibels * (2 * torch.rand(len(batch.frames), generator=generator) - 1) * math.log(10) / 10
     changed = _natural(batch.log_mel, corpus) + gain.to(batch.log_mel.device)[:, None, None]
     return batch._replace(log_mel=_standard(changed, corpus) * _inside(batch.log_mel, batch.frames))
 
 
-def equalise(batch: Spectrograms, corpus: Corpus, decibels: float, generator: torch.Generator) -> Spectrograms:
+def equalise(batch: Batch, corpus: Corpus, decibels: float, generator: torch.Generator) -> Batch:
     """Another microphone, another room: a smooth gain over the bands, each crop its own.
 
     The gain is a sum of the first cosines over the bands, ``decibels`` in standard deviation.
@@ -63,7 +63,7 @@ def equalise(batch: Spectrograms, corpus: Corpus, decibels: float, generator: to
     return batch._replace(log_mel=_standard(changed, corpus) * _inside(batch.log_mel, batch.frames))
 
 
-def change_pitch(batch: Spectrograms, semitones: float, generator: torch.Generator) -> Spectrograms:
+def change_pitch(batch: Batch, semitones: float, generator: torch.Generator) -> Batch:
     """Transpose by up to ``semitones``, up or down, each crop for itself: every frequency times one factor.
 
     Band b of the result is read, between two bands, where its centre frequency over that factor lies; past the highest

@@ -37,21 +37,45 @@ def pretrain(
     import torch
 
     from aasp_features.hub import CheckpointError
-    from aasp_features.train.corpus import load_corpus
     from aasp_features.train.engine import Pretraining
     from aasp_features.train.health import CollapseError
+    from aasp_features.train.pretrain.crop_source import open_crops
     from aasp_features.train.recipe import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         chosen = load_recipe(recipe, settings or [])
-        corpus = load_corpus(data, chosen.config()).to(place)
-        run = Pretraining(chosen, corpus, out, place, None if max_time is None else 60 * max_time, start_from)
-        complete = run.run(None if stop_after is None else 60 * stop_after)
+        with open_crops(chosen, data, out, place) as crops:
+            run = Pretraining(crops, out, place, None if max_time is None else 60 * max_time, start_from)
+            complete = run.run(None if stop_after is None else 60 * stop_after)
     except (ValueError, CollapseError, CheckpointError) as error:
         raise _stop(error) from error
     typer.echo(f"{'complete' if complete else 'paused'} at step {run.progress.step}; state in {out}", err=True)
+
+
+@app.command("teacher-features")
+def teacher_features(
+    data: Annotated[Path, typer.Option(help="Folder of audio files or .tar shards.")],
+    out: Annotated[Path, typer.Option(help="Folder of the features; what is there is kept.")],
+    recipe: Annotated[str, typer.Option(help="Preset; see aasp_features/train/recipes.")] = "tiny_distilled",
+    settings: Annotated[list[str] | None, typer.Argument(help="key=value changes to the recipe.")] = None,
+) -> None:
+    """Make crops of a corpus and keep what external teachers say of them, for pretrain distillation.features=OUT."""
+    from aasp_features.train.pretrain.crop_source import open_features, start_makers
+    from aasp_features.train.recipe import load_recipe
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        chosen = load_recipe(recipe, [*(settings or []), f"distillation.features={out}"])
+        makers = start_makers(chosen, open_features(chosen, data, out))
+        try:
+            makers.wait()
+        finally:
+            makers.stop()
+    except ValueError as error:
+        raise _stop(error) from error
+    typer.echo(f"{chosen.distillation.crops} crops heard; features in {out}", err=True)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from aasp_features.config import FRAME_LENGTH, AaSPConfig
 from aasp_features.log_mel import LogMel
 
 logger = logging.getLogger(__name__)
+Decoded = TypeVar("Decoded")
 
 
 class Sound(NamedTuple):
@@ -76,7 +77,7 @@ def load_corpus(data: Path, config: AaSPConfig, workers: int | None = None) -> C
         return raw(waveform).half() if len(waveform) >= FRAME_LENGTH else None
 
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        pieces = [piece for piece in _in_order(pool, decode, find_sounds(data)) if piece is not None]
+        pieces = [piece for piece in in_order(pool, decode, find_sounds(data)) if piece is not None]
     if not pieces:
         raise ValueError(f"no audio found in {data}; a folder of audio files or of .tar shards is wanted.")
     log_mel = torch.cat(pieces)
@@ -106,11 +107,11 @@ def _read_shard(path: Path) -> Iterator[Sound]:
                     yield Sound(f"{path}/{member.name}", content.read())
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, work: Callable[[Sound], Tensor | None], items: Iterable[Sound]
-) -> Iterator[Tensor | None]:
+def in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Sound], Decoded | None], items: Iterable[Sound]
+) -> Iterator[Decoded | None]:
     """``pool.map`` that reads few items ahead, so that undecoded shards never pile up in memory."""
-    ahead: deque[Future[Tensor | None]] = deque()
+    ahead: deque[Future[Decoded | None]] = deque()
     for item in items:
         ahead.append(pool.submit(work, item))
         if len(ahead) > 64:

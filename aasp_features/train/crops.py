@@ -3,29 +3,45 @@ sees exactly what an uninterrupted one would."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from aasp_features.config import PATCH
 from aasp_features.train.augmentation import change_gain, change_pitch, equalise, mix
 from aasp_features.train.corpus import Corpus
+from aasp_features.train.data.batch import Batch
+from aasp_features.train.pretrain.distillation import TeacherTargets
 from aasp_features.train.recipe import Recipe, Stage
-from aasp_features.train.spectrograms import Spectrograms
 
 
 class CropSampler:
     """Cuts crops so that every second of audio is drawn equally often.
 
     A recording stands in an epoch once for each crop length it holds (at least once); epochs are permutations.
+
+    Attributes:
+        recipe: with the corpus' mean and std.
+        targets: of external teachers: none.
     """
 
     def __init__(self, corpus: Corpus, recipe: Recipe) -> None:
-        self.corpus, self.recipe = corpus, recipe
+        self.corpus = corpus
+        self.recipe = replace(recipe, model={**recipe.model, "mean": corpus.mean, "std": corpus.std})
+        self.targets: dict[str, TeacherTargets] = {}
         self.window = recipe.config().window
         self._epochs: dict[tuple[int, int], Tensor] = {}
 
-    def batch(self, step: int, stage: Stage) -> tuple[Spectrograms, torch.Generator]:
-        """The batch of a step, and the generator from which that step's masks are drawn."""
+    def facts(self) -> dict[str, Any]:
+        """For the run's record."""
+        frames = self.corpus.frames
+        return {"recordings": len(frames), "hours": int(frames.sum()) / 100 / 3600}
+
+    def batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
+        """The batch of a step at a fraction of the run, and the generator from which its masks are drawn."""
+        stage = self.recipe.stage(done)
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
         clip = self._recordings(step, stage).repeat_interleave(self.recipe.crops)
         tempo = self._tempo(len(clip), generator)
@@ -63,7 +79,7 @@ class CropSampler:
 
     def _cut(
         self, clip: Tensor, first: Tensor, frames: Tensor, length: int, first_column: Tensor, tempo: Tensor
-    ) -> Spectrograms:
+    ) -> Batch:
         corpus, device = self.corpus, self.corpus.log_mel.device
         steps = torch.arange(length)
         inside = steps < frames[:, None]  # (batch, length)
@@ -76,9 +92,9 @@ class CropSampler:
             after = corpus.log_mel[start + torch.minimum(whole + 1, last)].float()
             log_mel = torch.lerp(log_mel, after, share[..., None])
         log_mel = log_mel * inside.to(device)[..., None]
-        return Spectrograms(log_mel, frames.to(device), first_column.to(device), clip)
+        return Batch(log_mel, frames.to(device), first_column.to(device), clip)
 
-    def _augment(self, batch: Spectrograms, generator: torch.Generator) -> Spectrograms:
+    def _augment(self, batch: Batch, generator: torch.Generator) -> Batch:
         recipe, corpus = self.recipe, self.corpus
         if recipe.pitch:
             batch = change_pitch(batch, recipe.pitch, generator)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.network import AaSPNetwork, count_valid, token_mask
-from aasp_features.train.spectrograms import Spectrograms
+from aasp_features.train.data.batch import Batch
 
 
 class Targets(NamedTuple):
@@ -43,7 +43,7 @@ class EmaTeacher(nn.Module):
         self.target_layers = target_layers
 
     @torch.no_grad()
-    def forward(self, batch: Spectrograms) -> Targets:
+    def forward(self, batch: Batch) -> Targets:
         """Targets: the MLP outputs of the last blocks, instance-normalised over valid tokens, averaged, normalised."""
         network = self.network
         tokens = network.embed_patches(batch.log_mel, batch.frames) + batch.positions(network.positions)
@@ -52,8 +52,8 @@ class EmaTeacher(nn.Module):
         padded = bool((valid == 0).any())
         key_mask = token_mask(valid, rows) if padded else None
         x, updates = network.with_cls(tokens.flatten(1, 2)), []
-        for block in network.blocks:
-            x, update = block(x, key_mask)
+        for output, update in network.run_blocks(x, key_mask):
+            x = output
             updates.append(update[:, 1:])
         return self._targets(x, updates[-self.target_layers :], (valid > 0).repeat_interleave(rows, dim=1))
 

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from torch import nn
 
 from aasp_features.hub import load_checkpoint, load_weights
 from aasp_features.train import schedule
-from aasp_features.train.corpus import Corpus
 from aasp_features.train.crops import CropSampler
 from aasp_features.train.health import Health
 from aasp_features.train.objective import Losses, Objective
+from aasp_features.train.pretrain.distilled_crops import DistilledCrops
 from aasp_features.train.recipe import Recipe
 from aasp_features.train.run_checkpoint import STATE_FILE, Progress, load_run, save_run
 
@@ -31,8 +30,7 @@ class Pretraining:
     """A run under way: objective, optimiser, data, progress, and its folder on disk.
 
     Args:
-        recipe: what to do; its model's mean and std are taken from the corpus.
-        corpus: decoded audio, already on ``device``.
+        crops: where the batches come from; its recipe is the run's.
         folder: of the run; a state found there is resumed.
         device: where to compute.
         max_seconds: time budget of the whole run, in seconds spent in steps; the schedule then ends with it.
@@ -41,19 +39,18 @@ class Pretraining:
 
     def __init__(
         self,
-        recipe: Recipe,
-        corpus: Corpus,
+        crops: CropSampler | DistilledCrops,
         folder: Path,
         device: torch.device,
         max_seconds: float | None = None,
         start_from: str | None = None,
     ) -> None:
-        recipe = replace(recipe, model={**recipe.model, "mean": corpus.mean, "std": corpus.std})
+        recipe = crops.recipe
         self.recipe, self.folder, self.device, self.max_seconds = recipe, folder, device, max_seconds
         torch.manual_seed(recipe.seed)
-        self.objective = Objective(recipe).to(device)
+        self.objective = Objective(recipe, crops.targets).to(device)
         self.optimizer = build_optimizer(self.objective, recipe)
-        self.sampler = CropSampler(corpus, recipe)
+        self.crops = crops
         self.health = Health()
         self.progress = Progress()
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,8 +97,7 @@ class Pretraining:
             "recipe": self.recipe.to_dict(),
             "device": str(self.device),
             "torch": torch.__version__,
-            "recordings": len(self.sampler.corpus.frames),
-            "hours": int(self.sampler.corpus.frames.sum()) / 100 / 3600,
+            **self.crops.facts(),
         }
 
     def step(self) -> None:
@@ -111,12 +107,12 @@ class Pretraining:
             CollapseError: see ``Health``.
         """
         began, done, recipe = time.monotonic(), self.done, self.recipe
-        stage = recipe.stage(done)
-        batch, generator = self.sampler.batch(self.progress.step, stage)
+        batch, generator = self.crops.batch(self.progress.step, done)
+        dropped = recipe.distillation.dropped if done < recipe.distillation.dropped_until else 0.0
         for group in self.optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(done, recipe.learning_rate, recipe.warm_up)
+            group["lr"] = schedule.learning_rate(done, recipe.learning_rate, recipe.warm_up, recipe.hold)
         with autocast(self.device, self.progress.precision):
-            losses: Losses = self.objective(batch, generator)
+            losses: Losses = self.objective(batch, generator, dropped)
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.trained_parameters(), recipe.clip_norm)
@@ -129,12 +125,13 @@ class Pretraining:
         self.progress.step += 1
         self.progress.crops += len(batch.frames)
         self.progress.seconds += time.monotonic() - began
-        self.health.collect(losses.targets)
+        if losses.targets is not None:
+            self.health.collect(losses.targets)
         if self.progress.step % recipe.log_every == 0 or self.done >= 1.0:
             signs = self.health.report(losses, self.objective, batch)
             self._log(
                 losses,
-                {"gradient_norm": norm.item(), "columns": stage.columns, **signs},
+                {"gradient_norm": norm.item(), "columns": batch.columns, **signs},
                 began,
                 len(batch.frames),
             )
@@ -160,7 +157,7 @@ class Pretraining:
         return [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
 
     def _trial_step(self, precision: str) -> None:
-        batch, generator = self.sampler.batch(0, self.recipe.stages[0])
+        batch, generator = self.crops.batch(self.progress.step, 0.0)
         with autocast(self.device, precision):
             losses: Losses = self.objective(batch, generator)
         losses.total.backward()  # type: ignore[no-untyped-call]

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from aasp_features.network import count_valid
 from aasp_features.patch_embed import AaPE
+from aasp_features.train.data.batch import Batch
 from aasp_features.train.ema_teacher import Targets
 from aasp_features.train.losses import standardise
 from aasp_features.train.objective import Losses, Objective
-from aasp_features.train.spectrograms import Spectrograms
 
 SMALLEST_VARIANCE = 1e-3  # of the frame targets between tokens; healthy runs stay above 0.1
 MOST_BAD_STEPS = 10  # non-finite steps in a row
@@ -45,17 +45,21 @@ class Health:
         self.recent_cls.append(targets.cls.detach())
         self.recent_mean.append(targets.mean.detach())
 
-    def report(self, losses: Losses, objective: Objective, batch: Spectrograms) -> dict[str, float]:
+    def report(self, losses: Losses, objective: Objective, batch: Batch) -> dict[str, float]:
         """Vital signs as numbers; raises CollapseError when the targets have lost their variance."""
+        signs = {} if losses.targets is None else self._target_signs(losses.targets, objective, batch)
+        if isinstance(objective.student.patch_embed, AaPE):
+            signs.update(frequency_signs(objective.student.patch_embed, batch))
+        return signs
+
+    def _target_signs(self, targets: Targets, objective: Objective, batch: Batch) -> dict[str, float]:
         valid = valid_tokens(batch, objective.student.config.rows)
         signs = {
-            "target_variance": losses.targets.frame[valid].var(dim=0).mean().item(),
-            "utterance_target_variance": losses.targets.utterance.var(dim=0).mean().item(),
+            "target_variance": targets.frame[valid].var(dim=0).mean().item(),
+            "utterance_target_variance": targets.utterance.var(dim=0).mean().item(),
             "rankme_cls": rank_me(torch.cat(list(self.recent_cls))),
             "rankme_mean": rank_me(torch.cat(list(self.recent_mean))),
         }
-        if isinstance(objective.student.patch_embed, AaPE):
-            signs.update(frequency_signs(objective.student.patch_embed, batch))
         if signs["target_variance"] < SMALLEST_VARIANCE:
             raise CollapseError(
                 f"the targets have collapsed: their variance between tokens is {signs['target_variance']:.1e}; raise "
@@ -71,13 +75,13 @@ def rank_me(vectors: Tensor) -> float:
     return math.exp(-(share * share.log()).sum().item())
 
 
-def valid_tokens(batch: Spectrograms, rows: int) -> Tensor:
+def valid_tokens(batch: Batch, rows: int) -> Tensor:
     """(batch, tokens) false where a token is padding."""
     return (count_valid(batch.log_mel, batch.frames, batch.columns) > 0).repeat_interleave(rows, dim=1)
 
 
 @torch.no_grad()
-def frequency_signs(patch_embed: AaPE, batch: Spectrograms) -> dict[str, float]:
+def frequency_signs(patch_embed: AaPE, batch: Batch) -> dict[str, float]:
     """Mean and standard deviation of ω (in Hz) and α (in 1/s), over everything and for each row of patches."""
     real = count_valid(batch.log_mel, batch.frames, batch.columns)[:8] > 0  # (8, columns)
     alpha, omega = (rates[real] for rates in patch_embed.rates(batch.log_mel[:8]))  # (real columns, rows, states)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,12 +11,13 @@ from torch.nn import functional
 
 from aasp_features.config import PATCH
 from aasp_features.network import AaSPNetwork, count_valid
+from aasp_features.train.data.batch import Batch
 from aasp_features.train.ema_teacher import EmaTeacher, Targets
 from aasp_features.train.losses import contrastive_loss, frame_loss, utterance_loss
 from aasp_features.train.masking import Masks, TokenSet, draw_masks
 from aasp_features.train.predictor import Predictor
+from aasp_features.train.pretrain.distillation import Distillation, TeacherTargets
 from aasp_features.train.recipe import Recipe
-from aasp_features.train.spectrograms import Spectrograms
 
 
 class StudentViews(NamedTuple):
@@ -26,17 +28,22 @@ class StudentViews(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """The weighted sum, its parts, and the targets they were computed from."""
+    """The weighted sum, its parts by name, and the targets of AaSP's own, where it takes part."""
 
     total: Tensor
     parts: dict[str, Tensor]
-    targets: Targets
+    targets: Targets | None
 
 
 class Objective(nn.Module):
-    """Student, teacher, predictor and heads: everything that a step of pre-training needs."""
+    """Student, teacher, predictor and heads: everything that a step of pre-training needs.
 
-    def __init__(self, recipe: Recipe) -> None:
+    Args:
+        recipe: of the run.
+        external: targets of the external teachers, by name; none, no distillation.
+    """
+
+    def __init__(self, recipe: Recipe, external: Mapping[str, TeacherTargets] | None = None) -> None:
         super().__init__()
         config = recipe.config()
         self.recipe = recipe
@@ -49,26 +56,41 @@ class Objective(nn.Module):
             nn.GELU(),
             nn.Linear(recipe.contrast_hidden, recipe.contrast_dim),
         )
+        self.distillation = Distillation(recipe, external) if external else None
 
-    def forward(self, batch: Spectrograms, generator: torch.Generator) -> Losses:
-        """All losses of a batch; ``generator`` (CPU) draws the masks."""
+    def forward(self, batch: Batch, generator: torch.Generator, dropped: float = 0.0) -> Losses:
+        """All losses of a batch that have a weight.
+
+        Args:
+            batch: of crops.
+            generator: on the CPU; draws the masks.
+            dropped: share of the columns that distillation hides from the student.
+        """
+        parts: dict[str, Tensor] = {}
+        targets = self.teacher(batch) if self.recipe.learns_masked else None
+        if targets is not None:
+            parts.update(self.masked_modelling(batch, targets, generator))
+        if self.distillation is not None:
+            parts.update(self.distillation(self.student, batch, dropped, generator))
+        weights = self.recipe.weights
+        total = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
+        return Losses(total, parts, targets)
+
+    def masked_modelling(self, batch: Batch, targets: Targets, generator: torch.Generator) -> dict[str, Tensor]:
+        """AaSP's own losses: masked frames, the whole utterance, the contrast between views."""
         recipe = self.recipe
         masks = self.masks(batch, generator)
-        targets = self.teacher(batch)
         views = self.see(batch, masks.visible)
         predicted = self.predict(batch, views, masks)
         projected = self.contrast_head(self.summary(views))
         clip = batch.clip.repeat_interleave(recipe.views)
-        parts = {
+        return {
             "frame": frame_loss(predicted, masks.queried.gather(targets.frame), masks.queried.valid),
             "utterance": utterance_loss(self.utterance_head(views.output[:, 0]), targets.utterance),
             "contrast": contrastive_loss(projected, clip, recipe.contrast_temperature),
         }
-        weights = torch.tensor([recipe.frame_weight, recipe.utterance_weight, recipe.contrast_weight])
-        total = (torch.stack(list(parts.values())) * weights.to(projected.device)).sum()
-        return Losses(total, parts, targets)
 
-    def masks(self, batch: Spectrograms, generator: torch.Generator) -> Masks:
+    def masks(self, batch: Batch, generator: torch.Generator) -> Masks:
         """Draw this step's masks, on the batch's device."""
         recipe, device = self.recipe, batch.log_mel.device
         valid = count_valid(batch.log_mel, batch.frames, batch.columns) > 0
@@ -82,16 +104,16 @@ class Objective(nn.Module):
         )
         return Masks(*(TokenSet(part.indices.to(device), part.valid.to(device)) for part in drawn))
 
-    def see(self, batch: Spectrograms, visible: TokenSet) -> StudentViews:
+    def see(self, batch: Batch, visible: TokenSet) -> StudentViews:
         """The student on [CLS] and the visible tokens of every view."""
         x = self.student.with_cls(visible.gather(self.embed(batch, visible)))
         valid = functional.pad(visible.valid, (1, 0), value=True)
         key_mask = None if bool(valid.all()) else valid[:, None, None]
-        for block in self.student.blocks:
-            x, _ = block(x, key_mask)
+        for output, _ in self.student.run_blocks(x, key_mask):
+            x = output
         return StudentViews(self.student.norm(x), valid)
 
-    def embed(self, batch: Spectrograms, visible: TokenSet) -> Tensor:
+    def embed(self, batch: Batch, visible: TokenSet) -> Tensor:
         """The student's tokens with positions, (batch or views, tokens, dim).
 
         A stem that reads one patch at a time runs once for all views. One that reads its neighbours (``lowpass``)
@@ -105,7 +127,7 @@ class Objective(nn.Module):
         tokens = student.embed_patches(only_visible(batch.log_mel, visible, views), frames)
         return (tokens + positions.repeat_interleave(views, dim=0)).flatten(1, 2)
 
-    def predict(self, batch: Spectrograms, views: StudentViews, masks: Masks) -> Tensor:
+    def predict(self, batch: Batch, views: StudentViews, masks: Masks) -> Tensor:
         """Predicted targets at the queried tokens, (views, queries, dim)."""
         positions = batch.positions(self.student.positions).flatten(1, 2)
         seen = functional.pad(masks.visible.gather(positions), (0, 0, 1, 0))  # [CLS] is nowhere

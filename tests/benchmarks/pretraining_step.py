@@ -13,14 +13,15 @@ import torch
 from interleave import interleave
 
 from aasp_features.train.corpus import Corpus
+from aasp_features.train.crops import CropSampler
 from aasp_features.train.engine import Pretraining, autocast
 from aasp_features.train.recipe import load_recipe
 
 
 def networks_alone(run: Pretraining, precision: str) -> object:
     """Teacher forward, student forward and backward on visible tokens, predictor: no data, losses or optimiser."""
-    objective, stage = run.objective, run.recipe.stages[0]
-    batch, generator = run.sampler.batch(0, stage)
+    objective = run.objective
+    batch, generator = run.crops.batch(0, 0.0)
     masks = objective.masks(batch, generator)
 
     def step() -> None:
@@ -48,7 +49,7 @@ def main() -> None:
     for precision in ("float32", "bfloat16"):
         with tempfile.TemporaryDirectory() as folder:
             recipe = load_recipe(arguments.recipe, [f"precision={precision}", "log_every=1000000"])
-            run = Pretraining(recipe, corpus, Path(folder), torch.device(arguments.device))
+            run = Pretraining(CropSampler(corpus, recipe), Path(folder), torch.device(arguments.device))
             crops = run.recipe.stages[0].clips * run.recipe.crops
             sides = {"networks alone": networks_alone(run, precision), "whole step": run.step}
             for name, timing in interleave(sides, arguments.rounds).items():

@@ -5,10 +5,10 @@ import pytest
 import torch
 from train_helpers import MODEL, random_batch, tiny_recipe
 
+from aasp_features.train.data.batch import Batch
 from aasp_features.train.ema_teacher import instance_norm
 from aasp_features.train.masking import Masks, TokenSet
 from aasp_features.train.objective import Objective, only_visible
-from aasp_features.train.spectrograms import Spectrograms
 
 KINDS = ["aape", "conv", "lowpass"]
 
@@ -158,6 +158,6 @@ def test_losses_on_the_gpu_equal_the_cpus() -> None:
         pytest.skip("needs a CUDA device")
     network, batch = objective(), random_batch([96, 96, 40, 40], 6)
     expected = network(batch, generator()).parts
-    moved = Spectrograms(*(part.cuda() for part in batch))
+    moved = Batch(*(part.cuda() for part in batch))
     for name, value in network.cuda()(moved, generator()).parts.items():
         assert value.item() == pytest.approx(expected[name].item(), rel=1e-3)

@@ -12,8 +12,9 @@ from aasp_features.train.schedule import learning_rate, teacher_momentum
 def test_every_preset_loads() -> None:
     assert {"base", "tiny_cpu"} <= set(recipe_names())
     for name in recipe_names():
-        recipe = load_recipe(name, [])
+        recipe = load_recipe(name, ["teachers=some.yaml"])
         assert recipe.name == name
+        assert recipe.teachers == ["some.yaml"]
         assert recipe.crops * recipe.views >= 2
 
 
@@ -38,6 +39,16 @@ def test_changes_are_applied_and_typed() -> None:
         ("tiny_cpu", ["stretch=2.0"], "stretch must be 0 to 1"),
         ("tiny_cpu", ["pitch=-1.0"], "pitch 0 to 12 semitones"),
         ("tiny_cpu", ["precision=float8"], "precision is"),
+        ("tiny_cpu", ["weights.frame=-2"], "weights must be at least 0"),
+        ("tiny_distilled", [], "recipe tiny_distilled: learns from external teachers; say which"),
+        ("tiny_distilled", ["teachers=a.yaml", "distillation.pooling=sum"], "pooling is one of mean, cls"),
+        ("tiny_distilled", ["teachers=a.yaml", "distillation.dropped=1.0"], "dropped 0 to below 1"),
+        ("tiny_distilled", ["teachers=a.yaml", "distillation.crop.speed=2.0"], "crop.speed must be 0 to 1"),
+        (
+            "tiny_distilled",
+            ["teachers=a.yaml", "distillation.crops=0"],
+            "crops, batch and fit_crops must be at least 1",
+        ),
     ],
 )
 def test_wrong_settings(name: str, changes: list[str], sentence: str) -> None:
@@ -62,6 +73,14 @@ def test_learning_rate() -> None:
     assert rates[1000] == pytest.approx(0.0, abs=1e-12)
     assert rates[:101] == sorted(rates[:101])
     assert rates[100:] == sorted(rates[100:], reverse=True)
+
+
+def test_learning_rate_holds_before_it_falls() -> None:
+    rates = [learning_rate(step / 1000, 2.0, 0.1, 0.5) for step in range(1001)]
+    assert rates[100:501] == [2.0] * 401
+    assert rates[750] == pytest.approx(1.0)
+    assert rates[1000] == pytest.approx(0.0, abs=1e-12)
+    assert rates[500:] == sorted(rates[500:], reverse=True)
 
 
 def test_teacher_momentum() -> None:

@@ -8,8 +8,8 @@ import soundfile
 import torch
 
 from aasp_features.train.corpus import Corpus
+from aasp_features.train.data.batch import Batch
 from aasp_features.train.recipe import Recipe, Stage
-from aasp_features.train.spectrograms import Spectrograms
 
 MODEL = {"dim": 32, "depth": 2, "heads": 2, "lambda_hidden": 16, "states": 4}
 
@@ -44,12 +44,12 @@ def random_corpus(lengths: list[int], seed: int = 0) -> Corpus:
     return Corpus(log_mel, frames.cumsum(0) - frames, frames, -6.0, 4.0)
 
 
-def random_batch(frames: list[int], columns: int, seed: int = 0) -> Spectrograms:
+def random_batch(frames: list[int], columns: int, seed: int = 0) -> Batch:
     """Noise, zero past each row's frames; neighbouring rows are two crops of one clip."""
     torch.manual_seed(seed)
     count = torch.tensor(frames)
     log_mel = torch.randn(len(frames), 16 * columns, 128) * (torch.arange(16 * columns) < count[:, None])[..., None]
-    return Spectrograms(log_mel, count, torch.arange(len(frames)), torch.arange(len(frames)) // 2)
+    return Batch(log_mel, count, torch.arange(len(frames)), torch.arange(len(frames)) // 2)
 
 
 @pytest.fixture(scope="session")

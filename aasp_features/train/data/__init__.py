@@ -1,0 +1,1 @@
+"""What the networks are fed: batches, waveforms, crops."""

@@ -1,0 +1,126 @@
+"""A corpus decoded once into one memory-mapped file of 16-bit samples, from which any process cuts without decoding."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aasp_features.audio import AudioError, load_audio
+from aasp_features.config import FRAME_LENGTH
+from aasp_features.train.corpus import Sound, find_sounds, in_order
+
+logger = logging.getLogger(__name__)
+SAMPLES_FILE, INDEX_FILE = "samples.i16", "sounds.json"
+FULL_SCALE = 32767.0
+
+
+class Waveforms(NamedTuple):
+    """All recordings of a corpus at 16 kHz, mono.
+
+    Attributes:
+        samples: (all samples,) int16, memory-mapped, recording after recording.
+        start, length: (recordings,) where each begins, and its samples.
+        sha256: of the samples and the lengths.
+    """
+
+    samples: NDArray[np.int16]
+    start: NDArray[np.int64]
+    length: NDArray[np.int64]
+    sha256: str
+
+    def cut(self, recording: int, first: int, samples: int) -> NDArray[np.float32]:
+        """(up to ``samples``,) float32 in +-1, from sample ``first`` of a recording; less where it ends."""
+        begin = int(self.start[recording]) + first
+        end = int(self.start[recording]) + min(first + samples, int(self.length[recording]))
+        return self.samples[begin:end].astype(np.float32) / np.float32(FULL_SCALE)
+
+
+def load_waveforms(data: Path, folder: Path) -> Waveforms:
+    """Decode everything under ``data`` into ``folder``, or find it decoded there.
+
+    Broken files and recordings of under 25 ms are logged and left out. Samples beyond full scale are clipped.
+
+    Args:
+        data: as for ``find_sounds``.
+        folder: made if need be.
+
+    Raises:
+        ValueError: nothing that can be read, or ``folder`` holds another corpus.
+    """
+    wanted = fingerprint(data)
+    if not (folder / INDEX_FILE).is_file():
+        _decode(data, folder, wanted)
+    index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+    if index["fingerprint"] != wanted:
+        raise ValueError(f"{folder} was made from other sounds than {data} holds now; give another folder.")
+    length = np.asarray(index["length"], np.int64)
+    path = folder / SAMPLES_FILE
+    if not path.is_file() or path.stat().st_size != 2 * int(length.sum()):
+        raise ValueError(f"{path} is missing or has been cut; delete {folder / INDEX_FILE} to decode the sounds again.")
+    samples = np.memmap(path, np.int16, mode="r")
+    return Waveforms(samples, np.cumsum(length) - length, length, index["sha256"])
+
+
+def fingerprint(data: Path) -> str:
+    """sha256 over the names and sizes of all files under ``data``."""
+    files = sorted(path for path in data.rglob("*") if path.is_file()) if data.is_dir() else [data]
+    if not files or not data.exists():
+        raise ValueError(f"no audio found in {data}; a folder of audio files or of .tar shards is wanted.")
+    base = data if data.is_dir() else data.parent
+    lines = [f"{path.relative_to(base).as_posix()}\0{path.stat().st_size}\n" for path in files]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _decode(data: Path, folder: Path, wanted: str) -> None:
+    """Write the samples, then the index: a folder with an index is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary, digest, lengths = folder / f".{SAMPLES_FILE}.{os.getpid()}", hashlib.sha256(), []
+    try:
+        with temporary.open("wb") as file:
+            for samples in _decoded(data):
+                file.write(samples.tobytes())
+                digest.update(samples.tobytes())
+                lengths.append(len(samples))
+        if not lengths:
+            raise ValueError(f"no audio found in {data}; a folder of audio files or of .tar shards is wanted.")
+        os.replace(temporary, folder / SAMPLES_FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+    digest.update(json.dumps(lengths).encode())
+    index = {"fingerprint": wanted, "sha256": digest.hexdigest(), "length": lengths}
+    write_atomically(folder / INDEX_FILE, json.dumps(index))
+
+
+def _decoded(data: Path) -> Iterator[NDArray[np.int16]]:
+    def decode(sound: Sound) -> NDArray[np.int16] | None:
+        try:
+            source = io.BytesIO(sound.source) if isinstance(sound.source, bytes) else sound.source
+            waveform = load_audio(source)
+        except AudioError as error:
+            logger.warning("left out: %s: %s", sound.name, error)
+            return None
+        if len(waveform) < FRAME_LENGTH:
+            logger.warning("left out: %s: %d samples, under 25 ms", sound.name, len(waveform))
+            return None
+        samples: NDArray[np.int16] = np.rint(np.clip(waveform, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
+        return samples
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        yield from (samples for samples in in_order(pool, decode, find_sounds(data)) if samples is not None)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a small text file: readers see the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,135 @@
+"""Learning from external teachers: targets from their features, heads that predict them from the student's vector.
+
+A teacher's features are standardised over the corpus, rotated to their principal axes, and each axis is divided by its
+variance to a power below one half: then small axes count, without counting as much as large ones. A linear head reads
+the pooled output of the student, the very vector that ``embed`` gives, so what it learns is there for a linear probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp_features.config import AaSPConfig, Pooling, pooled_dim
+from aasp_features.network import AaSPNetwork, Features, count_valid, token_mask
+from aasp_features.pooling import pool_clip
+from aasp_features.train.data.batch import Batch
+from aasp_features.train.recipe import Recipe
+
+
+class TeacherTargets(nn.Module):
+    """A teacher's features -> what the student has to predict: (features - mean) @ axes, unit mean square."""
+
+    mean: Tensor
+    axes: Tensor
+
+    def __init__(self, mean: Tensor, axes: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)  # (numbers,)
+        self.register_buffer("axes", axes)  # (numbers, kept)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, numbers) -> (batch, kept)."""
+        return (features - self.mean) @ self.axes
+
+
+def fit_targets(features: Tensor, variance: float, exponent: float) -> TeacherTargets:
+    """Axes that hold a share of the variance of standardised features.
+
+    Args:
+        features: (crops, numbers) of many crops.
+        variance: the share.
+        exponent: each axis is divided by its variance to this power; 0 leaves them, 1/2 makes all equal.
+    """
+    x = features.double()
+    mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
+    std = torch.where(std > 1e-6 * x.abs().amax(dim=0).clamp(min=1e-12), std, torch.inf)  # constants become zero
+    x = (x - mean) / std
+    values, vectors = torch.linalg.eigh(x.T @ x / len(x))  # ascending
+    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+    share = values.cumsum(0) / values.sum().clamp(min=1e-12)
+    kept = min(int((share < variance).sum()) + 1, int((values > 1e-9 * values[0].clamp(min=1e-12)).sum()))
+    if kept == 0:
+        raise ValueError("a teacher says the same of every crop; there is nothing to learn from it.")
+    values, vectors = values[:kept], vectors[:, :kept]
+    axes = vectors / std[:, None] / values**exponent
+    unit = (values ** (1 - 2 * exponent)).mean().sqrt()
+    return TeacherTargets(mean.float(), (axes / unit).float())
+
+
+class Distillation(nn.Module):
+    """The heads, and the student's pass on a part of the columns.
+
+    Args:
+        recipe: its ``distillation`` says what the heads read.
+        targets: of each teacher, by name.
+    """
+
+    def __init__(self, recipe: Recipe, targets: Mapping[str, TeacherTargets]) -> None:
+        super().__init__()
+        config, self.settings = recipe.config(), recipe.distillation
+        self.targets = nn.ModuleDict(targets)
+        self.heads = nn.ModuleDict({name: _head(config, self.pooling, one) for name, one in targets.items()})
+
+    @property
+    def pooling(self) -> Pooling:
+        """Of the vector that the heads read."""
+        return self.settings.pooling  # type: ignore[return-value]  # checked by the recipe
+
+    def forward(
+        self, student: AaSPNetwork, batch: Batch, dropped: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Mean squared error of each teacher's targets, in float32; 1 is what guessing their mean gives.
+
+        Args:
+            student: network to teach.
+            batch: with the teachers' features.
+            dropped: share of each row's columns that the student does not see.
+            generator: on the CPU; chooses them.
+        """
+        vector = self.embed(student, batch, dropped, generator)
+        losses = {}
+        for name, head in self.heads.items():
+            with torch.autocast(vector.device.type, enabled=False):
+                target = self.targets[name](batch.features[name])
+            losses[name] = functional.mse_loss(head(vector).float(), target)
+        return losses
+
+    def embed(self, student: AaSPNetwork, batch: Batch, dropped: float, generator: torch.Generator) -> Tensor:
+        """The student's clip vectors, (batch, d), from the columns that are kept."""
+        tokens = student.embed_patches(batch.log_mel, batch.frames) + batch.positions(student.positions)
+        valid = count_valid(batch.log_mel, batch.frames, batch.columns)  # (batch, columns) frames
+        if dropped:
+            kept = keep_columns(valid.cpu(), dropped, generator).to(valid.device)  # (batch, fewer)
+            valid = valid.gather(1, kept.clamp(min=0)) * (kept >= 0)
+            tokens = tokens.gather(1, kept.clamp(min=0)[..., None, None].expand(-1, -1, *tokens.shape[2:]))
+        key_mask = token_mask(valid, tokens.shape[2]) if bool((valid == 0).any()) else None
+        outputs = [x for x, _ in student.run_blocks(student.with_cls(tokens.flatten(1, 2)), key_mask)]
+        x = torch.stack([student.norm(output) for output in outputs[-self.settings.last_layers :]]).mean(dim=0)
+        features = Features(x[:, 1:].reshape(tokens.shape).float(), x[:, 0].float(), valid)
+        return pool_clip(features, self.pooling)
+
+
+def keep_columns(valid: Tensor, dropped: float, generator: torch.Generator) -> Tensor:
+    """Some of every row's columns at random, in order: (batch, most kept), -1 where a row keeps fewer.
+
+    Args:
+        valid: (batch, columns) valid frames, on the CPU.
+        dropped: share of the columns that hold any; at least one is kept.
+        generator: on the CPU.
+    """
+    real = valid > 0
+    count = ((1 - dropped) * real.sum(dim=1)).round().long().clamp(min=1)
+    order = torch.rand(valid.shape, generator=generator).masked_fill(~real, 2.0).argsort(dim=1)
+    most = int(count.max())
+    chosen = order[:, :most].masked_fill(torch.arange(most) >= count[:, None], valid.shape[1])
+    chosen = chosen.sort(dim=1).values
+    return chosen.masked_fill(chosen == valid.shape[1], -1)
+
+
+def _head(config: AaSPConfig, pooling: Pooling, targets: nn.Module) -> nn.Linear:
+    assert isinstance(targets, TeacherTargets)
+    return nn.Linear(pooled_dim(config.dim, config.rows, pooling), targets.axes.shape[1])

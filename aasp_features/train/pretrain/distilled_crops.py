@@ -1,0 +1,196 @@
+"""Batches of numbered crops with their teachers' features.
+
+Crops are gone through in rounds. A round takes the pieces that are there when it begins and uses each crop once, in
+batches of one length. How many pieces that were is written down in the run's folder before the first batch, so a run
+that was killed replays the very batches it had, however many more pieces have been made meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
+from aasp_features.log_mel import LogMel
+from aasp_features.train.data.batch import Batch
+from aasp_features.train.data.waveform_crops import PIECE
+from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
+from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
+from aasp_features.train.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+ROUNDS_FILE = "rounds.jsonl"
+MEASURED_CROPS = 512  # of which mean and standard deviation of the log-mel are taken
+
+
+class Round(NamedTuple):
+    """The pieces that a round uses are those before ``pieces``; its first batch is that of step ``first_step``."""
+
+    first_step: int
+    pieces: int
+
+
+class DistilledCrops:
+    """The batch of every step.
+
+    Args:
+        features: of the teachers.
+        makers: of more of them, under way.
+        recipe: of the run; its model's mean and std are measured on the first crops.
+        folder: of the run; its rounds are written there.
+        device: where the batches go.
+
+    Attributes:
+        recipe: with mean and std.
+        targets: of each teacher, fitted to the first crops.
+    """
+
+    def __init__(
+        self, features: TeacherFeatures, makers: Makers, recipe: Recipe, folder: Path, device: torch.device
+    ) -> None:
+        self.features, self.makers, self.device = features, makers, device
+        settings = recipe.distillation
+        makers.wait(pieces_of(min(settings.crops, settings.fit_crops)))
+        self.recipe = replace(recipe, model={**recipe.model, **log_mel_statistics(features, recipe)})
+        self.targets = targets_of(recipe, features)
+        self.log_mel, self.window = LogMel(self.recipe.config()), self.recipe.config().window
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / ROUNDS_FILE
+        self.rounds = read_rounds(self.path)
+        self._batches: tuple[Round, list[NDArray[np.int64]]] | None = None
+        self._ahead = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[tuple[Batch, torch.Generator]]] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """For the run's record."""
+        length = self.features.sounds.length
+        return {
+            "recordings": len(length),
+            "hours": int(length.sum()) / 16000 / 3600,
+            "teachers": [teacher.identity for teacher in self.features.teachers],
+            "distinct_crops": PIECE * self.rounds[-1].pieces if self.rounds else 0,
+            "rounds": len(self.rounds),
+        }
+
+    def batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
+        """The batch of a step, and the generator from which that step's masks are drawn.
+
+        The next step's is made meanwhile, in a thread.
+        """
+        expected = self._next[1] if self._next and self._next[0] == step else self._ahead.submit(self._batch, step)
+        batch = expected.result()
+        self._next = step + 1, self._ahead.submit(self._batch, step + 1)
+        return batch
+
+    def close(self) -> None:
+        """Make no more."""
+        self._ahead.shutdown()
+        self.makers.stop()
+
+    def _batch(self, step: int) -> tuple[Batch, torch.Generator]:
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
+        numbers = self._numbers(step)
+        crops = [self.features.cropper.crop(int(number)) for number in numbers]
+        samples = torch.tensor([len(crop.waveform) for crop in crops])
+        waveform = torch.zeros(len(crops), int(samples.max()))
+        for row, crop in zip(waveform, crops, strict=True):
+            row[: len(crop.waveform)] = torch.from_numpy(crop.waveform)
+        log_mel = self.log_mel(waveform, samples)
+        columns = -(-log_mel.shape[1] // PATCH)
+        heard = {t.name: torch.from_numpy(self.features.read(t.name, numbers)) for t in self.features.teachers}
+        return Batch(
+            log_mel.to(self.device),
+            (1 + (samples - FRAME_LENGTH) // FRAME_HOP).to(self.device),
+            torch.randint(0, self.window - columns + 1, (len(crops),), generator=generator).to(self.device),
+            torch.tensor([crop.recording for crop in crops]).to(self.device),
+            waveform.to(self.device),
+            {name: value.to(self.device) for name, value in heard.items()},
+        ), generator
+
+    def _numbers(self, step: int) -> NDArray[np.int64]:
+        """The crops of a step's batch."""
+        while True:
+            index = max((i for i, one in enumerate(self.rounds) if one.first_step <= step), default=-1)
+            if index >= 0:
+                batches = self._round_batches(index)
+                if step < self.rounds[index].first_step + len(batches):
+                    return batches[step - self.rounds[index].first_step]
+            self._begin_round(index)
+
+    def _begin_round(self, last: int) -> None:
+        """Write down how many pieces the next round has; the first waits for those that the targets were fitted to."""
+        self.makers.check()
+        first_step = self.rounds[last].first_step + len(self._round_batches(last)) if self.rounds else 0
+        known = self.rounds[last].pieces if self.rounds else 0
+        begun = Round(first_step, min(self.features.complete(known), self.makers.pieces))
+        if begun.pieces == 0:
+            raise ValueError(f"{self.features.folder} holds no crops that every teacher has heard.")
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(begun._asdict()) + "\n")
+        self.rounds.append(begun)
+
+    def _round_batches(self, index: int) -> list[NDArray[np.int64]]:
+        this = self.rounds[index]
+        if self._batches is None or self._batches[0] != this:
+            self._batches = this, self._shuffled(index, this.pieces)
+        return self._batches[1]
+
+    def _shuffled(self, index: int, pieces: int) -> list[NDArray[np.int64]]:
+        """Every crop of the pieces once, in batches of one length, shuffled; what does not fill a batch is left out."""
+        rng = np.random.default_rng([self.recipe.seed, index, pieces])
+        columns = np.repeat([self.features.cropper.columns(piece) for piece in range(pieces)], PIECE)
+        shortest = min(length.columns for length in self.recipe.distillation.crop.lengths)
+        batches: list[NDArray[np.int64]] = []
+        for length in np.unique(columns):
+            numbers = rng.permutation(np.flatnonzero(columns == length))
+            size = min(max(1, self.recipe.distillation.batch * shortest // int(length)), len(numbers))
+            batches += list(numbers[: len(numbers) // size * size].reshape(-1, size))
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+
+def read_rounds(path: Path) -> list[Round]:
+    """The rounds that a run has begun; a last line that was cut off by a kill is dropped, from the file, too."""
+    if not path.is_file():
+        return []
+    rounds, whole = [], []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            rounds.append(Round(**json.loads(line)))
+            whole.append(line)
+        except (ValueError, TypeError):
+            break
+    path.write_text("".join(whole), encoding="utf-8")
+    return rounds
+
+
+def targets_of(recipe: Recipe, features: TeacherFeatures) -> dict[str, TeacherTargets]:
+    """Each teacher's targets, fitted to its features of the first crops."""
+    settings = recipe.distillation
+    numbers = np.arange(PIECE * pieces_of(min(settings.crops, settings.fit_crops)))
+    targets = {}
+    for teacher in features.teachers:
+        heard = torch.from_numpy(features.read(teacher.name, numbers))
+        targets[teacher.name] = fit_targets(heard, settings.variance, settings.exponent)
+        logger.info("%s: %d of %d axes", teacher.name, targets[teacher.name].axes.shape[1], heard.shape[1])
+    return targets
+
+
+def log_mel_statistics(features: TeacherFeatures, recipe: Recipe) -> dict[str, float]:
+    """Mean and standard deviation of the log-mel over the first crops."""
+    front_end = LogMel(recipe.config().replace(mean=0.0, std=1.0))
+    crops = (torch.from_numpy(features.cropper.crop(number).waveform) for number in range(MEASURED_CROPS))
+    values = torch.cat([front_end(crop).flatten() for crop in crops]).double()
+    return {"mean": values.mean().item(), "std": max(values.std(unbiased=False).item(), 1e-6)}
+
+
+def pieces_of(crops: int) -> int:
+    """Pieces that hold so many crops."""
+    return -(-crops // PIECE)

@@ -1,0 +1,242 @@
+"""What the teachers say of every crop, on disk: computed once, kept in whole pieces, read for many epochs.
+
+    FEATURES/plan.json            seed, settings of the crops, corpus, teachers: what the numbers depend on
+    FEATURES/samples.i16 …        the corpus, decoded (``data/waveforms.py``)
+    FEATURES/mn04/000012.npy      (PIECE, numbers) float16: piece 12 as this teacher hears it
+
+A file appears whole or not at all, so a maker that is killed loses the piece it was at, and goes on from there. A piece
+is computed in the same batches whoever makes it, so its bytes do not depend on what happened in between.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aasp_features.folder.lock import FileLock, LockedError
+from aasp_features.train.data.waveform_crops import PIECE, Cropper
+from aasp_features.train.data.waveforms import Waveforms, load_waveforms, write_atomically
+from aasp_features.train.pretrain.external_teachers import ExternalTeacher, TeacherDescription
+from aasp_features.train.recipe import CropSettings
+
+logger = logging.getLogger(__name__)
+PLAN_FILE, LOCK_FILE = "plan.json", "making.lock"
+AT_ONCE = 8 * 31_000  # samples that a teacher hears in one batch
+
+
+class TeacherFeatures:
+    """The features of one plan.
+
+    Args:
+        data: the corpus; see ``load_waveforms``.
+        folder: of the features; made if need be.
+        settings, seed: of the crops.
+        teachers: whose features are kept here. Others' pieces, made under the same plan, stay.
+
+    Raises:
+        ValueError: the folder holds features of other crops, or of another teacher by the same name.
+    """
+
+    def __init__(
+        self, data: Path, folder: Path, settings: CropSettings, seed: int, teachers: Sequence[TeacherDescription]
+    ) -> None:
+        self.data, self.folder, self.teachers = data, folder, list(teachers)
+        self.settings, self.seed = settings, seed
+        self.sounds: Waveforms = load_waveforms(data, folder)
+        self.cropper = Cropper(self.sounds, settings, seed)
+        self._check_plan()
+        self._open: dict[tuple[str, int], NDArray[np.float16]] = {}
+
+    def _check_plan(self) -> None:
+        crops = {"seed": self.seed, "settings": asdict(self.settings), "corpus": self.sounds.sha256, "piece": PIECE}
+        path = self.folder / PLAN_FILE
+        old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"crops": crops, "teachers": {}}
+        if differing := [name for name in crops if old["crops"].get(name) != crops[name]]:
+            raise ValueError(
+                f"{self.folder} holds features of other crops ({', '.join(differing)} differ); give another folder."
+            )
+        for teacher in self.teachers:
+            if old["teachers"].setdefault(teacher.name, teacher.identity) != teacher.identity:
+                raise ValueError(
+                    f"{self.folder} holds features of another teacher named {teacher.name!r}; give another folder, or "
+                    "call the new one differently."
+                )
+        write_atomically(path, json.dumps(old, indent=1))
+
+    def path(self, teacher: str, piece: int) -> Path:
+        """Where a teacher's piece lies, or will."""
+        return self.folder / teacher / f"{piece:06}.npy"
+
+    def has(self, piece: int) -> bool:
+        """Is a piece there, of every teacher?"""
+        return all(self.path(teacher.name, piece).is_file() for teacher in self.teachers)
+
+    def complete(self, known: int = 0) -> int:
+        """The number of pieces that are there without a gap; ``known`` of them are not looked for again."""
+        while self.has(known):
+            known += 1
+        return known
+
+    def read(self, teacher: str, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What a teacher said of some crops, (crops, numbers)."""
+        return np.stack([self._piece(teacher, int(n) // PIECE)[int(n) % PIECE] for n in numbers]).astype(np.float32)
+
+    def _piece(self, teacher: str, piece: int) -> NDArray[np.float16]:
+        if (teacher, piece) not in self._open:
+            try:
+                self._open[teacher, piece] = np.load(self.path(teacher, piece), mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise ValueError(
+                    f"{self.path(teacher, piece)} is damaged or missing; delete it, and it will be made again."
+                ) from error
+        return self._open[teacher, piece]
+
+    def make(self, piece: int, teachers: Sequence[ExternalTeacher]) -> None:
+        """Compute what is missing of a piece."""
+        crops = None
+        for teacher in teachers:
+            path = self.path(teacher.description.name, piece)
+            if not path.is_file():
+                if crops is None:
+                    crops = [self.cropper.crop(number).waveform for number in range(piece * PIECE, (piece + 1) * PIECE)]
+                path.parent.mkdir(exist_ok=True)
+                temporary = path.with_name(f".{path.name}.{os.getpid()}")
+                with temporary.open("wb") as file:
+                    np.save(file, hear_all(teacher, crops))
+                os.replace(temporary, path)
+
+
+def hear_all(teacher: ExternalTeacher, crops: Sequence[NDArray[np.float32]]) -> NDArray[np.float16]:
+    """(crops, numbers): a teacher's features of crops of any lengths, each heard at its own length."""
+    by_length = defaultdict(list)
+    for index, crop in enumerate(crops):
+        by_length[len(crop)].append(index)
+    features = np.empty((len(crops), teacher.numbers), np.float16)
+    for length, rows in by_length.items():
+        size = max(1, AT_ONCE // length)
+        for first in range(0, len(rows), size):
+            chosen = rows[first : first + size]
+            features[chosen] = teacher.hear(np.stack([crops[row] for row in chosen]))
+    return features
+
+
+class Makers:
+    """Processes that make the pieces up to a number, in order, until they are stopped or their parent is gone.
+
+    Args:
+        features: to make.
+        pieces: how many.
+        workers: processes; none makes nothing.
+
+    Raises:
+        ValueError: another process makes these features now.
+    """
+
+    def __init__(self, features: TeacherFeatures, pieces: int, workers: int) -> None:
+        self.features, self.pieces = features, pieces
+        self._lock = FileLock(features.folder / LOCK_FILE)
+        self._processes: list[BaseProcess] = []
+        if workers and features.complete() < pieces:
+            self._start(workers)
+
+    def _start(self, workers: int) -> None:
+        try:
+            self._lock.acquire()
+        except LockedError as error:
+            raise ValueError(
+                f"another process makes features in {self.features.folder}; wait for it, or use what it makes "
+                "(distillation.workers=0)."
+            ) from error
+        for teacher in self.features.teachers:  # its sentence is better read here than in a process
+            ExternalTeacher(teacher)
+        for leftover in self.features.folder.glob("*/.*.npy.*"):
+            leftover.unlink()
+        context, given = multiprocessing.get_context("spawn"), self.features
+        arguments = (given.data, given.folder, given.settings, given.seed, given.teachers, self.pieces, workers)
+        for worker in range(workers):
+            process = context.Process(target=_make_pieces, args=(*arguments, worker, os.getpid()), daemon=True)
+            process.start()
+            self._processes.append(process)
+
+    def check(self) -> None:
+        """Raise ValueError if a process failed."""
+        for process in self._processes:
+            if process.exitcode:
+                raise ValueError(f"a process that runs the teachers ended (exit code {process.exitcode}); see above.")
+
+    def wait(self, pieces: int | None = None, every: float = 0.2) -> int:
+        """Until so many pieces are there (all of them unless given); returns how many are.
+
+        Raises:
+            ValueError: nobody makes them, or a process failed.
+        """
+        wanted = min(self.pieces if pieces is None else pieces, self.pieces)
+        done, said = self.features.complete(), time.monotonic()
+        while done < wanted:
+            self.check()
+            if not self._processes:
+                raise ValueError(
+                    f"{self.features.folder} holds {done * PIECE} crops, {wanted * PIECE} are needed, and nobody makes "
+                    "them (distillation.workers=0)."
+                )
+            time.sleep(every)
+            done = self.features.complete(done)
+            if time.monotonic() - said > 30:
+                logger.info("%d of %d crops heard", done * PIECE, self.pieces * PIECE)
+                said = time.monotonic()
+        return done
+
+    def stop(self) -> None:
+        """End the processes; twice is once."""
+        for process in self._processes:
+            process.terminate()
+            process.join()
+        self._processes = []
+        self._lock.release()
+
+
+def _make_pieces(
+    data: Path,
+    folder: Path,
+    settings: CropSettings,
+    seed: int,
+    descriptions: list[TeacherDescription],
+    pieces: int,
+    workers: int,
+    worker: int,
+    parent: int,
+) -> None:
+    """One process: every ``workers``-th piece, from ``worker`` on."""
+    try:
+        _one_thread()
+        features = TeacherFeatures(data, folder, settings, seed, descriptions)
+        teachers = [ExternalTeacher(description) for description in descriptions]
+        for piece in range(worker, pieces, workers):
+            if os.getppid() != parent:  # killed without a word
+                return
+            if not features.has(piece):
+                features.make(piece, teachers)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"aasp-train: {error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:  # the parent says what there is to say
+        sys.exit(130)
+
+
+def _one_thread() -> None:
+    """Processes share the cores among them; torch would take all in each."""
+    import torch
+
+    torch.set_num_threads(1)

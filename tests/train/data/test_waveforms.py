@@ -1,0 +1,81 @@
+"""A corpus on disk as samples: what was decoded, once, and nothing else's."""
+
+import logging
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from aasp_features import load_audio
+from aasp_features.train.data.waveforms import INDEX_FILE, SAMPLES_FILE, load_waveforms
+
+
+@pytest.fixture
+def corpus(sound_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound_folder, tmp_path / "sounds"))
+
+
+def test_samples_are_the_files(corpus: Path, tmp_path: Path) -> None:
+    waveforms = load_waveforms(corpus, tmp_path / "cache")
+    files = sorted(corpus.rglob("*.wav"))
+    assert len(waveforms.length) == len(files)
+    for recording, path in enumerate(files):
+        sound = load_audio(path)
+        assert waveforms.length[recording] == len(sound)
+        cut = waveforms.cut(recording, 100, 10**9)
+        assert cut.dtype == np.float32
+        assert np.abs(cut - sound[100:]).max() <= 0.5 / 32767 + 1e-7
+        assert len(waveforms.cut(recording, 5, 50)) == 50
+
+
+def test_decoded_once_and_alike_from_shards(corpus: Path, tmp_path: Path) -> None:
+    first = load_waveforms(corpus, tmp_path / "cache")
+    made = (tmp_path / "cache" / SAMPLES_FILE).stat().st_mtime_ns
+    again = load_waveforms(corpus, tmp_path / "cache")
+    assert again.sha256 == first.sha256
+    assert (tmp_path / "cache" / SAMPLES_FILE).stat().st_mtime_ns == made
+    with tarfile.open(tmp_path / "all.tar", "w") as shard:
+        for path in sorted(corpus.rglob("*.wav")):
+            shard.add(path, path.name)
+    assert load_waveforms(tmp_path / "all.tar", tmp_path / "other").sha256 == first.sha256
+
+
+def test_loud_samples_are_clipped_and_short_sounds_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "loud.wav", np.full(800, 1.7, np.float32), 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "in" / "short.wav", np.zeros(399), 16000)
+    (tmp_path / "in" / "text.wav").write_text("no sound")
+    with caplog.at_level(logging.WARNING):
+        waveforms = load_waveforms(tmp_path / "in", tmp_path / "cache")
+    assert waveforms.length.tolist() == [800]
+    assert (waveforms.cut(0, 0, 800) == 1.0).all()
+    assert "short.wav: 399 samples" in caplog.text
+    assert "text.wav" in caplog.text
+
+
+def test_another_corpus_or_a_cut_file_is_refused(corpus: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    load_waveforms(corpus, cache)
+    with (cache / SAMPLES_FILE).open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(ValueError, match="missing or has been cut"):
+        load_waveforms(corpus, cache)
+    (cache / INDEX_FILE).unlink()
+    load_waveforms(corpus, cache)
+    soundfile.write(corpus / "new.wav", np.ones(800) * 0.1, 16000)
+    with pytest.raises(ValueError, match="made from other sounds"):
+        load_waveforms(corpus, cache)
+
+
+@pytest.mark.parametrize("name", ["gone", "empty"])
+def test_nothing_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=f"no audio found in .*{name}"):
+        load_waveforms(tmp_path / name, tmp_path / "cache")
+    (tmp_path / "empty" / "notes.txt").write_text("x")
+    with pytest.raises(ValueError, match="no audio found"):
+        load_waveforms(tmp_path / "empty", tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*")) if (tmp_path / "cache").exists() else True

@@ -1,0 +1,146 @@
+"""Runs that learn from teachers: each crop once a round, resumed equals uninterrupted while crops are still made."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from teacher_helpers import description, teacher, write_callable
+from train_helpers import tiny_recipe
+
+from aasp_features.train.data.waveform_crops import PIECE
+from aasp_features.train.engine import METRICS_FILE, Pretraining
+from aasp_features.train.pretrain.distilled_crops import ROUNDS_FILE, DistilledCrops
+from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
+from aasp_features.train.recipe import CropLength, CropSettings, Distillation, Recipe
+
+CPU = torch.device("cpu")
+WEIGHTS = {"frame": 0.0, "utterance": 0.0, "contrast": 0.0}
+CROPS = CropSettings(lengths=[CropLength(2, 0.6), CropLength(4, 0.4)])
+
+
+def recipe(**changes: object) -> Recipe:
+    settings = Distillation(crops=8 * PIECE, workers=0, batch=64, fit_crops=PIECE, last_layers=2, crop=CROPS)
+    return tiny_recipe(weights=WEIGHTS, teachers=["levels.yaml"], distillation=settings, crops=1, **changes)
+
+
+@pytest.fixture(scope="module")
+def one_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_callable(tmp_path_factory.mktemp("teacher"))
+
+
+def features_of(sounds: Path, folder: Path, path: Path, pieces: int) -> TeacherFeatures:
+    features = TeacherFeatures(sounds, folder, CROPS, 0, [description(path)])
+    for piece in range(pieces):
+        features.make(piece, [teacher(path)])
+    return features
+
+
+def crops_of(features: TeacherFeatures, run: Path, **changes: object) -> DistilledCrops:
+    return DistilledCrops(features, Makers(features, 8, 0), recipe(**changes), run, CPU)
+
+
+def rounds(run: Path) -> list[dict[str, int]]:
+    return [json.loads(line) for line in (run / ROUNDS_FILE).read_text().splitlines()]
+
+
+def test_a_round_uses_each_crop_once_and_the_next_what_is_new(
+    sound_folder: Path, one_teacher: Path, tmp_path: Path
+) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 2)
+    crops = crops_of(features, tmp_path)
+    seen, step = [], 0
+    while not crops.rounds or len(crops.rounds) == 1:
+        seen.append(crops._numbers(step))
+        step += 1
+    last = seen.pop()
+    assert len(np.unique(np.concatenate(seen))) == sum(map(len, seen)) <= 2 * PIECE
+    assert 2 * PIECE - sum(map(len, seen)) < 2 * 64  # what fills no batch
+    for numbers in seen:
+        assert len({crops.features.cropper.columns(int(n) // PIECE) for n in numbers}) == 1
+    assert crops.rounds[1] == (step - 1, 2)
+    assert last.max() < 2 * PIECE
+    features_of(sound_folder, tmp_path / "f", one_teacher, 4)
+    for later in range(step, 3 * step + 5):
+        crops._numbers(later)
+    assert [one["pieces"] for one in rounds(tmp_path)] == [2, 2, 4]
+    crops.close()
+
+
+def test_batches_carry_the_sound_its_log_mel_and_what_was_said_of_it(
+    sound_folder: Path, one_teacher: Path, tmp_path: Path
+) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
+    crops = crops_of(features, tmp_path)
+    numbers = crops._numbers(0)
+    batch, _ = crops.batch(0, 0.0)
+    assert batch.waveform is not None
+    for row, number in enumerate(numbers):
+        sound = features.cropper.crop(int(number)).waveform
+        assert np.array_equal(batch.waveform[row, : len(sound)], sound)
+        assert (batch.waveform[row, len(sound) :] == 0).all()
+        frames = int(batch.frames[row])
+        assert frames == 1 + (len(sound) - 400) // 160
+        alone = crops.log_mel(torch.from_numpy(sound))
+        torch.testing.assert_close(batch.log_mel[row, :frames], alone, atol=1e-4, rtol=1e-4)
+        said = teacher(one_teacher).hear(sound[None])[0]
+        np.testing.assert_allclose(batch.features["levels"][row], said, atol=2e-3, rtol=1e-3)
+    assert int((batch.first_column + batch.columns).max()) <= crops.window
+    mean = np.mean([crops.log_mel(torch.from_numpy(features.cropper.crop(n).waveform)).mean() for n in range(256)])
+    assert abs(mean) < 0.1
+    crops.close()
+
+
+def test_resumed_equals_uninterrupted_while_crops_are_made(
+    sound_folder: Path, one_teacher: Path, tmp_path: Path
+) -> None:
+    """The killed run loses steps since its last save, and finds more crops each time; it replays its rounds."""
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
+    pieces = 1
+    for part in range(5):
+        crops = crops_of(features, tmp_path / "cut", steps=16)
+        run = Pretraining(crops, tmp_path / "cut", CPU)
+        assert run.progress.step == 3 * part
+        for _ in range(3):
+            run.step()
+        run.save()
+        if part < 4:
+            run.step()  # lost: never saved
+        crops.close()
+        pieces += 1
+        features_of(sound_folder, tmp_path / "f", one_teacher, pieces)
+    assert len(rounds(tmp_path / "cut")) > 2
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / ROUNDS_FILE).write_text((tmp_path / "cut" / ROUNDS_FILE).read_text())
+    crops = crops_of(features, tmp_path / "whole", steps=16)
+    whole = Pretraining(crops, tmp_path / "whole", CPU)
+    for _ in range(15):
+        whole.step()
+    crops.close()
+    for key, value in whole.objective.state_dict().items():
+        assert torch.equal(value, run.objective.state_dict()[key]), key
+    for a, b in zip(whole.trained_parameters(), run.trained_parameters(), strict=True):
+        for kind, value in whole.optimizer.state.get(a, {}).items():
+            assert torch.equal(value, run.optimizer.state[b][kind])
+
+
+def test_a_torn_line_of_rounds_is_dropped(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
+    (tmp_path / ROUNDS_FILE).write_text('{"first_step": 0, "pieces": 1}\n{"first_st')
+    crops = crops_of(features, tmp_path)
+    assert crops.rounds == [(0, 1)]
+    assert rounds(tmp_path) == [{"first_step": 0, "pieces": 1}]
+    crops.close()
+
+
+def test_the_student_learns_what_the_teacher_says(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 2)
+    crops = crops_of(features, tmp_path, steps=60, learning_rate=3e-3)
+    assert Pretraining(crops, tmp_path, CPU).run()
+    crops.close()
+    losses = [json.loads(line)["loss_levels"] for line in (tmp_path / METRICS_FILE).read_text().splitlines()]
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:3])
+    record = Pretraining(crops, tmp_path, CPU).record()
+    assert record["teachers"][0]["name"] == "levels"
+    assert record["distinct_crops"] == 2 * PIECE

@@ -1,0 +1,149 @@
+"""Features on disk: what the teacher says of each crop, whoever made them and however often that was cut off."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from teacher_helpers import CODE, description, teacher, write_callable, write_graph
+
+from aasp_features.folder.lock import FileLock
+from aasp_features.train.data.waveform_crops import PIECE
+from aasp_features.train.pretrain.teacher_features import LOCK_FILE, Makers, TeacherFeatures
+from aasp_features.train.recipe import CropLength, CropSettings
+
+pytest.importorskip("onnxruntime")
+SETTINGS = CropSettings(lengths=[CropLength(2, 0.7), CropLength(4, 0.3)])
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {helpers!r})
+from aasp_features.train.pretrain import teacher_features as t
+from test_teacher_features import open_features
+from aasp_features.train.pretrain.external_teachers import ExternalTeacher
+features = open_features(Path({data!r}), Path({folder!r}), Path({teachers!r}))
+left, replace, save = int(sys.argv[1]), os.replace, t.np.save
+def save_and_die(file, array):
+    global left
+    left -= 1
+    if left == 0:
+        file.write(b"half")
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(file, array)
+t.np.save = save_and_die
+makers = [ExternalTeacher(one) for one in features.teachers]
+for piece in range(4):
+    features.make(piece, makers)
+"""
+
+
+def open_features(data: Path, folder: Path, teachers: Path, seed: int = 3) -> TeacherFeatures:
+    found = [description(path) for path in sorted(teachers.glob("*.yaml"))]
+    return TeacherFeatures(data, folder, SETTINGS, seed, found)
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("teachers")
+    write_callable(folder)
+    write_graph(folder)
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.npy"))}
+
+
+def test_features_are_what_the_teacher_says_of_each_crop_alone(
+    sound_folder: Path, teachers: Path, tmp_path: Path
+) -> None:
+    features = open_features(sound_folder, tmp_path, teachers)
+    heard = [teacher(path) for path in sorted(teachers.glob("*.yaml"))]
+    for piece in range(2):
+        features.make(piece, heard)
+    assert features.complete() == 2
+    numbers = np.array([0, 5, 255, 256, 300, 511])
+    for one in heard:
+        kept = features.read(one.description.name, numbers)
+        for number, row in zip(numbers, kept, strict=True):
+            alone = one.hear(features.cropper.crop(int(number)).waveform[None])[0]
+            np.testing.assert_allclose(row, alone, rtol=1e-3, atol=1e-3)
+    assert features.path("levels", 0).stat().st_size == 128 + 2 * 8 * PIECE  # two bytes a number
+
+
+def test_killed_five_times_equals_uninterrupted(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
+    whole = open_features(sound_folder, tmp_path / "whole", teachers)
+    heard = [teacher(path) for path in sorted(teachers.glob("*.yaml"))]
+    for piece in range(4):
+        whole.make(piece, heard)
+    settings = {"helpers": str(Path(__file__).parent), "data": str(sound_folder), "folder": str(tmp_path / "cut")}
+    code = KILLED.format(**settings, teachers=str(teachers)).replace(
+        "sys.path.insert", f"sys.path.insert(0, {str(Path(__file__).parents[1])!r}); sys.path.insert"
+    )
+    for writes in (1, 2, 2, 1, 3):
+        done = subprocess.run([sys.executable, "-c", code, str(writes)], capture_output=True, text=True)
+        assert done.returncode == -9, done.stderr
+    makers = Makers(open_features(sound_folder, tmp_path / "cut", teachers), 4, workers=2)
+    try:
+        assert makers.wait() == 4
+    finally:
+        makers.stop()
+    assert content(tmp_path / "cut") == content(tmp_path / "whole")
+    assert not list((tmp_path / "cut").rglob(".*.npy.*"))
+
+
+def test_a_later_teacher_is_added(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    write_callable(tmp_path / "one")
+    first = open_features(sound_folder, tmp_path / "f", tmp_path / "one")
+    first.make(0, [teacher(tmp_path / "one" / "levels.yaml")])
+    made = first.path("levels", 0).stat().st_mtime_ns
+    both = open_features(sound_folder, tmp_path / "f", teachers)
+    assert not both.has(0)
+    both.make(0, [teacher(path) for path in sorted(teachers.glob("*.yaml"))])
+    assert both.has(0)
+    assert first.path("levels", 0).stat().st_mtime_ns == made
+
+
+def test_other_crops_and_other_teachers_are_refused(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
+    open_features(sound_folder, tmp_path / "f", teachers)
+    with pytest.raises(ValueError, match=r"features of other crops \(seed differ\)"):
+        open_features(sound_folder, tmp_path / "f", teachers, seed=4)
+    (tmp_path / "changed").mkdir()
+    write_callable(tmp_path / "changed", code=CODE + "# another version\n")
+    with pytest.raises(ValueError, match="another teacher named 'levels'"):
+        open_features(sound_folder, tmp_path / "f", tmp_path / "changed")
+
+
+def test_damage_is_named(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
+    features = open_features(sound_folder, tmp_path, teachers)
+    features.make(0, [teacher(path) for path in sorted(teachers.glob("*.yaml"))])
+    path = features.path("peaks", 0)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"000000.npy is damaged or missing; delete it"):
+        features.read("peaks", np.array([1]))
+
+
+def test_one_maker_at_a_time_and_none(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
+    features = open_features(sound_folder, tmp_path, teachers)
+    lock = FileLock(tmp_path / LOCK_FILE)
+    lock.acquire()
+    with pytest.raises(ValueError, match="another process makes features"):
+        Makers(features, 1, workers=1)
+    lock.release()
+    with pytest.raises(ValueError, match="holds 0 crops, 256 are needed, and nobody makes them"):
+        Makers(features, 1, workers=0).wait()
+
+
+def test_a_teacher_that_fails_later_ends_the_wait(sound_folder: Path, tmp_path: Path) -> None:
+    code = "def load(files):\n    return lambda x: x[:, :2] / (x.shape[1] == 16000)\n"  # infinite for crops
+    write_callable(tmp_path / "t", code=code)
+    makers = Makers(open_features(sound_folder, tmp_path / "f", tmp_path / "t"), 1, workers=1)
+    try:
+        with pytest.raises(ValueError, match=r"ended \(exit code 1\)"):
+            makers.wait()
+    finally:
+        makers.stop()
