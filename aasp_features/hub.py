@@ -22,8 +22,10 @@ from torch import Tensor, nn
 from aasp_features.config import AaSPConfig
 from aasp_features.version import __version__
 
-BUNDLED = "aasp-tiny-pack-1"
-BUNDLED_SHA256 = {BUNDLED: "f88d9dab42c5723742f1618c90507336b4018e1999cd3c30062c03cf7186dd47"}
+BUNDLED = {  # checkpoints in this package, by name, with the sha256 of their weights
+    "aasp-tiny-pack-1": "f88d9dab42c5723742f1618c90507336b4018e1999cd3c30062c03cf7186dd47",
+}
+DEFAULT = "aasp-tiny-pack-1"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 DOWNLOADED = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, "ATTRIBUTION.md", "LICENSE*"]
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -61,7 +63,8 @@ def load_checkpoint(
     """Find and read a checkpoint.
 
     Args:
-        name: None for the bundled one; an existing folder, which wins over a Hub name; or ``org/name[@revision]``.
+        name: None for the default; a bundled one's name; an existing folder, which wins over a Hub name; or
+            ``org/name[@revision]`` on the Hub.
         revision, token, cache_dir, local_files_only: for the Hub, as in huggingface_hub.
 
     Raises:
@@ -84,14 +87,21 @@ def read_card(name: str | Path | None = None) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def bundled_folder() -> Path:
-    """The folder of the checkpoint in this package, its weights' sha256 verified."""
-    folder = Path(__file__).parent / "checkpoints" / BUNDLED
+def bundled_folder(name: str = DEFAULT) -> Path:
+    """The folder of a checkpoint in this package, its weights' sha256 verified.
+
+    Args:
+        name: one of ``BUNDLED``.
+
+    Raises:
+        CheckpointError: it is missing or was changed.
+    """
+    folder = Path(__file__).parent / "checkpoints" / name
     path = folder / WEIGHTS_FILE
     if not path.is_file():
-        raise CheckpointError(f"this installation lacks the bundled checkpoint {BUNDLED}; install aasp-features again.")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != BUNDLED_SHA256.get(BUNDLED):
-        raise CheckpointError(f"the bundled checkpoint {BUNDLED} has been changed; install aasp-features again.")
+        raise CheckpointError(f"this installation lacks the bundled checkpoint {name}; install aasp-features again.")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != BUNDLED[name]:
+        raise CheckpointError(f"the bundled checkpoint {name} has been changed; install aasp-features again.")
     return folder
 
 
@@ -182,8 +192,9 @@ def _find(
     name: str | Path | None, revision: str | None, token: str | None, cache_dir: Any, local_files_only: bool
 ) -> tuple[Path, str]:
     """A checkpoint's folder, and what messages call it."""
-    if name is None or str(name) == BUNDLED:
-        return bundled_folder(), f"the bundled checkpoint {BUNDLED}"
+    if name is None or str(name) in BUNDLED:
+        name = str(name or DEFAULT)
+        return bundled_folder(name), f"the bundled checkpoint {name}"
     if str(name) and Path(name).is_dir():
         return Path(name), str(name)
     repository, revision = _hub_name(str(name), revision)
@@ -194,8 +205,8 @@ def _find(
 def _hub_name(name: str, revision: str | None) -> tuple[str, str | None]:
     if not HUB_NAME.fullmatch(name):
         raise CheckpointError(
-            f"{name!r} is no folder and no checkpoint's name; give {BUNDLED!r} (bundled), a folder, or "
-            "org/name[@revision]."
+            f"{name!r} is no folder and no checkpoint's name; give {' or '.join(map(repr, BUNDLED))} (bundled), a "
+            "folder, or org/name[@revision]."
         )
     repository, _, at = name.partition("@")
     if at and revision not in (None, at):
@@ -236,7 +247,7 @@ def _download(
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
             f"{source}: not in the local cache, and the Hub cannot be reached; go online once, or give a folder, or "
-            f"{BUNDLED!r} (bundled)."
+            f"{DEFAULT!r} (bundled)."
         ) from error
     except Exception as error:
         raise CheckpointError(f"{source}: the download failed ({_first_line(error)}).") from error

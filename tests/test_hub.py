@@ -15,7 +15,7 @@ from local_hub import TOKEN, LocalHub, Repository
 from safetensors.torch import save
 
 from aasp_features import AaSPEncoder, CheckpointError
-from aasp_features.hub import BUNDLED, load_checkpoint, save_checkpoint
+from aasp_features.hub import BUNDLED, DEFAULT, load_checkpoint, save_checkpoint
 
 Load = Callable[..., subprocess.CompletedProcess]
 
@@ -185,7 +185,7 @@ def test_push_and_load_again(hub: LocalHub, load: Load, environment: dict[str, s
 
 @pytest.mark.parametrize("name", ["tiny", "a b/c", "a/b/c", "", "org/tiny@"])
 def test_names_that_name_nothing(name: str) -> None:
-    with pytest.raises(CheckpointError, match=rf"is no folder and no checkpoint's name; give '{BUNDLED}'"):
+    with pytest.raises(CheckpointError, match=rf"is no folder and no checkpoint's name; give '{next(iter(BUNDLED))}'"):
         load_checkpoint(name)
 
 
@@ -202,8 +202,11 @@ def test_folders_and_the_bundled_checkpoint_need_no_network(checkpoint: Path, mo
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     sound = np.zeros(1600, np.float32)
-    for name in (checkpoint, None, BUNDLED):
+    for name in (checkpoint, None, *BUNDLED):
         assert np.isfinite(AaSPEncoder.from_pretrained(name).embed(sound)).all()
+    for name in BUNDLED:
+        assert AaSPEncoder.from_pretrained(name).config.name == name
+    assert AaSPEncoder.from_pretrained().config.name == DEFAULT
 
 
 def test_folders_that_are_no_checkpoints(tmp_path: Path) -> None:

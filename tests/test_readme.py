@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from aasp_features import AaSPEncoder, __version__
-from aasp_features.hub import BUNDLED, BUNDLED_SHA256, bundled_folder
+from aasp_features.hub import BUNDLED, DEFAULT, bundled_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -88,24 +88,27 @@ def test_the_oldest_versions_are_the_lower_bounds(project: dict) -> None:
         assert tuple(tested[name].split("."))[: bounds[name].count(".") + 1] == tuple(bounds[name].split(".")), name
 
 
-def test_the_bundled_checkpoint_is_complete() -> None:
-    folder = bundled_folder()
-    assert set(BUNDLED_SHA256) == {BUNDLED}
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= 24_000_000
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    assert "license: apache-2.0" in card
-    assert "## Limits" in card
-    assert "aasp-train probe" in card
-    assert "LibriSpeech" in (folder / "ATTRIBUTION.md").read_text(encoding="utf-8")
-    assert AaSPEncoder.from_pretrained().config.name == BUNDLED
+def test_the_bundled_checkpoints_are_complete() -> None:
+    folders = [bundled_folder(name) for name in BUNDLED]
+    assert {path.name for path in (ROOT / "aasp_features" / "checkpoints").iterdir() if path.is_dir()} == set(BUNDLED)
+    assert sum(path.stat().st_size for folder in folders for path in folder.iterdir()) <= 24_000_000
+    for folder in folders:
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        assert "license: apache-2.0" in card
+        assert "## Limits" in card
+        assert "aasp-train probe" in card
+        assert "LibriSpeech" in (folder / "ATTRIBUTION.md").read_text(encoding="utf-8")
+        assert "Apache License" in (folder / "LICENSE").read_text(encoding="utf-8")
+    assert AaSPEncoder.from_pretrained().config.name == DEFAULT
 
 
-def test_the_bundled_checkpoint_gives_the_vectors_it_was_released_with(sounds: Path) -> None:
-    """Made by ``aasp-embed examples/sounds --out tests/golden/aasp-tiny-pack-1.npy`` at its release."""
-    golden = np.load(ROOT / "tests" / "golden" / f"{BUNDLED}.npy")
-    paths = (ROOT / "tests" / "golden" / f"{BUNDLED}.csv").read_text().splitlines()[1:]
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_checkpoint_gives_the_vectors_it_was_released_with(sounds: Path, name: str) -> None:
+    """Made by ``aasp-embed examples/sounds --model NAME --out tests/golden/NAME.npy`` at its release."""
+    golden = np.load(ROOT / "tests" / "golden" / f"{name}.npy")
+    paths = (ROOT / "tests" / "golden" / f"{name}.csv").read_text().splitlines()[1:]
     files = [ROOT / row.split(",")[1] for row in paths]
-    vectors = AaSPEncoder.from_pretrained().embed(files)
+    vectors = AaSPEncoder.from_pretrained(name).embed(files)
     assert (np.abs(vectors - golden) / np.maximum(1, np.abs(golden))).max() < 1e-3
 
 

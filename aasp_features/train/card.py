@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 from aasp_features.config import AaSPConfig
 from aasp_features.train.curves import read_metrics
 from aasp_features.train.export import describe
+from aasp_features.train.recipe import Recipe
 
 CARD = """---
 license: apache-2.0
@@ -15,14 +18,14 @@ pipeline_tag: feature-extraction
 tags:
 - audio
 - audio-embeddings
-- self-supervised
+- {tag}
 - spectrogram
 ---
 
 # {name}
 
-Vectors from sound: an audio spectrogram transformer with aliasing-aware patch embedding (AaPE), pre-trained without
-labels by AaSP (Yamamoto & Okusa, arXiv:2512.03637) in an independent implementation, `aasp-features`.
+Vectors from sound: an audio spectrogram transformer with aliasing-aware patch embedding (AaPE, from AaSP: Yamamoto &
+Okusa, arXiv:2512.03637) in an independent implementation, `aasp-features`, {how}.
 
 ```python
 from aasp_features import AaSPEncoder
@@ -41,13 +44,14 @@ Stored as float16, loaded as float32.
 ## Training
 
 {summary}
-Length of crops and size of batches along the run: {stages}.
+
+{crops}
 
 | | step {first_step} | step {middle_step} | step {last_step} |
 |---|---|---|---|
 {losses}
 
-Chance for the contrast is ln(1 + views of other clips): {chance:.2f} in the first stage.
+{notes}
 
 ## Results
 
@@ -55,8 +59,7 @@ Chance for the contrast is ln(1 + views of other clips): {chance:.2f} in the fir
 
 ## Limits
 
-- Pre-trained on {hours:.1f} hours only: an honest first checkpoint, not a strong one. Encoders trained on thousands of
-  hours do better.
+- Trained on {hours:.1f} hours of sound only{limit}.
 - Speech in the corpus is mostly English; music is mostly game scores; nothing above 8 kHz is seen.
 - Trained on crops of at most {longest:.2f} s; longer recordings are cut into windows of {window_seconds:.2f} s.
 - The training audio was lossily coded (Opus, 32 kbit/s).
@@ -67,8 +70,13 @@ Chance for the contrast is ln(1 + views of other clips): {chance:.2f} in the fir
 The weights are released under Apache-2.0, as the code. The recordings they were trained on keep their own licences
 (CC BY, CC BY-SA, GPL, LGPL, BSD, MIT, Apache, CC0 and public domain): see `ATTRIBUTION.md`.
 """
-ROWS = ["loss_frame", "loss_utterance", "loss_contrast", "target_variance", "utterance_target_variance", "rankme_mean"]
-ROWS += ["rankme_cls", "omega_hz_mean", "omega_hz_std", "alpha_mean", "alpha_std", "gradient_norm"]
+AASP = "pre-trained without labels by AaSP"
+TEACHERS = """The student learnt to predict, by linear heads from its own vector, what these networks say of the same
+sound; a loss of 1 is that of guessing their mean. They are not part of this checkpoint, and are not needed to use it.
+
+| teacher | source | licence | what it was trained to tell |
+|---|---|---|---|
+"""
 
 
 def write_card(run: Path, config: AaSPConfig, results: str, out: Path) -> Path:
@@ -80,40 +88,86 @@ def write_card(run: Path, config: AaSPConfig, results: str, out: Path) -> Path:
         results: Markdown with the probe tables and the command that makes them.
         out: file to write.
     """
-    _, summary, recipe, hours = describe(run)
-    metrics = read_metrics(run)
+    described, metrics = describe(run), read_metrics(run)
+    recipe, record = described.recipe, described.record
     shown = [metrics[0], metrics[len(metrics) // 2], metrics[-1]]
-    first = recipe.stages[0]
     text = CARD.format(
         **{name: getattr(config, name) for name in CONFIG_FIELDS},
         size=recipe.size,
+        how=_how(recipe, record),
+        tag="self-supervised" if not recipe.teachers else "distillation",
         dimensions=config.embedding_dim,
-        summary=summary,
-        stages="; ".join(
-            f"{stage.columns * 0.16:.2f} s, {stage.clips} recordings, until {100 * stage.until:.0f} %"
-            for stage in recipe.stages
-        ),
-        losses="\n".join(
-            f"| {row.replace('_', ' ')} | " + " | ".join(f"{line[row]:.3f}" for line in shown) + " |" for row in ROWS
-        ),
-        chance=_chance(first.clips, recipe.crops * recipe.views),
+        summary=described.paragraph,
+        crops=_crops(recipe),
+        losses="\n".join(_rows(shown)),
+        notes=_notes(recipe, record),
         first_step=int(shown[0]["step"]),
         middle_step=int(shown[1]["step"]),
         last_step=int(shown[2]["step"]),
         results=results.strip(),
-        hours=hours,
-        longest=max(stage.columns for stage in recipe.stages) * 0.16,
+        hours=record["hours"],
+        limit=": encoders trained on thousands of hours do better"
+        if not recipe.teachers
+        else "; the teachers heard more",
+        longest=0.16 * max(columns for columns, _ in _lengths(recipe)),
         window_seconds=config.window * 0.16,
     )
     out.write_text(text, encoding="utf-8")
     return out
 
 
+def _how(recipe: Recipe, record: dict[str, Any]) -> str:
+    parts = [AASP] if recipe.learns_masked else []
+    if recipe.teachers:
+        parts.append(f"taught by public networks ({', '.join(teacher['name'] for teacher in record['teachers'])})")
+    start = f", from the weights of `{record['start_from']}`" if record.get("start_from") else ""
+    return " and ".join(parts) + start
+
+
+def _lengths(recipe: Recipe) -> list[tuple[int, str]]:
+    """Columns of the crops, and in words how many there were of them."""
+    if recipe.teachers:
+        crop = recipe.distillation.crop
+        total = sum(length.share for length in crop.lengths)
+        return [(length.columns, f"{100 * length.share / total:.0f} % of them") for length in crop.lengths]
+    return [(s.columns, f"{s.clips} recordings, until {100 * s.until:.0f} %") for s in recipe.stages]
+
+
+def _crops(recipe: Recipe) -> str:
+    lengths = "; ".join(f"{columns * 0.16:.2f} s, {share}" for columns, share in _lengths(recipe))
+    if not recipe.teachers:
+        return f"Length of crops and size of batches along the run: {lengths}."
+    crop = recipe.distillation.crop
+    mixed, played, filtered = crop.mix_probability, crop.speed_probability, crop.filter_probability
+    return (
+        f"Crops: {lengths}; {100 * mixed:.0f} % mixed with another recording, {100 * played:.0f} % played faster or "
+        f"slower, {100 * filtered:.0f} % filtered; level ±{crop.gain_db:.0f} dB."
+    )
+
+
+def _rows(shown: list[dict[str, float]]) -> list[str]:
+    names = [name for name in shown[-1] if name.startswith("loss_") or name in SIGNS]
+    return [
+        f"| {name.replace('_', ' ')} | "
+        + " | ".join(f"{line[name]:.3f}" if name in line else "" for line in shown)
+        + " |"
+        for name in names
+    ]
+
+
+def _notes(recipe: Recipe, record: dict[str, Any]) -> str:
+    notes = []
+    if recipe.learns_masked and not recipe.teachers:
+        chance = math.log(1 + (recipe.stages[0].clips - 1) * recipe.crops * recipe.views)
+        notes.append(f"Chance for the contrast is ln(1 + views of other clips): {chance:.2f} in the first stage.")
+    if recipe.teachers:
+        rows = [f"| {t['name']} | {t['source']} | {t['licence']} | {t['labels']} |" for t in record["teachers"]]
+        notes.append(TEACHERS + "\n".join(rows))
+    return "\n\n".join(notes)
+
+
 CONFIG_FIELDS = ["name", "dim", "depth", "heads", "patch_embed", "kernel", "features", "states", "fft_length"]
 CONFIG_FIELDS += ["mean", "std", "pooling", "layers"]
 
-
-def _chance(clips: int, views: int) -> float:
-    from math import log
-
-    return log(1 + (clips - 1) * views)
+SIGNS = ["target_variance", "utterance_target_variance", "rankme_mean", "rankme_cls", "gradient_norm"]
+SIGNS += ["omega_hz_mean", "omega_hz_std", "alpha_mean", "alpha_std"]

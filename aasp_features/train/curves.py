@@ -8,7 +8,7 @@ from pathlib import Path
 from aasp_features.train.engine import METRICS_FILE
 
 PANELS = {
-    "losses": ["loss_frame", "loss_utterance", "loss_contrast"],
+    "losses": [],  # all that the run has
     "variance of targets": ["target_variance", "utterance_target_variance"],
     "RankMe of clip vectors": ["rankme_mean", "rankme_cls"],
     "ω over patches and states (Hz)": ["omega_hz_mean", "omega_hz_std", "omega_hz_std_within_state"],
@@ -35,13 +35,16 @@ def draw_curves(run: Path, out: Path) -> None:
 
     lines = read_metrics(run)
     figure = Figure(figsize=(12, 6.5), layout="constrained")
-    for axes, (title, names) in zip(figure.subplots(2, 3).flat, PANELS.items(), strict=True):
+    losses = [name for name in lines[-1] if name.startswith("loss_")]
+    panels = {title: names or losses for title, names in PANELS.items()}
+    for axes, (title, names) in zip(figure.subplots(2, 3).flat, panels.items(), strict=True):
         for name in names:
             points = [(line["step"], line[name]) for line in lines if name in line]
             if points:
                 axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step", fontsize=8)
-        axes.legend(fontsize=7)
+        if axes.lines:
+            axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
     figure.savefig(out, dpi=110)

@@ -52,10 +52,11 @@ class Pretraining:
         self.optimizer = build_optimizer(self.objective, recipe)
         self.crops = crops
         self.health = Health()
-        self.progress = Progress()
+        self.progress, self.start_from = Progress(), start_from
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / STATE_FILE).is_file():
-            self.progress, _ = load_run(folder, self.objective, self.optimizer)
+            self.progress, record = load_run(folder, self.objective, self.optimizer)
+            self.start_from = record.get("start_from")
         else:
             if start_from is not None:
                 start_with(self.objective, start_from)
@@ -96,6 +97,7 @@ class Pretraining:
         return {
             "recipe": self.recipe.to_dict(),
             "device": str(self.device),
+            "start_from": self.start_from,
             "torch": torch.__version__,
             **self.crops.facts(),
         }

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.hub import save_checkpoint
 from aasp_features.network import AaSPNetwork
-from aasp_features.train.recipe import Recipe, Stage
+from aasp_features.train.recipe import Recipe
 from aasp_features.train.run_checkpoint import STATE_FILE, read_record
 
 PREFIXES = {"teacher": "objective.teacher.network.", "student": "objective.student."}
@@ -42,8 +42,8 @@ def export_encoder(
     Raises:
         ValueError: no run there; CheckpointError: ``out`` cannot be written.
     """
-    config, summary, _, _ = describe(run)
-    config = config.replace(name=name, pooling=pooling, layers=layers)
+    described = describe(run)
+    config = described.config.replace(name=name, pooling=pooling, layers=layers)
     prefix = PREFIXES[which]
     with safe_open(run / STATE_FILE, framework="pt") as file:
         weights = {
@@ -55,32 +55,43 @@ def export_encoder(
         expected = AaSPNetwork(config).state_dict().keys()
     if set(expected) != set(weights):
         raise ValueError(f"{run} holds weights of another version of the network; use the version that made it.")
-    return save_checkpoint(out, config, weights, card=card or f"# {name}\n\n{summary}\n", half=half)
+    return save_checkpoint(out, config, weights, card=card or f"# {name}\n\n{described.paragraph}\n", half=half)
 
 
 class RunSummary(NamedTuple):
-    """What a run was: the encoder's config, one paragraph, the recipe, and hours of audio."""
+    """What a run was: the encoder's config, one paragraph, the recipe, and the record it wrote."""
 
     config: AaSPConfig
     paragraph: str
     recipe: Recipe
-    hours: float
+    record: dict[str, Any]
 
 
 def describe(run: Path) -> RunSummary:
     """Summarise a run from its record."""
     progress, record = read_record(run)
     recipe = recipe_from_record(record)
+    distinct = f", {record['distinct_crops']} of them distinct" if "distinct_crops" in record else ""
     summary = (
-        f"Recipe `{recipe.name}`, {progress.step} steps, {progress.crops} crops, {progress.seconds / 60:.0f} minutes "
-        f"in {progress.precision} on {record['device']}, from {record['recordings']} recordings "
+        f"Recipe `{recipe.name}`, {progress.step} steps, {progress.crops} crops{distinct}, {progress.seconds / 60:.0f} "
+        f"minutes in {progress.precision} on {record['device']}, from {record['recordings']} recordings "
         f"({record['hours']:.1f} hours)."
     )
-    return RunSummary(recipe.config(), summary, recipe, record["hours"])
+    return RunSummary(recipe.config(), summary, recipe, record)
 
 
 def recipe_from_record(record: dict[str, Any]) -> Recipe:
-    """The recipe that a run's record holds."""
-    values = dict(record["recipe"])
-    values["stages"] = [Stage(**stage) for stage in values["stages"]]
-    return Recipe(**values)
+    """The recipe that a run's record holds.
+
+    Raises:
+        ValueError: another version of the package wrote it.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        settings = OmegaConf.merge(OmegaConf.structured(Recipe), record["recipe"])
+        recipe: Recipe = OmegaConf.to_object(settings)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ValueError(f"the run's recipe is of another version: {str(error).splitlines()[0]}") from error
+    return recipe

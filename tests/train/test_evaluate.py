@@ -1,6 +1,7 @@
 """Probes: tasks from folders, folds that keep groups whole, and known answers."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 import soundfile
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
+from teacher_helpers import teacher, write_callable, write_graph
 from typer.testing import CliRunner
 
+from aasp_features import load_audio
 from aasp_features.train.cli import app
 from aasp_features.train.evaluate.linear import (
     balanced_accuracy,
@@ -21,7 +24,7 @@ from aasp_features.train.evaluate.linear import (
 )
 from aasp_features.train.evaluate.report import differences, table
 from aasp_features.train.evaluate.tasks import Task, make_folds, read_tasks
-from aasp_features.train.evaluate.vectors import log_mel_statistics
+from aasp_features.train.evaluate.vectors import log_mel_statistics, teacher_vectors
 
 
 def made_task(clips: int = 150, groups: int = 50) -> Task:
@@ -140,6 +143,26 @@ def test_probe_command(task_folder: Path, checkpoint: Path, tmp_path: Path) -> N
     done = CliRunner().invoke(app, ["probe", "--tasks", str(task_folder), "--folds", "5"])
     assert done.exit_code == 2
     assert "at least two" in done.output
+
+
+def test_teachers_are_probed_beside(task_folder: Path, tmp_path: Path) -> None:
+    write_callable(tmp_path / "teachers")
+    write_graph(tmp_path / "teachers")
+    options = ["--tasks", str(task_folder), "--teachers", str(tmp_path / "teachers"), "--no-untrained", "--no-log-mel"]
+    done = CliRunner().invoke(app, ["probe", *options])
+    assert done.exit_code == 0, done.output
+    scores = dict(re.findall(r"^\| (teacher.*?) \| ([\d.]+) ", done.output, re.MULTILINE))
+    assert list(scores) == ["teacher levels", "teacher peaks", "teachers levels, peaks side by side"]
+    assert float(scores["teacher levels"]) == float(scores["teachers levels, peaks side by side"]) == 100.0
+
+
+def test_teachers_vectors_are_what_they_say_of_whole_clips(task_folder: Path, tmp_path: Path) -> None:
+    both = [teacher(write_callable(tmp_path / "t")), teacher(write_graph(tmp_path / "t"))]
+    files = read_tasks(task_folder)[0].files[:3]
+    vectors = teacher_vectors(both)(files)
+    for row, path in zip(vectors, files, strict=True):
+        sound = load_audio(path)[None]
+        np.testing.assert_allclose(row, np.concatenate([one.hear(sound)[0] for one in both]))
 
 
 def test_tasks_that_are_wrong(task_folder: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from teacher_helpers import write_callable
 from typer.testing import CliRunner
 
 from aasp_features import AaSPEncoder
@@ -73,12 +74,62 @@ def test_curves_and_card(finished: Path, tmp_path: Path) -> None:
     assert "org/unused" not in attribution
 
 
+@pytest.fixture(scope="module")
+def distilled(sound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run that learns from one teacher beside AaSP's own losses: its folder, and the teacher's."""
+    out, teachers = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("teachers")
+    write_callable(teachers, licence="CC BY 4.0", labels="levels of noise")
+    settings = [setting for setting in SETTINGS if not setting.startswith("stages")]
+    settings += [f"teachers={teachers}", "distillation.crops=256", "distillation.last_layers=2", "weights.frame=0.5"]
+    settings += ["distillation.crop.lengths=[{columns: 3, share: 1.0}]", "distillation.batch=16", "steps=20"]
+    done = run("pretrain", "--data", sound_folder, "--out", out, "--recipe", "tiny_distilled", *settings)
+    assert done.exit_code == 0, done.output
+    assert "complete at step 20" in done.output
+    return out, teachers
+
+
+def test_a_distilled_run_becomes_a_checkpoint_with_its_card(
+    distilled: tuple[Path, Path], sound_folder: Path, tmp_path: Path
+) -> None:
+    out, _teachers = distilled
+    assert run("export", out, "--out", tmp_path / "ck", "--name", "aasp-tiny-test-2").exit_code == 0
+    assert AaSPEncoder.from_pretrained(tmp_path / "ck").embed(np.ones(9000, np.float32)).shape == (256,)
+    (tmp_path / "results.md").write_text("| a | b |\n")
+    done = run("card", out, "--checkpoint", tmp_path / "ck", "--results", tmp_path / "results.md")
+    assert done.exit_code == 0, done.output
+    card = (tmp_path / "ck" / "README.md").read_text()
+    assert "pre-trained without labels by AaSP and taught by public networks (levels)" in card
+    assert "| levels | a test | CC BY 4.0 | levels of noise |" in card
+    assert "Recipe `tiny_distilled`, 20 steps, 320 crops, 256 of them distinct" in card
+    assert "| loss levels | " in card
+    assert run("curves", out, "--out", tmp_path / "curves.png").exit_code == 0
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert {"loss_frame", "loss_levels", "rankme_mean"} <= set(lines[-1])
+
+
+def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: Path, tmp_path: Path) -> None:
+    out, teachers = distilled
+    settings = [f"teachers={teachers}", "distillation.crops=256", "model.depth=4", "target_layers=2"]
+    settings += ["distillation.crop.lengths=[{columns: 3, share: 1.0}]"]
+    done = run("teacher-features", "--data", sound_folder, "--out", tmp_path / "f", *settings)
+    assert done.exit_code == 0, done.output
+    piece = "levels/000000.npy"
+    assert (tmp_path / "f" / piece).read_bytes() == (out / "teacher_features" / piece).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu"], "no audio found in gone"),
         (["pretrain", "--data", "gone", "--out", "run", "--recipe", "huge"], "no recipe named 'huge'"),
         (["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu", "colour=1"], "colour"),
+        (["pretrain", "--data", ".", "--out", "run", "--recipe", "tiny_distilled"], "say which (teachers=FILE.yaml"),
+        (
+            ["pretrain", "--data", ".", "--out", "run", "--recipe", "tiny_distilled", "teachers=gone.yaml"],
+            "gone.yaml: not a teacher's description",
+        ),
+        (["teacher-features", "--data", ".", "--out", "f", "teachers=."], "no teachers in ['.']"),
+        (["probe", "--tasks", ".", "--teachers", "gone"], "no task in ."),
         (["export", "gone", "--out", "ck", "--name", "x"], "gone holds no run"),
         (["export", "gone", "--out", "ck", "--name", "x", "--which", "both"], "teacher or student, got 'both'"),
         (["curves", "gone"], "gone holds no metrics.jsonl"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,10 @@ def probe(
     layers: Annotated[list[int] | None, typer.Option(help="Average of the last k blocks; may be repeated.")] = None,
     untrained: Annotated[bool, typer.Option(help="Also the same network untrained, three seeds.")] = True,
     log_mel: Annotated[bool, typer.Option(help="Also mean and standard deviation of the log-mel.")] = True,
+    teachers: Annotated[
+        list[Path] | None, typer.Option(help="Also external teachers (.yaml, or a folder), each and side by side.")
+    ] = None,
+    graphs: Annotated[str, typer.Option(help="Folder of the teachers' files, if not beside their descriptions.")] = "",
     folds: Annotated[str, typer.Option(help="Folds in use; 1-4 for selections.")] = "1-5",
     classifier: Annotated[str, typer.Option(help="linear or knn.")] = "linear",
     out: Annotated[Path | None, typer.Option(help="Markdown file to write as well.")] = None,
@@ -43,7 +48,11 @@ def probe(
         used = _parse_folds(folds)
         read = read_tasks(tasks)
         results = {}
-        for name, vectoriser in _methods(model or [""], pooling or [None], layers or [None], untrained, log_mel):
+        methods = chain(
+            _teachers(teachers or [], graphs),
+            _methods(model or [""], pooling or [None], layers or [None], untrained, log_mel),
+        )
+        for name, vectoriser in methods:
             results[name] = {task.name: run_probe(vectoriser(task.files), task, chosen, used) for task in read}
             typer.echo(f"{name}: " + ", ".join(f"{k} {v.score:.1f}" for k, v in results[name].items()), err=True)
     except (ValueError, CheckpointError, InputError) as error:
@@ -58,6 +67,20 @@ def probe(
     sys.stdout.write(text)
     if out is not None:
         out.write_text(text, encoding="utf-8")
+
+
+def _teachers(places: Sequence[Path], graphs: str) -> Iterator[tuple[str, Vectoriser]]:
+    if not places:
+        return
+    from aasp_features.train.evaluate.vectors import teacher_vectors
+    from aasp_features.train.pretrain.external_teachers import ExternalTeacher, read_descriptions
+
+    found = [ExternalTeacher(description) for description in read_descriptions(places, graphs)]
+    for teacher in found:
+        yield f"teacher {teacher.description.name}", teacher_vectors([teacher])
+    if len(found) > 1:
+        names = ", ".join(teacher.description.name for teacher in found)
+        yield f"teachers {names} side by side", teacher_vectors(found)
 
 
 def _methods(

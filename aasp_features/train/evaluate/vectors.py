@@ -1,4 +1,4 @@
-"""Where vectors come from: a checkpoint, the same network untrained, or log-mel statistics."""
+"""Where vectors come from: a checkpoint, the same network untrained, external teachers, or log-mel statistics."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aasp_features.audio import load_audio
 from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.log_mel import LogMel
+from aasp_features.train.pretrain.external_teachers import ExternalTeacher
 
 Vectoriser = Callable[[Sequence[Path]], NDArray[np.float32]]
 
@@ -38,5 +39,15 @@ def log_mel_statistics(fft_length: int) -> Vectoriser:
             log_mel = front_end(torch.from_numpy(load_audio(path))).numpy()
             rows.append(np.concatenate([log_mel.mean(axis=0), log_mel.std(axis=0)]))
         return np.stack(rows).astype(np.float32)
+
+    return vectors
+
+
+def teacher_vectors(teachers: Sequence[ExternalTeacher]) -> Vectoriser:
+    """(clips, d): what external teachers say of each whole clip, side by side."""
+
+    def vectors(files: Sequence[Path]) -> NDArray[np.float32]:
+        sounds = (load_audio(path)[None] for path in files)
+        return np.stack([np.concatenate([teacher.hear(sound)[0] for teacher in teachers]) for sound in sounds])
 
     return vectors
