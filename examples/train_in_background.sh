@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Learn from public teachers at the lowest priority, beside other work, for as long as the machine is there.
+#
+#   examples/train_in_background.sh DATA GRAPHS [STATE]           # start, or go on
+#   examples/train_in_background.sh --finish DATA GRAPHS [STATE]  # to a checkpoint, from where the run is
+#
+# DATA is a folder of audio files or .tar shards, GRAPHS the folder of the teachers' ONNX files (examples/teachers says
+# which), STATE a folder for everything that is kept: runs/open unless given. Call it again after any interruption: the
+# crops that the teachers have heard are kept piece by piece, the run every five minutes.
+#
+# The learning rate holds for as long as the run goes on. --finish copies the run and lets the rate fall, with whole crops
+# instead of half of their columns, for a quarter of the time that was spent so far; then it writes STATE/checkpoint. The
+# run itself is left as it is, and may go on.
+#
+# THREADS (1), WORKERS (1) that run the teachers, CROPS (300000), TEACHERS (examples/teachers) and SETTINGS ("key=value …")
+# may be set.
+set -euo pipefail
+finish=
+if [ "${1:-}" = --finish ]; then finish=1; shift; fi
+data=$1 graphs=$2 state=${3:-runs/open}
+here=$(cd "$(dirname "$0")" && pwd)
+export OMP_NUM_THREADS=${THREADS:-1}
+settings=(--recipe tiny_distilled "teachers=${TEACHERS:-$here/teachers}" "graphs=$graphs" "distillation.features=$state/features"
+  "distillation.crops=${CROPS:-300000}" steps=100000000)
+read -ra extra <<<"${SETTINGS:-}"
+mkdir -p "$state"
+
+if [ -z "$finish" ]; then
+  nohup nice -n 19 aasp-train pretrain --data "$data" --out "$state/run" --start-from aasp-tiny-pack-1 --max-time 100000 \
+    "${settings[@]}" "distillation.workers=${WORKERS:-1}" "${extra[@]}" >>"$state/run.log" 2>&1 &
+  echo "training in process $!; aasp-train curves $state/run --out curves.png shows how far it is"
+else
+  [ -d "$state/finish" ] || cp -r "$state/run" "$state/finish"
+  minutes=$(tail -n 1 "$state/run/metrics.jsonl" | sed 's/.*"seconds": \([0-9.]*\).*/\1/' | awk '{print $1 / 60 / 0.8}')
+  echo "$minutes" >>"$state/finish/minutes"
+  nice -n 19 aasp-train pretrain --data "$data" --out "$state/finish" --max-time "$(head -n 1 "$state/finish/minutes")" \
+    "${settings[@]}" distillation.workers=0 hold=0.8 distillation.dropped_until=0.8 "${extra[@]}"
+  aasp-train export "$state/finish" --out "$state/checkpoint" --name aasp-tiny-mine-1 --layers 4
+fi
