@@ -35,5 +35,5 @@ else
   echo "$minutes" >>"$state/finish/minutes"
   nice -n 19 aasp-train pretrain --data "$data" --out "$state/finish" --max-time "$(head -n 1 "$state/finish/minutes")" \
     "${settings[@]}" distillation.workers=0 hold=0.8 distillation.dropped_until=0.8 "${extra[@]}"
-  aasp-train export "$state/finish" --out "$state/checkpoint" --name aasp-tiny-mine-1 --layers 4
+  aasp-train export "$state/finish" --out "$state/checkpoint" --name aasp-tiny-mine-1
 fi

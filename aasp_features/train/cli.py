@@ -84,8 +84,12 @@ def export(
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
     name: Annotated[str, typer.Option(help="Name of the checkpoint, aasp-<size>-<corpus>-<n>.")],
     which: Annotated[str, typer.Option(help="teacher or student.")] = "teacher",
-    pooling: Annotated[str, typer.Option(help="Default pooling of the checkpoint.")] = "frequency",
-    layers: Annotated[int, typer.Option(help="Default number of last blocks to average.")] = 1,
+    pooling: Annotated[
+        str | None, typer.Option(help="Default pooling of the checkpoint; what the teachers' heads read, or frequency.")
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option(help="Default number of last blocks to average; what the heads read, or 1.")
+    ] = None,
     card: Annotated[Path | None, typer.Option(help="Markdown file to become the card.")] = None,
 ) -> None:
     """Write a run's encoder as a checkpoint folder (float16)."""

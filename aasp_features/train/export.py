@@ -23,8 +23,8 @@ def export_encoder(
     *,
     name: str,
     which: Literal["teacher", "student"] = "teacher",
-    pooling: Pooling = "frequency",
-    layers: int = 1,
+    pooling: Pooling | None = None,
+    layers: int | None = None,
     card: str | None = None,
     half: bool = True,
 ) -> Path:
@@ -35,7 +35,8 @@ def export_encoder(
         out: folder to write.
         name: of the checkpoint, ``aasp-<size>-<corpus>-<n>``.
         which: network to take.
-        pooling, layers: defaults that the checkpoint's config will carry.
+        pooling, layers: defaults that the checkpoint's config will carry; unless given, what the heads of external
+            teachers read, or the frequency rows of the last block.
         card: text of README.md; a summary of the run's record unless given.
         half: store float16.
 
@@ -43,6 +44,9 @@ def export_encoder(
         ValueError: no run there; CheckpointError: ``out`` cannot be written.
     """
     described = describe(run)
+    learnt = described.recipe.distillation if described.recipe.teachers else None
+    pooling = pooling or (learnt.pooling if learnt else "frequency")  # type: ignore[assignment]  # the recipe checks it
+    layers = layers or (learnt.last_layers if learnt else 1)
     config = described.config.replace(name=name, pooling=pooling, layers=layers)
     prefix = PREFIXES[which]
     with safe_open(run / STATE_FILE, framework="pt") as file:
@@ -77,6 +81,8 @@ def describe(run: Path) -> RunSummary:
         f"minutes in {progress.precision} on {record['device']}, from {record['recordings']} recordings "
         f"({record['hours']:.1f} hours)."
     )
+    if told := [f"{one['name']} ({one['licence']}; labels: {one['labels']})" for one in record.get("teachers", [])]:
+        summary += f" Learnt from external teachers: {'; '.join(told)}."
     return RunSummary(recipe.config(), summary, recipe, record)
 
 

@@ -93,7 +93,10 @@ def test_a_distilled_run_becomes_a_checkpoint_with_its_card(
 ) -> None:
     out, _teachers = distilled
     assert run("export", out, "--out", tmp_path / "ck", "--name", "aasp-tiny-test-2").exit_code == 0
-    assert AaSPEncoder.from_pretrained(tmp_path / "ck").embed(np.ones(9000, np.float32)).shape == (256,)
+    encoder = AaSPEncoder.from_pretrained(tmp_path / "ck")
+    assert encoder.embed(np.ones(9000, np.float32)).shape == (256,)
+    assert (encoder.config.pooling, encoder.config.layers) == ("frequency", 2)  # what the heads read
+    assert "levels (CC BY 4.0; labels: levels of noise)" in (tmp_path / "ck" / "README.md").read_text()
     (tmp_path / "results.md").write_text("| a | b |\n")
     done = run("card", out, "--checkpoint", tmp_path / "ck", "--results", tmp_path / "results.md")
     assert done.exit_code == 0, done.output

@@ -75,7 +75,7 @@ class DistilledCrops:
         return {
             "recordings": len(length),
             "hours": int(length.sum()) / 16000 / 3600,
-            "teachers": [teacher.identity for teacher in self.features.teachers],
+            "teachers": [{**teacher.identity, **teacher.origin} for teacher in self.features.teachers],
             "distinct_crops": PIECE * self.rounds[-1].pieces if self.rounds else 0,
             "rounds": len(self.rounds),
         }

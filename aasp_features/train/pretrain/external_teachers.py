@@ -70,11 +70,17 @@ class TeacherDescription:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides its features, as plain values; where the files lie does not."""
-        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "folders"}
+        """What decides its features, as plain values: not where its files lie, nor what is only told of it."""
+        told = {"folders", *self.origin}
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in told}
         if self.callable.partition(":")[0].endswith(".py"):
             shown["code"] = hashlib.sha256(_code_file(self).read_bytes()).hexdigest()
         return shown
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Source, licence and labels, for cards."""
+        return {"source": self.source, "licence": self.licence, "labels": self.labels}
 
 
 def read_descriptions(places: Sequence[str | Path], graphs: str | Path = "") -> list[TeacherDescription]:

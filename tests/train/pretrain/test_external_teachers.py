@@ -148,4 +148,6 @@ def test_two_of_one_name_and_none(tmp_path: Path) -> None:
 def test_identity_follows_the_code_not_the_place(tmp_path: Path) -> None:
     one, moved = description(write_callable(tmp_path / "a")), description(write_callable(tmp_path / "b"))
     assert one.identity == moved.identity
+    assert description(write_callable(tmp_path / "b", licence="MIT")).identity == one.identity
+    assert description(write_callable(tmp_path / "b", pool="mean+std")).identity != one.identity
     assert description(write_callable(tmp_path / "b", code=CODE + "\n")).identity != one.identity
