@@ -46,7 +46,7 @@ def pretrain(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         chosen = load_recipe(recipe, settings or [])
-        with open_crops(chosen, data, out, place) as crops:
+        with open_crops(chosen, data, out, place, start_from) as crops:
             run = Pretraining(crops, out, place, None if max_time is None else 60 * max_time, start_from)
             complete = run.run(None if stop_after is None else 60 * stop_after)
     except (ValueError, CollapseError, CheckpointError) as error:
@@ -75,7 +75,7 @@ def teacher_features(
             makers.stop()
     except ValueError as error:
         raise _stop(error) from error
-    typer.echo(f"{chosen.distillation.crops} crops heard; features in {out}", err=True)
+    typer.echo(f"{makers.crops} crops heard; features in {out}", err=True)
 
 
 @app.command()
@@ -83,7 +83,9 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
     name: Annotated[str, typer.Option(help="Name of the checkpoint, aasp-<size>-<corpus>-<n>.")],
-    which: Annotated[str, typer.Option(help="teacher or student.")] = "teacher",
+    which: Annotated[
+        str, typer.Option(help="teacher (the running average of the student's weights) or student (its last weights).")
+    ] = "teacher",
     pooling: Annotated[
         str | None, typer.Option(help="Default pooling of the checkpoint; what the teachers' heads read, or frequency.")
     ] = None,

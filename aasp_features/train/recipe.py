@@ -9,6 +9,8 @@ from typing import Any, get_args
 
 from aasp_features.config import AaSPConfig, Pooling
 
+AASP_LOSSES = ("frame", "utterance", "contrast")
+
 
 @dataclass
 class Stage:
@@ -202,7 +204,7 @@ class Recipe:
             raise ValueError("recipe: contrast_on is cls or mean; precision is auto, float32 or bfloat16.")
         if not 0 <= self.stretch <= 1 or not 0 <= self.pitch <= 12 or self.equalise_db < 0:
             raise ValueError("recipe: stretch must be 0 to 1, pitch 0 to 12 semitones, equalise_db at least 0.")
-        if missing := {"frame", "utterance", "contrast"} - set(self.weights):
+        if missing := set(AASP_LOSSES) - set(self.weights):
             raise ValueError(f"recipe: weights must name {', '.join(sorted(missing))}, too; 0 turns a loss off.")
         if min(self.weights.values()) < 0:
             raise ValueError("recipe: weights must be at least 0.")
@@ -226,7 +228,7 @@ class Recipe:
     @property
     def learns_masked(self) -> bool:
         """Does AaSP's own objective take part?"""
-        return any(self.weights[name] > 0 for name in ("frame", "utterance", "contrast"))
+        return any(self.weights[name] > 0 for name in AASP_LOSSES)
 
     def stage(self, progress: float) -> Stage:
         """The stage at a fraction of the run."""

@@ -69,7 +69,10 @@ def load_run(folder: Path, objective: Objective, optimizer: torch.optim.AdamW) -
     try:
         objective.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise ValueError(f"{path} belongs to another recipe: {str(error).splitlines()[0]}") from error
+        differing = str(error).splitlines()[1].strip()[:120]
+        raise ValueError(
+            f"{path} belongs to another recipe or to other teachers ({differing}…); begin a new run in another folder."
+        ) from error
     _restore_moments(objective, optimizer, tensors)
     return Progress(**json.loads(metadata["progress"])), json.loads(metadata["record"])
 

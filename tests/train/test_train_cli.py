@@ -1,6 +1,7 @@
 """``aasp-train`` from audio to a checkpoint that embeds."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,34 @@ def test_a_distilled_run_becomes_a_checkpoint_with_its_card(
     assert run("curves", out, "--out", tmp_path / "curves.png").exit_code == 0
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert {"loss_frame", "loss_levels", "rankme_mean"} <= set(lines[-1])
+
+
+def test_weights_of_teachers(
+    distilled: tuple[Path, Path], sound_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, teachers = distilled
+    common = ["pretrain", "--data", sound_folder, "--out", out, "--recipe", "tiny_distilled", f"teachers={teachers}"]
+    settings = [setting for setting in SETTINGS if not setting.startswith("stages")] + ["distillation.last_layers=2"]
+    done = run(*common, *settings, "weights.levels=0")
+    assert done.exit_code == 2
+    assert "every teacher (levels) has weight 0" in done.output
+    settings += ["distillation.crop.lengths=[{columns: 3, share: 1.0}]", "distillation.crops=256"]
+    with caplog.at_level(logging.WARNING):
+        done = run(*common, *settings, "weights.levles=2", "distillation.variance=0.3")
+    assert "no teacher is named levles, log_mel, mn04, speech, voice; these weights are not used" in caplog.text
+    assert done.exit_code == 2
+    assert "belongs to another recipe or to other teachers (size mismatch" in done.output
+
+
+def test_a_run_keeps_the_statistics_its_weights_are_used_to(distilled: tuple[Path, Path], tmp_path: Path) -> None:
+    from aasp_features.train.pretrain.crop_source import _statistics
+    from aasp_features.train.run_checkpoint import read_record
+
+    model = read_record(distilled[0])[1]["recipe"]["model"]
+    assert _statistics(distilled[0], "aasp-tiny-pack-1") == (model["mean"], model["std"])
+    config = AaSPEncoder.from_pretrained("aasp-tiny-pack-1").config
+    assert _statistics(tmp_path, "aasp-tiny-pack-1") == (config.mean, config.std)
+    assert _statistics(tmp_path, None) is None
 
 
 def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: Path, tmp_path: Path) -> None:

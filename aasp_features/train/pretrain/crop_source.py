@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from aasp_features.hub import load_checkpoint
 from aasp_features.train.corpus import load_corpus
 from aasp_features.train.crops import CropSampler
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops, pieces_of
 from aasp_features.train.pretrain.external_teachers import read_descriptions
 from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
-from aasp_features.train.recipe import Recipe
+from aasp_features.train.recipe import AASP_LOSSES, Recipe
+from aasp_features.train.run_checkpoint import STATE_FILE, read_record
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def open_crops(recipe: Recipe, data: Path, run: Path, device: torch.device) -> Iterator[CropSampler | DistilledCrops]:
+def open_crops(
+    recipe: Recipe, data: Path, run: Path, device: torch.device, start_from: str | None = None
+) -> Iterator[CropSampler | DistilledCrops]:
     """What a run is fed from; processes that make features end with it.
 
     Args:
@@ -25,8 +32,10 @@ def open_crops(recipe: Recipe, data: Path, run: Path, device: torch.device) -> I
         data: the corpus.
         run: folder of the run.
         device: where the batches are wanted.
+        start_from: checkpoint whose weights a new run starts with; learning from teachers, it keeps its mean and std.
 
     Raises:
+        CheckpointError: no such checkpoint.
         ValueError: see ``load_corpus``, ``read_descriptions``, ``TeacherFeatures`` and ``Makers``.
     """
     if not recipe.teachers:
@@ -35,7 +44,7 @@ def open_crops(recipe: Recipe, data: Path, run: Path, device: torch.device) -> I
     features = open_features(recipe, data, run)
     makers = start_makers(recipe, features)
     try:
-        crops = DistilledCrops(features, makers, recipe, run, device)
+        crops = DistilledCrops(features, makers, recipe, run, device, _statistics(run, start_from))
         try:
             yield crops
         finally:
@@ -48,9 +57,17 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
     """The features that a recipe learns from; teachers whose weight is 0 are left out.
 
     They lie in the folder of the run unless the recipe says otherwise.
+
+    Raises:
+        ValueError: see ``read_descriptions`` and ``TeacherFeatures``; no teacher is left.
     """
     found = read_descriptions(recipe.teachers, recipe.graphs)
     teachers = [teacher for teacher in found if recipe.weights.get(teacher.name, 1.0) > 0]
+    if not teachers:
+        names = ", ".join(teacher.name for teacher in found)
+        raise ValueError(f"every teacher ({names}) has weight 0; nothing is left to learn from.")
+    if unused := set(recipe.weights) - {one.name for one in found} - set(AASP_LOSSES):
+        logger.warning("no teacher is named %s; these weights are not used", ", ".join(sorted(unused)))
     folder = Path(recipe.distillation.features) if recipe.distillation.features else run / "teacher_features"
     return TeacherFeatures(data, folder, recipe.distillation.crop, recipe.seed, teachers)
 
@@ -58,3 +75,14 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
 def start_makers(recipe: Recipe, features: TeacherFeatures) -> Makers:
     """Processes that make what is missing of the recipe's crops."""
     return Makers(features, pieces_of(recipe.distillation.crops), recipe.distillation.workers)
+
+
+def _statistics(run: Path, start_from: str | None) -> tuple[float, float] | None:
+    """Mean and std of the log-mel that the weights are used to: the run's, or the checkpoint's; None where none are."""
+    if (run / STATE_FILE).is_file():
+        model = read_record(run)[1]["recipe"]["model"]
+        return model["mean"], model["std"]
+    if start_from is not None:
+        config = load_checkpoint(start_from).config
+        return config.mean, config.std
+    return None

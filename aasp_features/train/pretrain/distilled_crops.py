@@ -44,9 +44,10 @@ class DistilledCrops:
     Args:
         features: of the teachers.
         makers: of more of them, under way.
-        recipe: of the run; its model's mean and std are measured on the first crops.
+        recipe: of the run.
         folder: of the run; its rounds are written there.
         device: where the batches go.
+        statistics: mean and std of the log-mel, where the student's weights are used to some; else they are measured.
 
     Attributes:
         recipe: with mean and std.
@@ -54,12 +55,19 @@ class DistilledCrops:
     """
 
     def __init__(
-        self, features: TeacherFeatures, makers: Makers, recipe: Recipe, folder: Path, device: torch.device
+        self,
+        features: TeacherFeatures,
+        makers: Makers,
+        recipe: Recipe,
+        folder: Path,
+        device: torch.device,
+        statistics: tuple[float, float] | None = None,
     ) -> None:
         self.features, self.makers, self.device = features, makers, device
         settings = recipe.distillation
         makers.wait(pieces_of(min(settings.crops, settings.fit_crops)))
-        self.recipe = replace(recipe, model={**recipe.model, **log_mel_statistics(features, recipe)})
+        mean, std = statistics or log_mel_statistics(features, recipe)
+        self.recipe = replace(recipe, model={**recipe.model, "mean": mean, "std": std})
         self.targets = targets_of(recipe, features)
         self.log_mel, self.window = LogMel(self.recipe.config()), self.recipe.config().window
         folder.mkdir(parents=True, exist_ok=True)
@@ -183,12 +191,12 @@ def targets_of(recipe: Recipe, features: TeacherFeatures) -> dict[str, TeacherTa
     return targets
 
 
-def log_mel_statistics(features: TeacherFeatures, recipe: Recipe) -> dict[str, float]:
+def log_mel_statistics(features: TeacherFeatures, recipe: Recipe) -> tuple[float, float]:
     """Mean and standard deviation of the log-mel over the first crops."""
     front_end = LogMel(recipe.config().replace(mean=0.0, std=1.0))
     crops = (torch.from_numpy(features.cropper.crop(number).waveform) for number in range(MEASURED_CROPS))
     values = torch.cat([front_end(crop).flatten() for crop in crops]).double()
-    return {"mean": values.mean().item(), "std": max(values.std(unbiased=False).item(), 1e-6)}
+    return values.mean().item(), max(values.std(unbiased=False).item(), 1e-6)
 
 
 def pieces_of(crops: int) -> int:

@@ -187,8 +187,8 @@ def _checked_file(description: TeacherDescription, name: str, sha256: str) -> Pa
     if path is None:
         looked = " or ".join(str(folder) for folder in dict.fromkeys(description.folders))
         raise TeacherError(
-            f"teacher {description.name}: {name} is not in {looked}; get it from {description.source} or say where it "
-            "lies (graphs=FOLDER)."
+            f"teacher {description.name}: {name} is not in {looked}; say where it lies (graphs=FOLDER), or make it "
+            f"from its source, {description.source}."
         )
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
@@ -232,8 +232,10 @@ def _load_callable(description: TeacherDescription, files: dict[str, Path]) -> N
     module, _, function = description.callable.partition(":")
     try:
         if module.endswith(".py"):
-            loaded = ModuleType(Path(module).stem)
-            exec(compile(_code_file(description).read_text(encoding="utf-8"), module, "exec"), loaded.__dict__)
+            path = _code_file(description)
+            loaded = ModuleType(path.stem)
+            loaded.__file__ = str(path)
+            exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), loaded.__dict__)
         else:
             loaded = importlib.import_module(module)
         return getattr(loaded, function or "load")(files)  # type: ignore[no-any-return]

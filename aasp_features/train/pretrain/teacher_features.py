@@ -170,6 +170,11 @@ class Makers:
             process.start()
             self._processes.append(process)
 
+    @property
+    def crops(self) -> int:
+        """How many the pieces hold."""
+        return self.pieces * PIECE
+
     def check(self) -> None:
         """Raise ValueError if a process failed."""
         for process in self._processes:
@@ -183,7 +188,8 @@ class Makers:
             ValueError: nobody makes them, or a process failed.
         """
         wanted = min(self.pieces if pieces is None else pieces, self.pieces)
-        done, said = self.features.complete(), time.monotonic()
+        before = done = self.features.complete()
+        began = said = time.monotonic()
         while done < wanted:
             self.check()
             if not self._processes:
@@ -194,7 +200,8 @@ class Makers:
             time.sleep(every)
             done = self.features.complete(done)
             if time.monotonic() - said > 30:
-                logger.info("%d of %d crops heard", done * PIECE, self.pieces * PIECE)
+                rate = (done - before) * PIECE / (time.monotonic() - began)
+                logger.info("%d of %d crops heard, %.1f a second", done * PIECE, wanted * PIECE, rate)
                 said = time.monotonic()
         return done
 
