@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +80,16 @@ sound; a loss of 1 is that of guessing their mean. They are not part of this che
 """
 
 
-def write_card(run: Path, config: AaSPConfig, results: str, out: Path) -> Path:
+def write_card(runs: Sequence[Path], config: AaSPConfig, results: str, out: Path) -> Path:
     """Write a checkpoint's card.
 
     Args:
-        run: folder of the run: its record and metrics are read.
+        runs: folders of the runs: the first one's record and metrics are read.
         config: of the exported checkpoint.
         results: Markdown with the probe tables and the command that makes them.
         out: file to write.
     """
-    described, metrics = describe(run), read_metrics(run)
+    described, metrics = describe(runs), read_metrics(runs[0])
     recipe, record = described.recipe, described.record
     shown = [metrics[0], metrics[len(metrics) // 2], metrics[-1]]
     text = CARD.format(

@@ -80,7 +80,7 @@ def teacher_features(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folder of a run; the mean of several.")],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
     name: Annotated[str, typer.Option(help="Name of the checkpoint, aasp-<size>-<corpus>-<n>.")],
     which: Annotated[
@@ -103,7 +103,7 @@ def export(
     text = card.read_text(encoding="utf-8") if card else None
     try:
         folder = export_encoder(
-            run,
+            runs,
             out,
             name=name,
             which=which,  # type: ignore[arg-type]
@@ -172,7 +172,7 @@ def curves(
 
 @app.command()
 def card(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of the runs that were exported.")],
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder that the card describes; README.md goes there.")],
     results: Annotated[Path, typer.Option(help="Markdown file with the probe's tables and their command.")],
     data: Annotated[Path | None, typer.Option(help="Corpus with manifest.csv, for ATTRIBUTION.md.")] = None,
@@ -184,7 +184,7 @@ def card(
 
     try:
         config = AaSPConfig.from_json((checkpoint / "config.json").read_text(encoding="utf-8"))
-        write_card(run, config, results.read_text(encoding="utf-8"), checkpoint / "README.md")
+        write_card(runs, config, results.read_text(encoding="utf-8"), checkpoint / "README.md")
         if data is not None:
             write_attribution(data, checkpoint / "ATTRIBUTION.md")
     except (ValueError, OSError) as error:

@@ -1,12 +1,14 @@
-"""A run's state -> an encoder checkpoint."""
+"""A run's state, or the mean of several runs', -> an encoder checkpoint."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import safe_open
+from torch import Tensor
 
 from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.hub import save_checkpoint
@@ -18,7 +20,7 @@ PREFIXES = {"teacher": "objective.teacher.network.", "student": "objective.stude
 
 
 def export_encoder(
-    run: Path,
+    runs: Sequence[Path],
     out: Path,
     *,
     name: str,
@@ -31,7 +33,7 @@ def export_encoder(
     """Write the teacher or the student of a run as a checkpoint folder.
 
     Args:
-        run: folder of the run.
+        runs: folder of the run; or of several that went on from one, whose weights' mean is taken.
         out: folder to write.
         name: of the checkpoint, ``aasp-<size>-<corpus>-<n>``.
         which: network to take.
@@ -41,14 +43,19 @@ def export_encoder(
         half: store float16.
 
     Raises:
-        ValueError: no run there; CheckpointError: ``out`` cannot be written.
+        ValueError: no run there, or runs of different shapes; CheckpointError: ``out`` cannot be written.
     """
-    described = describe(run)
+    described = describe(runs)
     learnt = described.recipe.distillation if described.recipe.teachers else None
     pooling = pooling or (learnt.pooling if learnt else "frequency")  # type: ignore[assignment]  # the recipe checks it
     layers = layers or (learnt.last_layers if learnt else 1)
     config = described.config.replace(name=name, pooling=pooling, layers=layers)
-    prefix = PREFIXES[which]
+    each = [_read_weights(run, PREFIXES[which], config) for run in runs]
+    weights = {key: torch.stack([one[key] for one in each]).mean(dim=0) for key in each[0]}
+    return save_checkpoint(out, config, weights, card=card or f"# {name}\n\n{described.paragraph}\n", half=half)
+
+
+def _read_weights(run: Path, prefix: str, config: AaSPConfig) -> dict[str, Tensor]:
     with safe_open(run / STATE_FILE, framework="pt") as file:
         weights = {
             key[len(prefix) :]: file.get_tensor(key)
@@ -56,10 +63,10 @@ def export_encoder(
             if key.startswith(prefix)
         }
     with torch.device("meta"):
-        expected = AaSPNetwork(config).state_dict().keys()
-    if set(expected) != set(weights):
-        raise ValueError(f"{run} holds weights of another version of the network; use the version that made it.")
-    return save_checkpoint(out, config, weights, card=card or f"# {name}\n\n{described.paragraph}\n", half=half)
+        expected = {key: value.shape for key, value in AaSPNetwork(config).state_dict().items()}
+    if expected != {key: value.shape for key, value in weights.items()}:
+        raise ValueError(f"{run} holds weights of another shape, or of another version of the network.")
+    return weights
 
 
 class RunSummary(NamedTuple):
@@ -71,9 +78,9 @@ class RunSummary(NamedTuple):
     record: dict[str, Any]
 
 
-def describe(run: Path) -> RunSummary:
-    """Summarise a run from its record."""
-    progress, record = read_record(run)
+def describe(runs: Sequence[Path]) -> RunSummary:
+    """Summarise a run from its record; of several, the first, and say how many there are."""
+    progress, record = read_record(runs[0])
     recipe = recipe_from_record(record)
     distinct = f", {record['distinct_crops']} of them distinct" if "distinct_crops" in record else ""
     summary = (
@@ -83,6 +90,10 @@ def describe(run: Path) -> RunSummary:
     )
     if told := [f"{one['name']} ({one['licence']}; labels: {one['labels']})" for one in record.get("teachers", [])]:
         summary += f" Learnt from external teachers: {'; '.join(told)}."
+    if len(runs) > 1:
+        summary += (
+            f" The weights are the mean of {len(runs)} such runs, which went on from one with batches of their own."
+        )
     return RunSummary(recipe.config(), summary, recipe, record)
 
 

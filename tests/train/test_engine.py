@@ -11,7 +11,7 @@ import pytest
 import torch
 from train_helpers import MODEL, random_batch, random_corpus, tiny_recipe
 
-from aasp_features import CheckpointError
+from aasp_features import AaSPEncoder, CheckpointError
 from aasp_features.train import engine, run_checkpoint
 from aasp_features.train.crops import CropSampler
 from aasp_features.train.engine import Pretraining, build_optimizer, choose_precision
@@ -87,13 +87,29 @@ def test_stop_after_pauses_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_run_may_start_from_a_checkpoint(tmp_path: Path) -> None:
     first = start(tmp_path / "first")
     first.run()
-    checkpoint = export_encoder(tmp_path / "first", tmp_path / "checkpoint", name="aasp-tiny-test-1", half=False)
+    checkpoint = export_encoder([tmp_path / "first"], tmp_path / "checkpoint", name="aasp-tiny-test-1", half=False)
     second = start(tmp_path / "second", start_from=str(checkpoint))
     for network in (second.objective.student, second.objective.teacher.network):
         for key, value in first.objective.teacher.network.state_dict().items():
             assert torch.equal(network.state_dict()[key], value)
     with pytest.raises(CheckpointError, match="weights do not fit"):
         start(tmp_path / "third", start_from=str(checkpoint), model={**MODEL, "dim": 64})
+
+
+def test_the_mean_of_runs_is_exported(tmp_path: Path) -> None:
+    runs = [start(tmp_path / name, seed=seed) for name, seed in (("one", 0), ("two", 1))]
+    for run in runs:
+        run.run()
+    folder = export_encoder([run.folder for run in runs], tmp_path / "mean", name="aasp-tiny-test-1", half=False)
+    assert "The weights are the mean of 2 such runs" in (folder / "README.md").read_text()
+    mean = AaSPEncoder.from_pretrained(folder).network.state_dict()
+    for key, value in mean.items():
+        one, two = (run.objective.teacher.network.state_dict()[key] for run in runs)
+        torch.testing.assert_close(value, (one + two) / 2)
+    wider = start(tmp_path / "wider", model={**MODEL, "dim": 64})
+    wider.save()
+    with pytest.raises(ValueError, match="weights of another shape"):
+        export_encoder([runs[0].folder, wider.folder], tmp_path / "mixed", name="aasp-tiny-test-1")
 
 
 def test_a_failed_save_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
