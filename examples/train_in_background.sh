@@ -27,13 +27,22 @@ mkdir -p "$state"
 
 if [ -z "$finish" ]; then
   nohup nice -n 19 aasp-train pretrain --data "$data" --out "$state/run" --start-from aasp-tiny-pack-1 --max-time 100000 \
-    "${settings[@]}" "distillation.workers=${WORKERS:-1}" "${extra[@]}" >>"$state/run.log" 2>&1 &
+    "${settings[@]}" "distillation.workers=${WORKERS:-1}" ${extra[@]+"${extra[@]}"} >>"$state/run.log" 2>&1 &
   echo "training in process $!; aasp-train curves $state/run --out curves.png shows how far it is"
 else
-  [ -d "$state/finish" ] || cp -r "$state/run" "$state/finish"
-  minutes=$(tail -n 1 "$state/run/metrics.jsonl" | sed 's/.*"seconds": \([0-9.]*\).*/\1/' | awk '{print $1 / 60 / 0.8}')
-  echo "$minutes" >>"$state/finish/minutes"
-  nice -n 19 aasp-train pretrain --data "$data" --out "$state/finish" --max-time "$(head -n 1 "$state/finish/minutes")" \
-    "${settings[@]}" distillation.workers=0 hold=0.8 distillation.dropped_until=0.8 "${extra[@]}"
+  if [ ! -f "$state/run/state.safetensors" ]; then
+    echo "no run to finish in $state: it is saved after five minutes, and at its end" >&2
+    exit 2
+  fi
+  if [ ! -d "$state/finish" ]; then # an interrupted --finish goes on
+    rm -rf "$state/finish.partial" && mkdir "$state/finish.partial"
+    cp "$state/run/state.safetensors" "$state/run/rounds.jsonl" "$state/run/metrics.jsonl" "$state/finish.partial"
+    grep -o '"seconds": [0-9.]*' "$state/finish.partial/metrics.jsonl" | tail -n 1 | awk '{print $2 / 60 / 0.8}' \
+      >"$state/finish.partial/minutes"
+    mv "$state/finish.partial" "$state/finish"
+  fi
+  nice -n 19 aasp-train pretrain --data "$data" --out "$state/finish" --max-time "$(cat "$state/finish/minutes")" \
+    "${settings[@]}" distillation.workers=0 hold=0.8 distillation.dropped_until=0.8 ${extra[@]+"${extra[@]}"}
   aasp-train export "$state/finish" --out "$state/checkpoint" --name aasp-tiny-mine-1
+  rm -rf "$state/finish"
 fi

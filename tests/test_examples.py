@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 
@@ -23,12 +24,11 @@ def load(files):
 
 
 def ended(process: int) -> bool:
-    """Is a process that is not our child gone?"""
+    """Is a process that is not our child gone, though perhaps nobody has asked for its exit code?"""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return True
-    return False
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a bash script")
@@ -51,6 +51,9 @@ def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
     }
     script = ["bash", str(ROOT / "examples" / "train_in_background.sh")]
     arguments = [str(tmp_path / "sounds"), str(tmp_path), str(tmp_path / "state")]
+    early = subprocess.run([*script, "--finish", *arguments], env=environment, capture_output=True, text=True)
+    assert early.returncode == 2
+    assert "no run to finish" in early.stderr
     started = subprocess.run([*script, *arguments], env=environment, capture_output=True, text=True)
     assert started.returncode == 0, started.stderr
     process = int(started.stdout.split("process ")[1].split(";")[0])
@@ -63,5 +66,6 @@ def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "complete at step 25" in done.stderr
     assert (tmp_path / "state" / "run" / "state.safetensors").read_bytes() == before
+    assert not (tmp_path / "state" / "finish").exists()
     encoder = AaSPEncoder.from_pretrained(tmp_path / "state" / "checkpoint")
     assert (encoder.config.name, encoder.config.layers) == ("aasp-tiny-mine-1", 4)

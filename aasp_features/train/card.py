@@ -120,7 +120,7 @@ def write_card(runs: Sequence[Path], config: AaSPConfig, results: str, out: Path
 def _how(recipe: Recipe, record: dict[str, Any]) -> str:
     parts = [AASP] if recipe.learns_masked else []
     if recipe.teachers:
-        parts.append(f"taught by public networks ({', '.join(teacher['name'] for teacher in record['teachers'])})")
+        parts.append(f"taught by other networks ({', '.join(teacher['name'] for teacher in record['teachers'])})")
     start = f", from the weights of `{record['start_from']}`" if record.get("start_from") else ""
     return " and ".join(parts) + start
 

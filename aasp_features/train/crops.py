@@ -34,8 +34,8 @@ class CropSampler:
         self.window = recipe.config().window
         self._epochs: dict[tuple[int, int], Tensor] = {}
 
-    def facts(self) -> dict[str, Any]:
-        """For the run's record."""
+    def facts(self, step: int) -> dict[str, Any]:
+        """For the record of a run that has done so many steps."""
         frames = self.corpus.frames
         return {"recordings": len(frames), "hours": int(frames.sum()) / 100 / 3600}
 

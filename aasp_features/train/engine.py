@@ -99,7 +99,7 @@ class Pretraining:
             "device": str(self.device),
             "start_from": self.start_from,
             "torch": torch.__version__,
-            **self.crops.facts(),
+            **self.crops.facts(self.progress.step),
         }
 
     def step(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
@@ -73,10 +74,10 @@ class CropSettings:
         chances = (self.speed_probability, self.placed_probability, self.mix_probability, self.filter_probability)
         if not all(0 <= chance <= 1 for chance in chances):
             raise ValueError("recipe: every probability of crop must be 0 to 1.")
-        if not 0 <= self.speed <= 1 or self.mix_highest_db < self.mix_lowest_db or self.filter_db < 0:
-            raise ValueError(
-                "recipe: crop.speed must be 0 to 1, mix_highest_db at least mix_lowest_db, filter_db >= 0."
-            )
+        if not 0 <= self.speed <= 1 or self.mix_highest_db < self.mix_lowest_db:
+            raise ValueError("recipe: crop.speed must be 0 to 1, mix_highest_db at least mix_lowest_db.")
+        if min(self.filter_db, self.gain_db) < 0:
+            raise ValueError("recipe: crop.filter_db and gain_db must be at least 0.")
 
 
 @dataclass
@@ -138,7 +139,8 @@ class Recipe:
         predictor_depth, contrast_hidden, contrast_dim: sizes of the heads.
         weights: of the losses, by name: frame, utterance, contrast, and each external teacher's, which is 1 unless it
             is named here. Losses of weight 0 are not computed, unless others of AaSP's own are.
-        teachers: descriptions of external teachers to learn from (.yaml files, or folders of them).
+        teachers: descriptions of external teachers to learn from (.yaml files, or folders of them). With them, crops
+            are cut as ``distillation`` says: ``stages``, ``crops`` and the changes to log-mels are not used.
         graphs: folder of the teachers' files, where they do not lie beside their descriptions.
         distillation: how to learn from them.
         contrast_on: ``cls`` or ``mean`` (of the visible tokens); ``contrast_temperature``: τ.
@@ -206,8 +208,8 @@ class Recipe:
             raise ValueError("recipe: stretch must be 0 to 1, pitch 0 to 12 semitones, equalise_db at least 0.")
         if missing := set(AASP_LOSSES) - set(self.weights):
             raise ValueError(f"recipe: weights must name {', '.join(sorted(missing))}, too; 0 turns a loss off.")
-        if min(self.weights.values()) < 0:
-            raise ValueError("recipe: weights must be at least 0.")
+        if not all(0 <= weight < math.inf for weight in self.weights.values()):
+            raise ValueError("recipe: weights must be finite and at least 0.")
         if self.teachers:
             self.distillation.check(self.config())
         ends = [stage.until for stage in self.stages]

@@ -63,7 +63,7 @@ def load_run(folder: Path, objective: Objective, optimizer: torch.optim.AdamW) -
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}); start the run anew in an empty folder.") from error
+        raise ValueError(_damaged(path, error)) from error
     prefix = "objective."
     state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
     try:
@@ -81,14 +81,21 @@ def read_record(folder: Path) -> tuple[Progress, dict[str, Any]]:
     """Progress and record of a run, without its tensors.
 
     Raises:
-        ValueError: no run in this folder.
+        ValueError: no run in this folder, or a damaged one.
     """
     path = folder / STATE_FILE
     if not path.is_file():
         raise ValueError(f"{folder} holds no run: there is no {STATE_FILE}.")
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+    except SafetensorError as error:
+        raise ValueError(_damaged(path, error)) from error
     return Progress(**json.loads(metadata["progress"])), json.loads(metadata["record"])
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path} is damaged ({error}); start the run anew in an empty folder."
 
 
 def _moments(objective: Objective, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:

@@ -158,6 +158,6 @@ def test_losses_on_the_gpu_equal_the_cpus() -> None:
         pytest.skip("needs a CUDA device")
     network, batch = objective(), random_batch([96, 96, 40, 40], 6)
     expected = network(batch, generator()).parts
-    moved = Batch(*(part.cuda() for part in batch))
+    moved = Batch(*(part.cuda() for part in batch[:4]))
     for name, value in network.cuda()(moved, generator()).parts.items():
         assert value.item() == pytest.approx(expected[name].item(), rel=1e-3)

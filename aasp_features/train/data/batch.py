@@ -18,8 +18,8 @@ class Batch(NamedTuple):
         frames: (batch,) valid frames.
         first_column: (batch,) where on the grid of positions each crop starts.
         clip: (batch,) which recording each crop was cut from; equal numbers are positives of the contrast.
-        waveform: (batch, samples) that the log-mel was made from, zero past a crop's end; None where log-mels were cut
-            from a cache.
+        waveform: (batch, samples), on the CPU, that the log-mel was made from, zero past a crop's end; None where
+            log-mels were cut from a cache.
         features: by name of the external teacher, (batch, numbers): what it said of these very waveforms.
     """
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.audio import AudioError, load_audio
+from aasp_features.audio import AUDIO_SUFFIXES, AudioError, load_audio
 from aasp_features.config import FRAME_LENGTH
 from aasp_features.train.corpus import Sound, find_sounds, in_order
 
@@ -72,9 +72,15 @@ def load_waveforms(data: Path, folder: Path) -> Waveforms:
 
 
 def fingerprint(data: Path) -> str:
-    """sha256 over the names and sizes of all files under ``data``."""
-    files = sorted(path for path in data.rglob("*") if path.is_file()) if data.is_dir() else [data]
-    if not files or not data.exists():
+    """sha256 over the names and sizes of the files under ``data`` that are read.
+
+    Raises:
+        ValueError: there are none.
+    """
+    read = {".tar", *AUDIO_SUFFIXES}
+    found = sorted(data.rglob("*")) if data.is_dir() else [data]
+    files = [path for path in found if path.suffix.lower() in read and path.is_file()]
+    if not files:
         raise ValueError(f"no audio found in {data}; a folder of audio files or of .tar shards is wanted.")
     base = data if data.is_dir() else data.parent
     lines = [f"{path.relative_to(base).as_posix()}\0{path.stat().st_size}\n" for path in files]

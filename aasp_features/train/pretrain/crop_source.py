@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from aasp_features.folder.lock import FileLock, LockedError
 from aasp_features.hub import load_checkpoint
 from aasp_features.train.corpus import load_corpus
 from aasp_features.train.crops import CropSampler
@@ -19,6 +21,7 @@ from aasp_features.train.recipe import AASP_LOSSES, Recipe
 from aasp_features.train.run_checkpoint import STATE_FILE, read_record
 
 logger = logging.getLogger(__name__)
+LOCK_FILE = "run.lock"
 
 
 @contextmanager
@@ -36,8 +39,26 @@ def open_crops(
 
     Raises:
         CheckpointError: no such checkpoint.
-        ValueError: see ``load_corpus``, ``read_descriptions``, ``TeacherFeatures`` and ``Makers``.
+        ValueError: another process trains in this folder; and see ``load_corpus``,
+            ``read_descriptions``, ``TeacherFeatures`` and ``Makers``.
     """
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / LOCK_FILE)
+    try:
+        lock.acquire()
+    except LockedError as error:
+        raise ValueError(f"another process trains in {run}; wait for it, or give another folder.") from error
+    try:
+        with _opened(recipe, data, run, device, start_from) as crops:
+            yield crops
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _opened(
+    recipe: Recipe, data: Path, run: Path, device: torch.device, start_from: str | None
+) -> Iterator[CropSampler | DistilledCrops]:
     if not recipe.teachers:
         yield CropSampler(load_corpus(data, recipe.config()).to(device), recipe)
         return
@@ -66,6 +87,10 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
     if not teachers:
         names = ", ".join(teacher.name for teacher in found)
         raise ValueError(f"every teacher ({names}) has weight 0; nothing is left to learn from.")
+    if taken := [teacher.name for teacher in teachers if hasattr(nn.ModuleDict(), teacher.name)]:
+        raise ValueError(
+            f"a teacher cannot be named {taken[0]!r}, as PyTorch's containers use it; call it differently."
+        )
     if unused := set(recipe.weights) - {one.name for one in found} - set(AASP_LOSSES):
         logger.warning("no teacher is named %s; these weights are not used", ", ".join(sorted(unused)))
     folder = Path(recipe.distillation.features) if recipe.distillation.features else run / "teacher_features"

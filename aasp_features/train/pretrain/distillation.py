@@ -43,6 +43,9 @@ def fit_targets(features: Tensor, variance: float, exponent: float) -> TeacherTa
         features: (crops, numbers) of many crops.
         variance: the share.
         exponent: each axis is divided by its variance to this power; 0 leaves them, 1/2 makes all equal.
+
+    Raises:
+        ValueError: the features do not vary.
     """
     x = features.double()
     mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
@@ -53,7 +56,7 @@ def fit_targets(features: Tensor, variance: float, exponent: float) -> TeacherTa
     share = values.cumsum(0) / values.sum().clamp(min=1e-12)
     kept = min(int((share < variance).sum()) + 1, int((values > 1e-9 * values[0].clamp(min=1e-12)).sum()))
     if kept == 0:
-        raise ValueError("a teacher says the same of every crop; there is nothing to learn from it.")
+        raise ValueError("it says the same of every crop; there is nothing to learn from it.")
     values, vectors = values[:kept], vectors[:, :kept]
     axes = vectors / std[:, None] / values**exponent
     unit = (values ** (1 - 2 * exponent)).mean().sqrt()
@@ -92,14 +95,13 @@ class Distillation(nn.Module):
         """
         vector = self.embed(student, batch, dropped, generator)
         losses = {}
-        for name, head in self.heads.items():
-            with torch.autocast(vector.device.type, enabled=False):
-                target = self.targets[name](batch.features[name])
-            losses[name] = functional.mse_loss(head(vector).float(), target)
+        with torch.autocast(vector.device.type, enabled=False):
+            for name, head in self.heads.items():
+                losses[name] = functional.mse_loss(head(vector), self.targets[name](batch.features[name]))
         return losses
 
     def embed(self, student: AaSPNetwork, batch: Batch, dropped: float, generator: torch.Generator) -> Tensor:
-        """The student's clip vectors, (batch, d), from the columns that are kept."""
+        """The student's clip vectors, (batch, d) float32, from the columns that are kept."""
         tokens = student.embed_patches(batch.log_mel, batch.frames) + batch.positions(student.positions)
         valid = count_valid(batch.log_mel, batch.frames, batch.columns)  # (batch, columns) frames
         if dropped:
@@ -110,7 +112,8 @@ class Distillation(nn.Module):
         outputs = [x for x, _ in student.run_blocks(student.with_cls(tokens.flatten(1, 2)), key_mask)]
         x = torch.stack([student.norm(output) for output in outputs[-self.settings.last_layers :]]).mean(dim=0)
         features = Features(x[:, 1:].reshape(tokens.shape).float(), x[:, 0].float(), valid)
-        return pool_clip(features, self.pooling)
+        with torch.autocast(x.device.type, enabled=False):
+            return pool_clip(features, self.pooling)
 
 
 def keep_columns(valid: Tensor, dropped: float, generator: torch.Generator) -> Tensor:

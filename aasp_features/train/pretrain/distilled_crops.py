@@ -22,6 +22,7 @@ from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.log_mel import LogMel
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.waveform_crops import PIECE
+from aasp_features.train.data.waveforms import write_atomically
 from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
 from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
 from aasp_features.train.recipe import Recipe
@@ -65,34 +66,48 @@ class DistilledCrops:
     ) -> None:
         self.features, self.makers, self.device = features, makers, device
         settings = recipe.distillation
-        makers.wait(pieces_of(min(settings.crops, settings.fit_crops)))
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / ROUNDS_FILE
+        self.rounds = read_rounds(self.path)
+        needed = pieces_of(min(settings.crops, settings.fit_crops))
+        makers.wait(max([needed, *(one.pieces for one in self.rounds)]))
         mean, std = statistics or log_mel_statistics(features, recipe)
         self.recipe = replace(recipe, model={**recipe.model, "mean": mean, "std": std})
         self.targets = targets_of(recipe, features)
         self.log_mel, self.window = LogMel(self.recipe.config()), self.recipe.config().window
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / ROUNDS_FILE
-        self.rounds = read_rounds(self.path)
         self._batches: tuple[Round, list[NDArray[np.int64]]] | None = None
         self._ahead = ThreadPoolExecutor(1)
         self._next: tuple[int, Future[tuple[Batch, torch.Generator]]] | None = None
 
-    def facts(self) -> dict[str, Any]:
-        """For the run's record."""
+    def facts(self, step: int) -> dict[str, Any]:
+        """For the record of a run that has done so many steps."""
         length = self.features.sounds.length
         return {
             "recordings": len(length),
             "hours": int(length.sum()) / 16000 / 3600,
             "teachers": [{**teacher.identity, **teacher.origin} for teacher in self.features.teachers],
-            "distinct_crops": PIECE * self.rounds[-1].pieces if self.rounds else 0,
-            "rounds": len(self.rounds),
+            "distinct_crops": self._distinct(step),
         }
+
+    def _distinct(self, step: int) -> int:
+        """Different crops in the steps of the round under way and of the one before, which had nearly all before it."""
+        begun = [index for index, one in enumerate(self.rounds) if one.first_step < step][-2:]
+        used = [
+            numbers
+            for index in begun
+            for numbers in self._shuffled(index, self.rounds[index].pieces)[: step - self.rounds[index].first_step]
+        ]
+        return len(np.unique(np.concatenate(used))) if used else 0
 
     def batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
         """The batch of a step, and the generator from which that step's masks are drawn.
 
         The next step's is made meanwhile, in a thread.
+
+        Raises:
+            ValueError: a piece is damaged, or a process that runs the teachers has failed.
         """
+        self.makers.check()
         expected = self._next[1] if self._next and self._next[0] == step else self._ahead.submit(self._batch, step)
         batch = expected.result()
         self._next = step + 1, self._ahead.submit(self._batch, step + 1)
@@ -119,7 +134,7 @@ class DistilledCrops:
             (1 + (samples - FRAME_LENGTH) // FRAME_HOP).to(self.device),
             torch.randint(0, self.window - columns + 1, (len(crops),), generator=generator).to(self.device),
             torch.tensor([crop.recording for crop in crops]).to(self.device),
-            waveform.to(self.device),
+            waveform,
             {name: value.to(self.device) for name, value in heard.items()},
         ), generator
 
@@ -165,18 +180,14 @@ class DistilledCrops:
 
 
 def read_rounds(path: Path) -> list[Round]:
-    """The rounds that a run has begun; a last line that was cut off by a kill is dropped, from the file, too."""
+    """The rounds that a run has begun; a last line that a kill cut off is dropped, from the file, too."""
     if not path.is_file():
         return []
-    rounds, whole = [], []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        try:
-            rounds.append(Round(**json.loads(line)))
-            whole.append(line)
-        except (ValueError, TypeError):
-            break
-    path.write_text("".join(whole), encoding="utf-8")
-    return rounds
+    text = path.read_text(encoding="utf-8")
+    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    if "".join(whole) != text:
+        write_atomically(path, "".join(whole))
+    return [Round(**json.loads(line)) for line in whole]
 
 
 def targets_of(recipe: Recipe, features: TeacherFeatures) -> dict[str, TeacherTargets]:
@@ -186,7 +197,10 @@ def targets_of(recipe: Recipe, features: TeacherFeatures) -> dict[str, TeacherTa
     targets = {}
     for teacher in features.teachers:
         heard = torch.from_numpy(features.read(teacher.name, numbers))
-        targets[teacher.name] = fit_targets(heard, settings.variance, settings.exponent)
+        try:
+            targets[teacher.name] = fit_targets(heard, settings.variance, settings.exponent)
+        except ValueError as error:
+            raise ValueError(f"teacher {teacher.name}: {error}") from error
         logger.info("%s: %d of %d axes", teacher.name, targets[teacher.name].axes.shape[1], heard.shape[1])
     return targets
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -30,6 +31,8 @@ from typing import Any, Literal
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+
+from aasp_features.train.recipe import AASP_LOSSES
 
 Floats = NDArray[np.float32]
 Network = Callable[[Floats], Floats]
@@ -61,6 +64,13 @@ class TeacherDescription:
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise TeacherError(f"teacher {self.name!r}: a name has letters, digits and _ only.")
+        if self.name in AASP_LOSSES:
+            raise TeacherError(f"teacher {self.name}: that is the name of one of AaSP's own losses; give it another.")
+        counts = (self.sample_rate, self.least_samples, self.window, self.hop)
+        if not isinstance(self.files, dict) or not all(isinstance(x, str) for x in (*self.files, *self.files.values())):
+            raise TeacherError(f"teacher {self.name}: files maps names to their sha256, got {self.files!r}.")
+        if not all(type(count) is int for count in counts):
+            raise TeacherError(f"teacher {self.name}: sample_rate, least_samples, window and hop are whole numbers.")
         if not self.callable and len(self.files) != 1:
             raise TeacherError(f"teacher {self.name}: files must name one graph, or callable what uses them.")
         if self.sample_rate < 1 or self.least_samples < 1 or self.window < 0 or not 0 <= self.hop <= self.window:
@@ -143,7 +153,9 @@ class ExternalTeacher:
         self.network = (
             _load_callable(description, files) if description.callable else _load_graph(description, files, threads)
         )
-        self.numbers = self.hear(np.zeros((1, SAMPLE_RATE), np.float32) + 1e-3).shape[1]
+        self.numbers = 0  # not known yet
+        silence_and_noise = np.random.default_rng(0).normal(size=(2, SAMPLE_RATE)) * [[0.0], [0.1]]
+        self.numbers = self.hear(silence_and_noise.astype(np.float32)).shape[1]
 
     def hear(self, waveform: Floats) -> Floats:
         """(batch, samples) at 16 kHz -> (batch, numbers), float32.
@@ -167,7 +179,14 @@ class ExternalTeacher:
         mean = pooled.mean(axis=1)
         features = np.concatenate([mean, pooled.std(axis=1)], axis=1) if self.description.pool == "mean+std" else mean
         if not (np.abs(features) <= LARGEST).all():  # NaN fails, too
-            raise TeacherError(f"teacher {name}: it gave numbers that are not finite or beyond ±{LARGEST:.0f}.")
+            raise TeacherError(
+                f"teacher {name}: it gave numbers that are not finite or beyond ±{LARGEST:.0f}; silence is tried, too."
+            )
+        if self.numbers not in (0, features.shape[1]):
+            raise TeacherError(
+                f"teacher {name}: it gave {features.shape[1]} numbers for {heard.shape[-1]} samples and {self.numbers} "
+                "for another length; it must pool over time."
+            )
         return features
 
     def _windows(self, waveform: Floats) -> Floats:
@@ -233,9 +252,10 @@ def _load_callable(description: TeacherDescription, files: dict[str, Path]) -> N
     try:
         if module.endswith(".py"):
             path = _code_file(description)
-            loaded = ModuleType(path.stem)
+            loaded = ModuleType(f"aasp_teacher_{description.name}")
             loaded.__file__ = str(path)
-            exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), loaded.__dict__)
+            sys.modules[loaded.__name__] = loaded  # dataclasses and pickle look there
+            exec(compile(path.read_text(encoding="utf-8"), str(path), "exec", dont_inherit=True), loaded.__dict__)
         else:
             loaded = importlib.import_module(module)
         return getattr(loaded, function or "load")(files)  # type: ignore[no-any-return]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from aasp_features.folder.lock import FileLock, LockedError
 from aasp_features.train.data.waveform_crops import PIECE, Cropper
 from aasp_features.train.data.waveforms import Waveforms, load_waveforms, write_atomically
-from aasp_features.train.pretrain.external_teachers import ExternalTeacher, TeacherDescription
+from aasp_features.train.pretrain.external_teachers import ExternalTeacher, TeacherDescription, TeacherError
 from aasp_features.train.recipe import CropSettings
 
 logger = logging.getLogger(__name__)
@@ -57,12 +57,12 @@ class TeacherFeatures:
         self.sounds: Waveforms = load_waveforms(data, folder)
         self.cropper = Cropper(self.sounds, settings, seed)
         self._check_plan()
-        self._open: dict[tuple[str, int], NDArray[np.float16]] = {}
 
     def _check_plan(self) -> None:
         crops = {"seed": self.seed, "settings": asdict(self.settings), "corpus": self.sounds.sha256, "piece": PIECE}
         path = self.folder / PLAN_FILE
-        old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"crops": crops, "teachers": {}}
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        old = json.loads(text) if text else {"crops": crops, "teachers": {}}
         if differing := [name for name in crops if old["crops"].get(name) != crops[name]]:
             raise ValueError(
                 f"{self.folder} holds features of other crops ({', '.join(differing)} differ); give another folder."
@@ -73,7 +73,8 @@ class TeacherFeatures:
                     f"{self.folder} holds features of another teacher named {teacher.name!r}; give another folder, or "
                     "call the new one differently."
                 )
-        write_atomically(path, json.dumps(old, indent=1))
+        if json.dumps(old, indent=1) != text:
+            write_atomically(path, json.dumps(old, indent=1))
 
     def path(self, teacher: str, piece: int) -> Path:
         """Where a teacher's piece lies, or will."""
@@ -90,31 +91,42 @@ class TeacherFeatures:
         return known
 
     def read(self, teacher: str, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What a teacher said of some crops, (crops, numbers)."""
+        """What a teacher said of some crops, (crops, numbers).
+
+        Raises:
+            ValueError: a piece is missing or damaged.
+        """
         return np.stack([self._piece(teacher, int(n) // PIECE)[int(n) % PIECE] for n in numbers]).astype(np.float32)
 
     def _piece(self, teacher: str, piece: int) -> NDArray[np.float16]:
-        if (teacher, piece) not in self._open:
-            try:
-                self._open[teacher, piece] = np.load(self.path(teacher, piece), mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise ValueError(
-                    f"{self.path(teacher, piece)} is damaged or missing; delete it, and it will be made again."
-                ) from error
-        return self._open[teacher, piece]
+        try:  # nothing is kept open: a system gives a process fewer files than there are pieces
+            return np.load(self.path(teacher, piece), mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        except (FileNotFoundError, ValueError) as error:
+            raise ValueError(
+                f"{self.path(teacher, piece)} is damaged or missing; delete it, and it will be made again."
+            ) from error
 
     def make(self, piece: int, teachers: Sequence[ExternalTeacher]) -> None:
-        """Compute what is missing of a piece."""
+        """Compute what is missing of a piece.
+
+        Raises:
+            TeacherError: a teacher failed on one of its crops.
+        """
         crops = None
         for teacher in teachers:
             path = self.path(teacher.description.name, piece)
             if not path.is_file():
                 if crops is None:
                     crops = [self.cropper.crop(number).waveform for number in range(piece * PIECE, (piece + 1) * PIECE)]
+                try:
+                    heard = hear_all(teacher, crops)
+                except TeacherError as error:
+                    first = piece * PIECE
+                    raise TeacherError(f"{error} It was hearing crops {first} to {first + PIECE - 1}.") from error
                 path.parent.mkdir(exist_ok=True)
                 temporary = path.with_name(f".{path.name}.{os.getpid()}")
                 with temporary.open("wb") as file:
-                    np.save(file, hear_all(teacher, crops))
+                    np.save(file, heard)
                 os.replace(temporary, path)
 
 
@@ -149,7 +161,11 @@ class Makers:
         self._lock = FileLock(features.folder / LOCK_FILE)
         self._processes: list[BaseProcess] = []
         if workers and features.complete() < pieces:
-            self._start(workers)
+            try:
+                self._start(workers)
+            except BaseException:
+                self.stop()
+                raise
 
     def _start(self, workers: int) -> None:
         try:
@@ -166,7 +182,7 @@ class Makers:
         context, given = multiprocessing.get_context("spawn"), self.features
         arguments = (given.data, given.folder, given.settings, given.seed, given.teachers, self.pieces, workers)
         for worker in range(workers):
-            process = context.Process(target=_make_pieces, args=(*arguments, worker, os.getpid()), daemon=True)
+            process = context.Process(target=_make_pieces, args=(*arguments, worker), daemon=True)
             process.start()
             self._processes.append(process)
 
@@ -192,7 +208,7 @@ class Makers:
         began = said = time.monotonic()
         while done < wanted:
             self.check()
-            if not self._processes:
+            if not self._processes and not self._made_elsewhere():
                 raise ValueError(
                     f"{self.features.folder} holds {done * PIECE} crops, {wanted * PIECE} are needed, and nobody makes "
                     "them (distillation.workers=0)."
@@ -204,6 +220,15 @@ class Makers:
                 logger.info("%d of %d crops heard, %.1f a second", done * PIECE, wanted * PIECE, rate)
                 said = time.monotonic()
         return done
+
+    def _made_elsewhere(self) -> bool:
+        """Does another process make these features now?"""
+        try:
+            self._lock.acquire()
+        except LockedError:
+            return True
+        self._lock.release()
+        return False
 
     def stop(self) -> None:
         """End the processes; twice is once."""
@@ -223,7 +248,6 @@ def _make_pieces(
     pieces: int,
     workers: int,
     worker: int,
-    parent: int,
 ) -> None:
     """One process: every ``workers``-th piece, from ``worker`` on."""
     try:
@@ -231,7 +255,8 @@ def _make_pieces(
         features = TeacherFeatures(data, folder, settings, seed, descriptions)
         teachers = [ExternalTeacher(description) for description in descriptions]
         for piece in range(worker, pieces, workers):
-            if os.getppid() != parent:  # killed without a word
+            parent = multiprocessing.parent_process()
+            if parent is None or not parent.is_alive():  # killed without a word
                 return
             if not features.has(piece):
                 features.make(piece, teachers)

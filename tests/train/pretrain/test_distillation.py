@@ -47,7 +47,7 @@ def test_constant_numbers_count_for_nothing() -> None:
     one, other = fit_targets(x, 0.97, 0.25), fit_targets(with_constants, 0.97, 0.25)
     assert (other.axes[-3:] == 0).all()
     torch.testing.assert_close(one(x).abs(), other(with_constants).abs(), atol=1e-3, rtol=1e-3)
-    with pytest.raises(ValueError, match="says the same of every crop"):
+    with pytest.raises(ValueError, match="it says the same of every crop"):
         fit_targets(torch.ones(50, 3), 0.97, 0.25)
 
 

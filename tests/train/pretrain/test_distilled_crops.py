@@ -125,6 +125,66 @@ def test_resumed_equals_uninterrupted_while_crops_are_made(
             assert torch.equal(value, run.optimizer.state[b][kind])
 
 
+def test_killed_runs_equal_an_uninterrupted_one(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
+    """With all crops there, nothing is copied: each run knows only its own folder. The last line is torn each time."""
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
+    for part in range(5):
+        crops = crops_of(features, tmp_path / "cut", steps=16)
+        run = Pretraining(crops, tmp_path / "cut", CPU)
+        while run.progress.step < 3 * part + 3:
+            run.step()
+        run.save()
+        run.step()  # lost
+        crops.close()
+        with (tmp_path / "cut" / ROUNDS_FILE).open("a") as file:
+            file.write('{"first_step": 99, "pie')
+    crops = crops_of(features, tmp_path / "whole", steps=16)
+    whole = Pretraining(crops, tmp_path / "whole", CPU)
+    for _ in range(16):
+        whole.step()
+    crops.close()
+    assert whole.progress.step == run.progress.step == 16
+    for key, value in whole.objective.state_dict().items():
+        assert torch.equal(value, run.objective.state_dict()[key]), key
+
+
+def test_a_piece_that_was_deleted_is_made_again(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 3)
+    crops_of(features, tmp_path).batch(0, 0.0)
+    features.path("levels", 2).unlink()
+    with pytest.raises(ValueError, match="holds 512 crops, 768 are needed, and nobody makes them"):
+        crops_of(features, tmp_path)
+    features_of(sound_folder, tmp_path / "f", one_teacher, 3)
+    crops_of(features, tmp_path).batch(1, 0.0)
+
+
+def test_distinct_crops_are_counted(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 2)
+    crops = crops_of(features, tmp_path)
+    seen: set[int] = set()
+    for step in range(12):
+        assert crops.facts(step)["distinct_crops"] == len(seen)
+        seen |= set(crops._numbers(step).tolist())
+    crops.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_step_on_a_gpu_is_that_on_the_cpu(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
+    losses = []
+    for device in ("cpu", "cuda"):
+        crops = DistilledCrops(features, Makers(features, 8, 0), recipe(), tmp_path / device, torch.device(device))
+        run = Pretraining(crops, tmp_path / device, torch.device(device))
+        for _ in range(3):
+            run.step()
+        crops.close()
+        losses.append(
+            [json.loads(line)["loss"] for line in (tmp_path / device / METRICS_FILE).read_text().splitlines()]
+        )
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2)
+
+
 def test_a_torn_line_of_rounds_is_dropped(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
     (tmp_path / ROUNDS_FILE).write_text('{"first_step": 0, "pieces": 1}\n{"first_st')

@@ -32,6 +32,26 @@ def test_short_sounds_are_padded(tmp_path: Path) -> None:
     np.testing.assert_allclose(heard, peaks(np.pad(SOUND, ((0, 0), (0, 10000)))), rtol=1e-5)
 
 
+def test_code_may_have_dataclasses_and_files_beside_it(tmp_path: Path) -> None:
+    code = """
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass
+class Scale:
+    by: float = 3.0
+
+
+def load(files):
+    name = Path(__file__).stem
+    return lambda x: np.full((len(x), 2), Scale().by * len(name))
+"""
+    assert (teacher(write_callable(tmp_path, code=code)).hear(SOUND) == 3 * len("levels_code")).all()
+
+
 def test_another_rate(tmp_path: Path) -> None:
     code = "def load(files):\n    return lambda x: x[:, :1] * 0 + x.shape[1]\n"
     heard = teacher(write_callable(tmp_path, code=code, sample_rate=48000)).hear(SOUND)
@@ -90,10 +110,12 @@ def broken(folder: Path, kind: str) -> Path:
         import hashlib
 
         path = write_description(folder, "peaks", files={"peaks.onnx": hashlib.sha256(b"not a graph").hexdigest()})
-    elif kind in ("wrong shape", "not finite", "fails", "syntax", "no load"):
+    elif kind in ("wrong shape", "not finite", "not pooled", "not for silence", "fails", "syntax", "no load"):
         code = {
             "wrong shape": "def load(files):\n    return lambda x: x.sum()\n",
             "not finite": "def load(files):\n    return lambda x: x[:, :2] * float('nan')\n",
+            "not pooled": "def load(files):\n    return lambda x: x[:, ::100]\n",
+            "not for silence": "def load(files):\n    return lambda x: x[:, :2] / x.std(axis=1, keepdims=True)\n",
             "fails": "def load(files):\n    return lambda x: x[:, 10**9]\n",
             "syntax": "def load(:\n",
             "no load": "",
@@ -127,13 +149,18 @@ def broken(folder: Path, kind: str) -> Path:
         ("{pool: max, callable: m:f}", "pool must be mean or mean\\+std, got 'max'"),
         ("{}", "files must name one graph"),
         ("{hop: 5, callable: m:f}", "hop 0 to window"),
-        ("{window: many, callable: m:f}", "a value of the wrong type"),
+        ("{window: 8000.0, callable: m:f}", "are whole numbers"),
+        ("{files: [large.onnx]}", "files maps names to their sha256"),
+        ("{name: contrast, callable: m:f}", "one of AaSP's own losses"),
+        ("not pooled", r"levels: it gave 100 numbers for 10000 samples and 160 for another length"),
+        ("not for silence", "not finite or beyond ±65504; silence is tried"),
+        ("{window: many, callable: m:f}", "are whole numbers"),
         ("{name: 'a b', callable: m:f}", "letters, digits and _ only"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, kind: str, sentence: str) -> None:
     with pytest.raises(TeacherError, match=sentence):
-        teacher(broken(tmp_path, kind))
+        teacher(broken(tmp_path, kind)).hear(SOUND[:, :10000])
 
 
 def test_two_of_one_name_and_none(tmp_path: Path) -> None:

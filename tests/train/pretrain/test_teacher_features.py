@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from teacher_helpers import CODE, description, teacher, write_callable, write_graph
 
@@ -24,7 +26,7 @@ from aasp_features.train.pretrain import teacher_features as t
 from test_teacher_features import open_features
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher
 features = open_features(Path({data!r}), Path({folder!r}), Path({teachers!r}))
-left, replace, save = int(sys.argv[1]), os.replace, t.np.save
+left, save = int(sys.argv[1]), t.np.save
 def save_and_die(file, array):
     global left
     left -= 1
@@ -125,6 +127,26 @@ def test_damage_is_named(sound_folder: Path, teachers: Path, tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"000000.npy is damaged or missing; delete it"):
         features.read("peaks", np.array([1]))
+
+
+def test_no_file_is_kept_open(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
+    features = open_features(sound_folder, tmp_path, teachers)
+    heard = [teacher(path) for path in sorted(teachers.glob("*.yaml"))]
+    for piece in range(3):
+        features.make(piece, heard)
+    before = psutil.Process().num_fds()
+    features.read("levels", np.arange(3 * PIECE))
+    assert psutil.Process().num_fds() == before
+
+
+def test_what_another_process_makes_is_waited_for(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
+    features = open_features(sound_folder, tmp_path, teachers)
+    lock = FileLock(tmp_path / LOCK_FILE)
+    lock.acquire()  # as the other process does
+    waiting = ThreadPoolExecutor(1).submit(Makers(features, 1, workers=0).wait)
+    features.make(0, [teacher(path) for path in sorted(teachers.glob("*.yaml"))])
+    assert waiting.result() == 1
+    lock.release()
 
 
 def test_one_maker_at_a_time_and_none(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
