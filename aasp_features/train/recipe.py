@@ -46,6 +46,8 @@ class CropSettings:
 
     Attributes:
         lengths: of crops, and their shares.
+        by_duration: 1 draws every second of sound equally often, 0 every recording; between them, by that power of how
+            many crops a recording holds.
         speed_probability, speed: share of cuts played faster or slower, by up to e^speed either way; pitch follows.
         placed_probability: share of the recordings shorter than the crop that are put at a random place in silence of
             the crop's length; the others stay short.
@@ -56,6 +58,7 @@ class CropSettings:
     """
 
     lengths: list[CropLength] = field(default_factory=_lengths)
+    by_duration: float = 1.0
     speed_probability: float = 0.3
     speed: float = 0.2
     placed_probability: float = 0.5
@@ -76,6 +79,8 @@ class CropSettings:
             raise ValueError("recipe: every probability of crop must be 0 to 1.")
         if not 0 <= self.speed <= 1 or self.mix_highest_db < self.mix_lowest_db:
             raise ValueError("recipe: crop.speed must be 0 to 1, mix_highest_db at least mix_lowest_db.")
+        if not 0 <= self.by_duration <= 1:
+            raise ValueError("recipe: crop.by_duration must be 0 to 1.")
         if min(self.filter_db, self.gain_db) < 0:
             raise ValueError("recipe: crop.filter_db and gain_db must be at least 0.")
 

@@ -46,7 +46,9 @@ class Cropper:
         shares = np.cumsum([length.share for length in settings.lengths])
         self._edges = shares / shares[-1]
         self._chance = {
-            length.columns: _cumulative(np.maximum(1, np.round(sounds.length / crop_samples(length.columns))))
+            length.columns: _cumulative(
+                np.maximum(1, np.round(sounds.length / crop_samples(length.columns))) ** settings.by_duration
+            )
             for length in settings.lengths
         }
 
@@ -74,7 +76,7 @@ class Cropper:
         return Crop(own / np.float32(peak) if peak > 1 else own, recording)
 
     def _cut(self, rng: np.random.Generator, columns: int) -> tuple[int, Floats]:
-        """At most a crop's length of a recording, not silent; every second of sound is drawn equally often."""
+        """At most a crop's length of a recording that is not silent; its number, and the sound."""
         samples, sounds, settings = crop_samples(columns), self.sounds, self.settings
         for _ in range(TRIES):
             recording = int(np.searchsorted(self._chance[columns], rng.random(), side="right"))

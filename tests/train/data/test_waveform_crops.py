@@ -69,10 +69,11 @@ def test_without_changes_a_crop_is_a_cut() -> None:
         assert any(np.array_equal(whole[place : place + len(cut)], cut) for place in places)
 
 
-def test_every_second_is_drawn_equally_often() -> None:
-    cropper = Cropper(CORPUS, PLAIN, 2)
+@pytest.mark.parametrize("by_duration", [1.0, 0.5, 0.0])
+def test_seconds_or_recordings_are_drawn_equally_often(by_duration: float) -> None:
+    cropper = Cropper(CORPUS, replace(PLAIN, by_duration=by_duration), 2)
     drawn = np.bincount([cropper.crop(number).recording for number in range(4000)], minlength=6) / 4000
-    expected = np.maximum(1, np.round(CORPUS.length / crop_samples(4)))
+    expected = np.maximum(1, np.round(CORPUS.length / crop_samples(4))) ** by_duration
     np.testing.assert_allclose(drawn, expected / expected.sum(), atol=0.03)
 
 
@@ -157,6 +158,7 @@ def test_gain_spans_its_range_and_never_clips() -> None:
         ({"lengths": [CropLength(65, 1.0)]}, "1 to 64 columns"),
         ({"lengths": [CropLength(12, 0.0)]}, "share above 0"),
         ({"mix_probability": 1.5}, "0 to 1"),
+        ({"by_duration": 1.5}, "by_duration must be 0 to 1"),
         ({"speed": 3.0}, "speed must be 0 to 1"),
         ({"mix_lowest_db": 30.0}, "mix_highest_db"),
     ],
