@@ -89,7 +89,10 @@ def main() -> None:
         print("| what | crops/s | bytes a crop |\n|---|---|---|")
         teachers_alone(features)
         rate = making_alone(features, arguments.seconds)
-        size = sum(path.stat().st_size for path in features.folder.glob("*/*.npy")) / (PIECE * features.complete())
+        whole = [
+            features.path(teacher.name, piece) for teacher in features.teachers for piece in range(features.complete())
+        ]
+        size = sum(path.stat().st_size for path in whole) / (PIECE * features.complete())
         print(f"| crops and all teachers, one process, all lengths | {rate:.0f} | {size:.0f} |", flush=True)
         Makers(features, 4, 1).wait()
         for workers, label in ((0, "student alone"), (1, "student beside a maker")):
