@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from aasp_features.train.evaluate.report import Results
+    from aasp_features.train.evaluate.tasks import Task
     from aasp_features.train.evaluate.vectors import Vectoriser
 
 UNTRAINED_SEEDS = (0, 1, 2)
@@ -38,7 +40,6 @@ def probe(
     from aasp_features.inputs import InputError
     from aasp_features.train.evaluate.linear import CLASSIFIERS
     from aasp_features.train.evaluate.linear import probe as run_probe
-    from aasp_features.train.evaluate.report import differences, fold_table, table
     from aasp_features.train.evaluate.tasks import FOLDS, read_tasks
 
     try:
@@ -58,15 +59,22 @@ def probe(
     except (ValueError, CheckpointError, InputError) as error:
         typer.echo(f"aasp-train: {error}", err=True)
         raise typer.Exit(2) from error
-    parts = [f"Balanced accuracy (%), {classifier} probe, folds {folds}:", table(results)]
-    if FOLDS[-1] in used:
-        parts += [f"Fold {FOLDS[-1]} alone, which selections leave out:", fold_table(results, -1)]
-    if len(results) > 1:
-        parts += ["Differences, paired clip by clip:", differences(read, results, list(results)[-1])]
-    text = "\n\n".join(parts) + "\n"
+    text = _report(read, results, classifier, folds, FOLDS[-1] in used)
     sys.stdout.write(text)
     if out is not None:
         out.write_text(text, encoding="utf-8")
+
+
+def _report(tasks: list[Task], results: Results, classifier: str, folds: str, last_fold: bool) -> str:
+    from aasp_features.train.evaluate.report import differences, fold_table, table
+    from aasp_features.train.evaluate.tasks import FOLDS
+
+    parts = [f"Balanced accuracy (%), {classifier} probe, folds {folds}:", table(results)]
+    if last_fold:
+        parts += [f"Fold {FOLDS[-1]} alone, which selections leave out:", fold_table(results, -1)]
+    if len(results) > 1:
+        parts += ["Differences, paired clip by clip:", differences(tasks, results, list(results)[-1])]
+    return "\n\n".join(parts) + "\n"
 
 
 def _teachers(places: Sequence[Path], graphs: str) -> Iterator[tuple[str, Vectoriser]]:
