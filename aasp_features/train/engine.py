@@ -16,8 +16,10 @@ from torch import nn
 from aasp_features.hub import load_checkpoint, load_weights
 from aasp_features.train import schedule
 from aasp_features.train.crops import CropSampler
+from aasp_features.train.data.batch import Batch
 from aasp_features.train.health import Health
 from aasp_features.train.objective import Losses, Objective
+from aasp_features.train.pretrain.batch_parts import BatchParts
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops
 from aasp_features.train.recipe import Recipe
 from aasp_features.train.run_checkpoint import STATE_FILE, Progress, load_run, save_run
@@ -51,6 +53,7 @@ class Pretraining:
         self.objective = Objective(recipe, crops.targets).to(device)
         self.optimizer = build_optimizer(self.objective, recipe)
         self.crops = crops
+        self.parts = self._batch_parts(recipe.distillation.parts)
         self.health = Health()
         self.progress, self.start_from = Progress(), start_from
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,10 +116,7 @@ class Pretraining:
         dropped = recipe.distillation.dropped if done < recipe.distillation.dropped_until else 0.0
         for group in self.optimizer.param_groups:
             group["lr"] = schedule.learning_rate(done, recipe.learning_rate, recipe.warm_up, recipe.hold)
-        with autocast(self.device, self.progress.precision):
-            losses: Losses = self.objective(batch, generator, dropped)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        losses = self._backward(batch, generator, dropped)
         norm = nn.utils.clip_grad_norm_(self.trained_parameters(), recipe.clip_norm)
         finite = bool(torch.isfinite(norm) & torch.isfinite(losses.total))
         self.health.check_step(finite)
@@ -138,6 +138,16 @@ class Pretraining:
                 len(batch.frames),
             )
 
+    def _backward(self, batch: Batch, generator: torch.Generator, dropped: float) -> Losses:
+        """Losses of a batch; the parameters' gradients are set."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.parts is not None:
+            return self.parts.backward(batch, generator, dropped)
+        with autocast(self.device, self.progress.precision):
+            losses: Losses = self.objective(batch, generator, dropped)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        return losses
+
     def _log(self, losses: Losses, numbers: dict[str, float], began: float, crops: int) -> None:
         line = {
             "step": self.progress.step,
@@ -158,11 +168,16 @@ class Pretraining:
         """Everything but the teacher."""
         return [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
 
+    def _batch_parts(self, parts: int) -> BatchParts | None:
+        if parts == 1:
+            return None
+        return BatchParts(
+            self.objective, self.trained_parameters(), parts, lambda: autocast(self.device, self.progress.precision)
+        )
+
     def _trial_step(self, precision: str) -> None:
-        batch, generator = self.crops.batch(self.progress.step, 0.0)
-        with autocast(self.device, precision):
-            losses: Losses = self.objective(batch, generator)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        self.progress.precision = precision
+        self._backward(*self.crops.batch(self.progress.step, 0.0), 0.0)
         self.optimizer.zero_grad(set_to_none=True)
 
 

@@ -100,6 +100,10 @@ class Distillation:
             this power.
         pooling, last_layers: of the student's output that the heads read.
         dropped, dropped_until: share of the columns that the student does not see, until this fraction of the run.
+        longer_from: fraction of the run from which crops longer than the shortest are used, too, as of the next round;
+            they cost more time each.
+        parts: of a batch, each computed by a thread of its own; on a CPU that uses several cores better than the
+            operations themselves can. Not with AaSP's own losses.
         crop: how crops are cut, mixed and changed.
     """
 
@@ -114,13 +118,17 @@ class Distillation:
     last_layers: int = 4
     dropped: float = 0.5
     dropped_until: float = 0.75
+    longer_from: float = 0.0
+    parts: int = 1
     crop: CropSettings = field(default_factory=CropSettings)
 
     def check(self, config: AaSPConfig) -> None:
         """Raise ValueError, in one sentence, for what cannot be."""
         self.crop.check(config.window)
-        if min(self.crops, self.batch, self.fit_crops) < 1 or self.workers < 0:
-            raise ValueError("recipe: distillation.crops, batch and fit_crops must be at least 1, workers at least 0.")
+        if min(self.crops, self.batch, self.fit_crops, self.parts) < 1 or self.workers < 0:
+            raise ValueError(
+                "recipe: distillation.crops, batch, fit_crops and parts must be at least 1, workers at least 0."
+            )
         if not 0 < self.variance <= 1 or not 0 <= self.exponent <= 0.5 or not 0 <= self.dropped < 1:
             raise ValueError("recipe: distillation.variance is in (0, 1], exponent 0 to 0.5, dropped 0 to below 1.")
         if self.pooling not in get_args(Pooling) or not 1 <= self.last_layers <= config.depth:
@@ -217,6 +225,8 @@ class Recipe:
             raise ValueError("recipe: weights must be finite and at least 0.")
         if self.teachers:
             self.distillation.check(self.config())
+        if self.distillation.parts > 1 and self.learns_masked:
+            raise ValueError("recipe: distillation.parts must be 1 where frame, utterance or contrast have a weight.")
         ends = [stage.until for stage in self.stages]
         if not ends or ends != sorted(ends) or ends[-1] != 1.0:
             raise ValueError(f"recipe: the stages' `until` must rise to 1.0, got {ends}.")

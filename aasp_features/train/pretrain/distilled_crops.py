@@ -33,10 +33,14 @@ MEASURED_CROPS = 512  # of which mean and standard deviation of the log-mel are 
 
 
 class Round(NamedTuple):
-    """The pieces that a round uses are those before ``pieces``; its first batch is that of step ``first_step``."""
+    """The pieces that a round uses are those before ``pieces``; its first batch is that of step ``first_step``.
+
+    ``longer`` is whether crops longer than the shortest take part.
+    """
 
     first_step: int
     pieces: int
+    longer: bool = True
 
 
 class DistilledCrops:
@@ -95,7 +99,7 @@ class DistilledCrops:
         used = [
             numbers
             for index in begun
-            for numbers in self._shuffled(index, self.rounds[index].pieces)[: step - self.rounds[index].first_step]
+            for numbers in self._shuffled(index, self.rounds[index])[: step - self.rounds[index].first_step]
         ]
         return len(np.unique(np.concatenate(used))) if used else 0
 
@@ -108,9 +112,10 @@ class DistilledCrops:
             ValueError: a piece is damaged, or a process that runs the teachers has failed.
         """
         self.makers.check()
-        expected = self._next[1] if self._next and self._next[0] == step else self._ahead.submit(self._batch, step)
-        batch = expected.result()
-        self._next = step + 1, self._ahead.submit(self._batch, step + 1)
+        if self._next is None or self._next[0] != step:
+            self._next = step, self._ahead.submit(self._batch, step, done)
+        batch = self._next[1].result()
+        self._next = step + 1, self._ahead.submit(self._batch, step + 1, done)
         return batch
 
     def close(self) -> None:
@@ -118,9 +123,9 @@ class DistilledCrops:
         self._ahead.shutdown()
         self.makers.stop()
 
-    def _batch(self, step: int) -> tuple[Batch, torch.Generator]:
+    def _batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
-        numbers = self._numbers(step)
+        numbers = self._numbers(step, done)
         crops = [self.features.cropper.crop(int(number)) for number in numbers]
         samples = torch.tensor([len(crop.waveform) for crop in crops])
         waveform = torch.zeros(len(crops), int(samples.max()))
@@ -138,7 +143,7 @@ class DistilledCrops:
             {name: value.to(self.device) for name, value in heard.items()},
         ), generator
 
-    def _numbers(self, step: int) -> NDArray[np.int64]:
+    def _numbers(self, step: int, done: float) -> NDArray[np.int64]:
         """The crops of a step's batch."""
         while True:
             index = max((i for i, one in enumerate(self.rounds) if one.first_step <= step), default=-1)
@@ -146,14 +151,15 @@ class DistilledCrops:
                 batches = self._round_batches(index)
                 if step < self.rounds[index].first_step + len(batches):
                     return batches[step - self.rounds[index].first_step]
-            self._begin_round(index)
+            self._begin_round(index, done)
 
-    def _begin_round(self, last: int) -> None:
+    def _begin_round(self, last: int, done: float) -> None:
         """Write down how many pieces the next round has; the first waits for those that the targets were fitted to."""
         self.makers.check()
         first_step = self.rounds[last].first_step + len(self._round_batches(last)) if self.rounds else 0
         known = self.rounds[last].pieces if self.rounds else 0
-        begun = Round(first_step, min(self.features.complete(known), self.makers.pieces))
+        pieces = min(self.features.complete(known), self.makers.pieces)
+        begun = Round(first_step, pieces, done >= self.recipe.distillation.longer_from)
         if begun.pieces == 0:
             raise ValueError(f"{self.features.folder} holds no crops that every teacher has heard.")
         with self.path.open("a", encoding="utf-8") as file:
@@ -163,16 +169,16 @@ class DistilledCrops:
     def _round_batches(self, index: int) -> list[NDArray[np.int64]]:
         this = self.rounds[index]
         if self._batches is None or self._batches[0] != this:
-            self._batches = this, self._shuffled(index, this.pieces)
+            self._batches = this, self._shuffled(index, this)
         return self._batches[1]
 
-    def _shuffled(self, index: int, pieces: int) -> list[NDArray[np.int64]]:
-        """Every crop of the pieces once, in batches of one length, shuffled; what does not fill a batch is left out."""
-        rng = np.random.default_rng([self.recipe.seed, index, pieces])
-        columns = np.repeat([self.features.cropper.columns(piece) for piece in range(pieces)], PIECE)
+    def _shuffled(self, index: int, this: Round) -> list[NDArray[np.int64]]:
+        """Every crop of the round once, in batches of one length, shuffled; what does not fill a batch is left out."""
+        rng = np.random.default_rng([self.recipe.seed, index, this.pieces])
+        columns = np.repeat([self.features.cropper.columns(piece) for piece in range(this.pieces)], PIECE)
         shortest = min(length.columns for length in self.recipe.distillation.crop.lengths)
         batches: list[NDArray[np.int64]] = []
-        for length in np.unique(columns):
+        for length in np.unique(columns) if this.longer else [shortest]:
             numbers = rng.permutation(np.flatnonzero(columns == length))
             size = min(max(1, self.recipe.distillation.batch * shortest // int(length)), len(numbers))
             batches += list(numbers[: len(numbers) // size * size].reshape(-1, size))

@@ -20,8 +20,17 @@ WEIGHTS = {"frame": 0.0, "utterance": 0.0, "contrast": 0.0}
 CROPS = CropSettings(lengths=[CropLength(2, 0.6), CropLength(4, 0.4)])
 
 
-def recipe(**changes: object) -> Recipe:
-    settings = Distillation(crops=8 * PIECE, workers=0, batch=64, fit_crops=PIECE, last_layers=2, crop=CROPS)
+def recipe(parts: int = 1, longer_from: float = 0.0, **changes: object) -> Recipe:
+    settings = Distillation(
+        crops=8 * PIECE,
+        workers=0,
+        batch=64,
+        fit_crops=PIECE,
+        last_layers=2,
+        longer_from=longer_from,
+        parts=parts,
+        crop=CROPS,
+    )
     return tiny_recipe(weights=WEIGHTS, teachers=["levels.yaml"], distillation=settings, crops=1, **changes)
 
 
@@ -52,20 +61,37 @@ def test_a_round_uses_each_crop_once_and_the_next_what_is_new(
     crops = crops_of(features, tmp_path)
     seen, step = [], 0
     while not crops.rounds or len(crops.rounds) == 1:
-        seen.append(crops._numbers(step))
+        seen.append(crops._numbers(step, 0.0))
         step += 1
     last = seen.pop()
     assert len(np.unique(np.concatenate(seen))) == sum(map(len, seen)) <= 2 * PIECE
     assert 2 * PIECE - sum(map(len, seen)) < 2 * 64  # what fills no batch
     for numbers in seen:
         assert len({crops.features.cropper.columns(int(n) // PIECE) for n in numbers}) == 1
-    assert crops.rounds[1] == (step - 1, 2)
+    assert crops.rounds[1] == (step - 1, 2, True)
     assert last.max() < 2 * PIECE
     features_of(sound_folder, tmp_path / "f", one_teacher, 4)
     for later in range(step, 3 * step + 5):
-        crops._numbers(later)
+        crops._numbers(later, 0.0)
     assert [one["pieces"] for one in rounds(tmp_path)] == [2, 2, 4]
     crops.close()
+
+
+def test_longer_crops_come_in_when_the_recipe_says(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 8)
+    lengths = [features.cropper.columns(piece) for piece in range(8)]
+    assert set(lengths) == {2, 4}
+    crops = crops_of(features, tmp_path, longer_from=0.5)
+    first = PIECE * lengths.count(2) // 64
+    for step in range(3 * first):
+        numbers = crops._numbers(step, 0.0 if step < first else 0.5)
+        seen = {lengths[int(n) // PIECE] for n in numbers}
+        assert seen == {2} if step < first else len(seen) == 1
+    assert crops.rounds[:2] == [(0, 8, False), (first, 8, True)]
+    again = crops_of(features, tmp_path, longer_from=0.9)  # what was written down stays
+    assert all(np.array_equal(crops._numbers(step, 0.0), again._numbers(step, 0.0)) for step in range(2 * first))
+    crops.close()
+    again.close()
 
 
 def test_batches_carry_the_sound_its_log_mel_and_what_was_said_of_it(
@@ -73,7 +99,7 @@ def test_batches_carry_the_sound_its_log_mel_and_what_was_said_of_it(
 ) -> None:
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
     crops = crops_of(features, tmp_path)
-    numbers = crops._numbers(0)
+    numbers = crops._numbers(0, 0.0)
     batch, _ = crops.batch(0, 0.0)
     assert batch.waveform is not None
     for row, number in enumerate(numbers):
@@ -92,14 +118,15 @@ def test_batches_carry_the_sound_its_log_mel_and_what_was_said_of_it(
     crops.close()
 
 
+@pytest.mark.parametrize("parts", [1, 3])
 def test_resumed_equals_uninterrupted_while_crops_are_made(
-    sound_folder: Path, one_teacher: Path, tmp_path: Path
+    sound_folder: Path, one_teacher: Path, tmp_path: Path, parts: int
 ) -> None:
     """The killed run loses steps since its last save, and finds more crops each time; it replays its rounds."""
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
     pieces = 1
     for part in range(5):
-        crops = crops_of(features, tmp_path / "cut", steps=16)
+        crops = crops_of(features, tmp_path / "cut", steps=16, parts=parts)
         run = Pretraining(crops, tmp_path / "cut", CPU)
         assert run.progress.step == 3 * part
         for _ in range(3):
@@ -113,7 +140,7 @@ def test_resumed_equals_uninterrupted_while_crops_are_made(
     assert len(rounds(tmp_path / "cut")) > 2
     (tmp_path / "whole").mkdir()
     (tmp_path / "whole" / ROUNDS_FILE).write_text((tmp_path / "cut" / ROUNDS_FILE).read_text())
-    crops = crops_of(features, tmp_path / "whole", steps=16)
+    crops = crops_of(features, tmp_path / "whole", steps=16, parts=parts)
     whole = Pretraining(crops, tmp_path / "whole", CPU)
     for _ in range(15):
         whole.step()
@@ -164,7 +191,7 @@ def test_distinct_crops_are_counted(sound_folder: Path, one_teacher: Path, tmp_p
     seen: set[int] = set()
     for step in range(12):
         assert crops.facts(step)["distinct_crops"] == len(seen)
-        seen |= set(crops._numbers(step).tolist())
+        seen |= set(crops._numbers(step, 0.0).tolist())
     crops.close()
 
 
@@ -189,7 +216,7 @@ def test_a_torn_line_of_rounds_is_dropped(sound_folder: Path, one_teacher: Path,
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
     (tmp_path / ROUNDS_FILE).write_text('{"first_step": 0, "pieces": 1}\n{"first_st')
     crops = crops_of(features, tmp_path)
-    assert crops.rounds == [(0, 1)]
+    assert crops.rounds == [(0, 1, True)]
     assert rounds(tmp_path) == [{"first_step": 0, "pieces": 1}]
     crops.close()
 

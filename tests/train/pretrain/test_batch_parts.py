@@ -1,0 +1,67 @@
+"""The gradient of a batch in parts is that of the whole."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from test_distillation import batch, generator, objective
+
+from aasp_features.train.pretrain.batch_parts import BatchParts, split
+from aasp_features.train.recipe import load_recipe
+
+
+def parts_of(network: torch.nn.Module, parts: int) -> BatchParts:
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return BatchParts(network, trained, parts, nullcontext)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 5, 9])
+def test_losses_and_gradients_are_those_of_the_whole(parts: int) -> None:
+    network, whole = objective(), batch([96, 40, 96, 5, 64], 6)
+    losses = network(whole, generator())
+    losses.total.backward()
+    expected = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
+    assert any(gradient is None for gradient in expected.values())  # AaSP's own heads take no part
+    network.zero_grad(set_to_none=True)
+    found = parts_of(network, parts).backward(whole, generator(), 0.0)
+    torch.testing.assert_close(found.total, losses.total.detach())
+    assert set(found.parts) == {"levels", "peaks"}
+    for name, part in losses.parts.items():
+        torch.testing.assert_close(found.parts[name], part.detach())
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            assert (parameter.grad is None) == (expected[name] is None), name
+            if parameter.grad is not None:
+                torch.testing.assert_close(parameter.grad, expected[name], atol=1e-5, rtol=1e-3)
+
+
+def test_twice_equals_once_where_columns_are_dropped() -> None:
+    network, whole = objective(), batch([96, 40, 96, 5, 64], 6)
+    threads, gradients = parts_of(network, 3), []
+    for _ in range(5):
+        threads.backward(whole, generator(), 0.5)
+        gradients.append([p.grad.clone() for p in network.student.parameters() if p.grad is not None])
+    for again in gradients[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(gradients[0], again, strict=True))
+
+
+@given(rows=st.integers(1, 12), parts=st.integers(1, 15))
+def test_parts_are_the_rows_in_order(rows: int, parts: int) -> None:
+    whole = batch([16 + row for row in range(rows)], 3)
+    pieces = split(whole, parts)
+    assert len(pieces) == min(rows, parts)
+    sizes = [len(piece.frames) for piece in pieces]
+    assert max(sizes) - min(sizes) <= 1
+    for field in ("log_mel", "frames", "first_column", "clip"):
+        assert torch.equal(torch.cat([getattr(piece, field) for piece in pieces]), getattr(whole, field))
+    for name, value in whole.features.items():
+        assert torch.equal(torch.cat([piece.features[name] for piece in pieces]), value)
+
+
+def test_not_with_aasps_own_losses() -> None:
+    changes = ["teachers=some.yaml", "distillation.parts=2"]
+    assert load_recipe("tiny_distilled", changes).distillation.parts == 2
+    with pytest.raises(ValueError, match=r"distillation\.parts must be 1 where frame, utterance or contrast"):
+        load_recipe("tiny_distilled", [*changes, "weights.frame=1"])
