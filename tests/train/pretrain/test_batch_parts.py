@@ -4,9 +4,9 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from distillation_helpers import batch, generator, objective
 from hypothesis import given
 from hypothesis import strategies as st
-from test_distillation import batch, generator, objective
 
 from aasp_features.train.pretrain.batch_parts import BatchParts, split
 from aasp_features.train.recipe import load_recipe

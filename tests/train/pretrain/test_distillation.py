@@ -3,25 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from distillation_helpers import batch, features, generator, objective
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
-from train_helpers import MODEL, random_batch, tiny_recipe
+from train_helpers import MODEL
 
 from aasp_features import AaSPConfig, AaSPEncoder
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.objective import Objective
-from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets, keep_columns
-from aasp_features.train.recipe import Distillation
-
-ALONE = {"frame": 0.0, "utterance": 0.0, "contrast": 0.0}
-
-
-def features(crops: int = 500, numbers: int = 12) -> torch.Tensor:
-    rng = np.random.default_rng(0)
-    mixed = rng.normal(size=(crops, numbers)) * np.linspace(3, 0.05, numbers) @ rng.normal(size=(numbers, numbers))
-    return torch.from_numpy((mixed + rng.normal(size=numbers)).astype(np.float32))
+from aasp_features.train.pretrain.distillation import fit_targets, keep_columns
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.25, 0.5])
@@ -66,26 +57,6 @@ def test_kept_columns(frames: list[int], dropped: float, seed: int) -> None:
         assert chosen == sorted(set(chosen))
         assert all(columns[column] > 0 for column in chosen)
         assert row[len(chosen) :] == [-1] * (len(row) - len(chosen))
-
-
-def objective(**changes: object) -> Objective:
-    settings = {"pooling": "frequency", "last_layers": 2, **changes}
-    torch.manual_seed(0)
-    targets = {
-        "levels": TeacherTargets(torch.zeros(5), torch.randn(5, 3)),
-        "peaks": fit_targets(features(), 0.97, 0.25),
-    }
-    recipe = tiny_recipe(weights={**ALONE, "peaks": 0.5}, teachers=["some.yaml"], distillation=Distillation(**settings))
-    return Objective(recipe, targets)
-
-
-def batch(frames: list[int], columns: int) -> Batch:
-    rows = len(frames)
-    return random_batch(frames, columns)._replace(features={"levels": torch.randn(rows, 5), "peaks": features(rows)})
-
-
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
 
 
 @pytest.mark.parametrize("pooling", ["frequency", "mean", "mean+cls", "frequency+std", "cls"])
