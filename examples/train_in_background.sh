@@ -21,7 +21,7 @@ data=$1 graphs=$2 state=${3:-runs/open}
 here=$(cd "$(dirname "$0")" && pwd)
 export OMP_NUM_THREADS=${THREADS:-1}
 settings=(--recipe tiny_distilled "teachers=${TEACHERS:-$here/teachers}" "graphs=$graphs" "distillation.features=$state/features"
-  "distillation.crops=${CROPS:-300000}" steps=100000000)
+  "distillation.crops=${CROPS:-300000}" "distillation.parts=${THREADS:-1}" steps=100000000)
 read -ra extra <<<"${SETTINGS:-}"
 mkdir -p "$state"
 
