@@ -9,7 +9,7 @@ from typing import Any
 
 from aasp_features.config import AaSPConfig
 from aasp_features.train.curves import read_metrics
-from aasp_features.train.export import describe
+from aasp_features.train.export import RunSummary, describe
 from aasp_features.train.recipe import Recipe
 
 CARD = """---
@@ -44,7 +44,7 @@ Stored as float16, loaded as float32.
 
 ## Training
 
-{summary}
+{before}{summary}
 
 {crops}
 
@@ -80,7 +80,7 @@ sound; a loss of 1 is that of guessing their mean. They are not part of this che
 """
 
 
-def write_card(runs: Sequence[Path], config: AaSPConfig, results: str, out: Path) -> Path:
+def write_card(runs: Sequence[Path], config: AaSPConfig, results: str, out: Path, earlier: Sequence[Path] = ()) -> Path:
     """Write a checkpoint's card.
 
     Args:
@@ -88,16 +88,19 @@ def write_card(runs: Sequence[Path], config: AaSPConfig, results: str, out: Path
         config: of the exported checkpoint.
         results: Markdown with the probe tables and the command that makes them.
         out: file to write.
+        earlier: folders of the runs whose weights these started from, the first one first.
     """
     described, metrics = describe(runs), read_metrics(runs[0])
     recipe, record = described.recipe, described.record
+    before = [describe([run]) for run in earlier]
     shown = [metrics[0], metrics[len(metrics) // 2], metrics[-1]]
     text = CARD.format(
         **{name: getattr(config, name) for name in CONFIG_FIELDS},
         size=recipe.size,
-        how=_how(recipe, record),
+        how=_how(recipe, record, before),
         tag="self-supervised" if not recipe.teachers else "distillation",
         dimensions=config.embedding_dim,
+        before="".join(f"Earlier: {one.paragraph}\n\n{_crops(one.recipe)}\n\n" for one in before),
         summary=described.paragraph,
         crops=_crops(recipe),
         losses="\n".join(_rows(shown)),
@@ -117,11 +120,12 @@ def write_card(runs: Sequence[Path], config: AaSPConfig, results: str, out: Path
     return out
 
 
-def _how(recipe: Recipe, record: dict[str, Any]) -> str:
+def _how(recipe: Recipe, record: dict[str, Any], before: Sequence[RunSummary]) -> str:
     parts = [AASP] if recipe.learns_masked else []
     if recipe.teachers:
         parts.append(f"taught by other networks ({', '.join(teacher['name'] for teacher in record['teachers'])})")
-    start = f", from the weights of `{record['start_from']}`" if record.get("start_from") else ""
+    first = before[0].record if before else record
+    start = f", from the weights of `{first['start_from']}`" if first.get("start_from") else ""
     return " and ".join(parts) + start
 
 
@@ -140,9 +144,14 @@ def _crops(recipe: Recipe) -> str:
         return f"Length of crops and size of batches along the run: {lengths}."
     crop = recipe.distillation.crop
     mixed, played, filtered = crop.mix_probability, crop.speed_probability, crop.filter_probability
+    drawn = {0.0: "each recording equally often", 1.0: "each second of sound equally often"}
+    often = drawn.get(crop.by_duration, f"longer recordings more often (power {crop.by_duration:g} of their duration)")
+    start = recipe.distillation.longer_from
+    late = f", the longer ones after {100 * start:.0f} % of the run" if start else ""
     return (
-        f"Crops: {lengths}; {100 * mixed:.0f} % mixed with another recording, {100 * played:.0f} % played faster or "
-        f"slower, {100 * filtered:.0f} % filtered; level ±{crop.gain_db:.0f} dB."
+        f"Crops: {lengths}{late}; {often}; {100 * mixed:.0f} % mixed "
+        f"with another recording, {100 * played:.0f} % played faster or slower, {100 * filtered:.0f} % filtered; level "
+        f"±{crop.gain_db:.0f} dB."
     )
 
 

@@ -176,6 +176,9 @@ def card(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder that the card describes; README.md goes there.")],
     results: Annotated[Path, typer.Option(help="Markdown file with the probe's tables and their command.")],
     data: Annotated[Path | None, typer.Option(help="Corpus with manifest.csv, for ATTRIBUTION.md.")] = None,
+    earlier: Annotated[
+        list[Path] | None, typer.Option(help="Folders of the runs before them, whose weights they started from.")
+    ] = None,
 ) -> None:
     """Write a checkpoint's card, and the attribution of its training audio."""
     from aasp_features.config import AaSPConfig
@@ -184,7 +187,7 @@ def card(
 
     try:
         config = AaSPConfig.from_json((checkpoint / "config.json").read_text(encoding="utf-8"))
-        write_card(runs, config, results.read_text(encoding="utf-8"), checkpoint / "README.md")
+        write_card(runs, config, results.read_text(encoding="utf-8"), checkpoint / "README.md", earlier or [])
         if data is not None:
             write_attribution(data, checkpoint / "ATTRIBUTION.md")
     except (ValueError, OSError) as error:

@@ -106,6 +106,14 @@ def test_a_distilled_run_becomes_a_checkpoint_with_its_card(
     assert "| levels | a test | CC BY 4.0 | levels of noise |" in card
     assert "Recipe `tiny_distilled`, 20 steps, 320 crops, 256 of them distinct" in card
     assert "| loss levels | " in card
+    assert "each second of sound equally often" in card
+    before = tmp_path / "before"
+    assert run("pretrain", "--data", sound_folder, "--out", before, "--recipe", "tiny_cpu", *SETTINGS).exit_code == 0
+    command = ["card", out, "--checkpoint", tmp_path / "ck", "--results", tmp_path / "results.md", "--earlier", before]
+    assert run(*command).exit_code == 0
+    earlier, _, last = (tmp_path / "ck" / "README.md").read_text().partition("Recipe `tiny_distilled`")
+    assert "Earlier: Recipe `tiny_cpu`, 4 steps" in earlier
+    assert "320 crops" in last
     assert run("curves", out, "--out", tmp_path / "curves.png").exit_code == 0
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert {"loss_frame", "loss_levels", "rankme_mean"} <= set(lines[-1])
