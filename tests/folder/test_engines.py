@@ -18,7 +18,7 @@ from aasp_features.inputs import InputError
 
 FILES = ("emb.npy", "emb.csv", "emb.json", "emb.errors.csv")
 FRAMES = RunOptions(frames=True, hop=0.04, normalize=True)
-os.environ["RAY_worker_niceness"] = "0"  # Ray gives its workers 15, with which they hardly run beside a busy machine
+os.environ["RAY_worker_niceness"] = "0"  # Ray gives its workers 15, which hardly run on a busy machine  # noqa: SIM112
 
 
 @pytest.fixture(autouse=True)
