@@ -12,8 +12,8 @@
 # instead of half of their columns, for a quarter of the time that was spent so far; then it writes STATE/checkpoint. The
 # run itself is left as it is, and may go on.
 #
-# THREADS (1), WORKERS (1) that run the teachers, CROPS (300000), TEACHERS (examples/teachers) and SETTINGS ("key=value …")
-# may be set.
+# THREADS (1), WORKERS (1) that run the teachers, CROPS (300000), TEACHERS (examples/teachers), NICE (19: the lowest priority)
+# and SETTINGS ("key=value …") may be set.
 set -euo pipefail
 finish=
 if [ "${1:-}" = --finish ]; then finish=1; shift; fi
@@ -26,7 +26,7 @@ read -ra extra <<<"${SETTINGS:-}"
 mkdir -p "$state"
 
 if [ -z "$finish" ]; then
-  nohup nice -n 19 aasp-train pretrain --data "$data" --out "$state/run" --start-from aasp-tiny-pack-1 --max-time 100000 \
+  nohup nice -n "${NICE:-19}" aasp-train pretrain --data "$data" --out "$state/run" --start-from aasp-tiny-pack-1 --max-time 100000 \
     "${settings[@]}" "distillation.workers=${WORKERS:-1}" ${extra[@]+"${extra[@]}"} >>"$state/run.log" 2>&1 &
   echo "training in process $!; aasp-train curves $state/run --out curves.png shows how far it is"
 else
@@ -41,7 +41,7 @@ else
       >"$state/finish.partial/minutes"
     mv "$state/finish.partial" "$state/finish"
   fi
-  nice -n 19 aasp-train pretrain --data "$data" --out "$state/finish" --max-time "$(cat "$state/finish/minutes")" \
+  nice -n "${NICE:-19}" aasp-train pretrain --data "$data" --out "$state/finish" --max-time "$(cat "$state/finish/minutes")" \
     "${settings[@]}" distillation.workers=0 hold=0.8 distillation.dropped_until=0.8 ${extra[@]+"${extra[@]}"}
   aasp-train export "$state/finish" --out "$state/checkpoint" --name aasp-tiny-mine-1
   rm -rf "$state/finish"
