@@ -3,8 +3,8 @@
 ``python tests/benchmarks/distillation_speed.py --data DATA --graphs GRAPHS``
 
 A process that makes crops and runs the teachers on them has one thread, the student's steps have one, and another that
-cuts the next batch; the last rows have two threads, first inside every operation, then each with half of the batch. Their
-precision is the one that a trial found faster.
+cuts the next batch; the last rows have two threads, first inside every operation, then each with half of the batch.
+Their precision is the one that a trial found faster.
 """
 
 from __future__ import annotations
