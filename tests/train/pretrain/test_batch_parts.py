@@ -1,20 +1,19 @@
 """The gradient of a batch in parts is that of the whole."""
 
-from contextlib import nullcontext
-
 import pytest
 import torch
 from distillation_helpers import batch, generator, objective
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aasp_features.train.engine import autocast
 from aasp_features.train.pretrain.batch_parts import BatchParts, split
 from aasp_features.train.recipe import load_recipe
 
 
-def parts_of(network: torch.nn.Module, parts: int) -> BatchParts:
+def parts_of(network: torch.nn.Module, parts: int, precision: str = "float32") -> BatchParts:
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return BatchParts(network, trained, parts, nullcontext)
+    return BatchParts(network, trained, parts, lambda: autocast(torch.device("cpu"), precision))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 5, 9])
@@ -37,10 +36,11 @@ def test_losses_and_gradients_are_those_of_the_whole(parts: int) -> None:
                 torch.testing.assert_close(parameter.grad, expected[name], atol=1e-5, rtol=1e-3)
 
 
-def test_twice_equals_once_where_columns_are_dropped() -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_twice_equals_once_where_columns_are_dropped(precision: str) -> None:
     network, whole = objective(), batch([96, 40, 96, 5, 64], 6)
-    threads, gradients = parts_of(network, 3), []
-    for _ in range(5):
+    threads, gradients = parts_of(network, 3, precision), []
+    for _ in range(20):
         threads.backward(whole, generator(), 0.5)
         gradients.append([p.grad.clone() for p in network.student.parameters() if p.grad is not None])
     for again in gradients[1:]:
