@@ -23,9 +23,10 @@ from aasp_features.config import AaSPConfig
 from aasp_features.version import __version__
 
 BUNDLED = {  # checkpoints in this package, by name, with the sha256 of their weights
+    "aasp-tiny-open-1": "63d4a06cb6b4805a574a46807559e8b9585ea3b75c75d8c169d7eaa201ea8aba",
     "aasp-tiny-pack-1": "f88d9dab42c5723742f1618c90507336b4018e1999cd3c30062c03cf7186dd47",
 }
-DEFAULT = "aasp-tiny-pack-1"
+DEFAULT = "aasp-tiny-open-1"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 DOWNLOADED = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, "ATTRIBUTION.md", "LICENSE*"]
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")

@@ -30,21 +30,22 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
 
 
 def draw_curves(run: Path, out: Path) -> None:
-    """Write a picture with one panel for each group of ``PANELS``."""
+    """Write a picture with one panel for each group of ``PANELS`` that the run has numbers of."""
     from matplotlib.figure import Figure
 
     lines = read_metrics(run)
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     losses = [name for name in lines[-1] if name.startswith("loss_")]
     panels = {title: names or losses for title, names in PANELS.items()}
-    for axes, (title, names) in zip(figure.subplots(2, 3).flat, panels.items(), strict=True):
+    told = {title: names for title, names in panels.items() if any(name in line for name in names for line in lines)}
+    for place, (title, names) in enumerate(told.items()):
+        axes = figure.add_subplot(2, -(-len(told) // 2), place + 1)
         for name in names:
             points = [(line["step"], line[name]) for line in lines if name in line]
             if points:
                 axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step", fontsize=8)
-        if axes.lines:
-            axes.legend(fontsize=7)
+        axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
     figure.savefig(out, dpi=110)
