@@ -49,7 +49,7 @@ def test_changes_are_applied_and_typed() -> None:
         (
             "tiny_distilled",
             ["teachers=a.yaml", "distillation.crops=0"],
-            "crops, batch and fit_crops must be at least 1",
+            "crops, batch, fit_crops and parts must be at least 1",
         ),
     ],
 )
