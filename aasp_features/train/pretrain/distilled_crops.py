@@ -178,7 +178,8 @@ class DistilledCrops:
         columns = np.repeat([self.features.cropper.columns(piece) for piece in range(this.pieces)], PIECE)
         shortest = min(length.columns for length in self.recipe.distillation.crop.lengths)
         batches: list[NDArray[np.int64]] = []
-        for length in np.unique(columns) if this.longer else [shortest]:
+        lengths = np.unique(columns)
+        for length in lengths if this.longer else lengths[:1]:
             numbers = rng.permutation(np.flatnonzero(columns == length))
             size = min(max(1, self.recipe.distillation.batch * shortest // int(length)), len(numbers))
             batches += list(numbers[: len(numbers) // size * size].reshape(-1, size))
