@@ -9,32 +9,37 @@ from aasp_features.version import __version__
 
 if TYPE_CHECKING:
     from aasp_features.audio import AudioError, load_audio
-    from aasp_features.batching import FrameEmbeddings
     from aasp_features.config import AaSPConfig
     from aasp_features.encoder import AaSPEncoder
+    from aasp_features.errors import AaSPError, OptionError
     from aasp_features.hub import CheckpointError
     from aasp_features.inputs import InputError
     from aasp_features.log_mel import LogMel
+    from aasp_features.vectors import FrameEmbeddings
 
 _HOME_OF = {
     "AaSPConfig": "config",
     "AaSPEncoder": "encoder",
+    "AaSPError": "errors",
     "AudioError": "audio",
     "CheckpointError": "hub",
-    "FrameEmbeddings": "batching",
+    "FrameEmbeddings": "vectors",
     "InputError": "inputs",
     "LogMel": "log_mel",
+    "OptionError": "errors",
     "load_audio": "audio",
 }
 
 __all__ = [
     "AaSPConfig",
     "AaSPEncoder",
+    "AaSPError",
     "AudioError",
     "CheckpointError",
     "FrameEmbeddings",
     "InputError",
     "LogMel",
+    "OptionError",
     "__version__",
     "load_audio",
 ]

@@ -17,6 +17,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from aasp_features.errors import AaSPError, OptionError
+
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf"}
     | {".w64", ".rf64", ".voc"}
@@ -33,7 +35,7 @@ Source = str | os.PathLike[str] | BinaryIO
 Opened = str | bytes | BinaryIO  # what the decoders are given
 
 
-class AudioError(ValueError):
+class AudioError(AaSPError, ValueError):
     """A file that cannot be read as sound; the sentence names it."""
 
 
@@ -119,6 +121,7 @@ def stream_audio(
         start, end: seconds, to read a part; it equals the same part cut into a file of its own.
 
     Raises:
+        OptionError: a sample rate that is not one.
         AudioError: no such file, a folder, not sound; while iterating: no samples, NaN, damaged data.
     """
     check_rate(sample_rate)
@@ -178,10 +181,10 @@ def resample_blocks(
 
 
 def check_rate(rate: Any) -> int:
-    """A sample rate as an int; raises AudioError for anything but a positive whole number of Hz."""
+    """A sample rate as an int; raises OptionError for anything but a positive whole number of Hz."""
     whole = isinstance(rate, (int, np.integer)) or (isinstance(rate, float) and rate.is_integer())
     if isinstance(rate, bool) or not whole or rate <= 0:
-        raise AudioError(f"a sample rate is a positive whole number of Hz, got {rate!r}.")
+        raise OptionError(f"a sample rate is a positive whole number of Hz, got {rate!r}.")
     return int(rate)
 
 

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from aasp_features.errors import AaSPError
 from aasp_features.version import __version__
 
 PatchEmbedKind = Literal["aape", "conv", "lowpass"]
@@ -20,9 +21,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "sample_rate": (16000,),
     "mels": (128,),
     "fft_length": (512, 1024),
-    "patch_embed": ("aape", "conv", "lowpass"),
-    "kernel": ("quadrature", "even", "one_sided"),
-    "features": ("complex", "modulus", "both"),
+    "patch_embed": get_args(PatchEmbedKind),
+    "kernel": get_args(Kernel),
+    "features": get_args(FeatureSet),
     "pooling": get_args(Pooling),
 }
 
@@ -30,6 +31,10 @@ FRAME_LENGTH = 400  # samples: 25 ms at 16 kHz
 FRAME_HOP = 160  # samples: 10 ms at 16 kHz
 PATCH = 16  # frames, and mel bands, on a side of one patch
 VARIANCE_FLOOR = 1e-12  # under the root of the +std poolings, so that it has a slope where nothing varies
+
+
+class ConfigError(AaSPError, ValueError):
+    """A config that is not accepted; the sentence names the value and says what is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +53,10 @@ class AaSPConfig:
         kernel, features, remove_mean: form of the alias branch (design of AaPE; see ``patch_embed.py``).
         lowpass_cutoff, lowpass_taps: of the ``lowpass`` variant, in Hz of modulation and in frames.
         window, context: columns of one window of a long recording, and of its overlap on each side.
-        pooling, layers: how tokens become vectors by default; ``layers`` averages the last k blocks.
+        pooling, last_layers: how tokens become vectors by default, and of how many blocks, from the last, the average.
 
     Raises:
-        ValueError: a value outside what is accepted, in one sentence.
+        ConfigError: a value outside what is accepted, in one sentence.
     """
 
     name: str = "aasp-untrained"
@@ -75,27 +80,27 @@ class AaSPConfig:
     window: int = 64
     context: int = 8
     pooling: Pooling = "frequency"
-    layers: int = 1
+    last_layers: int = 1
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_type(field, getattr(self, field.name))
         for name, accepted in CHOICES.items():
             if getattr(self, name) not in accepted:
-                raise ValueError(f"config: {name}={getattr(self, name)!r} is not one of {accepted}.")
-        for name in ("dim", "depth", "heads", "mlp_ratio", "states", "lambda_hidden", "window", "layers"):
+                raise ConfigError(f"config: {name}={getattr(self, name)!r} is not one of {accepted}.")
+        for name in ("dim", "depth", "heads", "mlp_ratio", "states", "lambda_hidden", "window", "last_layers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"config: {name} must be at least 1, got {getattr(self, name)}.")
+                raise ConfigError(f"config: {name} must be at least 1, got {getattr(self, name)}.")
         if self.dim % self.heads or self.dim % 4:
-            raise ValueError(f"config: dim must be a multiple of heads and of 4, got {self.dim}/{self.heads}.")
+            raise ConfigError(f"config: dim must be a multiple of heads and of 4, got {self.dim}/{self.heads}.")
         if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
-            raise ValueError(f"config: mean and std must be finite, std > 0, got {self.mean} and {self.std}.")
+            raise ConfigError(f"config: mean and std must be finite, std > 0, got {self.mean} and {self.std}.")
         if not 0 <= 2 * self.context < self.window:
-            raise ValueError(f"config: context must leave columns in the window, got {self.context}/{self.window}.")
-        if self.layers > self.depth:
-            raise ValueError(f"config: layers must be at most depth={self.depth}, got {self.layers}.")
+            raise ConfigError(f"config: context must leave columns in the window, got {self.context}/{self.window}.")
+        if self.last_layers > self.depth:
+            raise ConfigError(f"config: last_layers must be at most depth={self.depth}, got {self.last_layers}.")
         if self.lowpass_taps < 49 or self.lowpass_taps % 2 == 0 or not 0 < self.lowpass_cutoff < 50:
-            raise ValueError("config: lowpass needs an odd number of taps >= 49 and a cutoff inside 0-50 Hz.")
+            raise ConfigError("config: lowpass needs an odd number of taps >= 49 and a cutoff inside 0-50 Hz.")
 
     @property
     def rows(self) -> int:
@@ -136,20 +141,22 @@ class AaSPConfig:
         """Read what ``to_json`` wrote; every key must be known and present, every type right.
 
         Raises:
-            ValueError: not JSON, another model's config, unknown or missing keys, values not accepted.
+            ConfigError: not JSON, another model's config, unknown or missing keys, values not accepted.
         """
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ValueError(f"config: not valid JSON ({error}).") from error
+            raise ConfigError(f"config: not valid JSON ({error}).") from error
         if not isinstance(values, dict) or values.pop("model_type", None) != "aasp":
-            raise ValueError('config: not an AaSP config (no "model_type": "aasp").')
+            raise ConfigError('config: not an AaSP config (no "model_type": "aasp").')
         values.pop("package_version", None)
+        if "layers" in values:  # as older checkpoints call it
+            values["last_layers"] = values.pop("layers")
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"config: unknown keys {unknown}; is the package older than the checkpoint?")
+            raise ConfigError(f"config: unknown keys {unknown}; is the package older than the checkpoint?")
         if missing := sorted(known - set(values)):
-            raise ValueError(f"config: missing keys {missing}.")
+            raise ConfigError(f"config: missing keys {missing}.")
         return cls(**values)
 
 
@@ -167,4 +174,4 @@ def _check_type(field: dataclasses.Field[Any], value: object) -> None:
     wanted: tuple[type, ...] = {"int": (int,), "float": (int, float), "bool": (bool,)}.get(str(field.type), (str,))
     is_boolean = isinstance(value, bool)
     if not isinstance(value, wanted) or (is_boolean and field.type != "bool"):
-        raise ValueError(f"config: {field.name} must be {field.type}, got {value!r}.")
+        raise ConfigError(f"config: {field.name} must be {field.type}, got {value!r}.")

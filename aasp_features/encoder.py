@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aasp_features import batching, hub
-from aasp_features.batching import ClipVector, FrameEmbeddings, FrameVectors, Key, Result, WindowEncoder
-from aasp_features.config import CHOICES, AaSPConfig, Pooling, Precision, pooled_dim
-from aasp_features.inputs import Clip, InputError, Inputs, read_inputs
+from aasp_features import hub
+from aasp_features.batching import equal_length_batches
+from aasp_features.config import AaSPConfig, Pooling, Precision, pooled_dim
+from aasp_features.inputs import Clip, Inputs, read_inputs
 from aasp_features.log_mel import LogMel
+from aasp_features.log_mel_windows import log_mel_windows
 from aasp_features.network import AaSPNetwork, Features
-from aasp_features.network_pass import network_pass
+from aasp_features.network_pass import encode_batch
+from aasp_features.options import EmbedOptions, resolve_options
 from aasp_features.pooling import pool_clip
-from aasp_features.spectrogram_windows import SpectrogramWindow, spectrogram_windows
 from aasp_features.stream import EmbeddingStream, window_of_latency
-from aasp_features.windows import grid_offsets, grid_times
-
-Out = TypeVar("Out")
+from aasp_features.vectors import ClipVector, FrameEmbeddings, FrameVectors, interleave
+from aasp_features.windows import COLUMN_SECONDS, CutWindow, grid_offsets, grid_times
 
 
 class AaSPEncoder(nn.Module):
@@ -76,11 +74,10 @@ class AaSPEncoder(nn.Module):
 
         Raises:
             CheckpointError: not found, not readable, or not a complete AaSP checkpoint.
-            InputError: a precision that is not accepted.
+            OptionError: a precision that is not accepted.
         """
-        if precision not in get_args(Precision):
-            raise InputError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}.")
         found = hub.load_checkpoint(name, revision=revision, **hub_options)
+        resolve_options(found.config, precision=precision)
         encoder = cls(found.config)
         hub.load_weights(encoder.network, found.weights, found.source)
         encoder.sha256, encoder.precision = found.sha256, precision
@@ -139,27 +136,34 @@ class AaSPEncoder(nn.Module):
 
     # The straight path, differentiable
 
-    def forward(self, waveform: Tensor, samples: Tensor | None = None, pooling: Pooling | None = None) -> Tensor:
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None, pooling: Pooling | None = None) -> Tensor:
         """Clip vectors of waveforms that fit one window, differentiable (for fine-tuning).
 
         Args:
             waveform: (batch, samples) float at 16 kHz in +-1, on the encoder's device.
-            samples: (batch,) valid samples of each row; None when all are.
+            lengths: (batch,) valid samples of each row; None when all are.
             pooling: None takes the config's.
 
         Returns:
             (batch, d).
         """
-        frames = None if samples is None else self.log_mel.count_frames(samples)
-        features = self.forward_features(self.log_mel(waveform, samples), frames)
-        return pool_clip(features, pooling or self.config.pooling)
+        return pool_clip(self.forward_features(waveform, lengths), pooling or self.config.pooling)
 
-    def forward_features(self, log_mel: Tensor, frames: Tensor | None = None, layers: int | None = None) -> Features:
-        """Tokens (batch, columns, rows, dim) and [CLS] (batch, dim) of standardised log-mels; see ``AaSPNetwork``.
+    def forward_features(
+        self, waveform: Tensor, lengths: Tensor | None = None, last_layers: int | None = None
+    ) -> Features:
+        """Tokens (batch, columns, rows, dim), [CLS] (batch, dim) and valid frames, before pooling.
 
-        Differentiable; ``encoder.requires_grad_(True)`` first to fine-tune.
+        Takes what ``forward`` takes. Differentiable; ``encoder.requires_grad_(True)`` first to fine-tune.
         """
-        return self.network(log_mel, frames, layers)  # type: ignore[no-any-return]
+        frame_lengths = None if lengths is None else self.log_mel.count_frames(lengths)
+        return self.encode_log_mel(self.log_mel(waveform, lengths), frame_lengths, last_layers)
+
+    def encode_log_mel(
+        self, log_mel: Tensor, frame_lengths: Tensor | None = None, last_layers: int | None = None
+    ) -> Features:
+        """The same from standardised log-mels, (batch, frames, mels), as ``encoder.log_mel`` gives them."""
+        return self.network(log_mel, frame_lengths, last_layers)  # type: ignore[no-any-return]
 
     # Vectors from any input
 
@@ -169,8 +173,10 @@ class AaSPEncoder(nn.Module):
         sample_rate: int | None = None,
         *,
         pooling: Pooling | None = None,
-        layers: int | None = None,
+        last_layers: int | None = None,
         batch_size: int | None = None,
+        window: int | None = None,
+        context: int | None = None,
         channel_axis: int | None = None,
     ) -> Any:
         """One vector for each clip: (d,) for a single clip, (B, d) for several.
@@ -180,34 +186,42 @@ class AaSPEncoder(nn.Module):
             sample_rate: of raw arrays; None means 16 kHz.
             pooling: ``mean`` (d = dim), ``cls`` (dim), ``frequency`` (8 dim), or with a second half: ``mean+cls``,
                 ``mean+std`` (2 dim), ``frequency+std`` (16 dim), the deviations over time; None: config's.
-            layers: average of the last k blocks; None takes the config's.
+            last_layers: average of the last k blocks; None takes the config's.
             batch_size: full windows (10.24 s) that go through the network together, and more of shorter ones; None
                 takes what is fast: 8 on a CPU, up to 256 on a GPU, by its memory.
+            window, context: of long audio, in columns of 160 ms: what the network sees at once, and how much of that on
+                each side only informs; None takes the config's.
             channel_axis: the axis of channels in raw 2-D (or 3-D batched) arrays, which are then averaged.
 
         Raises:
             InputError, AudioError: an input that cannot be embedded; the sentence names it.
+            OptionError: an option that is not accepted.
         """
-        pooling, layers, batch_size = self.check_options(pooling, layers, batch_size)
-        clips = read_inputs(
-            inputs, sample_rate=sample_rate, channel_axis=channel_axis, model_rate=self.config.sample_rate
+        options = self.options(
+            pooling=pooling, last_layers=last_layers, batch_size=batch_size, window=window, context=context
         )
-        results = self._run(clips.clips, partial(ClipVector, pooling), pooling, layers, batch_size)
-        vectors = [results[index, 0] for index in range(len(clips.clips))]
-        if clips.single:
-            return _like(clips, vectors[0])
-        width = pooled_dim(self.config.dim, self.config.rows, pooling)
-        return _like(clips, np.stack(vectors) if vectors else np.empty((0, width), np.float32))
+        given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
+        clips = [ClipVector(options.pooling) for _ in given.clips]
+        for batch in self._batches(given.clips, options):
+            for (clip, _), columns in encode_batch(self.network, batch, options):
+                clips[clip].add(columns)
+        vectors = [clip.vector() for clip in clips]
+        if given.single:
+            return _like(given, vectors[0])
+        width = pooled_dim(self.config.dim, self.config.rows, options.pooling)
+        return _like(given, np.stack(vectors) if vectors else np.empty((0, width), np.float32))
 
     def embed_frames(
         self,
         inputs: Any,
         sample_rate: int | None = None,
         *,
-        hop: float = 0.16,
+        hop: float = COLUMN_SECONDS,
         pooling: Pooling | None = None,
-        layers: int | None = None,
+        last_layers: int | None = None,
         batch_size: int | None = None,
+        window: int | None = None,
+        context: int | None = None,
         channel_axis: int | None = None,
     ) -> Any:
         """Vectors along time: a ``FrameEmbeddings`` for a single clip, a list of them for several.
@@ -216,22 +230,78 @@ class AaSPEncoder(nn.Module):
         ``hop`` is 0.16 s, or 0.08, 0.04, 0.02, 0.01: the spectrogram is then encoded at 2, 4, 8, 16 offsets and the
         results interleaved, at 2, 4, 8, 16 times the cost. Other arguments and errors as in ``embed``.
         """
-        pooling, layers, batch_size = self.check_options(pooling, layers, batch_size)
-        try:
-            offsets = grid_offsets(hop)
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        clips = read_inputs(
-            inputs, sample_rate=sample_rate, channel_axis=channel_axis, model_rate=self.config.sample_rate
+        options = self.options(
+            pooling=pooling, last_layers=last_layers, batch_size=batch_size, window=window, context=context
         )
-        results = self._run(clips.clips, FrameVectors, pooling, layers, batch_size, hop)
+        offsets = grid_offsets(hop)
+        given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
+        clips = [{offset: FrameVectors() for offset in offsets} for _ in given.clips]
+        for batch in self._batches(given.clips, options, hop):
+            for (clip, offset), columns in encode_batch(self.network, batch, options):
+                clips[clip][offset].add(columns)
         framed = []
-        for index in range(len(clips.clips)):
-            passes = [results.pop((index, offset), (np.empty((0, 0), np.float32), 0)) for offset in offsets]
-            vectors = batching.interleave([vectors for vectors, _ in passes])
-            times = np.asarray(grid_times(passes[0][1], hop), np.float64)
-            framed.append(FrameEmbeddings(_like(clips, vectors), _like(clips, times)))
-        return framed[0] if clips.single else framed
+        for passes in clips:
+            vectors = interleave([passes[offset].vectors() for offset in offsets])
+            times = np.asarray(grid_times(passes[0].frames, hop), np.float64)
+            framed.append(FrameEmbeddings(_like(given, vectors), _like(given, times)))
+        return framed[0] if given.single else framed
+
+    def _batches(
+        self, clips: list[Clip], options: EmbedOptions, hop: float = COLUMN_SECONDS
+    ) -> Iterator[list[tuple[tuple[int, int], CutWindow[Tensor]]]]:
+        """Windows of all clips in batches of equal length, with the number of the clip and the offset of the grid."""
+        windows = (
+            ((number, offset), window)
+            for number, clip in enumerate(clips)
+            for offset, window in self.windows(clip.blocks(), options, hop)
+        )
+        return equal_length_batches(windows, options.batch_size * self.config.window)
+
+    def windows(
+        self, blocks: Iterable[NDArray[np.float32] | Tensor], options: EmbedOptions, hop: float = COLUMN_SECONDS
+    ) -> Iterator[tuple[int, CutWindow[Tensor]]]:
+        """Blocks of one recording (float32, mono, 16 kHz) -> its windows of log-mel, as ``(offset, window)``.
+
+        Hops below 0.16 s have several offsets of the grid of columns, in frames. Reads no state that changes, so many
+        threads may call it at once.
+        """
+        return log_mel_windows(blocks, self.log_mel, options.window, options.context, grid_offsets(hop))
+
+    def options(self, device: str | None = None, **choices: Any) -> EmbedOptions:
+        """The choices of a call, checked, and what they leave open filled in; see ``resolve_options``.
+
+        Args:
+            device: kind of device that will do the work; the encoder's unless given.
+            choices: pooling, last_layers, batch_size, window, context.
+
+        Raises:
+            OptionError: a choice that is not accepted.
+        """
+        return resolve_options(self.config, device or self.device.type, precision=self.precision, **choices)
+
+    def stream(
+        self,
+        rate: int = 16000,
+        *,
+        latency: float | None = None,
+        pooling: Pooling | None = None,
+        last_layers: int | None = None,
+    ) -> EmbeddingStream:
+        """Vectors of a live signal; see ``EmbeddingStream``.
+
+        Args:
+            rate: of the signal, in Hz.
+            latency: seconds, at least 0.51; None keeps the config's window (10.3 s). Shorter windows see less context.
+            pooling, last_layers: as in ``embed_frames``.
+
+        Raises:
+            OptionError: a rate, latency or option that is not accepted.
+        """
+        window, context = self.config.window, self.config.context
+        if latency is not None:
+            window, context = window_of_latency(latency, window, context)
+        options = self.options(pooling=pooling, last_layers=last_layers, window=window, context=context)
+        return EmbeddingStream(self.log_mel, self.network, options, rate)
 
     def encode(
         self,
@@ -266,126 +336,6 @@ class AaSPEncoder(nn.Module):
         if convert_to_numpy:
             return result.cpu().numpy()
         return list(result) if result.ndim == 2 else result
-
-    # The same path in two halves, for runs over many files
-
-    def spectrogram_windows(
-        self, blocks: Iterable[NDArray[np.float32]], hop: float = 0.16
-    ) -> Iterator[tuple[int, SpectrogramWindow]]:
-        """First half of ``embed``: blocks of one recording (float32, mono, 16 kHz) -> windows of log-mel.
-
-        Windows come as ``(offset, window)``; hops below 0.16 s have several offsets (frames), and each is a recording
-        of its own for the second half. Reads no state that changes, so many threads may call it at once.
-        """
-        config = self.config
-        return spectrogram_windows(blocks, self.log_mel, config.window, config.context, grid_offsets(hop))
-
-    def embed_windows(
-        self,
-        events: Iterable[tuple[Key, SpectrogramWindow | Exception | None]],
-        new_result: Callable[[], Result[Out]],
-        batch_size: int | None = None,
-        pooling: Pooling | None = None,
-        layers: int | None = None,
-    ) -> Iterator[tuple[Key, Out | Exception]]:
-        """Second half of ``embed``: windows of many recordings -> their results, in the order of completion.
-
-        Args:
-            events: ``(key, window)`` in each recording's order, recordings interleaved as they come;
-                ``(key, None)`` ends a recording; ``(key, exception)`` ends it as failed and is handed through.
-            new_result: what collects a recording's vectors, such as ``ClipVector`` of ``batching``.
-            batch_size, pooling, layers: as in ``embed``.
-        """
-        pooling, layers, batch_size = self.check_options(pooling, layers, batch_size)
-        encode = network_pass(self.network, pooling, layers, self.precision)
-        columns = batch_size * self.network.config.window
-        return WindowEncoder[Key, SpectrogramWindow, Out](encode, new_result, columns).run(events)
-
-    def windowed(self, window: int, context: int) -> AaSPEncoder:
-        """This encoder, weights shared, with windows of other lengths for long recordings, in columns of 160 ms.
-
-        Raises:
-            InputError: longer than the config's window, or no column left between two contexts.
-        """
-        if window > self.config.window:
-            raise InputError(f"window must be at most {self.config.window} columns, as trained, got {window}.")
-        try:
-            config = self.config.replace(window=window, context=context)
-        except ValueError as error:
-            raise InputError(str(error).removeprefix("config: ")) from error
-        other = copy.copy(self)
-        other.config = config
-        return other
-
-    def stream(
-        self,
-        rate: int = 16000,
-        *,
-        latency: float | None = None,
-        pooling: Pooling | None = None,
-        layers: int | None = None,
-    ) -> EmbeddingStream:
-        """Frames of a live signal; see ``EmbeddingStream``.
-
-        Args:
-            rate: of the signal, in Hz.
-            latency: seconds, at least 0.51; None keeps the config's window (10.3 s). Shorter windows see less context.
-            pooling, layers: as in ``embed_frames``.
-
-        Raises:
-            InputError: a rate, latency or option that is not accepted.
-        """
-        pooling, layers, _ = self.check_options(pooling, layers)
-        window, context = self.config.window, self.config.context
-        if latency is not None:
-            window, context = window_of_latency(latency, window, context)
-        config = self.config.replace(window=window, context=context)
-        encode = network_pass(self.network, pooling, layers, self.precision)
-        return EmbeddingStream(encode, self.log_mel, config, rate, pooling)
-
-    def _run(
-        self,
-        clips: list[Clip],
-        new_result: Callable[[], Result[Out]],
-        pooling: Pooling,
-        layers: int,
-        batch_size: int,
-        hop: float = 0.16,
-    ) -> dict[tuple[int, int], Out]:
-        """Results by clip and offset."""
-        results: dict[tuple[int, int], Out] = {}
-        for key, result in self.embed_windows(self._events(clips, hop), new_result, batch_size, pooling, layers):
-            if isinstance(result, Exception):
-                raise result
-            results[key] = result
-        return results
-
-    def _events(
-        self, clips: list[Clip], hop: float
-    ) -> Iterator[tuple[tuple[int, int], SpectrogramWindow | Exception | None]]:
-        for index, clip in enumerate(clips):
-            for offset, window in self.spectrogram_windows(clip.blocks(), hop):
-                yield (index, offset), window
-            for offset in grid_offsets(hop):
-                yield (index, offset), None
-
-    def check_options(
-        self, pooling: str | None, layers: int | None, batch_size: int | None = None
-    ) -> tuple[Pooling, int, int]:
-        """Options with defaults filled in: the config's, and a batch size for the device.
-
-        Raises:
-            InputError: a pooling, number of layers or batch size that is not accepted.
-        """
-        if pooling is not None and pooling not in CHOICES["pooling"]:
-            raise InputError(f"pooling must be one of {', '.join(CHOICES['pooling'])}, got {pooling!r}.")
-        if layers is not None and not 1 <= layers <= self.config.depth:
-            raise InputError(f"layers must be 1 to {self.config.depth} (the last k blocks), got {layers!r}.")
-        if batch_size is None:
-            batch_size = batching.automatic_batch_size(self.config, self.device.type)
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, got {batch_size!r}.")
-        return cast(Pooling, pooling or self.config.pooling), layers or self.config.layers, batch_size
 
 
 def _like(inputs: Inputs, array: NDArray[Any]) -> Any:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from aasp_features.config import AaSPConfig
+from aasp_features.errors import AaSPError
 from aasp_features.version import __version__
 
 BUNDLED = {  # checkpoints in this package, by name, with the sha256 of their weights
@@ -33,7 +34,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(AaSPError, RuntimeError):
     """A checkpoint that cannot be found, read, written or trusted; the sentence says what to do."""
 
 

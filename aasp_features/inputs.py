@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.audio import AudioError, check_rate, resample_blocks, stream_audio
+from aasp_features.audio import check_rate, resample_blocks, stream_audio
+from aasp_features.errors import AaSPError
 
 BLOCK = 20 * 16000  # samples resampled at once
 MOST_CHANNELS = 8
@@ -21,7 +22,7 @@ ACCEPTED = (
 )
 
 
-class InputError(ValueError):
+class InputError(AaSPError, ValueError):
     """An input that cannot be embedded; the sentence says what was given and what is accepted."""
 
 
@@ -68,7 +69,7 @@ class Inputs:
 
 
 def read_inputs(
-    inputs: Any, *, sample_rate: int | None = None, channel_axis: int | None = None, model_rate: int = 16000
+    inputs: Any, sample_rate: int | None = None, channel_axis: int | None = None, model_rate: int = 16000
 ) -> Inputs:
     """Understand the input of an embed call.
 
@@ -79,11 +80,12 @@ def read_inputs(
         model_rate: what clips will be resampled to.
 
     Raises:
-        InputError: not one of the accepted forms, no samples, NaN, a wrong rate, dtype or number of dimensions, or a
-            "batch" that looks like channels in columns.
+        InputError: not one of the accepted forms, no samples, NaN, a wrong dtype or number of dimensions, or a "batch"
+            that looks like channels in columns.
+        OptionError: a sample rate that is not one.
     """
     if sample_rate is not None:
-        sample_rate = _rate(sample_rate)
+        sample_rate = check_rate(sample_rate)
     reader = _Reader(sample_rate, channel_axis, model_rate)
     if isinstance(inputs, list) and not _is_numbers(inputs):
         clips = [reader.clip(item, f"clip {index}") for index, item in enumerate(inputs)]
@@ -133,7 +135,7 @@ class _Reader:
         return self._samples(item, self.sample_rate or self.model_rate, name)
 
     def _sampled(self, array: Any, rate: Any, name: str) -> Clip:
-        rate = _rate(rate)
+        rate = check_rate(rate)
         if self.sample_rate not in (None, rate):
             raise InputError(f"{name}: says {rate} Hz, but sample_rate={self.sample_rate} was given; drop one of them.")
         return self._samples(array, rate, name)
@@ -189,13 +191,6 @@ def scale_to_float(array: NDArray[Any], name: str = "array") -> NDArray[np.float
     if kind in (np.int8, np.int16, np.int32):
         return (array.astype(np.float64) / 2.0 ** (8 * kind.itemsize - 1)).astype(np.float32)
     raise InputError(f"{name}: samples of {kind} are not sound; give float or signed integers (or uint8).")
-
-
-def _rate(rate: Any) -> int:
-    try:
-        return check_rate(rate)
-    except AudioError as error:
-        raise InputError(str(error)) from error
 
 
 def _is_array(item: Any) -> bool:

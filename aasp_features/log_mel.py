@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
+from aasp_features.length_mask import length_mask
 
 PRE_EMPHASIS = 0.97
 LOWEST_HZ, HIGHEST_HZ = 20.0, 8000.0
@@ -30,7 +31,7 @@ class LogMel(nn.Module):
         config: gives FFT length, number of bands, mean and standard deviation.
     """
 
-    window: Tensor
+    hann: Tensor
     filters: Tensor
 
     def __init__(self, config: AaSPConfig) -> None:
@@ -38,37 +39,35 @@ class LogMel(nn.Module):
         self.fft_length = config.fft_length
         self.mean, self.std = config.mean, config.std
         # In float32 as torchaudio has it: the rounding shows 100 dB under a frame's peak, where parity is asked too.
-        window = torch.hann_window(FRAME_LENGTH, periodic=False, dtype=torch.float32)
+        hann = torch.hann_window(FRAME_LENGTH, periodic=False, dtype=torch.float32)
         filters = mel_filters(config.mels, config.fft_length, config.sample_rate)
-        self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filters", filters.float().to(window.device), persistent=False)
+        self.register_buffer("hann", hann, persistent=False)
+        self.register_buffer("filters", filters.float().to(hann.device), persistent=False)
 
-    def forward(self, waveform: Tensor, samples: Tensor | None = None) -> Tensor:
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Standardised log-mel of float waveforms at 16 kHz, in +-1.
 
         Args:
             waveform: (samples,) or (batch, samples); shorter than 400 samples is padded with zeros to 400.
-            samples: (batch,) valid samples of each row; the frames of the rest are zero in the result.
+            lengths: (batch,) valid samples of each row; the frames of the rest are zero in the result.
 
         Returns:
             (frames, mels) or (batch, frames, mels), float32, on the waveform's device; frames = 1 + ⌊(N - 400) / 160⌋.
         """
-        if samples is not None:  # what lies past a sound's end is not read
-            past = torch.arange(waveform.shape[-1], device=waveform.device) >= samples[:, None]
-            waveform = waveform.masked_fill(past, 0.0)
+        if lengths is not None:  # what lies past a sound's end is not read
+            waveform = waveform.masked_fill(~length_mask(lengths, waveform.shape[-1]), 0.0)
         if waveform.shape[-1] < FRAME_LENGTH:
             waveform = functional.pad(waveform, (0, FRAME_LENGTH - waveform.shape[-1]))
         with torch.autocast(waveform.device.type, enabled=False):
             log_mel = self._log_mel(waveform.float().clamp(-LARGEST_SAMPLE, LARGEST_SAMPLE))
-        if samples is None:
+        if lengths is None:
             return log_mel
-        valid = torch.arange(log_mel.shape[-2], device=log_mel.device) < self.count_frames(samples)[:, None]
-        return log_mel.masked_fill(~valid[..., None], 0.0)
+        return log_mel.masked_fill(~length_mask(self.count_frames(lengths), log_mel.shape[-2])[..., None], 0.0)
 
     @staticmethod
-    def count_frames(samples: Tensor) -> Tensor:
-        """Frames of sounds of so many samples, element by element; ``windows.count_frames`` for tensors."""
-        return 1 + (samples.clamp(min=FRAME_LENGTH) - FRAME_LENGTH) // FRAME_HOP
+    def count_frames(lengths: Tensor) -> Tensor:
+        """Frames of so many samples, element by element; ``windows.count_frames`` for tensors."""
+        return 1 + (lengths.clamp(min=FRAME_LENGTH) - FRAME_LENGTH) // FRAME_HOP
 
     def _log_mel(self, waveform: Tensor) -> Tensor:
         frames = waveform.unfold(-1, FRAME_LENGTH, FRAME_HOP)  # (..., frames, 400), a view
@@ -82,7 +81,7 @@ class LogMel(nn.Module):
         scaled = PRE_EMPHASIS * frames
         frames[..., 1:] -= scaled[..., :-1]
         frames[..., :1] -= scaled[..., :1]
-        frames *= self.window
+        frames *= self.hann
         spectrum = torch.fft.rfft(frames, n=self.fft_length)  # (..., frames, fft_length / 2 + 1)
         power = spectrum.real.square() + spectrum.imag.square()
         energy = torch.matmul(power, self.filters).clamp(min=ENERGY_FLOOR)  # (..., frames, mels)

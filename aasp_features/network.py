@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp_features.config import PATCH, AaSPConfig
+from aasp_features.length_mask import length_mask
 from aasp_features.patch_embed import build_patch_embed
 from aasp_features.transformer import NORM_EPSILON, Block, sincos_positions
 
@@ -20,12 +21,12 @@ class Features(NamedTuple):
     Attributes:
         tokens: (batch, columns, rows, dim).
         cls: (batch, dim).
-        valid: (batch, columns) valid frames in each column, 0…16.
+        column_frames: (batch, columns) valid frames in each column, 0…16.
     """
 
     tokens: Tensor
     cls: Tensor
-    valid: Tensor
+    column_frames: Tensor
 
 
 class AaSPNetwork(nn.Module):
@@ -45,46 +46,47 @@ class AaSPNetwork(nn.Module):
         self.apply(_initialise)
         nn.init.normal_(self.cls, std=0.02)
 
-    def forward(self, log_mel: Tensor, frames: Tensor | None = None, layers: int | None = None) -> Features:
+    def forward(
+        self, log_mel: Tensor, frame_lengths: Tensor | None = None, last_layers: int | None = None
+    ) -> Features:
         """Encode standardised log-mels.
 
         Args:
             log_mel: (batch, frames, mels), at most ``window`` columns long.
-            frames: (batch,) valid frames, on any device (a GPU is not waited for where they are on the CPU); None when
-                all are.
-            layers: average the normalised outputs of the last k blocks; None takes the config's.
+            frame_lengths: (batch,) valid frames, on any device (a GPU is not waited for where they are on the CPU);
+                None when all are.
+            last_layers: average the normalised outputs of the last k blocks; None takes the config's.
 
         Raises:
             ValueError: more columns than the window.
         """
-        masked = has_empty_columns(log_mel, frames)
-        frames = None if frames is None else frames.to(log_mel.device)
-        tokens = self.embed_patches(log_mel, frames)  # (batch, columns, rows, dim)
-        valid = count_valid(log_mel, frames, tokens.shape[1])  # (batch, columns)
-        outputs = deque(self.block_outputs(tokens, valid, masked), maxlen=layers or self.config.layers)
-        x = torch.stack([self.norm(output) for output in outputs]).mean(dim=0)
-        return Features(x[:, 1:].view(tokens.shape), x[:, 0], valid)
+        masked = has_empty_columns(log_mel, frame_lengths)
+        frame_lengths = None if frame_lengths is None else frame_lengths.to(log_mel.device)
+        return self.encode(log_mel, frame_lengths, last_layers or self.config.last_layers, masked)
 
-    def hidden_states(self, log_mel: Tensor, frames: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
-        """Normalised tokens of every block, and valid frames: depth x (batch, columns, rows, dim), (batch, columns).
+    def encode(self, log_mel: Tensor, frame_lengths: Tensor | None, last_layers: int, masked: bool) -> Features:
+        """``forward`` without a look at values, so that it can be traced: ``masked`` says if there are empty columns."""
+        outputs, column_frames = self.block_outputs(log_mel, frame_lengths, masked)
+        x = torch.stack([self.norm(output) for output in deque(outputs, maxlen=last_layers)]).mean(dim=0)
+        batch, columns = column_frames.shape
+        return Features(x[:, 1:].view(batch, columns, self.config.rows, -1), x[:, 0], column_frames)
 
-        Arguments and errors as in ``forward``.
+    def block_outputs(
+        self, log_mel: Tensor, frame_lengths: Tensor | None, masked: bool
+    ) -> tuple[Iterator[Tensor], Tensor]:
+        """What each block gives, (batch, 1 + tokens, dim), [CLS] first, before the last norm; and ``column_frames``.
+
+        Arguments as in ``encode``.
         """
-        masked = has_empty_columns(log_mel, frames)
-        tokens = self.embed_patches(log_mel, frames)
-        valid = count_valid(log_mel, frames, tokens.shape[1])
-        states = [self.norm(output)[:, 1:].view(tokens.shape) for output in self.block_outputs(tokens, valid, masked)]
-        return states, valid
-
-    def block_outputs(self, tokens: Tensor, valid: Tensor, masked: bool) -> Iterator[Tensor]:
-        """What each block gives, (batch, 1 + tokens, dim), [CLS] first."""
+        tokens = self.embed_patches(log_mel, frame_lengths)  # (batch, columns, rows, dim)
         columns, rows = tokens.shape[1:3]
+        column_frames = count_column_frames(log_mel, frame_lengths, columns)
         x = self.with_cls((tokens + self.positions[:columns]).flatten(1, 2))
-        key_mask = token_mask(valid, rows) if masked else None
-        return (output for output, _ in self.run_blocks(x, key_mask))
+        key_mask = token_mask(column_frames, rows) if masked else None
+        return (output for output, _ in self.run_blocks(x, key_mask)), column_frames
 
     def run_blocks(self, x: Tensor, key_mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each block's output, (batch, 1 + tokens, dim), and its MLP's part of it.
+        """Each block's output, (batch, 1 + tokens, dim), and its MLP's part of it: the one loop over the blocks.
 
         Args:
             x: (batch, 1 + tokens, dim) with positions, [CLS] first.
@@ -94,40 +96,39 @@ class AaSPNetwork(nn.Module):
             x, update = block(x, key_mask)
             yield x, update
 
-    def embed_patches(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
+    def embed_patches(self, log_mel: Tensor, frame_lengths: Tensor | None = None) -> Tensor:
         """Patch tokens without positions, (batch, columns, rows, dim); see ``forward`` for arguments and errors."""
         if log_mel.shape[1] > PATCH * self.config.window:
             raise ValueError(
                 f"a spectrogram of {log_mel.shape[1]} frames is longer than the window of "
                 f"{PATCH * self.config.window}; use embed() or embed_frames(), which cut long audio into windows."
             )
-        if frames is not None:  # whatever lies past a row's end is not read
-            valid = torch.arange(log_mel.shape[1], device=log_mel.device) < frames[:, None]
-            log_mel = log_mel.masked_fill(~valid[..., None], 0.0)
-        return self.patch_embed(log_mel, frames)  # type: ignore[no-any-return]
+        if frame_lengths is not None:  # whatever lies past a row's end is not read
+            log_mel = log_mel.masked_fill(~length_mask(frame_lengths, log_mel.shape[1])[..., None], 0.0)
+        return self.patch_embed(log_mel, frame_lengths)  # type: ignore[no-any-return]
 
     def with_cls(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, dim) -> (batch, 1 + tokens, dim), [CLS] first."""
         return torch.cat([self.cls.expand(tokens.shape[0], 1, -1).to(tokens.dtype), tokens], dim=1)
 
 
-def count_valid(log_mel: Tensor, frames: Tensor | None, columns: int) -> Tensor:
-    """Valid frames of every column, (batch, columns)."""
-    if frames is None:
-        frames = torch.full((len(log_mel),), log_mel.shape[1], device=log_mel.device)
+def count_column_frames(log_mel: Tensor, frame_lengths: Tensor | None, columns: int) -> Tensor:
+    """Valid frames of every column, 0…16, (batch, columns)."""
+    if frame_lengths is None:
+        frame_lengths = torch.full((len(log_mel),), log_mel.shape[1], device=log_mel.device)
     starts = PATCH * torch.arange(columns, device=log_mel.device)
-    return (frames[:, None] - starts).clamp(0, PATCH)
+    return (frame_lengths[:, None] - starts).clamp(0, PATCH)
 
 
-def has_empty_columns(log_mel: Tensor, frames: Tensor | None) -> bool:
+def has_empty_columns(log_mel: Tensor, frame_lengths: Tensor | None) -> bool:
     """Does a row end before its last column begins, so that there are tokens that must not be read?"""
     last_column = PATCH * ((log_mel.shape[1] - 1) // PATCH)
-    return frames is not None and bool((frames <= last_column).any())
+    return frame_lengths is not None and bool((frame_lengths <= last_column).any())
 
 
-def token_mask(valid: Tensor, rows: int) -> Tensor:
+def token_mask(column_frames: Tensor, rows: int) -> Tensor:
     """(batch, columns) valid frames -> (batch, 1, 1, 1 + columns * rows): may this token be read? [CLS] always."""
-    tokens = (valid > 0).repeat_interleave(rows, dim=1)
+    tokens = (column_frames > 0).repeat_interleave(rows, dim=1)
     cls = torch.ones_like(tokens[:, :1])
     return torch.cat([cls, tokens], dim=1)[:, None, None]
 

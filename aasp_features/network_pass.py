@@ -1,37 +1,44 @@
-"""Windows of one length -> their vectors, by the network: what ``WindowEncoder`` calls."""
+"""A batch of windows -> what comes out of each, by the network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from aasp_features.batching import Encoded
-from aasp_features.config import PATCH, Pooling, Precision
+from aasp_features.config import PATCH
 from aasp_features.network import AaSPNetwork
+from aasp_features.options import EmbedOptions
 from aasp_features.pooling import pool_frames
-from aasp_features.spectrogram_windows import SpectrogramWindow
+from aasp_features.vectors import ColumnVectors
+from aasp_features.windows import CutWindow
+
+Key = TypeVar("Key")
 
 
-def network_pass(
-    network: AaSPNetwork, pooling: Pooling, layers: int, precision: Precision = "float32"
-) -> Callable[[list[SpectrogramWindow]], Encoded]:
-    """A function from windows of one length to their columns' vectors, valid frames and [CLS], in numpy.
+def encode_batch(
+    network: AaSPNetwork, batch: Sequence[tuple[Key, CutWindow[Tensor]]], options: EmbedOptions
+) -> Iterator[tuple[Key, ColumnVectors]]:
+    """The vectors of the columns that each window emits, in the batch's order; numpy float32.
 
-    ``bfloat16`` is that of the matrix products; what comes out is float32.
+    Args:
+        network: on the windows' device.
+        batch: windows of log-mel of one length, each with the key of its recording.
+        options: pooling, last layers, precision.
     """
-
-    def encode(windows: list[SpectrogramWindow]) -> Encoded:
-        frames = torch.tensor([len(window.log_mel) for window in windows])
-        batch = stack_log_mels([window.log_mel for window in windows], PATCH * windows[0].columns)
-        autocast = torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-        with torch.inference_mode(), autocast:
-            features = network(batch, frames, layers)
-            vectors = pool_frames(features, pooling).float().cpu().numpy()
-        return vectors, features.valid.cpu().numpy(), features.cls.float().cpu().numpy()
-
-    return encode
+    windows = [window for _, window in batch]
+    frame_lengths = torch.tensor([len(window.items) for window in windows])
+    log_mel = stack_log_mels([window.items for window in windows], PATCH * windows[0].columns)
+    autocast = torch.autocast(log_mel.device.type, torch.bfloat16, enabled=options.precision == "bfloat16")
+    with torch.inference_mode(), autocast:
+        features = network(log_mel, frame_lengths, options.last_layers)  # (batch, columns, rows, dim)
+        vectors = pool_frames(features, options.pooling).float().cpu().numpy()  # (batch, columns, d)
+    frames, cls = features.column_frames.cpu().numpy(), features.cls.float().cpu().numpy()
+    for row, (key, window) in enumerate(batch):
+        emitted = window.plan.emitted
+        yield key, ColumnVectors(vectors[row, emitted], frames[row, emitted], cls[row])
 
 
 def stack_log_mels(log_mels: list[Tensor], frames: int) -> Tensor:

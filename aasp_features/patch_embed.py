@@ -1,7 +1,7 @@
 """Log-mel -> tokens: plain 16 x 16 patches, low-passed patches, or the aliasing-aware embedding AaPE.
 
 All variants share one interface: ``(batch, frames, mels) -> (batch, columns, rows, dim)``, where a column is 16
-frames, a row 16 mel bands, and frames past ``frames`` (zeros) count for nothing.
+frames, a row 16 mel bands, and frames past a row's length (zeros) count for nothing.
 
 Cutting a spectrogram into 16-frame patches samples modulations at 6.25 Hz, so those above 3.125 Hz alias. AaPE
 (paper, section on the aliasing-aware patch embedding) describes just that band: each patch's own frequencies ω and
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.config import PATCH, AaSPConfig
+from aasp_features.length_mask import length_mask
 from aasp_features.sblu import sblu
 
 OMEGA_RANGE = (
@@ -57,12 +58,12 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.plain = nn.Linear(PATCH * PATCH, config.dim)
 
-    def forward(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
+    def forward(self, log_mel: Tensor, frame_lengths: Tensor | None = None) -> Tensor:
         """Tokens (batch, columns, rows, dim) of a log-mel (batch, frames, mels).
 
         Args:
-            log_mel: standardised; zeros past each row's ``frames``.
-            frames: (batch,) valid frames; None when all are.
+            log_mel: standardised; zeros past each row's length.
+            frame_lengths: (batch,) valid frames; None when all are.
         """
         return self.plain(split_patches(log_mel).flatten(-2))  # type: ignore[no-any-return]
 
@@ -81,16 +82,15 @@ class LowpassPatchEmbed(PatchEmbed):
         super().__init__(config)
         self.register_buffer("taps", lowpass_taps(config.lowpass_cutoff, config.lowpass_taps), persistent=False)
 
-    def forward(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
+    def forward(self, log_mel: Tensor, frame_lengths: Tensor | None = None) -> Tensor:
         """See ``PatchEmbed.forward``; what lies past the valid frames stays zero."""
         batch, length, mels = log_mel.shape
         rows = log_mel.transpose(1, 2).reshape(batch * mels, 1, length)
         kernel = self.taps.to(rows.dtype)[None, None]
         filtered = functional.conv1d(rows, kernel, padding=kernel.shape[-1] // 2)
         log_mel = filtered.view(batch, mels, length).transpose(1, 2)
-        if frames is not None:
-            valid = torch.arange(length, device=log_mel.device) < frames[:, None]
-            log_mel = log_mel * valid[..., None]
+        if frame_lengths is not None:
+            log_mel = log_mel * length_mask(frame_lengths, length)[..., None]
         return super().forward(log_mel)
 
 
@@ -107,16 +107,16 @@ class AaPE(PatchEmbed):
             self.output_map = nn.Linear(states, 2 * states, bias=False)  # C, real part over imaginary part
         self.fusion = PatchFusion({"complex": 2, "modulus": 1, "both": 3}[self.features] * states, config.dim)
 
-    def forward(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
+    def forward(self, log_mel: Tensor, frame_lengths: Tensor | None = None) -> Tensor:
         """See ``PatchEmbed.forward``; the alias branch is computed in float32 under autocast."""
         patches = split_patches(log_mel)  # (batch, columns, rows, 16 frames, 16 mels)
         tokens = self.plain(patches.flatten(-2))
         with torch.autocast(log_mel.device.type, enabled=False):
             patches = patches.to(self.input_map.weight.dtype).clamp(-INPUT_LIMIT, INPUT_LIMIT)
             alpha, omega = self.lambda_encoder(patches.flatten(-2))
-            if frames is None and log_mel.shape[1] % PATCH:  # the last column holds padding
-                frames = torch.full((len(log_mel),), log_mel.shape[1], device=log_mel.device)
-            u = self.input_map(self._without_mean(patches, frames))  # (batch, columns, rows, 16, states)
+            if frame_lengths is None and log_mel.shape[1] % PATCH:  # the last column holds padding
+                frame_lengths = torch.full((len(log_mel),), log_mel.shape[1], device=log_mel.device)
+            u = self.input_map(self._without_mean(patches, frame_lengths))  # (batch, columns, rows, 16, states)
             features = self._features(*sblu(u, alpha, omega, self.kernel))
             alias = self.fusion(features)
         return tokens + alias  # type: ignore[no-any-return]
@@ -131,19 +131,18 @@ class AaPE(PatchEmbed):
         """|y| of every state of every patch, (batch, columns, rows, states): how strongly each answers."""
         with torch.autocast(log_mel.device.type, enabled=False):
             patches = split_patches(log_mel).to(self.input_map.weight.dtype)
-            frames = torch.full((log_mel.shape[0],), log_mel.shape[1], device=log_mel.device)
-            u = self.input_map(self._without_mean(patches, frames))
+            frame_lengths = torch.full((log_mel.shape[0],), log_mel.shape[1], device=log_mel.device)
+            u = self.input_map(self._without_mean(patches, frame_lengths))
             alpha, omega = self.lambda_encoder(patches.flatten(-2))
             return torch.hypot(*sblu(u, alpha, omega, self.kernel))
 
-    def _without_mean(self, patches: Tensor, frames: Tensor | None) -> Tensor:
+    def _without_mean(self, patches: Tensor, frame_lengths: Tensor | None) -> Tensor:
         if not self.remove_mean:
             return patches
-        if frames is None:
+        if frame_lengths is None:
             return patches - patches.mean(dim=-2, keepdim=True)
         columns = patches.shape[1]
-        index = torch.arange(columns * PATCH, device=patches.device).view(1, columns, 1, PATCH, 1)
-        valid = (index < frames.view(-1, 1, 1, 1, 1)).to(patches.dtype)
+        valid = length_mask(frame_lengths, columns * PATCH).view(-1, columns, 1, PATCH, 1).to(patches.dtype)
         mean = (patches * valid).sum(-2, keepdim=True) / valid.sum(-2, keepdim=True).clamp(min=1)
         return (patches - mean) * valid
 

@@ -23,7 +23,7 @@ def pool_clip(features: Features, pooling: Pooling) -> Tensor:
     """One vector for each clip, (batch, d): columns are weighted by their valid frames; d as ``config.pooled_dim``."""
     if pooling == "cls":
         return features.cls
-    weight = features.valid.to(features.tokens.dtype)  # (batch, columns)
+    weight = features.column_frames.to(features.tokens.dtype)  # (batch, columns)
     weight = weight / weight.sum(dim=1, keepdim=True)
     columns = pool_frames(features, pooling)
     mean = torch.einsum("bc,bcd->bd", weight, columns)

@@ -2,65 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from aasp_features.audio import AudioError, Resampler, check_rate
-from aasp_features.batching import Encoded, FrameEmbeddings, FrameVectors, WindowEncoder
-from aasp_features.config import FRAME_LENGTH, PATCH, AaSPConfig, Pooling, frame_dim
+from aasp_features.audio import Resampler, check_rate
+from aasp_features.config import FRAME_LENGTH, PATCH, frame_dim
+from aasp_features.errors import OptionError
 from aasp_features.inputs import InputError, scale_to_float
 from aasp_features.log_mel import LogMel
-from aasp_features.spectrogram_windows import LogMelStream, SpectrogramWindow, WindowCutter
-from aasp_features.windows import COLUMN_SECONDS, column_time
+from aasp_features.log_mel_windows import LogMelStream
+from aasp_features.network import AaSPNetwork
+from aasp_features.network_pass import encode_batch
+from aasp_features.options import EmbedOptions
+from aasp_features.vectors import FrameEmbeddings, FrameVectors
+from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, column_time
 
 WAIT_SECONDS = FRAME_LENGTH / 16000
 
 
 class EmbeddingStream:
-    """Push blocks of a signal, get frames with their times; ``AaSPEncoder.stream`` opens one.
+    """Push blocks of a signal, get vectors with their times; ``AaSPEncoder.stream`` opens one.
 
-    All together they equal ``encoder.windowed(stream.window, stream.context).embed_frames`` of the whole. A window is
-    encoded as soon as the signal has gone one frame past its end: a frame comes out at most the latency that was asked
-    for after its column began, and the rest of a block (and of a resampler: 20 ms). The last frames come from
+    All together they equal ``encoder.embed_frames(…, window=stream.window, context=stream.context)`` of the whole. A
+    window is encoded as soon as the signal has gone one frame past its end: a vector comes out at most the latency that
+    was asked for after its column began, and the rest of a block (and of a resampler: 20 ms). The last ones come from
     ``finish``.
 
     Args:
-        encode: windows of one length -> their vectors; see ``network_pass``.
-        log_mel: of the encoder.
-        config: of the encoder, with the stream's window and context.
+        log_mel, network: of the encoder.
+        options: of the stream: pooling, last layers, window, context, precision.
         rate: of the blocks, in Hz.
-        pooling: that ``encode`` does.
 
     Attributes:
         window, context: in columns of 160 ms.
 
     Raises:
-        InputError: a rate that is not one.
+        OptionError: a rate that is not one.
     """
 
-    def __init__(
-        self,
-        encode: Callable[[list[SpectrogramWindow]], Encoded],
-        log_mel: LogMel,
-        config: AaSPConfig,
-        rate: int,
-        pooling: Pooling,
-    ) -> None:
-        try:
-            self.rate = check_rate(rate)
-        except AudioError as error:
-            raise InputError(str(error)) from error
-        self.window, self.context = config.window, config.context
-        self._encoding = WindowEncoder[int, SpectrogramWindow, tuple[NDArray[np.float32], int]](encode, FrameVectors, 1)
+    def __init__(self, log_mel: LogMel, network: AaSPNetwork, options: EmbedOptions, rate: int) -> None:
+        self.rate = check_rate(rate)
+        self.window, self.context = options.window, options.context
+        self._network, self._options, config = network, options, network.config
         self._resampler = Resampler(self.rate, config.sample_rate)
         self._log_mel = LogMelStream(log_mel)
-        self._cutter = WindowCutter(config.window, config.context)
+        self._cutter = WindowCutter[Tensor](options.window, options.context, torch.cat)
         self._samples, self._columns, self._finished = 0, 0, False
-        self._width = frame_dim(config.dim, config.rows, pooling)
+        self._width = frame_dim(config.dim, config.rows, options.pooling)
 
     @property
     def seconds(self) -> float:
@@ -99,33 +92,34 @@ class EmbeddingStream:
         windows = [window for piece in pieces if piece is not None for window in self._cutter.push(piece)]
         return self._encode([*windows, *self._cutter.finish()])
 
-    def _encode(self, windows: Iterable[SpectrogramWindow]) -> FrameEmbeddings:
-        events: list[tuple[int, SpectrogramWindow | None]] = [(0, window) for window in windows]
-        if not events:
+    def _encode(self, windows: Iterable[CutWindow[Tensor]]) -> FrameEmbeddings:
+        given = FrameVectors()
+        for window in windows:
+            for _, columns in encode_batch(self._network, [(None, window)], self._options):
+                given.add(columns)
+        if not given.parts:
             return FrameEmbeddings(np.empty((0, self._width), np.float32), np.empty(0))
-        _, result = next(iter(self._encoding.run([*events, (0, None)])))
-        if isinstance(result, Exception):
-            raise result
-        first, self._columns = self._columns, self._columns + len(result[0])
+        vectors = given.vectors()
+        first, self._columns = self._columns, self._columns + len(vectors)
         frames = PATCH * self._columns if not self._finished else self._cutter.frames
         times = [column_time(frames, column) for column in range(first, self._columns)]
-        return FrameEmbeddings(result[0], np.asarray(times))
+        return FrameEmbeddings(vectors, np.asarray(times))
 
 
 def window_of_latency(latency: float, window: int, context: int) -> tuple[int, int]:
-    """Window and context, in columns, whose frames are never later than ``latency`` seconds.
+    """Window and context, in columns, whose vectors are never later than ``latency`` seconds.
 
     Args:
         latency: seconds; a window waits for the one 25 ms frame that starts past its end.
         window, context: the largest allowed.
 
     Raises:
-        InputError: too short for a window of 3 columns.
+        OptionError: too short for a window of 3 columns.
     """
     window = min(int((latency - WAIT_SECONDS) / COLUMN_SECONDS + 1e-9), window)
     if window < 3:
         least = 3 * COLUMN_SECONDS + WAIT_SECONDS
-        raise InputError(f"latency must be at least {least:.3f} seconds, got {latency!r}.")
+        raise OptionError(f"latency must be at least {least:.3f} seconds, got {latency!r}.")
     return window, min(context, window // 4)
 
 

@@ -6,10 +6,19 @@ Samples are at the model's rate (16 kHz), frames are 10 ms apart, a column is 16
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
+from aasp_features.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+Items = TypeVar("Items", "Tensor", "NDArray[np.float32]")
 
 COLUMN_SECONDS = 0.16
 HOPS = {0.16: 1, 0.08: 2, 0.04: 4, 0.02: 8, 0.01: 16}  # seconds -> passes over the spectrogram
@@ -23,6 +32,16 @@ class Window:
     stop: int
     emit_start: int
     emit_stop: int
+
+    @property
+    def columns(self) -> int:
+        """How many go through the encoder."""
+        return self.stop - self.start
+
+    @property
+    def emitted(self) -> slice:
+        """Which of these come out."""
+        return slice(self.emit_start - self.start, self.emit_stop - self.start)
 
 
 def count_frames(samples: int) -> int:
@@ -54,10 +73,10 @@ def grid_offsets(hop: float) -> range:
     """First frames of the passes over a spectrogram that together give a vector every ``hop`` seconds.
 
     Raises:
-        ValueError: a hop that is not in ``HOPS``.
+        OptionError: a hop that is not in ``HOPS``.
     """
     if hop not in HOPS:
-        raise ValueError(f"hop must be one of {sorted(HOPS)} seconds, got {hop!r}.")
+        raise OptionError(f"hop must be one of {sorted(HOPS)} seconds, got {hop!r}.")
     return range(0, PATCH, PATCH // HOPS[hop])
 
 
@@ -107,3 +126,72 @@ class WindowPlanner:
 def plan_windows(columns: int, window: int, context: int) -> list[Window]:
     """The whole plan of a recording of ``columns`` columns (at least 1)."""
     return list(WindowPlanner(window, context).finish(columns))
+
+
+@dataclass(frozen=True)
+class CutWindow(Generic[Items]):
+    """A window of a recording, cut out: its log-mel frames, (frames, mels) standardised, or its samples, (samples,)."""
+
+    items: Items
+    plan: Window
+
+    @property
+    def columns(self) -> int:
+        """How many columns it holds; only a recording's last window can end inside one."""
+        return self.plan.columns
+
+
+class WindowCutter(Generic[Items]):
+    """A recording in pieces, as they come -> its windows, each as soon as it is complete.
+
+    Args:
+        window, context: columns, as in ``WindowPlanner``.
+        join: copies pieces into one: ``torch.cat`` or ``numpy.concatenate``.
+        hop, length: items of a piece from one frame to the next, and in a frame: 1 and 1 for frames of log-mel, 160 and
+            400 for samples.
+        first_frame: frames left out at the start, which shifts the grid of columns; a recording that has no more than
+            these gives no window.
+    """
+
+    def __init__(
+        self,
+        window: int,
+        context: int,
+        join: Callable[[list[Items]], Items],
+        *,
+        hop: int = 1,
+        length: int = 1,
+        first_frame: int = 0,
+    ) -> None:
+        self._planner, self._join = WindowPlanner(window, context), join
+        self._hop, self._length = hop, length
+        self._held: Items | None = None
+        self._held_from = 0  # column of the first item held
+        self._left_out, self._items = hop * first_frame, 0  # still to be left out; taken so far
+
+    @property
+    def frames(self) -> int:
+        """Taken so far."""
+        return 0 if self._items == 0 else 1 + (max(self._items, self._length) - self._length) // self._hop
+
+    def push(self, piece: Items) -> Iterator[CutWindow[Items]]:
+        """Take the next piece."""
+        own = piece[self._left_out :]
+        self._left_out -= len(piece) - len(own)
+        self._items += len(own)
+        self._held = own if self._held is None else self._join([self._held, own])
+        for plan in self._planner.advance(count_columns(self.frames)):
+            yield self._cut(self._held, plan)
+        drop = self._planner.oldest_needed - self._held_from
+        self._held, self._held_from = self._held[PATCH * self._hop * drop :], self._held_from + drop
+
+    def finish(self) -> Iterator[CutWindow[Items]]:
+        """What is left at the end of the recording."""
+        if self._held is not None and self.frames > 0:
+            for plan in self._planner.finish(count_columns(self.frames)):
+                yield self._cut(self._held, plan)
+
+    def _cut(self, held: Items, plan: Window) -> CutWindow[Items]:
+        step = PATCH * self._hop
+        start, stop = step * (plan.start - self._held_from), step * (plan.stop - self._held_from)
+        return CutWindow(self._join([held[start : stop - self._hop + self._length]]), plan)
