@@ -46,9 +46,7 @@ class AaSPNetwork(nn.Module):
         self.apply(_initialise)
         nn.init.normal_(self.cls, std=0.02)
 
-    def forward(
-        self, log_mel: Tensor, frame_lengths: Tensor | None = None, last_layers: int | None = None
-    ) -> Features:
+    def forward(self, log_mel: Tensor, frame_lengths: Tensor | None = None, last_layers: int | None = None) -> Features:
         """Encode standardised log-mels.
 
         Args:

@@ -163,7 +163,8 @@ class WindowCutter(Generic[Items]):
         length: int = 1,
         first_frame: int = 0,
     ) -> None:
-        self._planner, self._join = WindowPlanner(window, context), join
+        self._planner = WindowPlanner(window, context)
+        self._join: Callable[[list[Items]], Items] = join
         self._hop, self._length = hop, length
         self._held: Items | None = None
         self._held_from = 0  # column of the first item held

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from aasp_features.batching import ClipVector
+from aasp_features.audio import AudioInfo
+from aasp_features.batching import equal_length_batches
 from aasp_features.encoder import AaSPEncoder
-from aasp_features.folder.decode_pool import DecodePool
-from aasp_features.folder.options import RunOptions
-from aasp_features.folder.results import SpilledFrames, SpillFile, interleaved_chunks
-from aasp_features.folder.sounds import Sound
+from aasp_features.folder.options import RunSettings
+from aasp_features.folder.sound_rows import ClipRow, FrameRows
+from aasp_features.folder.spill_file import SpillFile
 from aasp_features.folder.state import Outcome
-from aasp_features.windows import COLUMN_SECONDS, grid_offsets
+from aasp_features.network_pass import encode_batch
+from aasp_features.sounds.read_ahead import ReadAhead
+from aasp_features.sounds.sound import Sound
+from aasp_features.windows import CutWindow
 
-Collected = NDArray[np.float32] | list[SpilledFrames] | Exception  # of one sound
+Windows = Iterator[tuple[int, CutWindow[Tensor]]]  # of one sound, with the offset of the grid of columns
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,13 @@ class BatchResult:
 
 
 class BatchWork:
-    """An encoder and options, ready to do batches.
+    """An encoder and settings, ready to do batches.
 
     Args:
         encoder: computes the vectors.
         sounds: that the batches count.
         stamps: of each, when the run was planned.
-        options: what to compute.
+        settings: what to compute.
         folder: for temporary files; the system's unless given.
     """
 
@@ -61,58 +64,67 @@ class BatchWork:
         encoder: AaSPEncoder,
         sounds: Sequence[Sound],
         stamps: NDArray[np.int64],
-        options: RunOptions,
+        settings: RunSettings,
         folder: Path | None = None,
     ) -> None:
-        self.encoder, self.sounds, self.stamps, self.options, self.folder = encoder, sounds, stamps, options, folder
-        self.offsets = grid_offsets(options.hop) if options.frames else range(1)
-        self.pooling, self.layers, _ = encoder.check_options(options.pooling, options.layers, options.batch_size)
+        self.encoder, self.sounds, self.stamps, self.settings, self.folder = encoder, sounds, stamps, settings, folder
+        self.columns = settings.embed.batch_size * encoder.config.window
+        self.infos: dict[int, AudioInfo] = {}  # of sounds decoded to their end, by place
 
-    def batches(self, batches: Sequence[range], workers: int) -> Generator[BatchResult, None, None]:
-        """Do batches in order; those that follow are decoded, by ``workers`` threads, while one is encoded."""
-        hop = self.options.hop if self.options.frames else COLUMN_SECONDS
-        with DecodePool(self.sounds, self.encoder, workers, chain.from_iterable(batches), hop) as pool:
+    def batches(self, batches: Sequence[range], threads: int) -> Generator[BatchResult, None, None]:
+        """Do batches in order; those that follow are decoded, by so many threads, while one is encoded."""
+        with ReadAhead(self._decode, chain.from_iterable(batches), threads) as decoded:
+            sounds = iter(decoded)
             for places in batches:
-                yield self._batch(pool, places)
+                yield self._batch(sounds, places)
 
-    def _batch(self, pool: DecodePool, places: range) -> BatchResult:
-        spill = SpillFile(self.folder)
-        new = partial(SpilledFrames, spill) if self.options.frames else partial(ClipVector, self.pooling)
-        passes: dict[tuple[int, int], Any] = dict(
-            self.encoder.embed_windows(pool.events(places), new, self.options.batch_size, self.pooling, self.layers)
-        )
-        collected = [self._collect(place, [passes[place, offset] for offset in self.offsets]) for place in places]
-        outcomes = [self._outcome(pool, place, one) for place, one in zip(places, collected, strict=True)]
-        return BatchResult(outcomes, self._rows(collected), spill.close)
+    def _decode(self, place: int) -> Generator[tuple[int, CutWindow[Tensor]], None, None]:
+        stream = self.sounds[place].stream(self.encoder.config.sample_rate)
+        yield from self.encoder.windows(stream, self.settings.embed, self.settings.hop)
+        self.infos[place] = stream.info
 
-    def _collect(self, place: int, results: list[Any]) -> Collected:
-        failed = next((result for result in results if isinstance(result, Exception)), None)
-        if failed is None and self.sounds[place].stamp() not in (tuple(self.stamps[place]), (0, 0)):
-            failed = OSError("it was changed during the run; when it is complete, run again with --overwrite.")
-        return failed or (results if self.options.frames else results[0])
+    def _batch(self, sounds: Iterator[Windows], places: range) -> BatchResult:
+        settings, spill = self.settings, SpillFile(self.folder)
+        rows = {
+            place: FrameRows(spill, settings.offsets) if settings.frames else ClipRow(settings.embed.pooling)
+            for place in places
+        }
+        failures: dict[int, Exception] = {}
+        for batch in equal_length_batches(self._windows(sounds, places, failures), self.columns):
+            for (place, offset), columns in encode_batch(self.encoder.network, batch, settings.embed):
+                rows[place].add(offset, columns)
+        for place in places:
+            if place not in failures and self.sounds[place].stamp() not in (tuple(self.stamps[place]), (0, 0)):
+                failures[place] = OSError(
+                    "it was changed during the run; when it is complete, run again with --overwrite."
+                )
+        outcomes = [self._outcome(place, rows[place], failures.get(place)) for place in places]
+        pieces = (piece for place in places if place not in failures for piece in rows[place].pieces())
+        return BatchResult(outcomes, map(self._finish, pieces), spill.close)
 
-    def _outcome(self, pool: DecodePool, place: int, collected: Collected) -> Outcome:
-        if isinstance(collected, Exception):
-            pool.infos.pop(place, None)
-            return Outcome(error=_reason(collected, self.sounds[place].name))
-        info = pool.infos.pop(place)
-        rows, frames = 1, 0
-        if isinstance(collected, list):
-            rows, frames = sum(one.rows for one in collected), collected[0].frames
-        return Outcome(rows, round(info.seconds, 6), info.rate, info.channels, frames)
+    def _windows(
+        self, sounds: Iterator[Windows], places: range, failures: dict[int, Exception]
+    ) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
+        """The windows of all sounds, with place and offset; a sound that fails ends early and is noted."""
+        for place, windows in zip(places, sounds, strict=False):
+            try:
+                for offset, window in windows:
+                    yield (place, offset), window
+            except Exception as error:  # one sound's failure must not end the run, whatever it is
+                failures[place] = error
 
-    def _rows(self, collected: list[Collected]) -> Iterator[NDArray[Any]]:
-        for vectors in collected:
-            if isinstance(vectors, np.ndarray):
-                yield self._finish(vectors[None])
-            elif isinstance(vectors, list):
-                yield from map(self._finish, interleaved_chunks(vectors))
+    def _outcome(self, place: int, rows: ClipRow | FrameRows, failure: Exception | None) -> Outcome:
+        info = self.infos.pop(place, None)
+        if failure is not None:
+            return Outcome(error=_reason(failure, self.sounds[place].name))
+        assert info is not None  # a sound without failure was decoded to its end
+        return Outcome(rows.rows, round(info.seconds, 6), info.rate, info.channels, rows.frames)
 
     def _finish(self, rows: NDArray[np.float32]) -> NDArray[Any]:
-        if self.options.normalize:
+        if self.settings.normalize:
             length = np.linalg.norm(rows, axis=1, keepdims=True)
             rows = rows / np.maximum(length, np.finfo(np.float32).tiny)
-        return rows.astype(self.options.dtype)
+        return rows.astype(self.settings.dtype)
 
 
 def _reason(error: Exception, name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.errors import AaSPError
 from aasp_features.folder.table import RowTable, plain_text
 
 Rows = NDArray[Any]
@@ -18,7 +19,7 @@ Metadata = dict[str, str]
 CHUNK_ROWS = 4096
 
 
-class FormatError(ValueError):
+class FormatError(AaSPError, ValueError):
     """An ending that names no format, or one whose library is not installed; the sentence says what to do."""
 
 

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from aasp_features.errors import AaSPError
 
-class LockedError(OSError):
+
+class LockedError(AaSPError, OSError):
     """Another process holds the lock."""
 
 

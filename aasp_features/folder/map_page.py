@@ -14,6 +14,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.errors import AaSPError
 from aasp_features.folder.table import plain_text
 
 NEIGHBOURS = 10
@@ -21,7 +22,7 @@ PCA_DIMENSIONS = 50
 CHUNK_ROWS = 1024
 
 
-class MapError(RuntimeError):
+class MapError(AaSPError, RuntimeError):
     """The map cannot be made; the sentence says what is missing."""
 
 

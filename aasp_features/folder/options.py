@@ -1,17 +1,20 @@
-"""What a user may ask of a run."""
+"""What a user may ask of a run, and the same with everything filled in; no torch at import."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from aasp_features.config import Pooling, frame_dim, pooled_dim
-from aasp_features.encoder import AaSPEncoder
-from aasp_features.inputs import InputError
+from aasp_features.errors import OptionError
+from aasp_features.options import EmbedOptions
 from aasp_features.version import __version__
 from aasp_features.windows import COLUMN_SECONDS, grid_offsets
+
+if TYPE_CHECKING:
+    from aasp_features.encoder import AaSPEncoder
+
+Dtype = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
@@ -19,54 +22,98 @@ class RunOptions:
     """Options that decide what is written; everything else only decides how fast.
 
     Attributes:
-        pooling, layers, batch_size: as in ``AaSPEncoder.embed``; a run fills in the batch size.
+        pooling, last_layers, batch_size, window, context: as in ``AaSPEncoder.embed``.
         frames: vectors along time instead of one for each sound; ``hop`` seconds apart.
         dtype: ``float32`` or ``float16``, of what is written.
         normalize: scale every vector to length 1.
 
     Raises:
-        InputError: a hop or dtype that is not accepted.
+        OptionError: a hop or dtype that is not accepted.
     """
 
     pooling: Pooling | None = None
-    layers: int | None = None
+    last_layers: int | None = None
     batch_size: int | None = None
+    window: int | None = None
+    context: int | None = None
     frames: bool = False
     hop: float = COLUMN_SECONDS
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     normalize: bool = False
 
     def __post_init__(self) -> None:
-        try:
-            grid_offsets(self.hop)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        grid_offsets(self.hop)
         if self.hop != COLUMN_SECONDS and not self.frames:
-            raise InputError("hop is the distance of frames: it needs frames.")
-        if self.dtype not in ("float32", "float16"):
-            raise InputError(f"dtype must be float32 or float16, got {self.dtype!r}.")
+            raise OptionError("hop is the distance of frames: it needs frames.")
+        if self.dtype not in get_args(Dtype):
+            raise OptionError(f"dtype must be {' or '.join(get_args(Dtype))}, got {self.dtype!r}.")
 
-    def width(self, encoder: AaSPEncoder) -> int:
-        """Numbers in a row."""
-        pooling, config = self.pooling or encoder.config.pooling, encoder.config
-        return (frame_dim if self.frames else pooled_dim)(config.dim, config.rows, pooling)
+    def resolve(self, encoder: AaSPEncoder, device: str) -> RunSettings:
+        """Everything that decides the bytes but the sounds.
 
-    def settings(self, encoder: AaSPEncoder) -> dict[str, Any]:
-        """Everything but the sounds that decides the bytes: options, checkpoint, versions, device, threads."""
-        pooling, layers, batch_size = encoder.check_options(self.pooling, self.layers, self.batch_size)
-        return {
-            "checkpoint": encoder.config.name,
-            "checkpoint_sha256": encoder.sha256,
-            **asdict(self),
-            "pooling": pooling,
-            "layers": layers,
-            "batch_size": batch_size,
-            "window": encoder.config.window,
-            "context": encoder.config.context,
-            "precision": encoder.precision,
-            "compiled": encoder.compiled,
-            "aasp_features": __version__,
-            "torch": torch.__version__,
-            "device": encoder.device.type,
-            "threads": torch.get_num_threads(),
-        }
+        Args:
+            encoder: that computes the vectors.
+            device: kind of device that will.
+
+        Raises:
+            OptionError: a choice that the encoder does not accept.
+        """
+        import torch
+
+        embed = encoder.options(
+            device,
+            pooling=self.pooling,
+            last_layers=self.last_layers,
+            batch_size=self.batch_size,
+            window=self.window,
+            context=self.context,
+        )
+        config = encoder.config
+        return RunSettings(
+            checkpoint=config.name,
+            checkpoint_sha256=encoder.sha256,
+            embed=embed,
+            frames=self.frames,
+            hop=self.hop,
+            dtype=self.dtype,
+            normalize=self.normalize,
+            compiled=encoder.compiled,
+            aasp_features=__version__,
+            torch=torch.__version__,
+            device=device,
+            threads=torch.get_num_threads(),
+            width=(frame_dim if self.frames else pooled_dim)(config.dim, config.rows, embed.pooling),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """A run's options, filled in, with checkpoint, versions, device and threads; two equal ones give equal bytes.
+
+    Attributes:
+        width: numbers in a row.
+    """
+
+    checkpoint: str
+    checkpoint_sha256: str | None
+    embed: EmbedOptions
+    frames: bool
+    hop: float
+    dtype: Dtype
+    normalize: bool
+    compiled: bool
+    aasp_features: str
+    torch: str
+    device: str
+    threads: int
+    width: int
+
+    @property
+    def offsets(self) -> range:
+        """Of the passes over each sound, in frames."""
+        return grid_offsets(self.hop)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat and plain, for records."""
+        values = asdict(self)
+        return {**values.pop("embed"), **values}

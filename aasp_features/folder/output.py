@@ -10,13 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from aasp_features.errors import AaSPError
 from aasp_features.folder.lock import FileLock, LockedError
 from aasp_features.folder.plan import Plan
 
 LOCK_FILE = "lock"
 
 
-class OutputError(OSError):
+class OutputError(AaSPError, OSError):
     """The output cannot be used, and nothing was done; the sentence says why and what to do."""
 
 

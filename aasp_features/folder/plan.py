@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.folder.sounds import Sound
+from aasp_features.folder.options import RunSettings
+from aasp_features.sounds.sound import Sound
 
 BATCH_SOUNDS = 256
 BATCH_BYTES = 64 * 2**20  # compressed; so that hour-long files are not committed by the hundred
@@ -29,23 +30,23 @@ class Plan:
         sounds: in the order of the rows.
         stamps: (sounds, 2) size and time of change of each, when the plan was made.
         batches: ranges of ``sounds``; each is committed as a whole.
-        settings: everything else that decides the bytes written, as plain values.
+        settings: everything else that decides the bytes written.
         digest: sha256 of the sounds' identities.
     """
 
     sounds: Sequence[Sound]
     stamps: NDArray[np.int64]
     batches: list[range]
-    settings: dict[str, Any]
+    settings: RunSettings
     digest: str
 
     def identity(self) -> dict[str, Any]:
         """What makes it this run: number of sounds, digest, settings; plain values."""
-        return {"sounds": len(self.sounds), "sounds_sha256": self.digest, "settings": self.settings}
+        return {"sounds": len(self.sounds), "sounds_sha256": self.digest, "settings": self.settings.to_dict()}
 
     def differs_from(self, other: dict[str, Any]) -> str:
         """How ``other``, an ``identity``, is another run, in words; empty if it is the same."""
-        mine, theirs = self.settings, other.get("settings", {})
+        mine, theirs = self.settings.to_dict(), other.get("settings", {})
         changes = [
             f"{name} was {theirs.get(name)}, now {mine.get(name)}"
             for name in sorted({*mine, *theirs})
@@ -60,7 +61,7 @@ class Plan:
         return "; ".join(changes)
 
 
-def make_plan(sounds: Sequence[Sound], settings: dict[str, Any]) -> Plan:
+def make_plan(sounds: Sequence[Sound], settings: RunSettings) -> Plan:
     """Divide the sounds into batches: neighbours, up to 256 of them or 64 MiB of files, at least one."""
     digest = hashlib.sha256()
     batches, first, size = [], 0, 0

@@ -80,7 +80,7 @@ def clear(folder: Path) -> None:
 def make_record(state: RunState, plan: Plan, failures: int) -> dict[str, Any]:
     """What the results are; no clock time, so that the same run gives the same bytes."""
     return {
-        **{name: plan.settings[name] for name in ("checkpoint", "checkpoint_sha256", "aasp_features")},
+        **{name: getattr(plan.settings, name) for name in ("checkpoint", "checkpoint_sha256", "aasp_features")},
         "rows": state.rows,
         "dimension": state.width,
         "failures": failures,

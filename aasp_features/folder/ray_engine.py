@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from aasp_features.encoder import AaSPEncoder
+from aasp_features.errors import OptionError
 from aasp_features.folder.batch_work import BatchResult, BatchWork
-from aasp_features.folder.options import RunOptions
+from aasp_features.folder.options import RunSettings
 from aasp_features.folder.plan import Plan
-from aasp_features.inputs import InputError
 
 Piece = dict[str, Any]  # batch, outcomes (pickled; of the first piece), rows (bytes)
 
@@ -43,13 +43,13 @@ class RayEngine:
         device: kind of device that the batches are done on.
 
     Raises:
-        InputError: Ray is not installed, ``replicas`` is below 1, or the cluster has too little for them.
+        OptionError: Ray is not installed, ``replicas`` is below 1, or the cluster has too little for them.
         RuntimeError: torch knows no such device.
     """
 
     def __init__(self, encoder: AaSPEncoder, replicas: int | None = None, device: str | None = None) -> None:
         if replicas is not None and replicas < 1:
-            raise InputError(f"replicas must be at least 1, got {replicas}.")
+            raise OptionError(f"replicas must be at least 1, got {replicas}.")
         self.encoder, self.threads = encoder, torch.get_num_threads()
         kind = None if device is None else torch.device(device).type
         _join_cluster(self.threads * (replicas or 1))
@@ -61,13 +61,13 @@ class RayEngine:
         available = int(resources.get(unit, 0))
         self.replicas = replicas or max(1, available // each)
         if self.replicas * each > available:  # Ray would wait for them for ever
-            raise InputError(
+            raise OptionError(
                 f"{self.replicas} replicas on {self.device} need {self.replicas * each} {unit}s, the Ray cluster has "
                 f"{available}; give fewer --replicas or another --device."
             )
         self._needs: dict[str, Any] = {f"num_{unit.lower()}s": each}
 
-    def batches(self, plan: Plan, first: int, options: RunOptions, folder: Path) -> Generator[BatchResult, None, None]:
+    def batches(self, plan: Plan, first: int, folder: Path) -> Generator[BatchResult, None, None]:
         """Do the batches from ``first`` on; temporary files lie where the actors are, not in ``folder``."""
         import ray.data
 
@@ -84,13 +84,13 @@ class RayEngine:
         ]
         pieces = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
             Replica,
-            fn_constructor_args=(ray.put(self.encoder), options, self.device, self.threads),
+            fn_constructor_args=(ray.put(self.encoder), plan.settings, self.device, self.threads),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(self.replicas, len(tasks))),
             **self._needs,
         )
         for _, of_batch in groupby(pieces.iter_rows(), key=lambda piece: piece["batch"]):
-            yield _batch_result(of_batch, options.width(self.encoder), options.dtype)
+            yield _batch_result(of_batch, plan.settings.width, plan.settings.dtype)
 
 
 class Replica:
@@ -98,26 +98,26 @@ class Replica:
 
     Args:
         encoder: reference to it.
-        options: what to compute.
+        settings: what to compute.
         device: where.
         threads: of torch.
     """
 
-    def __init__(self, encoder: Any, options: RunOptions, device: str, threads: int) -> None:
+    def __init__(self, encoder: Any, settings: RunSettings, device: str, threads: int) -> None:
         import ray
 
         torch.set_num_threads(threads)
         self.encoder: AaSPEncoder = ray.get(encoder).to(device)
-        self.options, self.threads = options, threads
+        self.settings, self.threads = settings, threads
 
     def __call__(self, task: dict[str, NDArray[Any]]) -> Iterator[dict[str, list[Any]]]:
         """Do one batch; gives it in pieces."""
         sounds, stamps = pickle.loads(task["sounds"][0])
-        work = BatchWork(self.encoder, sounds, stamps, self.options)
+        work = BatchWork(self.encoder, sounds, stamps, self.settings)
         for result in work.batches([range(len(sounds))], self.threads):
             with result:
                 outcomes = pickle.dumps(result.outcomes)
-                for rows in chain([np.empty((0, 0), self.options.dtype)], result.rows):
+                for rows in chain([np.empty((0, 0), self.settings.dtype)], result.rows):
                     yield {"batch": [task["batch"][0]], "outcomes": [outcomes], "rows": [rows.tobytes()]}
                     outcomes = b""
 
@@ -136,7 +136,7 @@ def _join_cluster(cpus: int) -> None:
         import ray
         import ray.data  # fails here where the extra is incomplete
     except ImportError as error:
-        raise InputError('engine ray needs Ray: pip install "aasp-features[ray]".') from error
+        raise OptionError('engine ray needs Ray: pip install "aasp-features[ray]".') from error
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from aasp_features.batching import automatic_batch_size
 from aasp_features.encoder import AaSPEncoder
+from aasp_features.errors import AaSPError
 from aasp_features.folder.batch_work import BatchResult
-from aasp_features.folder.discovery import Discovery
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.output import OutputError, claimed, finished_record
@@ -19,14 +18,20 @@ from aasp_features.folder.plan import Plan, make_plan
 from aasp_features.folder.publish import clear, make_results, move_results
 from aasp_features.folder.state import ChangedRunError, RunState, goes_on
 from aasp_features.folder.table import RowTable
+from aasp_features.sounds.discovery import Discovery
 
 
-class WriteError(OSError):
+class WriteError(AaSPError, OSError):
     """Writing failed in the middle of a run; the sentence says why, what is kept, and how to go on."""
+
+    exit_code = 1
 
 
 class InterruptedRun(KeyboardInterrupt):
-    """Ctrl-C in the middle of a run; the sentence says what is kept, and how to go on."""
+    """Ctrl-C in the middle of a run; the sentence says what is kept, and how to go on.
+
+    Not an ``AaSPError``: a loop that lives through errors must not live through this.
+    """
 
 
 @dataclass(frozen=True)
@@ -48,20 +53,23 @@ class Engine(Protocol):
     """Does the batches of a plan; see ``local_engine`` and ``ray_engine``."""
 
     @property
+    def encoder(self) -> AaSPEncoder:
+        """What computes the vectors."""
+
+    @property
     def device(self) -> str:
         """Kind of device that the batches are done on."""
 
-    def batches(self, plan: Plan, first: int, options: RunOptions, folder: Path) -> Generator[BatchResult, None, None]:
+    def batches(self, plan: Plan, first: int, folder: Path) -> Generator[BatchResult, None, None]:
         """The batches from ``first`` on, in order; temporary files lie in ``folder``."""
 
 
 def embed_sounds(
-    encoder: AaSPEncoder,
+    engine: AaSPEncoder | Engine,
     found: Discovery,
     out: Path,
     options: RunOptions | None = None,
     *,
-    engine: Engine | None = None,
     overwrite: bool = False,
     on_sound: Callable[[str, str | None], None] = lambda name, error: None,
 ) -> RunResult:
@@ -72,24 +80,23 @@ def embed_sounds(
     stay until the new ones are complete.
 
     Args:
-        encoder: computes the vectors.
+        engine: an encoder, which works where it is, or what does the work elsewhere.
         found: what to embed.
         out: path of the vectors; the ending names the format.
         options: what to compute and how to write it.
-        engine: does the work; on the encoder's device unless given.
         overwrite: start again, whatever is there.
         on_sound: called for every sound that is done, also by an earlier run, with its error if it failed.
 
     Raises:
+        OptionError: an option that the encoder does not accept.
         OutputError: another process has the output, or it belongs to other sounds or options.
         WriteError: the disk is full or fails.
         InterruptedRun: Ctrl-C.
     """
-    options = options or RunOptions()
-    engine = engine or LocalEngine([encoder])
-    if options.batch_size is None:  # by the device that will do it, which need not be the encoder's
-        options = replace(options, batch_size=automatic_batch_size(encoder.config, engine.device))
-    plan = make_plan(found.sounds, {**options.settings(encoder), "device": engine.device})
+    if isinstance(engine, AaSPEncoder):
+        engine = LocalEngine([engine])
+    settings = (options or RunOptions()).resolve(engine.encoder, engine.device)
+    plan = make_plan(found.sounds, settings)
     try:
         with claimed(out) as folder:
             move_results(folder, out)
@@ -97,7 +104,7 @@ def embed_sounds(
                 clear(folder)
             elif not goes_on(folder, plan) and (record := finished_record(out, plan)):
                 return RunResult(record["rows"], record["failures"], len(plan.sounds))
-            run = FolderRun(plan, folder, options, options.width(encoder))
+            run = FolderRun(plan, folder)
             again = "the command again without --overwrite" if overwrite else "the same command again"
             return _carry_out(run, out, found.problems, engine, on_sound, again)
     except ChangedRunError as error:
@@ -137,9 +144,9 @@ class FolderRun:
         done: sounds of committed batches.
     """
 
-    def __init__(self, plan: Plan, folder: Path, options: RunOptions, width: int) -> None:
-        self.plan, self.options = plan, options
-        self.state = RunState(folder, plan, width, options.dtype)
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.state = RunState(folder, plan)
 
     @property
     def done(self) -> int:
@@ -151,7 +158,7 @@ class FolderRun:
         for sound, outcome in zip(self.plan.sounds, self.state.outcomes(), strict=False):
             on_sound(sound.name, outcome.error)
         first = self.state.batches_done
-        with closing(engine.batches(self.plan, first, self.options, self.state.folder)) as results:
+        with closing(engine.batches(self.plan, first, self.state.folder)) as results:
             for places, result in zip(self.plan.batches[first:], results, strict=True):
                 with result:
                     self.state.commit(result.rows, result.outcomes)
@@ -160,7 +167,7 @@ class FolderRun:
 
     def publish(self, out: Path, problems: dict[str, str]) -> int:
         """Put the results in their places; returns the number of failures."""
-        hop = self.options.hop if self.options.frames else None
+        hop = self.plan.settings.hop if self.plan.settings.frames else None
         table = RowTable(self.plan.sounds, self.state.outcomes, hop)
         failures = len(problems) + sum(1 for _ in table.failures())
         make_results(self.state, self.plan, table, out, problems)

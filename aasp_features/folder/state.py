@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.errors import AaSPError
 from aasp_features.folder.plan import Plan
 
 PLAN_FILE, ROWS_FILE, LOG_FILE = "plan.json", "rows.bin", "batches.jsonl"
 NPY_HEADER = 128  # bytes kept free in front of the rows, for the header of an .npy
 
 
-class ChangedRunError(ValueError):
+class ChangedRunError(AaSPError, ValueError):
     """The state on disk belongs to another run; the sentence says what differs."""
 
 
@@ -65,7 +66,6 @@ class RunState:
     Args:
         folder: of the run.
         plan: what the run does.
-        width, dtype: of its rows.
 
     Attributes:
         batches_done, rows: committed so far.
@@ -74,8 +74,8 @@ class RunState:
         ChangedRunError: see the class.
     """
 
-    def __init__(self, folder: Path, plan: Plan, width: int, dtype: str) -> None:
-        self.folder, self.width, self.dtype = folder, width, np.dtype(dtype)
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.width, self.dtype = folder, plan.settings.width, np.dtype(plan.settings.dtype)
         self.batches_done, self.rows = 0, 0
         self._check_plan(plan)
         self.rows_path = folder / ROWS_FILE

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from aasp_features.folder.sounds import Sound
 from aasp_features.folder.state import Outcome
+from aasp_features.sounds.sound import Sound
 from aasp_features.windows import grid_times
 
 ERROR_COLUMNS = ["path", "error"]

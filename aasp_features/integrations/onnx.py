@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.batching import WINDOWS_ON_A_CPU, ClipVector, Encoded, FrameEmbeddings, FrameVectors, WindowEncoder
-from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH, AaSPConfig
-from aasp_features.inputs import Clip, InputError, read_inputs
-from aasp_features.windows import COLUMN_SECONDS, Window, WindowPlanner, count_columns, count_frames, grid_times
+from aasp_features.batching import equal_length_batches
+from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
+from aasp_features.errors import AaSPError
+from aasp_features.inputs import Clip, Inputs, read_inputs
+from aasp_features.options import EmbedOptions, resolve_options
+from aasp_features.vectors import ClipVector, ColumnVectors, FrameEmbeddings, FrameVectors
+from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, grid_times
 
-COLUMN_SAMPLES = PATCH * FRAME_HOP
+Key = TypeVar("Key")
+Samples = NDArray[np.float32]
 
 
-class OnnxError(RuntimeError):
+class OnnxError(AaSPError, RuntimeError):
     """A graph that cannot be used; the sentence says why."""
-
-
-@dataclass(frozen=True)
-class SampleWindow:
-    """Samples of the columns ``[plan.start, plan.stop)`` of a recording."""
-
-    samples: NDArray[np.float32]
-    plan: Window
-
-    @property
-    def columns(self) -> int:
-        return self.plan.stop - self.plan.start
 
 
 class OnnxEncoder:
@@ -81,11 +71,16 @@ class OnnxEncoder:
         channel_axis: int | None = None,
     ) -> Any:
         """One vector for each clip, (d,) or (B, d) float32 numpy; arguments and errors as in ``AaSPEncoder.embed``."""
-        clips = self._read(inputs, sample_rate, channel_axis)
-        results = self._run(clips.clips, partial(ClipVector, self.config.pooling), batch_size)
-        if clips.single:
-            return results[0]
-        return np.stack(results) if results else np.empty((0, self.embedding_dim), np.float32)
+        options = resolve_options(self.config, batch_size=batch_size)
+        given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
+        clips = [ClipVector(options.pooling) for _ in given.clips]
+        for batch in self._batches(given, options):
+            for clip, columns in self._encode(batch):
+                clips[clip].add(columns)
+        vectors = [clip.vector() for clip in clips]
+        if given.single:
+            return vectors[0]
+        return np.stack(vectors) if vectors else np.empty((0, self.embedding_dim), np.float32)
 
     def embed_frames(
         self,
@@ -96,65 +91,47 @@ class OnnxEncoder:
         channel_axis: int | None = None,
     ) -> Any:
         """Vectors every 160 ms: ``FrameEmbeddings``, or a list of them; as in ``AaSPEncoder.embed_frames``."""
-        clips = self._read(inputs, sample_rate, channel_axis)
+        options = resolve_options(self.config, batch_size=batch_size)
+        given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
+        clips = [FrameVectors() for _ in given.clips]
+        for batch in self._batches(given, options):
+            for clip, columns in self._encode(batch):
+                clips[clip].add(columns)
         framed = [
-            FrameEmbeddings(vectors, np.asarray(grid_times(frames, COLUMN_SECONDS), np.float64))
-            for vectors, frames in self._run(clips.clips, FrameVectors, batch_size)
+            FrameEmbeddings(clip.vectors(), np.asarray(grid_times(clip.frames, COLUMN_SECONDS), np.float64))
+            for clip in clips
         ]
-        return framed[0] if clips.single else framed
+        return framed[0] if given.single else framed
 
-    def _read(self, inputs: Any, sample_rate: int | None, channel_axis: int | None) -> Any:
-        return read_inputs(
-            inputs, sample_rate=sample_rate, channel_axis=channel_axis, model_rate=self.config.sample_rate
+    def _batches(self, given: Inputs, options: EmbedOptions) -> Iterator[list[tuple[int, CutWindow[Samples]]]]:
+        windows = (
+            (number, window)
+            for number, clip in enumerate(given.clips)
+            for window in sample_windows(clip, options.window, options.context)
         )
+        return equal_length_batches(windows, options.batch_size * self.config.window)
 
-    def _run(self, clips: list[Clip], new_result: Any, batch_size: int | None) -> list[Any]:
-        if batch_size is None:
-            batch_size = WINDOWS_ON_A_CPU
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, got {batch_size!r}.")
-        windows = WindowEncoder[int, SampleWindow, Any](self._encode, new_result, batch_size * self.config.window)
-        results = dict(windows.run(self._events(clips)))
-        return [results[index] for index in range(len(clips))]
-
-    def _events(self, clips: list[Clip]) -> Iterator[tuple[int, SampleWindow | None]]:
-        for index, clip in enumerate(clips):
-            for window in sample_windows(clip.blocks(), self.config.window, self.config.context):
-                yield index, window
-            yield index, None
-
-    def _encode(self, windows: list[SampleWindow]) -> Encoded:
-        samples = np.array([len(window.samples) for window in windows], np.int64)
-        waveform = np.zeros((len(windows), max(FRAME_LENGTH, int(samples.max()))), np.float32)
-        for row, window in zip(waveform, windows, strict=True):
-            row[: len(window.samples)] = window.samples
-        frames, valid, cls = self.session.run(["frames", "valid", "cls"], {"waveform": waveform, "samples": samples})
-        return frames, valid, cls
+    def _encode(self, batch: Sequence[tuple[Key, CutWindow[Samples]]]) -> Iterator[tuple[Key, ColumnVectors]]:
+        lengths = np.array([len(window.items) for _, window in batch], np.int64)
+        waveform = np.zeros((len(batch), max(FRAME_LENGTH, int(lengths.max()))), np.float32)
+        for row, (_, window) in zip(waveform, batch, strict=True):
+            row[: len(window.items)] = window.items
+        vectors, frames, cls = self.session.run(
+            ["frame_vectors", "column_frames", "cls"], {"waveform": waveform, "lengths": lengths}
+        )
+        for place, (key, window) in enumerate(batch):
+            emitted = window.plan.emitted
+            yield key, ColumnVectors(vectors[place, emitted], frames[place, emitted], cls[place])
 
 
-def sample_windows(blocks: Iterable[NDArray[np.float32]], window: int, context: int) -> Iterator[SampleWindow]:
-    """Cut a recording by the window plan, in samples: each window has exactly the samples that its frames cover.
+def sample_windows(clip: Clip, window: int, context: int) -> Iterator[CutWindow[Samples]]:
+    """Cut a clip by the window plan, in samples: each window has exactly the samples that its frames cover.
 
     Args:
-        blocks: (samples,) float32 mono at 16 kHz, in order.
+        clip: to read.
         window, context: columns, from the config.
     """
-    planner = WindowPlanner(window, context)
-    held, held_from, samples = np.empty(0, np.float32), 0, 0  # held_from: column of held's first sample
-
-    def cut(plan: Window, last: bool) -> SampleWindow:
-        start = COLUMN_SAMPLES * (plan.start - held_from)
-        stop = COLUMN_SAMPLES * (plan.stop - held_from) - FRAME_HOP + FRAME_LENGTH
-        return SampleWindow(held[start : None if last else stop].copy(), plan)
-
-    for block in blocks:
-        samples += len(block)
-        held = np.concatenate([held, block])
-        for plan in planner.advance(count_columns(count_frames(samples))):
-            yield cut(plan, last=False)
-        drop = planner.oldest_needed - held_from
-        held, held_from = held[COLUMN_SAMPLES * drop :], held_from + drop
-    if samples:
-        columns = count_columns(count_frames(samples))
-        for plan in planner.finish(columns):
-            yield cut(plan, last=plan.stop == columns)
+    cutter = WindowCutter[Samples](window, context, np.concatenate, hop=FRAME_HOP, length=FRAME_LENGTH)
+    for block in clip.blocks():
+        yield from cutter.push(block)
+    yield from cutter.finish()

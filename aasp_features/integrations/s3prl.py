@@ -46,12 +46,12 @@ class UpstreamExpert(nn.Module):
         return {"hidden_states": hidden, "last_hidden_state": hidden[-1], "lengths": lengths}
 
     def _encode(self, wav: Tensor) -> Tensor:
-        samples = wav.detach().float().cpu().numpy()
+        encoder, samples = self.encoder, wav.detach().float().cpu().numpy()
         pieces = []
-        for _, window in self.encoder.spectrogram_windows([np.ascontiguousarray(samples)]):
+        for _, window in encoder.windows([np.ascontiguousarray(samples)], encoder.options()):
             with torch.inference_mode():
-                states, _ = self.encoder.network.hidden_states(window.log_mel[None])
-            plan = window.plan
-            emitted = slice(plan.emit_start - plan.start, plan.emit_stop - plan.start)
-            pieces.append(torch.stack([state[0, emitted].mean(dim=1) for state in states]))
+                outputs, _ = encoder.network.block_outputs(window.items[None], None, masked=False)
+                tokens = torch.stack([encoder.network.norm(output)[0, 1:] for output in outputs])
+            columns = tokens.view(len(tokens), window.columns, encoder.config.rows, -1)  # (depth, columns, rows, dim)
+            pieces.append(columns[:, window.plan.emitted].mean(dim=2))
         return torch.cat(pieces, dim=1).clone()

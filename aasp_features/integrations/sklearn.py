@@ -21,7 +21,7 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         model: folder or Hub name; None for the bundled checkpoint.
         sample_rate: of raw waveforms, in Hz; None means 16,000.
-        pooling, layers, batch_size: as in ``AaSPEncoder.embed``.
+        pooling, last_layers, batch_size: as in ``AaSPEncoder.embed``.
         device: where to compute; None is the CPU.
     """
 
@@ -31,14 +31,14 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         *,
         sample_rate: int | None = None,
         pooling: Any = None,
-        layers: int | None = None,
+        last_layers: int | None = None,
         batch_size: int | None = None,
         device: str | None = None,
     ) -> None:
         self.model = model
         self.sample_rate = sample_rate
         self.pooling = pooling
-        self.layers = layers
+        self.last_layers = last_layers
         self.batch_size = batch_size
         self.device = device
 
@@ -50,7 +50,7 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._checked(X, reset=True)
         encoder = self._encoder()
-        encoder.check_options(self.pooling, self.layers, self.batch_size)
+        encoder.options(pooling=self.pooling, last_layers=self.last_layers, batch_size=self.batch_size)
         self._n_features_out = encoder.embed(np.zeros(400, np.float32), pooling=self.pooling).shape[0]
         return self
 
@@ -61,7 +61,7 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: X is not accepted, or not like that of ``fit``.
         """
         check_is_fitted(self, "_n_features_out")
-        options = {"pooling": self.pooling, "layers": self.layers, "batch_size": self.batch_size}
+        options = {"pooling": self.pooling, "last_layers": self.last_layers, "batch_size": self.batch_size}
         checked = self._checked(X, reset=False)
         vectors: NDArray[np.float32] = self._encoder().embed(checked, self.sample_rate, **options)
         return vectors

@@ -26,7 +26,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from aasp_features.config import AaSPConfig
 from aasp_features.log_mel import LogMel
-from aasp_features.network import AaSPNetwork, Features
+from aasp_features.network import AaSPNetwork, Features, has_empty_columns
 from aasp_features.pooling import pool_clip
 
 
@@ -36,6 +36,8 @@ class AaSPHubConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     model_type = "aasp"
 
     def __init__(self, **values: Any) -> None:
+        if "layers" in values:  # as older checkpoints call it
+            values["last_layers"] = values.pop("layers")
         fields = {field.name: field.default for field in dataclasses.fields(AaSPConfig)}
         own = {name: values.pop(name, default) for name, default in fields.items()}
         values.pop("package_version", None)
@@ -105,13 +107,15 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         Raises:
             ValueError: longer than a window.
         """
-        samples = None if attention_mask is None else attention_mask.sum(dim=1)
-        log_mel = self.log_mel(input_values, samples)
-        frames = None if samples is None else self.log_mel.count_frames(samples)
-        features: Features = self.network(log_mel, frames)
+        lengths = None if attention_mask is None else attention_mask.sum(dim=1)
+        log_mel = self.log_mel(input_values, lengths)
+        frame_lengths = None if lengths is None else self.log_mel.count_frames(lengths)
+        features: Features = self.network(log_mel, frame_lengths)
         states = None
         if output_hidden_states or (output_hidden_states is None and self.config.output_hidden_states):
-            states = tuple(state.flatten(1, 2) for state in self.network.hidden_states(log_mel, frames)[0])
+            masked = has_empty_columns(log_mel, frame_lengths)
+            blocks, _ = self.network.block_outputs(log_mel, frame_lengths, masked)
+            states = tuple(self.network.norm(tokens)[:, 1:] for tokens in blocks)
         output = BaseModelOutputWithPooling(
             last_hidden_state=features.tokens.flatten(1, 2),
             pooler_output=pool_clip(features, self.network.config.pooling),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp_features.network import AaSPNetwork, count_valid, token_mask
+from aasp_features.network import AaSPNetwork, count_column_frames, token_mask
 from aasp_features.train.data.batch import Batch
 
 
@@ -48,7 +48,7 @@ class EmaTeacher(nn.Module):
         network = self.network
         tokens = network.embed_patches(batch.log_mel, batch.frames) + batch.positions(network.positions)
         _, columns, rows, _ = tokens.shape
-        valid = count_valid(batch.log_mel, batch.frames, columns)
+        valid = count_column_frames(batch.log_mel, batch.frames, columns)
         padded = bool((valid == 0).any())
         key_mask = token_mask(valid, rows) if padded else None
         x, updates = network.with_cls(tokens.flatten(1, 2)), []

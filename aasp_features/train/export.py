@@ -49,7 +49,7 @@ def export_encoder(
     learnt = described.recipe.distillation if described.recipe.teachers else None
     pooling = pooling or (learnt.pooling if learnt else "frequency")  # type: ignore[assignment]  # the recipe checks it
     layers = layers or (learnt.last_layers if learnt else 1)
-    config = described.config.replace(name=name, pooling=pooling, layers=layers)
+    config = described.config.replace(name=name, pooling=pooling, last_layers=layers)
     each = [_read_weights(run, PREFIXES[which], config) for run in runs]
     weights = {key: torch.stack([one[key] for one in each]).mean(dim=0) for key in each[0]}
     return save_checkpoint(out, config, weights, card=card or f"# {name}\n\n{described.paragraph}\n", half=half)

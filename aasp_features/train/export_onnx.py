@@ -17,11 +17,11 @@ from torch.nn import functional
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.encoder import AaSPEncoder
-from aasp_features.log_mel import ENERGY_FLOOR, PRE_EMPHASIS, mel_filters
-from aasp_features.network import Features, count_valid
+from aasp_features.length_mask import length_mask
+from aasp_features.log_mel import ENERGY_FLOOR, PRE_EMPHASIS, LogMel, mel_filters
 from aasp_features.pooling import pool_clip, pool_frames
 
-INPUTS, OUTPUTS = ["waveform", "samples"], ["embedding", "frames", "valid", "cls"]
+INPUTS, OUTPUTS = ["waveform", "lengths"], ["embedding", "frame_vectors", "column_frames", "cls"]
 
 
 class ExportError(RuntimeError):
@@ -31,10 +31,10 @@ class ExportError(RuntimeError):
 class WaveformGraph(nn.Module):
     """The straight path of ``AaSPEncoder``, in operations that ONNX has.
 
-    Input: waveform (batch, samples) float32 at 16 kHz, 400 samples to one window (10.2 s); samples (batch,) int64,
-    how many of each row are valid. Output: embedding (batch, d), the clip vector under the config's pooling; frames
-    (batch, columns, d'), the vectors of its columns; valid (batch, columns), frames of each column that are real;
-    cls (batch, dim).
+    Input: waveform (batch, samples) float32 at 16 kHz, 400 samples to one window (10.2 s); lengths (batch,) int64,
+    how many of each row are valid. Output: embedding (batch, d), the clip vector under the config's pooling;
+    frame_vectors (batch, columns, d'), those of its columns; column_frames (batch, columns), frames of each column that
+    are real; cls (batch, dim).
     """
 
     spectrum: Tensor
@@ -47,29 +47,24 @@ class WaveformGraph(nn.Module):
         filters = mel_filters(self.config.mels, self.config.fft_length, self.config.sample_rate)
         self.register_buffer("filters", filters.float())
 
-    def forward(self, waveform: Tensor, samples: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the class."""
-        count = 1 + (samples.clamp(min=FRAME_LENGTH) - FRAME_LENGTH) // FRAME_HOP
-        log_mel = self.log_mel(waveform, samples, count)
-        tokens = self.network.embed_patches(log_mel, count)
-        valid = count_valid(log_mel, count, tokens.shape[1])
-        outputs = list(self.network.block_outputs(tokens, valid, masked=True))[-self.config.layers :]
-        x = torch.stack([self.network.norm(output) for output in outputs]).mean(dim=0)
-        features = Features(x[:, 1:].view(tokens.shape), x[:, 0], valid)
+        frame_lengths = LogMel.count_frames(lengths)
+        log_mel = self.log_mel(waveform, lengths, frame_lengths)
+        features = self.network.encode(log_mel, frame_lengths, self.config.last_layers, masked=True)
         pooling = self.config.pooling
-        return pool_clip(features, pooling), pool_frames(features, pooling), valid, features.cls
+        return pool_clip(features, pooling), pool_frames(features, pooling), features.column_frames, features.cls
 
-    def log_mel(self, waveform: Tensor, samples: Tensor, count: Tensor) -> Tensor:
+    def log_mel(self, waveform: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
         """(batch, samples) -> (batch, frames, mels) standardised; frames are a multiple of 16, zero past each end."""
-        past = torch.arange(waveform.shape[1], device=waveform.device) >= samples[:, None]
         columns = (waveform.shape[1] - FRAME_LENGTH + FRAME_HOP * PATCH) // (FRAME_HOP * PATCH)
-        waveform = functional.pad(waveform.masked_fill(past, 0.0), (0, FRAME_HOP * PATCH))
+        waveform = waveform.masked_fill(~length_mask(lengths, waveform.shape[1]), 0.0)
+        waveform = functional.pad(waveform, (0, FRAME_HOP * PATCH))
         spectrum = functional.conv1d(waveform[:, None], self.spectrum, stride=FRAME_HOP)  # (batch, 2 bins, frames)
         real, imaginary = spectrum[:, :, : PATCH * columns].transpose(1, 2).chunk(2, dim=2)
         energy = torch.matmul(real.square() + imaginary.square(), self.filters).clamp(min=ENERGY_FLOOR)
         log_mel = (energy.log() - self.config.mean) / self.config.std
-        valid = torch.arange(log_mel.shape[1], device=log_mel.device) < count[:, None]
-        return log_mel.masked_fill(~valid[..., None], 0.0)
+        return log_mel.masked_fill(~length_mask(frame_lengths, log_mel.shape[1])[..., None], 0.0)
 
 
 def spectrum_matrix(fft_length: int) -> Tensor:

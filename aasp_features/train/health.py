@@ -8,7 +8,7 @@ from collections import deque
 import torch
 from torch import Tensor
 
-from aasp_features.network import count_valid
+from aasp_features.network import count_column_frames
 from aasp_features.patch_embed import AaPE
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.ema_teacher import Targets
@@ -77,13 +77,14 @@ def rank_me(vectors: Tensor) -> float:
 
 def valid_tokens(batch: Batch, rows: int) -> Tensor:
     """(batch, tokens) false where a token is padding."""
-    return (count_valid(batch.log_mel, batch.frames, batch.columns) > 0).repeat_interleave(rows, dim=1)
+    column_frames = count_column_frames(batch.log_mel, batch.frames, batch.columns)
+    return (column_frames > 0).repeat_interleave(rows, dim=1)
 
 
 @torch.no_grad()
 def frequency_signs(patch_embed: AaPE, batch: Batch) -> dict[str, float]:
     """Mean and standard deviation of ω (in Hz) and α (in 1/s), over everything and for each row of patches."""
-    real = count_valid(batch.log_mel, batch.frames, batch.columns)[:8] > 0  # (8, columns)
+    real = count_column_frames(batch.log_mel, batch.frames, batch.columns)[:8] > 0  # (8, columns)
     alpha, omega = (rates[real] for rates in patch_embed.rates(batch.log_mel[:8]))  # (real columns, rows, states)
     signs = {}
     for name, values in (("omega_hz", omega / (2 * math.pi)), ("alpha", alpha)):

@@ -28,7 +28,7 @@ def describe(encoder: AaSPEncoder, seconds: float = 10.0) -> dict[str, str]:
         "network": f"{config.depth} blocks, {config.dim} wide, {config.heads} heads, {millions:.1f} M parameters",
         "patch embedding": _patch_embedding(encoder),
         "input": f"{config.sample_rate} Hz mono, {config.mels} mel bands, {config.fft_length}-point FFT",
-        "clip vector": f"{config.embedding_dim} numbers (pooling {config.pooling}, last {config.layers} blocks)",
+        "clip vector": f"{config.embedding_dim} numbers (pooling {config.pooling}, last {config.last_layers} blocks)",
         "frame rate": f"{1 / column:.2f} a second ({1000 * column:.0f} ms; down to 10 ms with hop)",
         "window": f"{config.window * column:.2f} s, {config.context * column:.2f} s of context on each side",
         "speed here": f"{_speed(encoder, seconds):.0f} s of sound a second, {seconds:.0f} s at a time, "

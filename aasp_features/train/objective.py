@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.config import PATCH
-from aasp_features.network import AaSPNetwork, count_valid
+from aasp_features.network import AaSPNetwork, count_column_frames
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.ema_teacher import EmaTeacher, Targets
 from aasp_features.train.losses import contrastive_loss, frame_loss, utterance_loss
@@ -93,7 +93,7 @@ class Objective(nn.Module):
     def masks(self, batch: Batch, generator: torch.Generator) -> Masks:
         """Draw this step's masks, on the batch's device."""
         recipe, device = self.recipe, batch.log_mel.device
-        valid = count_valid(batch.log_mel, batch.frames, batch.columns) > 0
+        valid = count_column_frames(batch.log_mel, batch.frames, batch.columns) > 0
         drawn = draw_masks(
             valid,
             self.student.config.rows,

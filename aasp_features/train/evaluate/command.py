@@ -104,12 +104,13 @@ def _methods(
     for encoder in encoders:
         for pooling in poolings:
             for count in layers:
-                options = encoder.check_options(pooling, count)[:2]
-                label = f"`{options[0]}`" + (f", last {options[1]} blocks" if options[1] > 1 else "")
+                options = encoder.options(pooling=pooling, last_layers=count)
+                chosen = options.pooling, options.last_layers
+                label = f"`{chosen[0]}`" + (f", last {chosen[1]} blocks" if chosen[1] > 1 else "")
                 for seed in UNTRAINED_SEEDS if untrained else ():
                     other = untrained_encoder(encoder.config, seed)
-                    yield f"untrained, seed {seed}, {label}", encoder_vectors(other, *options)
-                yield f"{encoder.config.name}, {label}", encoder_vectors(encoder, *options)
+                    yield f"untrained, seed {seed}, {label}", encoder_vectors(other, *chosen)
+                yield f"{encoder.config.name}, {label}", encoder_vectors(encoder, *chosen)
 
 
 def _parse_folds(text: str) -> list[int]:

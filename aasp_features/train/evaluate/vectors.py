@@ -18,9 +18,9 @@ from aasp_features.train.pretrain.external_teachers import ExternalTeacher
 Vectoriser = Callable[[Sequence[Path]], NDArray[np.float32]]
 
 
-def encoder_vectors(encoder: AaSPEncoder, pooling: Pooling | None, layers: int | None) -> Vectoriser:
+def encoder_vectors(encoder: AaSPEncoder, pooling: Pooling | None, last_layers: int | None) -> Vectoriser:
     """(clips, d) by ``AaSPEncoder.embed``."""
-    return lambda files: np.asarray(encoder.embed(list(files), pooling=pooling, layers=layers))
+    return lambda files: np.asarray(encoder.embed(list(files), pooling=pooling, last_layers=last_layers))
 
 
 def untrained_encoder(config: AaSPConfig, seed: int) -> AaSPEncoder:

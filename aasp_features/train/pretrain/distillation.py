@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.config import AaSPConfig, Pooling, pooled_dim
-from aasp_features.network import AaSPNetwork, Features, count_valid, token_mask
+from aasp_features.network import AaSPNetwork, Features, count_column_frames, token_mask
 from aasp_features.pooling import pool_clip
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.recipe import Recipe
@@ -103,7 +103,7 @@ class Distillation(nn.Module):
     def embed(self, student: AaSPNetwork, batch: Batch, dropped: float, generator: torch.Generator) -> Tensor:
         """The student's clip vectors, (batch, d) float32, from the columns that are kept."""
         tokens = student.embed_patches(batch.log_mel, batch.frames) + batch.positions(student.positions)
-        valid = count_valid(batch.log_mel, batch.frames, batch.columns)  # (batch, columns) frames
+        valid = count_column_frames(batch.log_mel, batch.frames, batch.columns)  # (batch, columns) frames
         if dropped:
             kept = keep_columns(valid.cpu(), dropped, generator).to(valid.device)  # (batch, fewer)
             valid = valid.gather(1, kept.clamp(min=0)) * (kept >= 0)

@@ -1,18 +1,15 @@
-"""Frame vectors of a batch of sounds, which may be hours long: on disk, in one file, until the batch is committed."""
+"""Vectors along time of a batch of sounds, which may be hours long: in one file until the batch is committed."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.batching import interleave
-
-CHUNK_ROWS = 4096
+from aasp_features.vectors import ColumnVectors
 
 
 class Extent(NamedTuple):
@@ -45,8 +42,8 @@ class SpillFile:
         return np.frombuffer(self._file.read(4 * rows * width), np.float32).reshape(rows, width)
 
 
-class SpilledFrames:
-    """Frame vectors of one pass over a sound; a ``Result`` of ``batching``.
+class SpilledVectors:
+    """Vectors of one pass over a sound, in a spill file.
 
     Attributes:
         rows, frames, width: vectors so far, the log-mel frames that they stand for, numbers in a vector.
@@ -57,15 +54,12 @@ class SpilledFrames:
         self._extents: list[Extent] = []
         self.rows, self.frames, self.width = 0, 0, 0
 
-    def add(self, frames: NDArray[np.float32], valid: NDArray[np.int64], cls: NDArray[np.float32]) -> None:
-        """See ``batching.Result.add``."""
-        self._extents.append(Extent(self.rows, len(frames), self._spill.append(frames)))
-        self.rows, self.width = self.rows + len(frames), frames.shape[1]
-        self.frames += int(valid.sum())
-
-    def finish(self) -> SpilledFrames:
-        """Nothing more to do."""
-        return self
+    def add(self, columns: ColumnVectors) -> None:
+        """Take the next window's."""
+        vectors = columns.vectors
+        self._extents.append(Extent(self.rows, len(vectors), self._spill.append(vectors)))
+        self.rows, self.width = self.rows + len(vectors), vectors.shape[1]
+        self.frames += int(columns.frames.sum())
 
     def read(self, first: int, stop: int) -> NDArray[np.float32]:
         """Rows ``[first, stop)``, fewer where they end."""
@@ -76,9 +70,3 @@ class SpilledFrames:
                 position = extent.position + 4 * self.width * (start - extent.first)
                 parts.append(self._spill.read(position, end - start, self.width))
         return np.concatenate(parts)
-
-
-def interleaved_chunks(passes: list[SpilledFrames]) -> Iterator[NDArray[np.float32]]:
-    """The rows of k passes at k offsets in time's order, in pieces."""
-    for first in range(0, passes[0].rows, CHUNK_ROWS):
-        yield interleave([spilled.read(first, first + CHUNK_ROWS) for spilled in passes])

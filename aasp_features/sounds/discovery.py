@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
-import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from aasp_features.audio import AUDIO_SUFFIXES, AV_SUFFIXES
-from aasp_features.folder.sounds import Sound
+from aasp_features.audio import AUDIO_SUFFIXES, AudioError
+from aasp_features.errors import AaSPError
+from aasp_features.sounds.shards import SHARD_SUFFIXES, SOUND_SUFFIXES, shard_members
+from aasp_features.sounds.sound import Sound
 
-SOUND_SUFFIXES = AUDIO_SUFFIXES | AV_SUFFIXES
 
-
-class NothingFoundError(ValueError):
+class NothingFoundError(AaSPError, ValueError):
     """A path that does not exist, or paths under which there is no sound; the sentence says which."""
 
 
@@ -60,7 +59,16 @@ class Discovery:
             real = os.path.realpath(file)
             if real not in self._seen:
                 self._seen.add(real)
-                self.sounds.extend(self._members(file) if file.suffix.lower() == ".tar" else [Sound(file)])
+                self._add_file(file)
+
+    def _add_file(self, file: Path) -> None:
+        if file.suffix.lower() not in SHARD_SUFFIXES:
+            self.sounds.append(Sound(file))
+            return
+        try:
+            self.sounds.extend(shard_members(file))
+        except AudioError as error:
+            self.problems[str(file)] = str(error)
 
     def _search(self, folder: Path) -> Iterator[Path]:
         seen: set[str] = set()
@@ -71,20 +79,8 @@ class Discovery:
             seen.add(os.path.realpath(directory))
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
-                if not name.startswith(".") and Path(name).suffix.lower() in SOUND_SUFFIXES | {".tar"}:
+                if not name.startswith(".") and Path(name).suffix.lower() in SOUND_SUFFIXES | SHARD_SUFFIXES:
                     yield Path(directory) / name
-
-    def _members(self, shard: Path) -> list[Sound]:
-        try:
-            with tarfile.open(shard) as archive:
-                return [
-                    Sound(shard, member=member.name, offset=member.offset_data, size=member.size)
-                    for member in archive
-                    if member.isfile() and Path(member.name).suffix.lower() in SOUND_SUFFIXES
-                ]
-        except (tarfile.TarError, OSError) as error:
-            self.problems[str(shard)] = f"not a tar shard that can be read ({error})."
-            return []
 
     def _unreadable(self, error: OSError) -> None:
         self.problems[str(error.filename)] = f"this folder may not be read ({error.strerror})."

@@ -8,7 +8,7 @@ import math
 import sys
 from pathlib import Path
 
-from aasp_features.folder.discovery import Discovery, NothingFoundError
+from aasp_features.sounds.discovery import Discovery, NothingFoundError
 
 
 def read_list(source: str, found: Discovery) -> None:
