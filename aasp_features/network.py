@@ -63,7 +63,7 @@ class AaSPNetwork(nn.Module):
         return self.encode(log_mel, frame_lengths, last_layers or self.config.last_layers, masked)
 
     def encode(self, log_mel: Tensor, frame_lengths: Tensor | None, last_layers: int, masked: bool) -> Features:
-        """``forward`` without a look at values, so that it can be traced: ``masked`` says if there are empty columns."""
+        """``forward`` without a look at values, so that it can be traced; ``masked``: are there empty columns?"""
         outputs, column_frames = self.block_outputs(log_mel, frame_lengths, masked)
         x = torch.stack([self.norm(output) for output in deque(outputs, maxlen=last_layers)]).mean(dim=0)
         batch, columns = column_frames.shape

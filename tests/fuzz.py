@@ -18,9 +18,9 @@ import numpy as np
 import soundfile
 
 from aasp_features.audio import AudioError, stream_audio
-from aasp_features.folder.discovery import Discovery, NothingFoundError
-from aasp_features.folder.lists import read_list
-from aasp_features.inputs import InputError, read_inputs
+from aasp_features.inputs import read_inputs
+from aasp_features.sounds.discovery import Discovery, NothingFoundError
+from aasp_features.sounds.lists import read_list
 
 SLOW_SECONDS = 10.0  # of this thread's own work: a case takes milliseconds, and a busy machine adds none
 KINDS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAVEX", "PCM_16"), ("FLAC", "PCM_16")]

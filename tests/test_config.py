@@ -8,7 +8,9 @@ from aasp_features import AaSPConfig, __version__
 
 
 def test_json_round_trip() -> None:
-    config = AaSPConfig.small(patch_embed="lowpass", pooling="mean+cls", layers=3, mean=-6.5, name="aasp-small-x-1")
+    config = AaSPConfig.small(
+        patch_embed="lowpass", pooling="mean+cls", last_layers=3, mean=-6.5, name="aasp-small-x-1"
+    )
     assert AaSPConfig.from_json(config.to_json()) == config
     values = json.loads(config.to_json())
     assert values["model_type"] == "aasp"
@@ -20,12 +22,12 @@ def test_json_round_trip() -> None:
     [
         ({"dim": 190}, "multiple of heads"),
         ({"dim": "192"}, "dim must be int"),
-        ({"layers": True}, "layers must be int"),
+        ({"last_layers": True}, "last_layers must be int"),
         ({"patch_embed": "wavelet"}, "not one of"),
         ({"std": 0.0}, "std > 0"),
         ({"mean": float("nan")}, "finite"),
         ({"context": 32}, "context"),
-        ({"layers": 13}, "at most depth=12"),
+        ({"last_layers": 13}, "at most depth=12"),
         ({"lowpass_taps": 31}, "taps"),
         ({"depth": 0}, "at least 1"),
         ({"sample_rate": 44100}, "not one of"),

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from aasp_features import AaSPConfig, AaSPEncoder, CheckpointError, InputError, load_audio
-from aasp_features.windows import count_columns, count_frames
+from aasp_features import AaSPConfig, AaSPEncoder, CheckpointError, OptionError, load_audio
+from aasp_features.pooling import pool_clip
+from aasp_features.windows import count_columns, count_frames, plan_windows
 
 SOUND = np.random.default_rng(0).normal(size=40000).astype(np.float32) * 0.1
 
@@ -96,15 +97,18 @@ def test_silence_and_extremes_are_finite(small_encoder: AaSPEncoder, sound: np.n
     ("options", "sentence"),
     [
         ({"pooling": "max"}, "pooling must be one of mean, cls"),
-        ({"layers": 3}, "layers must be 1 to 2"),
-        ({"layers": 0}, "layers must be 1 to 2"),
+        ({"last_layers": 3}, "last_layers must be 1 to 2"),
+        ({"last_layers": 0}, "last_layers must be 1 to 2"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"window": 65}, "window must be at most 64 columns"),
+        ({"window": 4, "context": 2}, "context must leave columns in the window, got 2 on each side of 4"),
+        ({"window": 0, "context": 0}, "context must leave columns"),
     ],
 )
 def test_wrong_options(small_encoder: AaSPEncoder, options: dict, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(OptionError, match=sentence):
         small_encoder.embed(SOUND, **options)
-    with pytest.raises(InputError, match="hop must be one of"):
+    with pytest.raises(OptionError, match="hop must be one of"):
         small_encoder.embed_frames(SOUND, hop=0.05)
 
 
@@ -152,3 +156,23 @@ def test_default_config_and_presets() -> None:
     with torch.device("meta"):
         assert AaSPEncoder().embedding_dim == 1536
         assert AaSPEncoder(AaSPConfig.base(pooling="mean")).embedding_dim == 768
+
+
+def test_other_windows_of_long_audio(small_encoder: AaSPEncoder) -> None:
+    """Each column's vector is that of the window that emits it, computed alone."""
+    long = np.resize(SOUND, 16000 * 5)
+    framed = small_encoder.embed_frames(long, window=10, context=2)
+    assert framed.times.tolist() == small_encoder.embed_frames(long).times.tolist()
+    for plan in plan_windows(len(framed.times), 10, 2):
+        piece = long[2560 * plan.start : 2560 * plan.stop - 160 + 400]
+        alone = small_encoder.embed_frames(piece).embeddings[plan.emitted]
+        np.testing.assert_allclose(framed.embeddings[plan.emit_start : plan.emit_stop], alone, atol=1e-5)
+
+
+def test_forward_features_takes_what_forward_takes(small_encoder: AaSPEncoder) -> None:
+    batch, lengths = torch.from_numpy(np.stack([SOUND, SOUND[::-1]])), torch.tensor([40000, 9000])
+    features = small_encoder.forward_features(batch, lengths)
+    torch.testing.assert_close(pool_clip(features, "mean"), small_encoder(batch, lengths, pooling="mean"))
+    log_mel = small_encoder.log_mel(batch, lengths)
+    again = small_encoder.encode_log_mel(log_mel, small_encoder.log_mel.count_frames(lengths))
+    torch.testing.assert_close(again.tokens, features.tokens)

@@ -69,4 +69,4 @@ def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
     assert (tmp_path / "state" / "run" / "state.safetensors").read_bytes() == before
     assert not (tmp_path / "state" / "finish").exists()
     encoder = AaSPEncoder.from_pretrained(tmp_path / "state" / "checkpoint")
-    assert (encoder.config.name, encoder.config.layers) == ("aasp-tiny-mine-1", 4)
+    assert (encoder.config.name, encoder.config.last_layers) == ("aasp-tiny-mine-1", 4)

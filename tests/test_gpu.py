@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from aasp_features import AaSPEncoder
-from aasp_features.folder.discovery import find_sounds
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.run import embed_sounds
+from aasp_features.sounds.discovery import find_sounds
 
 pytestmark = [
     pytest.mark.gpu,
@@ -61,5 +61,5 @@ def test_folder_runs(on_gpu: AaSPEncoder, sounds: Path, tmp_path: Path) -> None:
     """Two encoders on one card stand for two cards."""
     found = find_sounds([sounds])
     for name, encoders in (("one.npy", [on_gpu]), ("two.npy", [on_gpu, AaSPEncoder.from_pretrained(device="cuda")])):
-        embed_sounds(on_gpu, found, tmp_path / name, engine=LocalEngine(encoders))
+        embed_sounds(LocalEngine(encoders), found, tmp_path / name)
     np.testing.assert_array_equal(np.load(tmp_path / "one.npy"), np.load(tmp_path / "two.npy"))

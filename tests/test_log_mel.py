@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from aasp_features import AaSPConfig, LogMel, load_audio
 from aasp_features.log_mel import mel_filters
-from aasp_features.spectrogram_windows import log_mel_pieces
+from aasp_features.log_mel_windows import log_mel_pieces
 from aasp_features.windows import count_frames
 
 Sounds = dict[str, np.ndarray]

@@ -26,7 +26,7 @@ def test_shapes_and_valid_frames(network: AaSPNetwork) -> None:
     features = network(torch.randn(2, 100, 128), torch.tensor([100, 35]))
     assert features.tokens.shape == (2, 7, 8, 192)
     assert features.cls.shape == (2, 192)
-    assert features.valid.tolist() == [[16] * 6 + [4], [16, 16, 3, 0, 0, 0, 0]]
+    assert features.column_frames.tolist() == [[16] * 6 + [4], [16, 16, 3, 0, 0, 0, 0]]
 
 
 def test_padding_is_not_read(network: AaSPNetwork) -> None:
@@ -45,9 +45,9 @@ def test_layers_average_the_normalised_blocks(network: AaSPNetwork) -> None:
     for block in network.blocks:
         x, _ = block(x)
         outputs.append(network.norm(x))
-    for layers in (1, 2, 3):
-        expected = torch.stack(outputs[-layers:]).mean(dim=0)
-        torch.testing.assert_close(network(log_mel, layers=layers).cls, expected[:, 0])
+    for last_layers in (1, 2, 3):
+        expected = torch.stack(outputs[-last_layers:]).mean(dim=0)
+        torch.testing.assert_close(network(log_mel, last_layers=last_layers).cls, expected[:, 0])
 
 
 def test_too_long_a_spectrogram_is_refused(network: AaSPNetwork) -> None:

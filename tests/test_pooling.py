@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from aasp_features.batching import ClipVector
 from aasp_features.config import Pooling, pooled_dim
 from aasp_features.network import Features
 from aasp_features.pooling import pool_clip, pool_frames
+from aasp_features.vectors import ClipVector, ColumnVectors
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_frames(features: Features) -> None:
 
 @pytest.mark.parametrize("clip", [0, 1])
 def test_clip_mean_is_weighted_by_valid_frames(features: Features, clip: int) -> None:
-    tokens, weights = features.tokens[clip].numpy(), features.valid[clip].numpy()
+    tokens, weights = features.tokens[clip].numpy(), features.column_frames[clip].numpy()
     rows = [np.average(tokens[:, row], axis=0, weights=weights) for row in range(8)]
     np.testing.assert_allclose(pool_clip(features, "frequency")[clip], np.concatenate(rows), atol=1e-6)
     np.testing.assert_allclose(pool_clip(features, "mean")[clip], np.mean(rows, axis=0), atol=1e-6)
@@ -39,7 +39,7 @@ def test_clip_mean_is_weighted_by_valid_frames(features: Features, clip: int) ->
 def test_deviations_are_weighted_by_valid_frames(features: Features, clip: int) -> None:
     """Against every valid frame written out as often as it counts."""
     for pooling, base in (("frequency+std", "frequency"), ("mean+std", "mean")):
-        frames = np.repeat(pool_frames(features, base)[clip].numpy(), features.valid[clip].numpy(), axis=0)
+        frames = np.repeat(pool_frames(features, base)[clip].numpy(), features.column_frames[clip].numpy(), axis=0)
         expected = np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
         np.testing.assert_allclose(pool_clip(features, pooling)[clip], expected, atol=1e-6)
 
@@ -50,16 +50,16 @@ def test_a_window_at_a_time_equals_all_at_once(features: Features, pooling: Pool
     for clip in (0, 1):
         collected = ClipVector(pooling)
         for piece in (slice(0, 1), slice(1, 3)):
-            valid = features.valid[clip, piece].numpy()
-            collected.add(columns[clip, piece].numpy(), valid, features.cls[clip].numpy())
-        vector = collected.finish()
+            frames = features.column_frames[clip, piece].numpy()
+            collected.add(ColumnVectors(columns[clip, piece].numpy(), frames, features.cls[clip].numpy()))
+        vector = collected.vector()
         assert vector.shape == (pooled_dim(4, 8, pooling),)
         np.testing.assert_allclose(vector, expected[clip], atol=1e-6)
 
 
 def test_no_variation_has_a_slope(features: Features) -> None:
     tokens = torch.ones(1, 3, 8, 4, requires_grad=True)
-    pool_clip(Features(tokens, features.cls[:1], features.valid[:1]), "mean+std").sum().backward()
+    pool_clip(Features(tokens, features.cls[:1], features.column_frames[:1]), "mean+std").sum().backward()
     assert torch.isfinite(tokens.grad).all()
 
 

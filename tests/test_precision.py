@@ -2,8 +2,6 @@
 
 import copy
 import pickle
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import cosine, in_one_line, mixed_sounds, run_command
 
-from aasp_features import AaSPEncoder, InputError
+from aasp_features import AaSPEncoder, OptionError
+from aasp_features.cli import app
 from aasp_features.folder.options import RunOptions
-
-COMMAND = [sys.executable, "-c", "from aasp_features.cli import main; main()"]
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +27,6 @@ def compiled(checkpoint: Path) -> Iterator[AaSPEncoder]:
     encoder.compile()
     yield encoder
     torch.set_flush_denormal(False)  # what older torch compiles turns it on, for the tests to come too
-
-
-def mixed_sounds() -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    return [rng.normal(size=samples).astype(np.float32) * 0.1 for samples in (500, 16000, 50000, 200000)]
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a * b).sum(axis=-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
 
 
 def test_bfloat16_is_near_float32(rough: AaSPEncoder, sounds: Path) -> None:
@@ -68,19 +57,19 @@ def test_compiled_equals_plain(compiled: AaSPEncoder, checkpoint: Path) -> None:
 
 def test_copies_of_a_compiled_encoder_are_compiled(compiled: AaSPEncoder) -> None:
     clip = mixed_sounds()[1]
-    for other in (copy.deepcopy(compiled), pickle.loads(pickle.dumps(compiled)), compiled.windowed(32, 4)):
+    for other in (copy.deepcopy(compiled), pickle.loads(pickle.dumps(compiled))):
         assert other.compiled
         assert all(block._compiled_call_impl is not None for block in other.network.blocks)
         np.testing.assert_allclose(other.embed(clip), compiled.embed(clip), atol=1e-5, rtol=1e-5)
 
 
 def test_a_precision_that_is_none() -> None:
-    with pytest.raises(InputError, match="precision must be one of float32, bfloat16, got 'float8'"):
+    with pytest.raises(OptionError, match="precision must be one of float32, bfloat16, got 'float8'"):
         AaSPEncoder.from_pretrained(precision="float8")  # type: ignore[arg-type]
 
 
 def test_a_run_of_another_precision_is_another_run(rough: AaSPEncoder, compiled: AaSPEncoder) -> None:
-    settings = [RunOptions().settings(encoder) for encoder in (rough, compiled)]
+    settings = [RunOptions().resolve(encoder, "cpu").to_dict() for encoder in (rough, compiled)]
     assert [(one["precision"], one["compiled"]) for one in settings] == [("bfloat16", False), ("float32", True)]
 
 
@@ -88,12 +77,12 @@ def test_on_the_command_line(checkpoint: Path, sounds: Path, tmp_path: Path) -> 
     arguments = [sounds / "voice", "--model", checkpoint, "--out", tmp_path / "emb.npy", "--quiet"]
 
     def run(*more: str) -> Any:
-        return subprocess.run(list(map(str, [*COMMAND, *arguments, *more])), capture_output=True, text=True)
+        return run_command(app, *arguments, *more)
 
     assert (run("--precision", "bfloat16", "--compile").returncode) == 0
     other = run()
     assert other.returncode == 2
     assert "compiled was True, now False; precision was bfloat16, now float32" in other.stderr
     wrong = run("--precision", "half")
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
-    assert "precision must be one of float32, bfloat16, got 'half'" in wrong.stderr
+    assert wrong.returncode == 2
+    assert "'half' is not one of 'float32', 'bfloat16'" in in_one_line(wrong.stderr)

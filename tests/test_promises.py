@@ -10,7 +10,7 @@ from aasp_features import AaSPConfig, AaSPEncoder
 @pytest.fixture(scope="module")
 def encoder() -> AaSPEncoder:
     torch.manual_seed(0)
-    return AaSPEncoder(AaSPConfig.tiny(depth=3, layers=2))
+    return AaSPEncoder(AaSPConfig.tiny(depth=3, last_layers=2))
 
 
 @pytest.mark.parametrize("name", PROMISES)

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aasp_features.config import FRAME_HOP, FRAME_LENGTH
 from aasp_features.windows import (
+    WindowCutter,
     WindowPlanner,
     column_time,
     count_columns,
@@ -78,3 +80,33 @@ def test_times_do_not_drift_over_a_day() -> None:
     frames = count_frames(24 * 3600 * 16000)
     last = count_columns(frames) - 2
     assert column_time(frames, last) == (last * 2560 + 1400) / 16000
+
+
+@given(st.lists(st.integers(0, 40), max_size=30), shapes, st.integers(0, 15))
+def test_cut_frames_are_those_of_the_plan(pieces: list[int], shape: tuple[int, int], first: int) -> None:
+    """Of log-mel: one item a frame."""
+    items = np.arange(sum(pieces), dtype=np.float32)
+    cutter = WindowCutter(*shape, np.concatenate, first_frame=first)
+    cut = [window for piece in np.split(items, np.cumsum(pieces)[:-1]) for window in cutter.push(piece)]
+    cut += cutter.finish()
+    own = items[first:]
+    assert cutter.frames == len(own)
+    assert [window.plan for window in cut] == (plan_windows(count_columns(len(own)), *shape) if len(own) else [])
+    for window in cut:
+        np.testing.assert_array_equal(window.items, own[16 * window.plan.start : 16 * window.plan.stop])
+
+
+@given(st.lists(st.integers(0, 9000), max_size=12), shapes)
+def test_cut_samples_give_the_frames_of_the_plan(pieces: list[int], shape: tuple[int, int]) -> None:
+    """Of a waveform: frames of 400 samples, 160 apart."""
+    items = np.arange(sum(pieces), dtype=np.float32)
+    cutter = WindowCutter(*shape, np.concatenate, hop=FRAME_HOP, length=FRAME_LENGTH)
+    cut = [window for piece in np.split(items, np.cumsum(pieces)[:-1]) for window in cutter.push(piece)]
+    cut += cutter.finish()
+    frames = count_frames(len(items)) if len(items) else 0
+    assert cutter.frames == frames
+    assert [window.plan for window in cut] == (plan_windows(count_columns(frames), *shape) if frames else [])
+    for window in cut:
+        begin, end = 2560 * window.plan.start, min(len(items), 2560 * window.plan.stop - 160 + 400)
+        np.testing.assert_array_equal(window.items, items[begin:end])
+        assert count_frames(len(window.items)) == min(16 * window.plan.stop, frames) - 16 * window.plan.start

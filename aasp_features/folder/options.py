@@ -114,6 +114,7 @@ class RunSettings:
         return grid_offsets(self.hop)
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat and plain, for records."""
+        """Flat and plain, for records; the width follows from the rest."""
         values = asdict(self)
+        del values["width"]
         return {**values.pop("embed"), **values}

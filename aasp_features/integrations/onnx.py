@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aasp_features.batching import equal_length_batches
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
 from aasp_features.errors import AaSPError
-from aasp_features.inputs import Clip, Inputs, read_inputs
+from aasp_features.inputs import Inputs, read_inputs
 from aasp_features.options import EmbedOptions, resolve_options
 from aasp_features.vectors import ClipVector, ColumnVectors, FrameEmbeddings, FrameVectors
 from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, grid_times
@@ -107,7 +107,7 @@ class OnnxEncoder:
         windows = (
             (number, window)
             for number, clip in enumerate(given.clips)
-            for window in sample_windows(clip, options.window, options.context)
+            for window in sample_windows(clip.blocks(), options.window, options.context)
         )
         return equal_length_batches(windows, options.batch_size * self.config.window)
 
@@ -124,14 +124,14 @@ class OnnxEncoder:
             yield key, ColumnVectors(vectors[place, emitted], frames[place, emitted], cls[place])
 
 
-def sample_windows(clip: Clip, window: int, context: int) -> Iterator[CutWindow[Samples]]:
-    """Cut a clip by the window plan, in samples: each window has exactly the samples that its frames cover.
+def sample_windows(blocks: Iterable[Samples], window: int, context: int) -> Iterator[CutWindow[Samples]]:
+    """Cut a recording by the window plan, in samples: each window has exactly the samples that its frames cover.
 
     Args:
-        clip: to read.
+        blocks: (samples,) float32 mono at 16 kHz, in order.
         window, context: columns, from the config.
     """
     cutter = WindowCutter[Samples](window, context, np.concatenate, hop=FRAME_HOP, length=FRAME_LENGTH)
-    for block in clip.blocks():
+    for block in blocks:
         yield from cutter.push(block)
     yield from cutter.finish()

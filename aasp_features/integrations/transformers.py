@@ -114,7 +114,7 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         states = None
         if output_hidden_states or (output_hidden_states is None and self.config.output_hidden_states):
             masked = has_empty_columns(log_mel, frame_lengths)
-            blocks, _ = self.network.block_outputs(log_mel, frame_lengths, masked)
+            blocks, __ = self.network.block_outputs(log_mel, frame_lengths, masked)
             states = tuple(self.network.norm(tokens)[:, 1:] for tokens in blocks)
         output = BaseModelOutputWithPooling(
             last_hidden_state=features.tokens.flatten(1, 2),

@@ -19,8 +19,8 @@ Piece = TypeVar("Piece")
 class ReadAhead(Generic[Item, Piece]):
     """Context manager around the threads; iterate, once, for the pieces of each item, item by item.
 
-    What an item's work raises comes at its place among the item's pieces, and ends that item only. The pieces of an item
-    are used up before those of the next are asked for.
+    What an item's work raises comes at its place among the item's pieces, and ends that item only. An item's pieces are
+    used up before those of the next are asked for.
 
     Args:
         work: an item -> its pieces; called in any thread.

@@ -18,9 +18,9 @@ import soundfile
 from interleave import interleave
 
 from aasp_features import AaSPEncoder, load_audio
-from aasp_features.folder.discovery import find_sounds
 from aasp_features.folder.local_engine import default_workers
 from aasp_features.folder.run import embed_sounds
+from aasp_features.sounds.discovery import find_sounds
 
 FORMATS = [("wav", 44100, {}), ("flac", 48000, {}), ("mp3", 44100, {}), ("ogg", 16000, {})]
 FORMATS += [("opus", 48000, {"format": "OGG", "subtype": "OPUS"})]
@@ -69,7 +69,7 @@ def first_batch(files: list[Path], folder: Path) -> tuple[float, float]:
     """Seconds until the first sound is done, and until all are, of a process that starts with an empty cache."""
     code = (
         "import sys, time; began = time.perf_counter()\nfrom pathlib import Path\n"
-        "from aasp_features import AaSPEncoder\nfrom aasp_features.folder.discovery import find_sounds\n"
+        "from aasp_features import AaSPEncoder\nfrom aasp_features.sounds.discovery import find_sounds\n"
         "from aasp_features.folder.run import embed_sounds\ntimes = []\n"
         "embed_sounds(AaSPEncoder.from_pretrained(), find_sounds([Path(sys.argv[1])]), Path(sys.argv[2]),"
         " overwrite=True, on_sound=lambda name, error: times.append(time.perf_counter() - began))\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from aasp_features import AaSPEncoder
 from aasp_features.folder import plan
-from aasp_features.folder.discovery import find_sounds
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.run import embed_sounds
+from aasp_features.sounds.discovery import find_sounds
 
 
 def run(checkpoint: Path, sounds: Path, out: Path, options: dict, kill_at: int) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from aasp_features import AaSPEncoder
+from aasp_features.errors import OptionError
 from aasp_features.folder import plan
-from aasp_features.folder.discovery import find_sounds
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
-from aasp_features.folder.run import InterruptedRun, RunResult, embed_sounds
-from aasp_features.inputs import InputError
+from aasp_features.folder.run import Engine, InterruptedRun, RunResult, embed_sounds
+from aasp_features.sounds.discovery import find_sounds
 
 FILES = ("emb.npy", "emb.csv", "emb.json", "emb.errors.csv")
 FRAMES = RunOptions(frames=True, hop=0.04, normalize=True)
@@ -36,9 +36,11 @@ def written(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in FILES}
 
 
-def embed(encoder: AaSPEncoder, corpus: list[Path], folder: Path, options: RunOptions, **how: object) -> RunResult:
+def embed(
+    engine: AaSPEncoder | Engine, corpus: list[Path], folder: Path, options: RunOptions, **how: object
+) -> RunResult:
     folder.mkdir(exist_ok=True)
-    return embed_sounds(encoder, find_sounds(corpus), folder / "emb.npy", options, **how)
+    return embed_sounds(engine, find_sounds(corpus), folder / "emb.npy", options, **how)
 
 
 @pytest.mark.parametrize("options", [RunOptions(), FRAMES], ids=["clips", "frames"])
@@ -47,9 +49,7 @@ def test_two_devices_give_the_bytes_of_one(
 ) -> None:
     embed(small_encoder, corpus, tmp_path / "one", options)
     for devices in (2, 3):
-        result = embed(
-            small_encoder, corpus, tmp_path / f"{devices}", options, engine=LocalEngine([small_encoder] * devices, 4)
-        )
+        result = embed(LocalEngine([small_encoder] * devices, 4), corpus, tmp_path / f"{devices}", options)
         assert (result.rows > 0, result.failures) == (True, 1)
         assert written(tmp_path / f"{devices}") == written(tmp_path / "one")
 
@@ -58,9 +58,9 @@ def test_a_failing_device_ends_the_run_with_its_error(
     small_encoder: AaSPEncoder, corpus: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = AaSPEncoder(small_encoder.config)
-    monkeypatch.setattr(other, "embed_windows", lambda *_: (_ for _ in ()).throw(RuntimeError("device lost")))
+    monkeypatch.setattr(other.network, "forward", lambda *_: (_ for _ in ()).throw(RuntimeError("device lost")))
     with pytest.raises(RuntimeError, match="device lost"):
-        embed(small_encoder, corpus, tmp_path / "run", RunOptions(), engine=LocalEngine([small_encoder, other]))
+        embed(LocalEngine([small_encoder, other]), corpus, tmp_path / "run", RunOptions())
     embed(small_encoder, corpus, tmp_path / "run", RunOptions())
     embed(small_encoder, corpus, tmp_path / "whole", RunOptions())
     assert written(tmp_path / "run") == written(tmp_path / "whole")
@@ -114,10 +114,10 @@ def test_ray_with_a_killed_actor_and_a_stopped_run_gives_the_bytes_of_the_local_
             with monkeypatch.context() as patch:
                 patch.setattr(ray_engine, "Replica", mortal_replica(actors))
                 with pytest.raises(InterruptedRun, match="10 of 13 sounds are done"):
-                    embed(small_encoder, corpus, tmp_path / name, options, engine=engine, on_sound=stop)
+                    embed(engine, corpus, tmp_path / name, options, on_sound=stop)
             assert (actors / "killed").exists()
             assert len(list(actors.glob("*.started"))) == 3  # two, and one in place of the killed
-            result = embed(small_encoder, corpus, tmp_path / name, options, engine=engine)
+            result = embed(engine, corpus, tmp_path / name, options)
             assert result.resumed == 10
             assert written(tmp_path / name) == written(tmp_path / f"{name} local")
     finally:
@@ -127,7 +127,7 @@ def test_ray_with_a_killed_actor_and_a_stopped_run_gives_the_bytes_of_the_local_
 def test_ray_says_what_it_accepts(small_encoder: AaSPEncoder) -> None:
     from aasp_features.folder.ray_engine import RayEngine
 
-    with pytest.raises(InputError, match="replicas must be at least 1, got 0"):
+    with pytest.raises(OptionError, match="replicas must be at least 1, got 0"):
         RayEngine(small_encoder, replicas=0)
     with pytest.raises(RuntimeError, match="toaster"):
         RayEngine(small_encoder, device="toaster")
@@ -139,9 +139,9 @@ def test_ray_does_not_wait_for_what_the_cluster_lacks(small_encoder: AaSPEncoder
 
     try:
         ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
-        with pytest.raises(InputError, match="1 replicas on cuda need 1 GPUs, the Ray cluster has 0"):
+        with pytest.raises(OptionError, match="1 replicas on cuda need 1 GPUs, the Ray cluster has 0"):
             RayEngine(small_encoder, device="cuda:0")
-        with pytest.raises(InputError, match="CPUs, the Ray cluster has 1; give fewer --replicas"):
+        with pytest.raises(OptionError, match="CPUs, the Ray cluster has 1; give fewer --replicas"):
             RayEngine(small_encoder, replicas=100)
     finally:
         ray.shutdown()

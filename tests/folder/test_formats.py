@@ -10,10 +10,10 @@ import soundfile
 from safetensors import safe_open
 
 from aasp_features import AaSPEncoder
-from aasp_features.folder.discovery import Discovery, find_sounds
 from aasp_features.folder.formats import WRITERS, FormatError, check_format
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.run import embed_sounds
+from aasp_features.sounds.discovery import Discovery, find_sounds
 
 
 @pytest.fixture(scope="module")

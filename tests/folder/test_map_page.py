@@ -109,8 +109,8 @@ def test_in_a_browser(browser: object, sounds: Path, checkpoint: Path, tmp_path:
     from selenium.webdriver.common.keys import Keys
 
     from aasp_features import AaSPEncoder
-    from aasp_features.folder.discovery import find_sounds
     from aasp_features.folder.run import embed_sounds
+    from aasp_features.sounds.discovery import find_sounds
 
     embed_sounds(AaSPEncoder.from_pretrained(checkpoint), find_sounds([sounds]), tmp_path / "emb.npy")
     map_run(tmp_path / "emb.npy", tmp_path / "map.html")

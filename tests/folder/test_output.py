@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_settings import run_settings
 
 from aasp_features.folder.output import (
     OutputError,
@@ -18,7 +19,7 @@ from aasp_features.folder.output import (
     partial_folder,
 )
 from aasp_features.folder.plan import make_plan
-from aasp_features.folder.sounds import Sound
+from aasp_features.sounds.sound import Sound
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_one_process_at_a_time_and_a_dead_one_does_not_count(tmp_path: Path) -> 
 
 
 def test_results_that_are_there_already(tmp_path: Path) -> None:
-    out, plan = tmp_path / "emb.npy", make_plan([Sound(Path("a.wav"))], {"pooling": "mean"})
+    out, plan = tmp_path / "emb.npy", make_plan([Sound(Path("a.wav"))], run_settings(pooling="mean"))
     assert finished_record(out, plan) is None
     np.save(out, np.zeros(3))
     with pytest.raises(OutputError, match=r"has no record .emb.json.; choose another --out, or give --overwrite"):
@@ -64,12 +65,12 @@ def test_results_that_are_there_already(tmp_path: Path) -> None:
     (tmp_path / "emb.json").write_text(json.dumps({"rows": 1, **plan.identity()}))
     assert finished_record(out, plan)["rows"] == 1
     with pytest.raises(OutputError, match="pooling was mean, now cls"):
-        finished_record(out, make_plan([Sound(Path("a.wav"))], {"pooling": "cls"}))
+        finished_record(out, make_plan([Sound(Path("a.wav"))], run_settings(pooling="cls")))
 
 
 def test_tables_of_other_outputs_are_not_replaced(tmp_path: Path) -> None:
     """``emb.npy`` and ``emb.npz`` would have one table."""
-    plan, other = (make_plan([Sound(Path(name))], {}) for name in ("a.wav", "b.wav"))
+    plan, other = (make_plan([Sound(Path(name))], run_settings()) for name in ("a.wav", "b.wav"))
     (tmp_path / "emb.csv").write_text("the user's own")
     with pytest.raises(OutputError, match=r"emb.csv exists and has no record"):
         finished_record(tmp_path / "emb.npy", plan)

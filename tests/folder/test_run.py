@@ -2,29 +2,24 @@
 
 import csv
 import json
-import queue
 import shutil
-import threading
-import time
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from aasp_features import AaSPEncoder
-from aasp_features.folder import decode_pool, plan
-from aasp_features.folder.decode_pool import SOUNDS_AHEAD, WINDOWS_AHEAD, DecodePool
-from aasp_features.folder.discovery import Discovery, find_sounds
+from aasp_features.errors import OptionError
+from aasp_features.folder import plan
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.output import OutputError
-from aasp_features.folder.results import SpilledFrames, SpillFile
 from aasp_features.folder.run import InterruptedRun, embed_sounds
-from aasp_features.folder.sounds import Sound
-from aasp_features.inputs import InputError
+from aasp_features.folder.spill_file import SpilledVectors, SpillFile
+from aasp_features.sounds.discovery import Discovery, find_sounds
+from aasp_features.vectors import ColumnVectors
 
 
 @pytest.fixture
@@ -56,11 +51,10 @@ def test_rows_stand_in_order_and_equal_embed(
 ) -> None:
     out, seen = tmp_path / "emb.npy", {}
     result = embed_sounds(
-        small_encoder,
+        LocalEngine([small_encoder], workers),
         mixed,
         out,
         RunOptions(batch_size=3),
-        engine=LocalEngine([small_encoder], workers),
         on_sound=lambda name, error: seen.update({name: error}),
     )
     vectors, rows = np.load(out), read_csv(tmp_path / "emb.csv")
@@ -105,10 +99,10 @@ def test_thousands_of_sounds_spill_into_one_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     expected = [rng.normal(size=(int(rng.integers(1, 9)), 4)).astype(np.float32) for _ in range(3000)]
     with closing(SpillFile(tmp_path)) as spill:
-        spilled = [SpilledFrames(spill) for _ in expected]
+        spilled = [SpilledVectors(spill) for _ in expected]
         for half in (slice(None, 2), slice(2, None)):  # windows of many sounds come interleaved
             for one, rows in zip(spilled, expected, strict=True):
-                one.add(rows[half], np.full(len(rows[half]), 16), np.zeros(4, np.float32))
+                one.add(ColumnVectors(rows[half], np.full(len(rows[half]), 16), np.zeros(4, np.float32)))
         for one, rows in zip(spilled, expected, strict=True):
             np.testing.assert_array_equal(one.read(0, 100), rows)
             np.testing.assert_array_equal(one.read(1, 3), rows[1:3])
@@ -191,57 +185,6 @@ def test_the_record_names_the_weights(checkpoint: Path, sounds: Path, tmp_path: 
     assert (record["checkpoint_sha256"], record["rows"], record["dimension"]) == (expected, 2, 1536)
 
 
-@pytest.fixture
-def stopped_threads(monkeypatch: pytest.MonkeyPatch) -> set[threading.Thread]:
-    """Threads of decode pools that are made from now on and found a bound reached."""
-    stopped: set[threading.Thread] = set()
-
-    class NotingQueue(queue.Queue):
-        def put(self, *arguments: object, **options: object) -> None:
-            try:
-                super().put(*arguments, **options)
-            except queue.Full:
-                stopped.add(threading.current_thread())
-                raise
-
-    class NotingCondition(threading.Condition):
-        def wait(self, *arguments: object) -> bool:
-            stopped.add(threading.current_thread())
-            return super().wait(*arguments)
-
-    monkeypatch.setattr(decode_pool, "queue", SimpleNamespace(Queue=NotingQueue, Full=queue.Full))
-    names = {name: getattr(threading, name) for name in ("Event", "Thread")}
-    monkeypatch.setattr(decode_pool, "threading", SimpleNamespace(Condition=NotingCondition, **names))
-    return stopped
-
-
-@pytest.mark.parametrize(("seconds", "sounds", "windows"), [(120, 2, WINDOWS_AHEAD), (1, SOUNDS_AHEAD, 2)])
-def test_decoding_runs_ahead_by_a_bounded_number_of_sounds_and_windows(
-    small_encoder: AaSPEncoder, tmp_path: Path, stopped_threads: set, seconds: int, sounds: int, windows: int
-) -> None:
-    """Each thread stops in its own long sound, for its windows; before short ones, a window and the end, for sounds."""
-    path = tmp_path / "sound.wav"
-    soundfile.write(path, np.zeros(16000 * seconds, np.int16), 16000)
-    with DecodePool([Sound(path)] * 100, small_encoder, workers=2) as pool:
-        events = pool.events(range(100))
-        next(events)
-        while any(thread.is_alive() and thread not in stopped_threads for thread in pool._threads):
-            time.sleep(0.01)  # without bounds they come to the end
-        assert len(pool._waiting) == sounds
-        assert max(waiting.qsize() for waiting in pool._waiting.values()) == windows
-    assert not any("_work" in thread.name for thread in threading.enumerate())
-
-
-def test_windows_come_in_the_sounds_order_whatever_the_threads_do(
-    small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path
-) -> None:
-    soundfile.write(tmp_path / "long.wav", np.zeros(16000 * 60, np.int16), 16000)
-    found = [Sound(tmp_path / "long.wav"), *find_sounds([sounds]).sounds] * 3
-    with DecodePool(found, small_encoder, workers=8) as pool:
-        keys = [key for key, _ in pool.events(range(len(found)))]
-    assert keys == sorted(keys)
-
-
 @pytest.mark.parametrize("frames", [False, True])
 def test_a_sound_that_changes_during_the_run_has_no_row(
     small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: bool
@@ -271,14 +214,14 @@ def test_a_sound_that_changes_during_the_run_has_no_row(
 def test_an_unexpected_failure_costs_one_sound(
     small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = small_encoder.spectrogram_windows
+    original = small_encoder.windows
 
-    def failing(blocks: object, hop: float) -> object:
+    def failing(blocks: object, *options: object) -> object:
         if "bell" in blocks.name:
             raise MemoryError("no memory for a bell")
-        return original(blocks, hop)
+        return original(blocks, *options)
 
-    monkeypatch.setattr(small_encoder, "spectrogram_windows", failing)
+    monkeypatch.setattr(small_encoder, "windows", failing)
     result = embed_sounds(small_encoder, find_sounds([sounds]), tmp_path / "emb.npy")
     assert (result.rows, result.failures) == (11, 1)
     assert read_csv(tmp_path / "emb.errors.csv")[0]["error"] == "no memory for a bell"
@@ -289,5 +232,5 @@ def test_an_unexpected_failure_costs_one_sound(
     [({"hop": 0.04}, "it needs frames"), ({"frames": True, "hop": 0.1}, "hop must be"), ({"dtype": "int8"}, "dtype")],
 )
 def test_options_that_are_not_accepted(options: dict, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(OptionError, match=sentence):
         RunOptions(**options)

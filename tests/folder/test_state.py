@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from run_settings import run_settings
 
 from aasp_features.folder.plan import BATCH_BYTES, Plan, make_plan
-from aasp_features.folder.sounds import Sound
 from aasp_features.folder.state import LOG_FILE, NPY_HEADER, ROWS_FILE, ChangedRunError, Outcome, RunState
+from aasp_features.sounds.sound import Sound
 
 
-def plan(settings: dict | None = None, sounds: int = 6) -> Plan:
-    return make_plan([Sound(Path(f"{place}.wav")) for place in range(sounds)], settings or {"pooling": "mean"})
+def plan(sounds: int = 6, **settings: str) -> Plan:
+    return make_plan([Sound(Path(f"{place}.wav")) for place in range(sounds)], run_settings(**settings))
 
 
 def rows(first: int, count: int) -> np.ndarray:
@@ -23,7 +24,7 @@ def rows(first: int, count: int) -> np.ndarray:
 
 
 def committed(folder: Path, batches: int) -> RunState:
-    state = RunState(folder, plan(), 3, "float32")
+    state = RunState(folder, plan())
     for batch in range(batches):
         state.commit(iter([rows(2 * batch, 1), rows(2 * batch + 1, 1)]), [Outcome(rows=1), Outcome(rows=1)])
     return state
@@ -39,7 +40,7 @@ def test_what_follows_the_last_whole_batch_is_cut_off(
     with (folder / ROWS_FILE).open("ab") as file, (folder / LOG_FILE).open("a") as log:
         file.write(extra_rows)
         log.write(extra_line)  # without its line feed, so not whole
-    again = RunState(folder, plan(), 3, "float32")
+    again = RunState(folder, plan())
     assert (again.batches_done, again.rows) == (batches, 2 * batches)
     again.commit(iter([rows(2 * batches, 2)]), [Outcome(rows=1), Outcome(rows=1)])
     np.testing.assert_array_equal(again.array(), rows(0, 2 * batches + 2))
@@ -63,7 +64,7 @@ def test_npy_of_the_rows(tmp_path: Path) -> None:
     for dtype in ("float32", "float16"):
         folder = tmp_path / dtype
         folder.mkdir()
-        state = RunState(folder, plan(), 3, dtype)
+        state = RunState(folder, plan(dtype=dtype))
         state.commit(iter([rows(0, 4)]), [Outcome(rows=1)] * 4)
         state.write_npy_header()
         loaded = np.load(folder / ROWS_FILE, mmap_mode="r") if state.rows_path.rename(folder / "rows.bin") else None
@@ -73,21 +74,21 @@ def test_npy_of_the_rows(tmp_path: Path) -> None:
 
 
 def test_another_run_is_refused_only_if_there_is_something_to_lose(tmp_path: Path) -> None:
-    RunState(tmp_path, plan(), 3, "float32")
-    other = plan({"pooling": "cls"})
-    RunState(tmp_path, other, 3, "float32").commit(iter([rows(0, 1)]), [Outcome(rows=1)])
+    RunState(tmp_path, plan())
+    other = plan(pooling="cls")
+    RunState(tmp_path, other).commit(iter([rows(0, 1)]), [Outcome(rows=1)])
     with pytest.raises(ChangedRunError, match="pooling was cls, now mean"):
-        RunState(tmp_path, plan(), 3, "float32")
+        RunState(tmp_path, plan())
     with pytest.raises(ChangedRunError, match="6 sounds then, 7 now"):
-        RunState(tmp_path, plan({"pooling": "cls"}, sounds=7), 3, "float32")
+        RunState(tmp_path, plan(7, pooling="cls"))
 
 
 def test_changed_files_make_another_plan(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"1")
-    before = make_plan([Sound(path)], {})
+    before = make_plan([Sound(path)], run_settings())
     os.utime(path, (1, 1))
-    after = make_plan([Sound(path)], {})
+    after = make_plan([Sound(path)], run_settings())
     assert after.differs_from(before.identity()) == "the sounds are others (files were changed)"
     assert json.loads(json.dumps(before.identity())) == before.identity()
 
@@ -99,7 +100,7 @@ def test_batches_cover_all_sounds_in_order_within_their_limits(sizes: list[int])
         def stamp(self) -> tuple[int, int]:
             return self.size, 0
 
-    batches = make_plan([Sized(Path("x"), size=size) for size in sizes], {}).batches
+    batches = make_plan([Sized(Path("x"), size=size) for size in sizes], run_settings()).batches
     assert [place for batch in batches for place in batch] == list(range(len(sizes)))
     for batch in batches:
         assert len(batch) == 1 or (len(batch) <= 256 and sum(sizes[place] for place in batch) <= BATCH_BYTES)

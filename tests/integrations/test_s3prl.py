@@ -33,5 +33,5 @@ def test_states_of_a_batch_equal_those_alone(upstream: UpstreamExpert) -> None:
 
 def test_the_last_state_is_embed_frames(upstream: UpstreamExpert, checkpoint: object) -> None:
     wav = noise(16000 * 12)
-    expected = AaSPEncoder.from_pretrained(str(checkpoint)).embed_frames(wav, pooling="mean", layers=1).embeddings
+    expected = AaSPEncoder.from_pretrained(str(checkpoint)).embed_frames(wav, pooling="mean", last_layers=1).embeddings
     torch.testing.assert_close(upstream([wav])["last_hidden_state"][0], expected, atol=1e-5, rtol=1e-5)

@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from aasp_features import AaSPEncoder
-from aasp_features.folder.discovery import find_sounds
 from aasp_features.integrations.sklearn import AaSPTransformer
+from aasp_features.sounds.discovery import find_sounds
 
 NOISE = {"check_methods_subset_invariance": "asks for 1e-7 beside 0; batches of other sizes differ by 2e-7"}
 

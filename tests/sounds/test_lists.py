@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aasp_features import load_audio
-from aasp_features.folder.discovery import Discovery, NothingFoundError
-from aasp_features.folder.lists import read_list
-from aasp_features.folder.sounds import Sound
+from aasp_features.sounds.discovery import Discovery, NothingFoundError
+from aasp_features.sounds.lists import read_list
+from aasp_features.sounds.sound import Sound
 
 
 def read(source: object) -> list[Sound]:

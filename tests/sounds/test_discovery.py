@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from aasp_features import load_audio
-from aasp_features.folder.discovery import NothingFoundError, find_sounds
+from aasp_features.sounds.discovery import NothingFoundError, find_sounds
 
 
 @pytest.fixture
