@@ -86,7 +86,7 @@ def odd_array(rng: np.random.Generator, folder: Path) -> str:
             assert samples.dtype == np.float32
             assert samples.size >= 1
             assert np.isfinite(samples).all()
-    except (InputError, AudioError) as error:
+    except AaSPError as error:
         return sentence(error)
     return "sound"
 

@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aasp_features import AaSPEncoder, InputError
+from aasp_features import AaSPEncoder, InputError, OptionError
 from aasp_features.integrations.onnx import OnnxEncoder, OnnxError, sample_windows
 from aasp_features.train.export_onnx import export_onnx
 from aasp_features.windows import count_columns, count_frames, plan_windows
@@ -66,9 +66,9 @@ def test_windows_follow_the_plan(samples: int, cuts: list[float]) -> None:
     windows = list(sample_windows(np.split(sound, sorted(int(cut * samples) for cut in cuts)), 20, 4))
     assert [window.plan for window in windows] == plan_windows(count_columns(count_frames(samples)), 20, 4)
     for window in windows:
-        assert window.samples[0] == 2560 * window.plan.start
-        assert count_columns(count_frames(len(window.samples))) == window.columns
-    assert windows[-1].samples[-1] == samples - 1
+        assert window.items[0] == 2560 * window.plan.start
+        assert count_columns(count_frames(len(window.items))) == window.columns
+    assert windows[-1].items[-1] >= samples - 160  # no frame needs what follows
 
 
 def test_runs_without_torch(graph: Path, sounds: Path) -> None:
@@ -100,5 +100,5 @@ def test_sentences(onnx_encoder: OnnxEncoder, tmp_path: Path) -> None:
         OnnxEncoder(tmp_path / "gone.onnx")
     with pytest.raises(InputError, match="no samples"):
         onnx_encoder.embed(np.empty(0))
-    with pytest.raises(InputError, match="batch_size"):
+    with pytest.raises(OptionError, match="batch_size"):
         onnx_encoder.embed(noise(800), batch_size=0)
