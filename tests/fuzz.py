@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 
 from aasp_features.audio import AudioError, stream_audio
+from aasp_features.errors import AaSPError
 from aasp_features.inputs import read_inputs
 from aasp_features.sounds.discovery import Discovery, NothingFoundError
 from aasp_features.sounds.lists import read_list
