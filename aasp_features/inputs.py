@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 from aasp_features.audio import check_rate, resample_blocks, stream_audio
 from aasp_features.errors import AaSPError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 BLOCK = 20 * 16000  # samples resampled at once
 MOST_CHANNELS = 8
+NOT_FINITE = "holds NaN or infinite samples, or numbers beyond float32; repair the sound."
 ACCEPTED = (
     "a 1-D array or tensor, (array, rate), {'array': …, 'sampling_rate': …}, a path, or a list of these; "
     "a 2-D float array is a batch"
@@ -28,28 +32,31 @@ class InputError(AaSPError, ValueError):
 
 @dataclass
 class Clip:
-    """One recording, read when it is needed.
+    """One input of an embed call, read when it is needed.
 
     Attributes:
         name: for messages: its place in the input, or its path.
-        source: a path, or (samples,) float32 mono samples.
+        source: a path; (samples,) float32 mono samples; or these on a GPU, a tensor, at the model's rate already.
         rate: of the samples; None for a path.
         model_rate: what ``blocks`` yields.
     """
 
     name: str
-    source: str | NDArray[np.float32]
+    source: str | NDArray[np.float32] | Tensor
     rate: int | None
     model_rate: int
 
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
+    def blocks(self) -> Iterator[NDArray[np.float32] | Tensor]:
         """(samples,) float32 mono blocks at the model's rate."""
         if isinstance(self.source, str):
             yield from stream_audio(self.source, self.model_rate)
             return
-        samples = self.source
-        pieces = (samples[start : start + BLOCK] for start in range(0, len(samples), BLOCK))
-        yield from resample_blocks(pieces, self.rate or self.model_rate, self.model_rate)
+        starts = range(0, len(self.source), BLOCK)
+        if isinstance(self.source, np.ndarray):
+            pieces = (self.source[start : start + BLOCK] for start in starts)
+            yield from resample_blocks(pieces, self.rate or self.model_rate, self.model_rate)
+        else:
+            yield from (self.source[start : start + BLOCK] for start in starts)
 
 
 @dataclass
@@ -147,25 +154,44 @@ class _Reader:
             raise InputError(f"{name}: got {_describe(item)}; accepted are {ACCEPTED}.")
         if _is_tensor(item):
             self.tensors.append(item)
+            if (clip := self._on_device(item, rate, name)) is not None:
+                return clip
             item = item.detach().cpu()
             item = (item.float() if item.is_floating_point() and item.itemsize < 4 else item).numpy()
         return Clip(name, self._mono(item, name), rate, self.model_rate)
 
-    def _mono(self, array: NDArray[Any], name: str) -> NDArray[np.float32]:
-        if array.size == 0:
-            raise InputError(f"{name}: shape {array.shape} holds no samples; a sound has at least 1.")
+    def _on_device(self, tensor: Any, rate: int, name: str) -> Clip | None:
+        """What lies on a GPU and can stay there."""
+        if tensor.device.type == "cpu":
+            return None
+        from aasp_features.device_audio import stays_on_device, to_rate
+
+        if not stays_on_device(tensor, rate, self.model_rate):
+            return None
+        self._check_shape(tuple(tensor.shape), name)
+        samples = to_rate(tensor, rate, self.model_rate, self.channel_axis)
+        if not bool(samples.isfinite().all()):
+            raise InputError(f"{name}: {NOT_FINITE}")
+        return Clip(name, samples, self.model_rate, self.model_rate)
+
+    def _check_shape(self, shape: tuple[int, ...], name: str) -> None:
+        if 0 in shape:
+            raise InputError(f"{name}: shape {shape} holds no samples; a sound has at least 1.")
         wanted = 1 if self.channel_axis is None else 2
-        if array.ndim != wanted:
+        if len(shape) != wanted:
             hint = "channels need channel_axis=" if wanted == 1 else "with channel_axis an array is 2-D"
-            raise InputError(f"{name}: shape {array.shape} is not {wanted}-D; accepted are {ACCEPTED}; {hint}.")
+            raise InputError(f"{name}: shape {shape} is not {wanted}-D; accepted are {ACCEPTED}; {hint}.")
+        if self.channel_axis is not None and not -2 <= self.channel_axis < 2:
+            raise InputError(f"{name}: channel_axis must be one of the array's 2 axes, got {self.channel_axis}.")
+
+    def _mono(self, array: NDArray[Any], name: str) -> NDArray[np.float32]:
+        self._check_shape(array.shape, name)
         samples = scale_to_float(array, name)
         if self.channel_axis is not None:
-            if not -2 <= self.channel_axis < 2:
-                raise InputError(f"{name}: channel_axis must be one of the array's 2 axes, got {self.channel_axis}.")
             with np.errstate(over="ignore", invalid="ignore"):  # said below
                 samples = samples.mean(axis=self.channel_axis, dtype=np.float32)
         if not np.isfinite(samples).all():
-            raise InputError(f"{name}: holds NaN or infinite samples, or numbers beyond float32; repair the sound.")
+            raise InputError(f"{name}: {NOT_FINITE}")
         return samples
 
 

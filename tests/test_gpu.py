@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aasp_features import AaSPEncoder
+from aasp_features import AaSPEncoder, InputError
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.run import embed_sounds
 from aasp_features.sounds.discovery import find_sounds
@@ -48,6 +48,17 @@ def test_tensors_stay_on_their_device(on_gpu: AaSPEncoder) -> None:
     tensor = torch.from_numpy(mixed_sounds()[1])
     assert on_gpu.embed(tensor.cuda()).is_cuda
     assert not on_gpu.embed(tensor).is_cuda
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_tensors_are_resampled_where_they_lie(on_gpu: AaSPEncoder, rate: int) -> None:
+    sound = mixed_sounds()[2]
+    there = on_gpu.embed(torch.from_numpy(sound).cuda(), rate)
+    assert cosine(there.cpu().numpy(), on_gpu.embed(sound, rate)) > 0.999
+    scaled = torch.from_numpy((sound * 32767).astype(np.int16)).cuda()
+    assert cosine(on_gpu.embed(scaled, rate).cpu().numpy(), there.cpu().numpy()) > 0.999
+    with pytest.raises(InputError, match="NaN"):
+        on_gpu.embed(torch.full((800,), torch.nan, device="cuda"), rate)
 
 
 def test_bfloat16_and_compiled(on_gpu: AaSPEncoder) -> None:

@@ -22,7 +22,7 @@ LAYERS = [
     ["pooling", "log_mel_windows", "inputs", "hub", "sounds"],
     ["network"],
     ["patch_embed", "transformer", "log_mel"],
-    ["sblu", "length_mask", "batching", "vectors", "options"],
+    ["sblu", "length_mask", "device_audio", "batching", "vectors", "options"],
     ["windows", "audio", "command_line"],
     ["config"],
     ["errors", "version"],

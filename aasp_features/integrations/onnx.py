@@ -107,7 +107,7 @@ class OnnxEncoder:
         windows = (
             (number, window)
             for number, clip in enumerate(given.clips)
-            for window in sample_windows(clip.blocks(), options.window, options.context)
+            for window in sample_windows(map(_on_cpu, clip.blocks()), options.window, options.context)
         )
         return equal_length_batches(windows, options.batch_size * self.config.window)
 
@@ -135,3 +135,8 @@ def sample_windows(blocks: Iterable[Samples], window: int, context: int) -> Iter
     for block in blocks:
         yield from cutter.push(block)
     yield from cutter.finish()
+
+
+def _on_cpu(block: Any) -> Samples:
+    samples: Samples = block if isinstance(block, np.ndarray) else block.cpu().numpy()
+    return samples
