@@ -139,7 +139,7 @@ def audio_info(source: Source) -> AudioInfo:
 
 
 class Resampler:
-    """A mono recording in blocks -> the same at another rate; n > 0 samples in give at least 1 out.
+    """A mono sound in blocks -> the same at another rate; n > 0 samples in give at least 1 out.
 
     Args:
         rate, sample_rate: in and out, in Hz.
@@ -171,7 +171,7 @@ class Resampler:
 def resample_blocks(
     blocks: Iterable[NDArray[np.float32]], rate: int, sample_rate: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Resample a mono recording block by block; see ``Resampler``."""
+    """Resample a mono sound block by block; see ``Resampler``."""
     resampler = Resampler(rate, sample_rate)
     for block in blocks:
         if len(out := resampler.push(block)):

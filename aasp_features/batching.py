@@ -1,4 +1,4 @@
-"""Windows of many recordings -> batches of equal length.
+"""Windows of many clips -> batches of equal length.
 
 A batch holds windows of one number of columns, so nothing in it is padded and no vector can depend on its batch mates.
 Batches are measured in columns: short windows go through the network in larger numbers.
@@ -19,7 +19,7 @@ COLUMNS_HELD = 8192  # so many columns (64 MB of log-mel), whichever is more
 def equal_length_batches(
     windows: Iterable[tuple[Key, CutWindow[Items]]], columns: int
 ) -> Iterator[list[tuple[Key, CutWindow[Items]]]]:
-    """Group windows by length, as they come; a recording's windows stay in order, as all but a lone one are as long.
+    """Group windows by length, as they come; a clip's windows stay in order, as all but a lone one are as long.
 
     Args:
         windows: each with a key that says where it belongs.

@@ -52,7 +52,7 @@ class AaSPConfig:
         lambda_hidden: hidden width of the Lambda Encoder.
         kernel, features, remove_mean: form of the alias branch (design of AaPE; see ``patch_embed.py``).
         lowpass_cutoff, lowpass_taps: of the ``lowpass`` variant, in Hz of modulation and in frames.
-        window, context: columns of one window of a long recording, and of its overlap on each side.
+        window, context: columns of one window of a long clip, and of its overlap on each side.
         pooling, last_layers: how tokens become vectors by default, and of how many blocks, from the last, the average.
 
     Raises:

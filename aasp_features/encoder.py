@@ -260,7 +260,7 @@ class AaSPEncoder(nn.Module):
     def windows(
         self, blocks: Iterable[NDArray[np.float32] | Tensor], options: EmbedOptions, hop: float = COLUMN_SECONDS
     ) -> Iterator[tuple[int, CutWindow[Tensor]]]:
-        """Blocks of one recording (float32, mono, 16 kHz) -> its windows of log-mel, as ``(offset, window)``.
+        """Blocks of one clip (float32, mono, 16 kHz) -> its windows of log-mel, as ``(offset, window)``.
 
         Hops below 0.16 s have several offsets of the grid of columns, in frames. Reads no state that changes, so many
         threads may call it at once.

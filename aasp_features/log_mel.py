@@ -2,7 +2,7 @@
 
 Per 25 ms frame: mean removed, pre-emphasis 0.97, symmetric Hann window, power spectrum, 128 triangular mel
 bands over 20-8,000 Hz, natural logarithm with floor 1.19e-7, then ``(X - mean) / std`` with two numbers from
-the config. Frame t covers samples [160 t, 160 t + 400): no centring and no statistic of the whole recording,
+the config. Frame t covers samples [160 t, 160 t + 400): no centring and no statistic of the whole clip,
 so a spectrogram computed in pieces equals the whole.
 """
 

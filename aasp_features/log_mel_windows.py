@@ -1,4 +1,4 @@
-"""Blocks of samples -> windows of log-mel, at constant memory however long the recording is."""
+"""Blocks of samples -> windows of log-mel, at constant memory however long the clip is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def log_mel_windows(
     context: int,
     first_frames: Sequence[int] = (0,),
 ) -> Iterator[tuple[int, CutWindow[Tensor]]]:
-    """Cut one recording by the window plan, at one or several offsets, as ``(first_frame, window)``.
+    """Cut one clip by the window plan, at one or several offsets, as ``(first_frame, window)``.
 
     Args:
         blocks: (samples,) float32 mono at 16 kHz, in order.
@@ -41,7 +41,7 @@ def log_mel_windows(
 
 
 def log_mel_pieces(blocks: Iterable[NDArray[np.float32] | Tensor], log_mel: LogMel) -> Iterator[Tensor]:
-    """Log-mel frames of a recording, block by block: (frames, mels) pieces whose concatenation is the whole."""
+    """Log-mel frames of a clip, block by block: (frames, mels) pieces whose concatenation is the whole."""
     stream = LogMelStream(log_mel)
     for block in blocks:
         if (piece := stream.push(block)) is not None:
@@ -51,7 +51,7 @@ def log_mel_pieces(blocks: Iterable[NDArray[np.float32] | Tensor], log_mel: LogM
 
 
 class LogMelStream:
-    """Samples as they come -> log-mel frames; the concatenation equals that of the whole recording."""
+    """Samples as they come -> log-mel frames; the concatenation equals that of the whole clip."""
 
     def __init__(self, log_mel: LogMel) -> None:
         self.log_mel, self.device = log_mel, log_mel.hann.device
@@ -68,11 +68,11 @@ class LogMelStream:
         return piece
 
     def finish(self) -> Tensor | None:
-        """A recording shorter than one 25 ms frame is padded with zeros to one, with a warning."""
+        """A clip shorter than one 25 ms frame is padded with zeros to one, with a warning."""
         if not 0 < self._samples < FRAME_LENGTH:
             return None
         warnings.warn(
-            f"a recording of {self._samples} samples at 16 kHz is shorter than one 25 ms frame; padded with zeros.",
+            f"a clip of {self._samples} samples at 16 kHz is shorter than one 25 ms frame; padded with zeros.",
             stacklevel=2,
         )
         return self._compute()

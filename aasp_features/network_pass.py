@@ -25,7 +25,7 @@ def encode_batch(
 
     Args:
         network: on the windows' device.
-        batch: windows of log-mel of one length, each with the key of its recording.
+        batch: windows of log-mel of one length, each with the key of its clip.
         options: pooling, last layers, precision.
     """
     windows = [window for _, window in batch]

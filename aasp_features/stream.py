@@ -1,4 +1,4 @@
-"""Frames of a live signal, as it comes: the window plan of whole recordings, pushed instead of pulled."""
+"""Frames of a live signal, as it comes: the window plan of whole clips, pushed instead of pulled."""
 
 from __future__ import annotations
 

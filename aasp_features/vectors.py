@@ -1,4 +1,4 @@
-"""What the windows of a recording give -> its vector, or its vectors along time; numpy only."""
+"""What the windows of a clip give -> its vector, or its vectors along time; numpy only."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class FrameEmbeddings(NamedTuple):
 
 
 def interleave(passes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Vectors of the same recording at k offsets, (columns_k, d) each -> in time's order; some may lack the last."""
+    """Vectors of the same clip at k offsets, (columns_k, d) each -> in time's order; some may lack the last."""
     filled = [vectors for vectors in passes if len(vectors)]
     merged = np.empty((sum(map(len, filled)), filled[0].shape[1] if filled else 0), np.float32)
     for place, vectors in enumerate(filled):

@@ -1,4 +1,4 @@
-"""The window plan: how many frames and columns a recording has, and which window emits which column.
+"""The window plan: how many frames and columns a clip has, and which window emits which column.
 
 Plain integers, no torch: ``embed``, ``embed_frames``, the folder run and every export follow this one plan.
 Samples are at the model's rate (16 kHz), frames are 10 ms apart, a column is 16 frames (160 ms).
@@ -45,7 +45,7 @@ class Window:
 
 
 def count_frames(samples: int) -> int:
-    """Log-mel frames of a recording: 1 + ⌊(max(N, 400) - 400) / 160⌋."""
+    """Log-mel frames of a clip: 1 + ⌊(max(N, 400) - 400) / 160⌋."""
     return 1 + (max(samples, FRAME_LENGTH) - FRAME_LENGTH) // FRAME_HOP
 
 
@@ -86,11 +86,11 @@ def grid_times(frames: int, hop: float) -> list[float]:
 
 
 class WindowPlanner:
-    """Windows of a recording whose length becomes known only at its end.
+    """Windows of a clip whose length becomes known only at its end.
 
     Regular windows start every ``window - 2 * context`` columns and emit all but their context; the last
-    window is shifted back to end with the recording and emits only the columns that are left. A window is
-    handed out as soon as it cannot be the last one, so memory stays constant however long the recording is.
+    window is shifted back to end with the clip and emits only the columns that are left. A window is
+    handed out as soon as it cannot be the last one, so memory stays constant however long the clip is.
     """
 
     def __init__(self, window: int, context: int) -> None:
@@ -112,7 +112,7 @@ class WindowPlanner:
             self._next_start += self.hop
 
     def finish(self, columns: int) -> Iterator[Window]:
-        """What is left once the recording's number of columns is final (at least 1)."""
+        """What is left once the clip's number of columns is final (at least 1)."""
         yield from self.advance(columns)
         if self._emitted < columns:
             yield self._emit(max(0, columns - self.window), columns, columns)
@@ -124,32 +124,32 @@ class WindowPlanner:
 
 
 def plan_windows(columns: int, window: int, context: int) -> list[Window]:
-    """The whole plan of a recording of ``columns`` columns (at least 1)."""
+    """The whole plan of a clip of ``columns`` columns (at least 1)."""
     return list(WindowPlanner(window, context).finish(columns))
 
 
 @dataclass(frozen=True)
 class CutWindow(Generic[Items]):
-    """A window of a recording, cut out: its log-mel frames, (frames, mels) standardised, or its samples, (samples,)."""
+    """A window of a clip, cut out: its log-mel frames, (frames, mels) standardised, or its samples, (samples,)."""
 
     items: Items
     plan: Window
 
     @property
     def columns(self) -> int:
-        """How many columns it holds; only a recording's last window can end inside one."""
+        """How many columns it holds; only a clip's last window can end inside one."""
         return self.plan.columns
 
 
 class WindowCutter(Generic[Items]):
-    """A recording in pieces, as they come -> its windows, each as soon as it is complete.
+    """A clip in pieces, as they come -> its windows, each as soon as it is complete.
 
     Args:
         window, context: columns, as in ``WindowPlanner``.
         join: copies pieces into one: ``torch.cat`` or ``numpy.concatenate``.
         hop, length: items of a piece from one frame to the next, and in a frame: 1 and 1 for frames of log-mel, 160 and
             400 for samples.
-        first_frame: frames left out at the start, which shifts the grid of columns; a recording that has no more than
+        first_frame: frames left out at the start, which shifts the grid of columns; a clip that has no more than
             these gives no window.
     """
 
@@ -187,7 +187,7 @@ class WindowCutter(Generic[Items]):
         self._held, self._held_from = self._held[PATCH * self._hop * drop :], self._held_from + drop
 
     def finish(self) -> Iterator[CutWindow[Items]]:
-        """What is left at the end of the recording."""
+        """What is left at the end of the clip."""
         if self._held is not None and self.frames > 0:
             for plan in self._planner.finish(count_columns(self.frames)):
                 yield self._cut(self._held, plan)

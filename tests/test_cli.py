@@ -77,7 +77,7 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
     soundfile.write(tmp_path / "short.wav", np.zeros(160), 16000)
     done = run(tmp_path / "short.wav", "--out", tmp_path / "emb.npy", "--model", checkpoint)
     assert done.returncode == 0
-    assert done.stderr.startswith("aasp-embed: a recording of 160 samples at 16 kHz is shorter than one 25 ms frame")
+    assert done.stderr.startswith("aasp-embed: a clip of 160 samples at 16 kHz is shorter than one 25 ms frame")
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ class OnnxEncoder:
 
 
 def sample_windows(blocks: Iterable[Samples], window: int, context: int) -> Iterator[CutWindow[Samples]]:
-    """Cut a recording by the window plan, in samples: each window has exactly the samples that its frames cover.
+    """Cut a clip by the window plan, in samples: each window has exactly the samples that its frames cover.
 
     Args:
         blocks: (samples,) float32 mono at 16 kHz, in order.
