@@ -2,8 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+BENCHMARKS = bench_inference precision_speed invariance onnx_speed bench_folder map_speed where_time_goes attention \
+             pretraining_step
 
-.PHONY: setup lint types docs test test-slow test-gpu oldest bench sounds build
+.PHONY: help setup lint types docs test test-slow test-gpu oldest bench sounds pictures build
+
+help:             ## this list
+	@awk -F ' *## ' '/^[a-z-]+: *## / { sub(":", "", $$1); printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:            ## virtual environment with the package and the development tools
 	$(PYTHON) -m venv $(VENV)
@@ -15,7 +20,7 @@ lint:             ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types:            ## mypy, strict, on the package
+types:            ## mypy, strict, on the package, as the oldest supported Python reads it
 	$(BIN)/mypy
 
 docs:             ## the documentation as a site, in site/
@@ -24,22 +29,23 @@ docs:             ## the documentation as a site, in site/
 test:             ## everything but slow and GPU tests
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
-test-slow:
+test-slow:        ## what takes minutes
 	$(BIN)/python -m pytest -m slow
 
-test-gpu:
+test-gpu:         ## what needs a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-oldest:           ## the same tests on the oldest supported Python, torch and numpy
+oldest:           ## the same tests on the oldest supported Python, torch and numpy, in .venv-oldest
 	tests/oldest/run
 
 bench:            ## tables of timings; see tests/benchmarks
-	for name in bench_inference precision_speed invariance onnx_speed bench_folder map_speed where_time_goes attention \
-	           pretraining_step; do \
-	  $(BIN)/python tests/benchmarks/$$name.py; done
+	for name in $(BENCHMARKS); do $(BIN)/python tests/benchmarks/$$name.py; done
 
 sounds:           ## make examples/sounds again
 	$(BIN)/python examples/sounds/synthesize.py
+
+pictures:         ## make the picture of the README again
+	$(BIN)/python examples/plot_similarity.py docs/similarity.png
 
 build:            ## wheel and source distribution
 	$(BIN)/python -m build

@@ -164,7 +164,7 @@ class Resampler:
             return np.empty(0, np.float32)
         rest: NDArray[np.float32] = self._stream.resample_chunk(np.empty(0, np.float32), last=True)
         if self._given + len(rest) == 0:  # fewer samples in than one sample out: keep the sound's last value
-            return self._last.copy()
+            rest = self._last.copy()
         return rest
 
 

@@ -208,7 +208,8 @@ def scale_to_float(array: NDArray[Any], name: str = "array") -> NDArray[np.float
         with np.errstate(over="ignore"):
             return array.astype(np.float32)
     if kind == np.uint8:
-        return (array.astype(np.float32) - np.float32(128)) / np.float32(128)
+        centred: NDArray[np.float32] = (array.astype(np.float32) - np.float32(128)) / np.float32(128)
+        return centred
     if kind == np.int64:
         limits = np.iinfo(np.int32)
         if array.min() < limits.min or array.max() > limits.max:

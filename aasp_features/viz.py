@@ -1,4 +1,4 @@
-"""Pictures of what an encoder estimates (needs matplotlib, in the extra ``train``)."""
+"""Pictures of what an encoder estimates (needs matplotlib, in the extra ``viz``)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plot_rates(encoder: AaSPEncoder, sound: Any, sample_rate: int | None = None,
         from matplotlib.colors import LogNorm
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError('pictures need matplotlib: pip install "aasp-features[train]".') from error
+        raise ImportError('pictures need matplotlib: pip install "aasp-features[viz]".') from error
     log_mel = _log_mel(encoder, sound, sample_rate)
     omega, decay, strength = strongest_states(encoder, log_mel)
     figure = Figure(figsize=(10, 4.2), layout="constrained")

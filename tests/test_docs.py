@@ -1,18 +1,18 @@
 """Every block of code in the documentation runs, in the order of its page, in a folder that holds ``sounds/``."""
 
-import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from code_blocks import code_blocks, run_block
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+DOCS = ROOT / "docs"
+PAGES = sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
 NEEDED = {
-    "guides/folders.md": ["pyarrow", "sklearn"],
+    "guides/folders.md": ["pyarrow", "sklearn", "h5py"],
     "guides/frames.md": ["pyarrow"],
     "guides/search.md": ["sklearn"],
     "guides/fine_tuning.md": ["sklearn"],
@@ -24,32 +24,25 @@ NEEDED = {
 }
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
-    return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert {"index.md", "interfaces.md", *NEEDED} <= set(PAGES)
+    assert [page for page in PAGES if f": {page}\n" not in navigation] == []
 
 
-def run_shell(code: str, folder: Path) -> None:
-    code = re.sub(r"^pip install .*$", "", code, flags=re.MULTILINE)  # tests install nothing
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", code], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True
-    )
-    assert done.returncode == 0, f"{code}\n{done.stderr.decode()}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT / "docs").as_posix())
-def test_blocks_run(page: Path, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in NEEDED.get(page.relative_to(ROOT / "docs").as_posix(), []):
+@pytest.mark.parametrize("page", [page for page in PAGES if code_blocks(DOCS / page)])
+def test_blocks_run(page: str, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in NEEDED.get(page, []):
         pytest.importorskip(module)
     shutil.copytree(sounds, tmp_path / "sounds")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
-    for language, code in blocks(page):
-        assert language in ("python", "sh"), f"a block of {language} is not run"
-        if language == "sh":
-            run_shell(code, tmp_path)
-        else:
-            exec(compile(code, str(page), "exec"), names)
+    try:
+        for language, code in code_blocks(DOCS / page):
+            run_block(language, code, names)
+    finally:
+        if "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """The example scripts do what their first lines say."""
 
 import os
+import runpy
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -21,6 +23,44 @@ import numpy as np
 def load(files):
     return lambda waveform: np.stack([waveform.std(axis=1), np.abs(waveform).mean(axis=1)], axis=1)
 """
+
+
+def run_example(name: str, *arguments: object) -> None:
+    """As from the command line, in this process."""
+    with mock.patch.object(sys, "argv", [name, *map(str, arguments)]):
+        runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+
+
+def test_find_similar_puts_the_sound_itself_first(sounds: Path, capsys: pytest.CaptureFixture) -> None:
+    run_example("find_similar.py", sounds / "music/bell.flac", sounds)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    assert lines[0].startswith("+1.00")
+    assert lines[0].endswith("bell.flac")
+
+
+def test_the_picture_of_similarities(tmp_path: Path) -> None:
+    """It is drawn, and shows what it says: while a sound is heard, the vectors are most like that sound's own."""
+    pytest.importorskip("matplotlib")
+    assert (ROOT / "docs" / "similarity.png").stat().st_size < 150_000
+    script = runpy.run_path(str(ROOT / "examples" / "plot_similarity.py"))
+    figure = script["draw"](AaSPEncoder.from_pretrained())
+    figure.savefig(tmp_path / "similarity.png")
+    alike = figure.axes[1].images[0].get_array()
+    names, parts = [label.get_text() for label in figure.axes[1].get_yticklabels()], script["clips"]()
+    likest = np.array(names)[alike.argmax(axis=0)]
+    times = (np.arange(len(likest)) + 0.5) * script["SECONDS"] / len(likest)
+    for name, start, _ in script["SCENE"]:
+        heard = (times > start) & (times < start + len(parts[name]) / script["RATE"])
+        assert (likest[heard] == name).mean() > 0.6, f"{name} at {start} s"
+
+
+def test_pictures_of_rates(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("matplotlib")
+    run_example("plot_rates.py", tmp_path)
+    made = sorted(path.name for path in tmp_path.iterdir())
+    assert made == ["rates_bird_chirps.png", "rates_modulated_noise.png", "rates_vowels.png"]
+    assert capsys.readouterr().out.count(".png") == 3
 
 
 def ended(process: int) -> bool:

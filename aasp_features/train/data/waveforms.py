@@ -42,7 +42,8 @@ class Waveforms(NamedTuple):
         """(up to ``samples``,) float32 in +-1, from sample ``first`` of a recording; less where it ends."""
         begin = int(self.start[recording]) + first
         end = int(self.start[recording]) + min(first + samples, int(self.length[recording]))
-        return self.samples[begin:end].astype(np.float32) / np.float32(FULL_SCALE)
+        sound: NDArray[np.float32] = self.samples[begin:end].astype(np.float32) / np.float32(FULL_SCALE)
+        return sound
 
 
 def load_waveforms(data: Path, folder: Path) -> Waveforms:
