@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aasp_features import AudioError, load_audio
+from aasp_features import AudioError, OptionError, load_audio
 from aasp_features.audio import audio_info, resample_blocks, stream_audio
 
 rates = st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000])
@@ -135,7 +135,7 @@ def test_truncated_file_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [0, -16000, 0.5, True, None, "16000", float("nan")])
 def test_wrong_rates(sounds: Path, rate: object) -> None:
-    with pytest.raises(AudioError, match="positive whole number"):
+    with pytest.raises(OptionError, match="positive whole number"):
         load_audio(sounds / "music" / "chord.wav", rate)
 
 

@@ -39,7 +39,8 @@ vector = encoder.embed("sound.wav")  # ({dimensions},) float32
 
 {size}: {dim} wide, {depth} blocks, {heads} heads; patch embedding `{patch_embed}` ({kernel} kernel, {features}
 features, {states} states). Input: any sound, taken as 16 kHz mono; 128 mel bands over {fft_length} points, mean
-{mean:.4f}, standard deviation {std:.4f}. Default pooling `{pooling}`, last {layers} block(s): {dimensions} numbers.
+{mean:.4f}, standard deviation {std:.4f}. Default pooling `{pooling}`, last {last_layers} block(s):
+{dimensions} numbers.
 Stored as float16, loaded as float32.
 
 ## Training
@@ -177,7 +178,7 @@ def _notes(recipe: Recipe, record: dict[str, Any]) -> str:
 
 
 CONFIG_FIELDS = ["name", "dim", "depth", "heads", "patch_embed", "kernel", "features", "states", "fft_length"]
-CONFIG_FIELDS += ["mean", "std", "pooling", "layers"]
+CONFIG_FIELDS += ["mean", "std", "pooling", "last_layers"]
 
 SIGNS = ["target_variance", "utterance_target_variance", "rankme_mean", "rankme_cls", "gradient_norm"]
 SIGNS += ["omega_hz_mean", "omega_hz_std", "alpha_mean", "alpha_std"]

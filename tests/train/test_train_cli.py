@@ -44,7 +44,7 @@ def test_export_gives_a_checkpoint_that_embeds(finished: Path, tmp_path: Path, w
     done = run("export", finished, "--out", tmp_path / "ck", *options)
     assert done.exit_code == 0, done.output
     encoder = AaSPEncoder.from_pretrained(tmp_path / "ck")
-    assert (encoder.config.name, encoder.config.pooling, encoder.config.layers) == ("aasp-tiny-test-1", "mean", 2)
+    assert (encoder.config.name, encoder.config.pooling, encoder.config.last_layers) == ("aasp-tiny-test-1", "mean", 2)
     assert encoder.config.mean != 0
     assert encoder.embed(np.random.default_rng(0).normal(size=9000).astype("f")).shape == (32,)
     prefix = "objective.teacher.network." if which == "teacher" else "objective.student."
@@ -96,7 +96,7 @@ def test_a_distilled_run_becomes_a_checkpoint_with_its_card(
     assert run("export", out, "--out", tmp_path / "ck", "--name", "aasp-tiny-test-2").exit_code == 0
     encoder = AaSPEncoder.from_pretrained(tmp_path / "ck")
     assert encoder.embed(np.ones(9000, np.float32)).shape == (256,)
-    assert (encoder.config.pooling, encoder.config.layers) == ("frequency", 2)  # what the heads read
+    assert (encoder.config.pooling, encoder.config.last_layers) == ("frequency", 2)  # what the heads read
     assert "levels (CC BY 4.0; labels: levels of noise)" in (tmp_path / "ck" / "README.md").read_text()
     (tmp_path / "results.md").write_text("| a | b |\n")
     done = run("card", out, "--checkpoint", tmp_path / "ck", "--results", tmp_path / "results.md")
