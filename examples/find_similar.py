@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from aasp_features import AaSPEncoder
-from aasp_features.sounds.discovery import find_sounds
+from aasp_features.folder import find_sounds
 
 query, folder = Path(sys.argv[1]), Path(sys.argv[2])
 encoder = AaSPEncoder.from_pretrained()

@@ -92,11 +92,21 @@ def test_importing_changes_no_settings() -> None:
 
 
 def test_public_names_resolve() -> None:
-    import aasp_features
+    import aasp_features.folder
 
-    assert all(getattr(aasp_features, name) is not None for name in aasp_features.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        aasp_features.nothing  # noqa: B018
+    for module in (aasp_features, aasp_features.folder):
+        assert all(getattr(module, name) is not None for name in module.__all__)
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            module.nothing  # noqa: B018
+
+
+def test_errors_have_one_root() -> None:
+    """Every class of the package that is an error; leaving a run by Ctrl-C is none."""
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            bases = [getattr(base, "id", "") for base in node.bases] if isinstance(node, ast.ClassDef) else []
+            if any(base.endswith(("Error", "Exception")) for base in bases):
+                assert bases[0] == "AaSPError" or path.name == "errors.py", f"{path}: {node.name}"
 
 
 def test_files_and_functions_stay_short() -> None:
