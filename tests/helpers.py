@@ -1,5 +1,6 @@
 """What many tests need: sounds, measures, commands."""
 
+import csv
 import os
 import subprocess
 from pathlib import Path
@@ -28,6 +29,12 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def relative_difference(a: np.ndarray, b: np.ndarray) -> float:
     """The largest |a - b| / max(1, |b|): what the promises are stated in."""
     return float((np.abs(a - b) / np.maximum(1, np.abs(b))).max())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a table."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def run_command(

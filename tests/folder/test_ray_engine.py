@@ -1,4 +1,4 @@
-"""Whatever does the batches, the bytes are the same."""
+"""Batches on a Ray cluster: the bytes of this machine."""
 
 import os
 import signal
@@ -7,63 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engine_runs import FRAMES, embed, written
 
 from aasp_features import AaSPEncoder
 from aasp_features.errors import OptionError
-from aasp_features.folder import plan
-from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
-from aasp_features.folder.run import Engine, InterruptedRun, RunResult, embed_sounds
-from aasp_features.sounds.discovery import find_sounds
+from aasp_features.folder.run import InterruptedRun
 
-FILES = ("emb.npy", "emb.csv", "emb.json", "emb.errors.csv")
-FRAMES = RunOptions(frames=True, hop=0.04, normalize=True)
 os.environ["RAY_worker_niceness"] = "0"  # Ray gives its workers 15, which hardly run on a busy machine  # noqa: SIM112
-
-
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "BATCH_SOUNDS", 2)
-
-
-@pytest.fixture
-def corpus(sounds: Path, tmp_path: Path) -> list[Path]:
-    (tmp_path / "broken.wav").write_bytes(b"no sound")
-    return [tmp_path / "broken.wav", sounds]
-
-
-def written(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in FILES}
-
-
-def embed(
-    engine: AaSPEncoder | Engine, corpus: list[Path], folder: Path, options: RunOptions, **how: object
-) -> RunResult:
-    folder.mkdir(exist_ok=True)
-    return embed_sounds(engine, find_sounds(corpus), folder / "emb.npy", options, **how)
-
-
-@pytest.mark.parametrize("options", [RunOptions(), FRAMES], ids=["clips", "frames"])
-def test_two_devices_give_the_bytes_of_one(
-    small_encoder: AaSPEncoder, corpus: list[Path], tmp_path: Path, options: RunOptions
-) -> None:
-    embed(small_encoder, corpus, tmp_path / "one", options)
-    for devices in (2, 3):
-        result = embed(LocalEngine([small_encoder] * devices, 4), corpus, tmp_path / f"{devices}", options)
-        assert (result.rows > 0, result.failures) == (True, 1)
-        assert written(tmp_path / f"{devices}") == written(tmp_path / "one")
-
-
-def test_a_failing_device_ends_the_run_with_its_error(
-    small_encoder: AaSPEncoder, corpus: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = AaSPEncoder(small_encoder.config)
-    monkeypatch.setattr(other.network, "forward", lambda *_: (_ for _ in ()).throw(RuntimeError("device lost")))
-    with pytest.raises(RuntimeError, match="device lost"):
-        embed(LocalEngine([small_encoder, other]), corpus, tmp_path / "run", RunOptions())
-    embed(small_encoder, corpus, tmp_path / "run", RunOptions())
-    embed(small_encoder, corpus, tmp_path / "whole", RunOptions())
-    assert written(tmp_path / "run") == written(tmp_path / "whole")
+pytestmark = pytest.mark.usefixtures("small_batches")
 
 
 def mortal_replica(folder: Path) -> type:

@@ -1,0 +1,36 @@
+"""Fixtures of folder runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from aasp_features.folder import Discovery, find_sounds, plan
+
+
+@pytest.fixture
+def mixed(sounds: Path, tmp_path: Path) -> Discovery:
+    """Good files, a long one, and broken ones between them."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    (folder / "text.wav").write_text("not a sound")
+    soundfile.write(folder / "none.wav", np.empty(0), 16000)
+    soundfile.write(folder / "nan.wav", np.array([0, np.nan]), 16000, subtype="FLOAT")
+    soundfile.write(folder / "long.wav", np.random.default_rng(0).normal(size=16000 * 31) * 0.1, 16000)
+    good = [sound.path for sound in find_sounds([sounds]).sounds]
+    paths = [folder / "text.wav", *good[:5], folder / "nan.wav", folder / "long.wav", *good[5:], folder / "none.wav"]
+    return find_sounds(paths)
+
+
+@pytest.fixture
+def corpus(sounds: Path, tmp_path: Path) -> list[Path]:
+    """A broken file and good ones."""
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    return [tmp_path / "broken.wav", sounds]
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sounds each, so that there are many."""
+    monkeypatch.setattr(plan, "BATCH_SOUNDS", 2)
