@@ -117,3 +117,17 @@ def test_files_and_functions_stay_short() -> None:
             if isinstance(node, ast.FunctionDef) and PACKAGE in path.parents:
                 body_start = node.body[0].lineno if ast.get_docstring(node) is None else node.body[0].end_lineno + 1
                 assert node.end_lineno - body_start < 40, f"{path}:{node.lineno} {node.name}"
+
+
+# What needs no test of its name: packages' lists of names, entry points, and options that others' tests go through.
+WITHOUT_TEST = {"version.py", "cli_options.py", "command_line.py", "train/__main__.py"}
+
+
+def test_tests_mirror_the_package() -> None:
+    """``folder/plan.py`` is tested by ``folder/test_plan.py``, and so on."""
+    tests = Path(__file__).parent
+    for path in MODULES:
+        place = path.relative_to(PACKAGE)
+        if path.name != "__init__.py" and str(place) not in WITHOUT_TEST and "recipes" not in place.parts:
+            mirrored = tests / place.parent / f"test_{path.name}"
+            assert mirrored.is_file(), f"{place} has no test of its name, {mirrored.relative_to(tests)}"
