@@ -17,18 +17,13 @@ from typing import get_args
 import numpy as np
 import soundfile
 import torch
+from helpers import relative_difference
 
 from aasp_features import AaSPEncoder
 from aasp_features.config import Pooling
 from aasp_features.windows import column_time, count_columns, count_frames
 
 RATE = 16000
-
-
-def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest |a - b| / max(1, |b|)."""
-    assert a.shape == b.shape
-    return float((np.abs(a - b) / np.maximum(1.0, np.abs(b))).max())
 
 
 def random_sound(rng: np.random.Generator, longest: float = 4.0) -> np.ndarray:
@@ -46,7 +41,8 @@ def alone_equals_batch(encoder: AaSPEncoder, rng: np.random.Generator) -> float:
     pooling = rng.choice(get_args(Pooling))
     together = encoder.embed(sounds, pooling=pooling, batch_size=int(rng.integers(1, 9)))
     return max(
-        difference(encoder.embed(sound, pooling=pooling), row) for sound, row in zip(sounds, together, strict=True)
+        relative_difference(encoder.embed(sound, pooling=pooling), row)
+        for sound, row in zip(sounds, together, strict=True)
     )
 
 
@@ -59,7 +55,7 @@ def padding_never_matters(encoder: AaSPEncoder, rng: np.random.Generator) -> flo
         row[: len(sound)] = torch.from_numpy(sound)
     with torch.inference_mode():
         together = encoder(batch, samples).numpy()
-    return max(difference(encoder.embed(sound), row) for sound, row in zip(sounds, together, strict=True))
+    return max(relative_difference(encoder.embed(sound), row) for sound, row in zip(sounds, together, strict=True))
 
 
 def twice_equals_once(encoder: AaSPEncoder, rng: np.random.Generator) -> float:
@@ -76,7 +72,7 @@ def threads_do_not_matter(encoder: AaSPEncoder, rng: np.random.Generator) -> flo
         torch.set_num_threads(count)
         results.append(encoder.embed(sound))
     torch.set_num_threads(threads)
-    return difference(*results)
+    return relative_difference(*results)
 
 
 def chunked_equals_whole(encoder: AaSPEncoder, rng: np.random.Generator) -> float:
@@ -93,7 +89,9 @@ def chunked_equals_whole(encoder: AaSPEncoder, rng: np.random.Generator) -> floa
     streamed = np.concatenate([piece.embeddings for piece in pieces])
     assert np.array_equal(whole.times, from_file.times)
     assert np.array_equal(whole.times, np.concatenate([piece.times for piece in pieces]))
-    return max(difference(from_file.embeddings, whole.embeddings), difference(streamed, whole.embeddings))
+    return max(
+        relative_difference(from_file.embeddings, whole.embeddings), relative_difference(streamed, whole.embeddings)
+    )
 
 
 def any_length_works(encoder: AaSPEncoder, rng: np.random.Generator) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import cosine, mixed_sounds
 
 from aasp_features import AaSPEncoder, InputError
 from aasp_features.folder.local_engine import LocalEngine
@@ -20,15 +21,6 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def on_gpu() -> AaSPEncoder:
     return AaSPEncoder.from_pretrained(device="cuda")
-
-
-def mixed_sounds() -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    return [rng.normal(size=samples).astype(np.float32) * 0.1 for samples in (500, 16000, 50000, 50000, 400000)]
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a * b).sum(axis=-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
 
 
 def test_as_on_the_cpu(on_gpu: AaSPEncoder) -> None:

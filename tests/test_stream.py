@@ -3,16 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from helpers import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aasp_features import AaSPEncoder
 from aasp_features.errors import OptionError
 from aasp_features.inputs import InputError
-
-
-def noise(samples: int) -> np.ndarray:
-    return (np.random.default_rng(samples).normal(size=samples) * 0.1).astype(np.float32)
 
 
 @settings(deadline=None, max_examples=25)
