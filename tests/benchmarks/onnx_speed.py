@@ -16,7 +16,7 @@ from interleave import interleave
 from aasp_features import AaSPEncoder
 from aasp_features.integrations.onnx import OnnxEncoder
 from aasp_features.sounds.discovery import find_sounds
-from aasp_features.train.export_onnx import export_onnx
+from aasp_features.train.release.export_onnx import export_onnx
 
 SOUNDS = Path(__file__).resolve().parents[2] / "examples" / "sounds"
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aasp_features import AaSPEncoder, InputError, OptionError
 from aasp_features.integrations.onnx import OnnxEncoder, OnnxError, sample_windows
-from aasp_features.train.export_onnx import export_onnx
+from aasp_features.train.release.export_onnx import export_onnx
 from aasp_features.windows import count_columns, count_frames, plan_windows
 
 

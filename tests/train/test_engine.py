@@ -15,9 +15,9 @@ from aasp_features import AaSPEncoder, CheckpointError
 from aasp_features.train import engine, run_checkpoint
 from aasp_features.train.crops import CropSampler
 from aasp_features.train.engine import Pretraining, build_optimizer, choose_precision
-from aasp_features.train.export import export_encoder
 from aasp_features.train.health import CollapseError, Health, rank_me
 from aasp_features.train.objective import Losses, Objective
+from aasp_features.train.release.export import export_encoder
 
 CORPUS = random_corpus([30, 100, 64, 200, 77, 150, 90, 300])
 CPU = torch.device("cpu")

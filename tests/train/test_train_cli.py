@@ -63,7 +63,8 @@ def test_curves_and_card(finished: Path, tmp_path: Path) -> None:
     evidence = [{"part": "all", "licence": "CC0", "evidence": "README"}]
     (tmp_path / "licences.json").write_text(json.dumps({"org/a": evidence, "org/unused": evidence}))
     done = run(
-        "card", finished, "--checkpoint", tmp_path / "ck", "--results", tmp_path / "results.md", "--data", tmp_path
+        *("card", finished, "--checkpoint", tmp_path / "ck", "--results", tmp_path / "results.md"),
+        *("--data", tmp_path, "--host", "https://github.com"),
     )
     assert done.exit_code == 0, done.output
     card = (tmp_path / "ck" / "README.md").read_text()
@@ -171,7 +172,10 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         (["teacher-features", "--data", ".", "--out", "f", "teachers=."], "no teachers in ['.']"),
         (["probe", "--tasks", ".", "--teachers", "gone"], "no task in ."),
         (["export", "gone", "--out", "ck", "--name", "x"], "gone holds no run"),
-        (["export", "gone", "--out", "ck", "--name", "x", "--which", "both"], "teacher or student, got 'both'"),
+        (
+            ["export", "gone", "--out", "ck", "--name", "x", "--which", "both"],
+            "'both' is not one of",
+        ),
         (["curves", "gone"], "gone holds no metrics.jsonl"),
         (["probe", "--tasks", "gone"], "no task in gone"),
         (["info", "gone"], "'gone' is no folder"),

@@ -1,0 +1,148 @@
+"""``aasp-train export``, ``card``, ``info``, ``curves`` and ``export-onnx``: what is done with a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from aasp_features.config import Pooling
+
+
+def export(
+    runs: Annotated[list[Path], typer.Argument(help="Folder of a run; the mean of several.")],
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
+    name: Annotated[str, typer.Option(help="Name of the checkpoint, aasp-<size>-<corpus>-<n>.")],
+    which: Annotated[
+        Literal["teacher", "student"],
+        typer.Option(help="The teacher is the running average of the student's weights, the student has its last."),
+    ] = "teacher",
+    pooling: Annotated[
+        Pooling | None,
+        typer.Option(help="Default pooling of the checkpoint; what the teachers' heads read, or frequency."),
+    ] = None,
+    last_layers: Annotated[
+        int | None, typer.Option(help="Default number of last blocks to average; what the heads read, or 1.")
+    ] = None,
+    card: Annotated[Path | None, typer.Option(help="Markdown file to become the card.")] = None,
+) -> None:
+    """Write a run's encoder as a checkpoint folder (float16)."""
+    from aasp_features.hub import CheckpointError
+    from aasp_features.train.release.export import export_encoder
+
+    try:
+        text = _text(card) if card else None
+        folder = export_encoder(runs, out, name=name, which=which, pooling=pooling, last_layers=last_layers, card=text)
+    except (ValueError, OSError, CheckpointError) as error:
+        raise _stop(error) from error
+    typer.echo(f"wrote {folder}", err=True)
+
+
+def card(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of the runs that were exported.")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder that the card describes; README.md goes there.")],
+    results: Annotated[
+        Path | None, typer.Option(help="Markdown file: tables, and the command that makes them.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Of the weights, as the Hub lists it: apache-2.0, cc-by-4.0, …")] = "",
+    limits: Annotated[Path | None, typer.Option(help="Markdown file: a list of what only you know.")] = None,
+    template: Annotated[
+        Path | None, typer.Option(help="Markdown with $names in place of train/release/card.md.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The corpus' manifest.csv, or its folder; see the guide.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Site on which the manifest's sources are paths: github.com.")
+    ] = None,
+    earlier: Annotated[
+        list[Path] | None, typer.Option(help="Folders of the runs before them, whose weights they started from.")
+    ] = None,
+) -> None:
+    """Write a checkpoint's card, and ATTRIBUTION.md if the manifest names the sounds' sources."""
+    from safetensors import SafetensorError
+
+    from aasp_features.config import AaSPConfig
+    from aasp_features.train.engine import METRICS_FILE
+    from aasp_features.train.release.attribution import ATTRIBUTION_FILE, write_attribution
+    from aasp_features.train.release.card import TEMPLATE, Author, Sources, card_text
+    from aasp_features.train.release.curves import read_metrics
+    from aasp_features.train.release.export import stored_as
+    from aasp_features.train.release.manifest import read_manifest
+    from aasp_features.train.release.run_summary import describe
+
+    try:
+        config = AaSPConfig.from_json((checkpoint / "config.json").read_text(encoding="utf-8"))
+        author = Author(licence, _text(results), _text(limits), _text(template or TEMPLATE))
+        sounds = read_manifest(data) if data else []
+        metrics = read_metrics(runs[0]) if (runs[0] / METRICS_FILE).is_file() else []
+        before = [describe([run]) for run in earlier or []]
+        sources = Sources(describe(runs), metrics, before, sounds, stored_as(checkpoint))
+        text = card_text(config, sources, author)
+        if data and any(sound.source for sound in sounds):
+            write_attribution(data, checkpoint / ATTRIBUTION_FILE, host)
+        (checkpoint / "README.md").write_text(text, encoding="utf-8")
+    except (ValueError, OSError, SafetensorError) as error:
+        raise _stop(error) from error
+
+
+def info(
+    model: Annotated[str | None, typer.Argument(help="Folder or Hub name; the bundled one unless given.")] = None,
+    card: Annotated[bool, typer.Option("--card", help="Print its card, too.")] = False,
+) -> None:
+    """Say what a checkpoint is, and how fast it runs here."""
+    from aasp_features.encoder import AaSPEncoder
+    from aasp_features.hub import CheckpointError, read_card
+    from aasp_features.train.release.info import describe
+
+    try:
+        facts = describe(AaSPEncoder.from_pretrained(model))
+        text = read_card(model) if card else ""
+    except CheckpointError as error:
+        raise _stop(error) from error
+    width = max(map(len, facts))
+    typer.echo(
+        "\n".join([*(f"{name:{width}}  {fact}" for name, fact in facts.items()), *([f"\n{text}"] if card else [])])
+    )
+
+
+def curves(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("curves.png"),
+) -> None:
+    """Draw a run's losses and health metrics."""
+    from aasp_features.train.release.curves import draw_curves
+
+    try:
+        draw_curves(run, out)
+    except ValueError as error:
+        raise _stop(error) from error
+
+
+def export_onnx(
+    out: Annotated[Path, typer.Option(help="Graph to write (.onnx).")],
+    model: Annotated[str | None, typer.Option(help="Folder or Hub name; the bundled one unless given.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise the matrices' weights.")] = False,
+) -> None:
+    """Write an encoder as one ONNX graph, from waveform to vectors; OnnxEncoder runs it without torch."""
+    from aasp_features.encoder import AaSPEncoder
+    from aasp_features.hub import CheckpointError
+    from aasp_features.train.release.export_onnx import ExportError
+    from aasp_features.train.release.export_onnx import export_onnx as write
+
+    try:
+        write(AaSPEncoder.from_pretrained(model), out, int8=int8)
+    except (CheckpointError, ExportError) as error:
+        raise _stop(error) from error
+    typer.echo(f"wrote {out}", err=True)
+
+
+def _text(path: Path | None) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path else ""
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 ({error.reason}).") from error
+
+
+def _stop(error: Exception) -> typer.Exit:
+    typer.echo(f"aasp-train: {error}", err=True)
+    return typer.Exit(2)

@@ -1,0 +1,84 @@
+"""A run's state, or the mean of several runs', -> an encoder checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from aasp_features.config import AaSPConfig, Pooling
+from aasp_features.hub import WEIGHTS_FILE, save_checkpoint
+from aasp_features.network import AaSPNetwork
+from aasp_features.train.release.card import Sources, card_text
+from aasp_features.train.release.run_summary import describe
+from aasp_features.train.run_checkpoint import STATE_FILE
+
+Which = Literal["teacher", "student"]
+PREFIXES: dict[Which, str] = {"teacher": "objective.teacher.network.", "student": "objective.student."}
+
+
+def export_encoder(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    name: str,
+    which: Which = "teacher",
+    pooling: Pooling | None = None,
+    last_layers: int | None = None,
+    card: str | None = None,
+    half: bool = True,
+) -> Path:
+    """Write the teacher or the student of a run as a checkpoint folder.
+
+    Args:
+        runs: folder of the run; or of several that went on from one, whose weights' mean is taken.
+        out: folder to write.
+        name: of the checkpoint, ``aasp-<size>-<corpus>-<n>``.
+        which: network to take.
+        pooling, last_layers: defaults that the checkpoint's config will carry; unless given, what the heads of external
+            teachers read, or the frequency rows of the last block.
+        card: text of README.md; what the run's record tells unless given.
+        half: store float16.
+
+    Raises:
+        ValueError: no run there, or runs of different shapes; CheckpointError: ``out`` cannot be written.
+    """
+    run = describe(runs)
+    config = run.config.replace(
+        name=name,
+        pooling=pooling or run.config.pooling,
+        last_layers=run.config.last_layers if last_layers is None else last_layers,
+    )
+    each = [_read_weights(folder, PREFIXES[which], config) for folder in runs]
+    weights = {key: torch.stack([one[key] for one in each]).mean(dim=0) for key in each[0]}
+    card = card_text(config, Sources(run, stored="float16" if half else "float32")) if card is None else card
+    return save_checkpoint(out, config, weights, card=card, half=half)
+
+
+def stored_as(checkpoint: Path) -> str:
+    """Type of the weights in a checkpoint's file: float16 or float32.
+
+    Raises:
+        OSError, SafetensorError: there is no such file, or it is damaged.
+    """
+    with safe_open(checkpoint / WEIGHTS_FILE, framework="pt") as file:
+        kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118 (not a dict)
+    return "float16" if kinds == {"F16"} else "float32"
+
+
+def _read_weights(run: Path, prefix: str, config: AaSPConfig) -> dict[str, Tensor]:
+    with safe_open(run / STATE_FILE, framework="pt") as file:
+        weights = {
+            key[len(prefix) :]: file.get_tensor(key)
+            for key in file.keys()  # noqa: SIM118 (not a dict)
+            if key.startswith(prefix)
+        }
+    with torch.device("meta"):
+        expected = {key: value.shape for key, value in AaSPNetwork(config).state_dict().items()}
+    if expected != {key: value.shape for key, value in weights.items()}:
+        raise ValueError(f"{run} holds weights of another shape, or of another version of the network.")
+    return weights

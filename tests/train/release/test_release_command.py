@@ -1,0 +1,81 @@
+"""``aasp-train export`` and ``card``, from a run's folder to what is passed on."""
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import metadata_load
+from release_helpers import exported
+from typer.testing import CliRunner, Result
+
+from aasp_features import AaSPEncoder
+from aasp_features.train.cli import app
+
+TWO_HOSTS = "source,url,licence,seconds\na,https://one.org/a,CC0,30\nhttps://two.org/b,,MIT,60\n"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("kind", ["aape", "conv", "lowpass"])
+def test_from_a_run_to_a_card(runs: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    checkpoint = tmp_path / "ck"
+    assert run("export", runs[kind], "--out", checkpoint, "--name", "aasp-tiny-test-1").exit_code == 0
+    short = (checkpoint / "README.md").read_text()
+    assert "license" not in metadata_load(checkpoint / "README.md")
+    (tmp_path / "manifest.csv").write_text(TWO_HOSTS)
+    (tmp_path / "limits.md").write_text("- Frogs only.\n")
+    done = run("card", runs[kind], "--checkpoint", checkpoint, "--data", tmp_path / "manifest.csv")
+    assert done.exit_code == 0, done.output
+    options = ["--licence", "cc-by-4.0", "--limits", tmp_path / "limits.md", "--data", tmp_path]
+    done = run("card", runs[kind], "--checkpoint", checkpoint, *options)
+    assert done.exit_code == 0, done.output
+    card = (checkpoint / "README.md").read_text()
+    assert metadata_load(checkpoint / "README.md")["license"] == "cc-by-4.0"
+    numbers = len(AaSPEncoder.from_pretrained(checkpoint).embed([0.1, 0.2] * 800))
+    assert f"({numbers},) float32" in card
+    assert "- Frogs only." in card
+    assert "- weights: stored as float16, loaded as float32\n" in card
+    attribution = (checkpoint / "ATTRIBUTION.md").read_text()
+    assert "[a](https://one.org/a)" in attribution
+    assert "<https://two.org/b>" in attribution
+    # the short card of export holds the same sentences
+    assert [line for line in short.splitlines() if line not in card] == ["No licence of the weights was stated."]
+
+
+def test_without_sources_there_is_no_attribution(runs: dict[str, Path], tmp_path: Path) -> None:
+    checkpoint = exported(runs["conv"])
+    (tmp_path / "manifest.csv").write_text("licence\nCC0\n")
+    assert run("card", runs["conv"], "--checkpoint", checkpoint, "--data", tmp_path).exit_code == 0
+    assert "| CC0 | 1 |" in (checkpoint / "README.md").read_text()
+    assert not (checkpoint / "ATTRIBUTION.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "sentence"),
+    [
+        ("--template", b"# $nmae\n", "the template names $nmae; there are metadata, name, "),
+        ("--limits", b"\xff", "is no text in UTF-8"),
+        ("--data", b"licence,seconds\nCC0,x\n", "seconds must be a number"),
+        ("--data", b"source,licence\na,CC0\n,CC0\n", "needs a manifest with a source"),
+    ],
+)
+def test_wrong_files_change_nothing(
+    runs: dict[str, Path], tmp_path: Path, option: str, content: bytes, sentence: str
+) -> None:
+    checkpoint = exported(runs["conv"])
+    before = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+    (tmp_path / "file").write_bytes(content)
+    done = run("card", runs["conv"], "--checkpoint", checkpoint, option, tmp_path / "file")
+    assert (done.exit_code, sentence in done.output) == (2, True), done.output
+    assert before == {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+
+
+def test_a_run_without_metrics_has_a_card_without_losses(runs: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "state.safetensors").write_bytes((runs["conv"] / "state.safetensors").read_bytes())
+    checkpoint = exported(folder)
+    done = run("card", folder, "--checkpoint", checkpoint)
+    assert done.exit_code == 0, done.output
+    assert "| loss" not in (checkpoint / "README.md").read_text()
