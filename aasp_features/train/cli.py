@@ -37,9 +37,9 @@ def pretrain(
     import torch
 
     from aasp_features.hub import CheckpointError
-    from aasp_features.train.engine import Pretraining
-    from aasp_features.train.health import CollapseError
     from aasp_features.train.pretrain.crop_source import open_crops
+    from aasp_features.train.pretrain.health import CollapseError
+    from aasp_features.train.pretrain.loop import Pretraining
     from aasp_features.train.recipe import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

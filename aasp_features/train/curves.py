@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from aasp_features.train.engine import METRICS_FILE
+from aasp_features.train.pretrain.loop import METRICS_FILE
 
 PANELS = {
     "losses": [],  # all that the run has

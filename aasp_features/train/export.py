@@ -13,8 +13,8 @@ from torch import Tensor
 from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.hub import save_checkpoint
 from aasp_features.network import AaSPNetwork
+from aasp_features.train.pretrain.run_folder import STATE_FILE, read_record
 from aasp_features.train.recipe import Recipe
-from aasp_features.train.run_checkpoint import STATE_FILE, read_record
 
 PREFIXES = {"teacher": "objective.teacher.network.", "student": "objective.student."}
 

@@ -20,9 +20,9 @@ import psutil
 import torch
 
 from aasp_features.train.data.waveform_crops import PIECE, crop_samples
-from aasp_features.train.engine import Pretraining
 from aasp_features.train.pretrain.crop_source import open_crops, open_features
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher
+from aasp_features.train.pretrain.loop import Pretraining
 from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
 from aasp_features.train.recipe import Recipe, load_recipe
 

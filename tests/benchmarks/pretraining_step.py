@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from interleave import interleave
 
-from aasp_features.train.corpus import Corpus
-from aasp_features.train.crops import CropSampler
-from aasp_features.train.engine import Pretraining, autocast
+from aasp_features.train.data.cached import Corpus
+from aasp_features.train.data.crops import CropSampler
+from aasp_features.train.pretrain.loop import Pretraining, autocast
 from aasp_features.train.recipe import load_recipe
 
 

@@ -5,8 +5,8 @@ import torch
 from train_helpers import random_batch, tiny_recipe
 
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.objective import Objective
 from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
+from aasp_features.train.pretrain.objective import Objective
 from aasp_features.train.recipe import Distillation
 
 ALONE = {"frame": 0.0, "utterance": 0.0, "contrast": 0.0}

@@ -5,8 +5,8 @@ import math
 import pytest
 from train_helpers import tiny_recipe
 
+from aasp_features.train.pretrain.optimizer import learning_rate, teacher_momentum
 from aasp_features.train.recipe import Stage, load_recipe, recipe_names
-from aasp_features.train.schedule import learning_rate, teacher_momentum
 
 
 def test_every_preset_loads() -> None:

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from aasp_features.train.corpus import Corpus
 from aasp_features.train.data.batch import Batch
+from aasp_features.train.data.cached import Corpus
 from aasp_features.train.recipe import Recipe, Stage
 
 MODEL = {"dim": 32, "depth": 2, "heads": 2, "lambda_hidden": 16, "states": 4}

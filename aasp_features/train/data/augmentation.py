@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from aasp_features.log_mel import ENERGY_FLOOR, band_centres, band_of
-from aasp_features.train.corpus import Corpus
 from aasp_features.train.data.batch import Batch
+from aasp_features.train.data.cached import Corpus
 
 EQUALISER_WAVES = 4
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from aasp_features.config import PATCH
-from aasp_features.train.augmentation import change_gain, change_pitch, equalise, mix
-from aasp_features.train.corpus import Corpus
+from aasp_features.train.data.augmentation import change_gain, change_pitch, equalise, mix
 from aasp_features.train.data.batch import Batch
+from aasp_features.train.data.cached import Corpus
 from aasp_features.train.pretrain.distillation import TeacherTargets
 from aasp_features.train.recipe import Recipe, Stage
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.audio import AUDIO_SUFFIXES, AudioError, load_audio
-from aasp_features.config import FRAME_LENGTH
-from aasp_features.train.corpus import Sound, find_sounds, in_order
+from aasp_features.audio import AUDIO_SUFFIXES
+from aasp_features.train.data.reading import Sound, decode, find_sounds, in_order
 
-logger = logging.getLogger(__name__)
 SAMPLES_FILE, INDEX_FILE = "samples.i16", "sounds.json"
 FULL_SCALE = 32767.0
 
@@ -108,21 +104,12 @@ def _decode(data: Path, folder: Path, wanted: str) -> None:
 
 
 def _decoded(data: Path) -> Iterator[NDArray[np.int16]]:
-    def decode(sound: Sound) -> NDArray[np.int16] | None:
-        try:
-            source = io.BytesIO(sound.source) if isinstance(sound.source, bytes) else sound.source
-            waveform = load_audio(source)
-        except AudioError as error:
-            logger.warning("left out: %s: %s", sound.name, error)
-            return None
-        if len(waveform) < FRAME_LENGTH:
-            logger.warning("left out: %s: %d samples, under 25 ms", sound.name, len(waveform))
-            return None
-        samples: NDArray[np.int16] = np.rint(np.clip(waveform, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
-        return samples
+    def samples_of(sound: Sound) -> NDArray[np.int16] | None:
+        waveform = decode(sound)
+        return None if waveform is None else np.rint(np.clip(waveform, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield from (samples for samples in in_order(pool, decode, find_sounds(data)) if samples is not None)
+        yield from (samples for samples in in_order(pool, samples_of, find_sounds(data)) if samples is not None)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from aasp_features.train.evaluate.features import Vectoriser
     from aasp_features.train.evaluate.report import Results
     from aasp_features.train.evaluate.tasks import Task
-    from aasp_features.train.evaluate.vectors import Vectoriser
 
 UNTRAINED_SEEDS = (0, 1, 2)
 
@@ -80,7 +80,7 @@ def _report(tasks: list[Task], results: Results, classifier: str, folds: str, la
 def _teachers(places: Sequence[Path], graphs: str) -> Iterator[tuple[str, Vectoriser]]:
     if not places:
         return
-    from aasp_features.train.evaluate.vectors import teacher_vectors
+    from aasp_features.train.evaluate.features import teacher_vectors
     from aasp_features.train.pretrain.external_teachers import ExternalTeacher, read_descriptions
 
     found = [ExternalTeacher(description) for description in read_descriptions(places, graphs)]
@@ -95,7 +95,7 @@ def _methods(
     models: Sequence[str], poolings: Sequence[str | None], layers: Sequence[int | None], untrained: bool, log_mel: bool
 ) -> Iterator[tuple[str, Vectoriser]]:
     from aasp_features.encoder import AaSPEncoder
-    from aasp_features.train.evaluate.vectors import encoder_vectors, log_mel_statistics, untrained_encoder
+    from aasp_features.train.evaluate.features import encoder_vectors, log_mel_statistics, untrained_encoder
 
     encoders = [AaSPEncoder.from_pretrained(name or None) for name in models]
     if log_mel:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.objective import Losses, Objective
+from aasp_features.train.pretrain.objective import Losses, Objective
 
 
 class Part(NamedTuple):

@@ -12,13 +12,13 @@ from torch import nn
 
 from aasp_features.folder.lock import FileLock, LockedError
 from aasp_features.hub import load_checkpoint
-from aasp_features.train.corpus import load_corpus
-from aasp_features.train.crops import CropSampler
+from aasp_features.train.data.cached import load_corpus
+from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops, pieces_of
 from aasp_features.train.pretrain.external_teachers import read_descriptions
+from aasp_features.train.pretrain.run_folder import STATE_FILE, read_record
 from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
 from aasp_features.train.recipe import AASP_LOSSES, Recipe
-from aasp_features.train.run_checkpoint import STATE_FILE, read_record
 
 logger = logging.getLogger(__name__)
 LOCK_FILE = "run.lock"

@@ -11,9 +11,9 @@ from torch import Tensor
 from aasp_features.network import count_valid
 from aasp_features.patch_embed import AaPE
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.ema_teacher import Targets
-from aasp_features.train.losses import standardise
-from aasp_features.train.objective import Losses, Objective
+from aasp_features.train.pretrain.ema_teacher import Targets
+from aasp_features.train.pretrain.losses import standardise
+from aasp_features.train.pretrain.objective import Losses, Objective
 
 SMALLEST_VARIANCE = 1e-3  # of the frame targets between tokens; healthy runs stay above 0.1
 MOST_BAD_STEPS = 10  # non-finite steps in a row

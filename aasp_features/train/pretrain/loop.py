@@ -14,15 +14,14 @@ import torch
 from torch import nn
 
 from aasp_features.hub import load_checkpoint, load_weights
-from aasp_features.train import schedule
-from aasp_features.train.crops import CropSampler
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.health import Health
-from aasp_features.train.objective import Losses, Objective
+from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.pretrain.batch_parts import BatchParts
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops
-from aasp_features.train.recipe import Recipe
-from aasp_features.train.run_checkpoint import STATE_FILE, Progress, load_run, save_run
+from aasp_features.train.pretrain.health import Health
+from aasp_features.train.pretrain.objective import Losses, Objective
+from aasp_features.train.pretrain.optimizer import build_optimizer, learning_rate, teacher_momentum
+from aasp_features.train.pretrain.run_folder import STATE_FILE, Progress, load_run, save_run
 
 logger = logging.getLogger(__name__)
 METRICS_FILE = "metrics.jsonl"
@@ -115,14 +114,14 @@ class Pretraining:
         batch, generator = self.crops.batch(self.progress.step, done)
         dropped = recipe.distillation.dropped if done < recipe.distillation.dropped_until else 0.0
         for group in self.optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(done, recipe.learning_rate, recipe.warm_up, recipe.hold)
+            group["lr"] = learning_rate(done, recipe.learning_rate, recipe.warm_up, recipe.hold)
         losses = self._backward(batch, generator, dropped)
         norm = nn.utils.clip_grad_norm_(self.trained_parameters(), recipe.clip_norm)
         finite = bool(torch.isfinite(norm) & torch.isfinite(losses.total))
         self.health.check_step(finite)
         if finite:
             self.optimizer.step()
-            momentum = schedule.teacher_momentum(done, recipe.momentum_start, recipe.momentum_end)
+            momentum = teacher_momentum(done, recipe.momentum_start, recipe.momentum_end)
             self.objective.teacher.follow(self.objective.student, momentum)
         self.progress.step += 1
         self.progress.crops += len(batch.frames)
@@ -190,17 +189,6 @@ def start_with(objective: Objective, checkpoint: str) -> None:
     found = load_checkpoint(checkpoint)
     load_weights(objective.student, found.weights, found.source)
     load_weights(objective.teacher.network, found.weights, found.source)
-
-
-def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW with weight decay on the matrices of linear maps only."""
-    matrices = {module.weight for module in objective.modules() if isinstance(module, nn.Linear)}
-    trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p in matrices], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p not in matrices], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from torch.nn import functional
 from aasp_features.config import PATCH
 from aasp_features.network import AaSPNetwork, count_valid
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.ema_teacher import EmaTeacher, Targets
-from aasp_features.train.losses import contrastive_loss, frame_loss, utterance_loss
-from aasp_features.train.masking import Masks, TokenSet, draw_masks
-from aasp_features.train.predictor import Predictor
 from aasp_features.train.pretrain.distillation import Distillation, TeacherTargets
+from aasp_features.train.pretrain.ema_teacher import EmaTeacher, Targets
+from aasp_features.train.pretrain.losses import contrastive_loss, frame_loss, utterance_loss
+from aasp_features.train.pretrain.masking import Masks, TokenSet, draw_masks
+from aasp_features.train.pretrain.predictor import Predictor
 from aasp_features.train.recipe import Recipe
 
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from aasp_features.train.objective import Objective
+from aasp_features.train.pretrain.objective import Objective
 
 STATE_FILE = "state.safetensors"
 

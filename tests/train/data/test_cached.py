@@ -13,10 +13,10 @@ from train_helpers import random_batch, random_corpus, tiny_recipe
 
 from aasp_features import AaSPConfig, LogMel, load_audio
 from aasp_features.log_mel import ENERGY_FLOOR
-from aasp_features.train.augmentation import change_gain, change_pitch, equalise, mix
-from aasp_features.train.corpus import Corpus, load_corpus
-from aasp_features.train.crops import CropSampler
+from aasp_features.train.data.augmentation import change_gain, change_pitch, equalise, mix
 from aasp_features.train.data.batch import Batch
+from aasp_features.train.data.cached import Corpus, load_corpus
+from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.recipe import Stage
 
 CONFIG = AaSPConfig.tiny()

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from aasp_features import load_audio
 from aasp_features.train.cli import app
+from aasp_features.train.evaluate.features import log_mel_statistics, teacher_vectors
 from aasp_features.train.evaluate.linear import (
     balanced_accuracy,
     linear_classifier,
@@ -24,7 +25,6 @@ from aasp_features.train.evaluate.linear import (
 )
 from aasp_features.train.evaluate.report import differences, table
 from aasp_features.train.evaluate.tasks import Task, make_folds, read_tasks
-from aasp_features.train.evaluate.vectors import log_mel_statistics, teacher_vectors
 
 
 def made_task(clips: int = 150, groups: int = 50) -> Task:

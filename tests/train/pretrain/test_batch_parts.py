@@ -6,8 +6,8 @@ from distillation_helpers import batch, generator, objective
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aasp_features.train.engine import autocast
 from aasp_features.train.pretrain.batch_parts import BatchParts, split
+from aasp_features.train.pretrain.loop import autocast
 from aasp_features.train.recipe import load_recipe
 
 

@@ -10,8 +10,8 @@ from teacher_helpers import description, teacher, write_callable
 from train_helpers import tiny_recipe
 
 from aasp_features.train.data.waveform_crops import PIECE
-from aasp_features.train.engine import METRICS_FILE, Pretraining
 from aasp_features.train.pretrain.distilled_crops import ROUNDS_FILE, DistilledCrops
+from aasp_features.train.pretrain.loop import METRICS_FILE, Pretraining
 from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
 from aasp_features.train.recipe import CropLength, CropSettings, Distillation, Recipe
 

@@ -12,12 +12,13 @@ import torch
 from train_helpers import MODEL, random_batch, random_corpus, tiny_recipe
 
 from aasp_features import AaSPEncoder, CheckpointError
-from aasp_features.train import engine, run_checkpoint
-from aasp_features.train.crops import CropSampler
-from aasp_features.train.engine import Pretraining, build_optimizer, choose_precision
+from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.export import export_encoder
-from aasp_features.train.health import CollapseError, Health, rank_me
-from aasp_features.train.objective import Losses, Objective
+from aasp_features.train.pretrain import loop, run_folder
+from aasp_features.train.pretrain.health import CollapseError, Health, rank_me
+from aasp_features.train.pretrain.loop import Pretraining, choose_precision
+from aasp_features.train.pretrain.objective import Losses, Objective
+from aasp_features.train.pretrain.optimizer import build_optimizer
 
 CORPUS = random_corpus([30, 100, 64, 200, 77, 150, 90, 300])
 CPU = torch.device("cpu")
@@ -30,14 +31,14 @@ def start(
 
 
 def timeless(folder: Path) -> list[dict[str, float]]:
-    lines = [json.loads(line) for line in (folder / engine.METRICS_FILE).read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / loop.METRICS_FILE).read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in ("seconds", "crops_per_second")} for line in lines]
 
 
 def tick_at_every_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock of the engine's own, 10 ms further at every look, so that a busy machine changes nothing."""
+    """A clock of the loop's own, 10 ms further at every look, so that a busy machine changes nothing."""
     clock = itertools.count()
-    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: 0.01 * next(clock)))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 0.01 * next(clock)))
 
 
 def stages(lines: list[dict[str, float]]) -> list[list[dict[str, float]]]:
@@ -121,7 +122,7 @@ def test_a_failed_save_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     run.step()
-    monkeypatch.setattr(run_checkpoint.os, "replace", full)
+    monkeypatch.setattr(run_folder.os, "replace", full)
     with pytest.raises(OSError, match="No space"):
         run.save()
     monkeypatch.undo()
@@ -133,7 +134,7 @@ def test_damaged_and_foreign_states_are_named(tmp_path: Path) -> None:
     run.save()
     with pytest.raises(ValueError, match="belongs to another recipe"):
         start(tmp_path, contrast_dim=9)
-    state = tmp_path / run_checkpoint.STATE_FILE
+    state = tmp_path / run_folder.STATE_FILE
     state.write_bytes(state.read_bytes()[:-100])
     with pytest.raises(ValueError, match="is damaged"):
         start(tmp_path)
@@ -159,7 +160,7 @@ def test_decay_is_for_matrices_of_linear_maps() -> None:
 
 def test_the_faster_precision_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(np.cumsum([0, 2, 0, 1] * 3).tolist())
-    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     tried = []
     assert choose_precision("auto", CPU, tried.append) == "bfloat16"
     assert tried == ["float32", "bfloat16"] * 3

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from aasp_features.train.losses import contrastive_loss, frame_loss, standardise, utterance_loss
+from aasp_features.train.pretrain.losses import contrastive_loss, frame_loss, standardise, utterance_loss
 
 
 def contrast_by_loops(projected: torch.Tensor, clip: list[int], temperature: float) -> float:

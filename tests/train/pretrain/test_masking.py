@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from aasp_features.train.masking import Masks, _covered, draw_masks
+from aasp_features.train.pretrain.masking import Masks, _covered, draw_masks
 
 ROWS = 8
 

@@ -6,9 +6,9 @@ import torch
 from train_helpers import MODEL, random_batch, tiny_recipe
 
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.ema_teacher import instance_norm
-from aasp_features.train.masking import Masks, TokenSet
-from aasp_features.train.objective import Objective, only_visible
+from aasp_features.train.pretrain.ema_teacher import instance_norm
+from aasp_features.train.pretrain.masking import Masks, TokenSet
+from aasp_features.train.pretrain.objective import Objective, only_visible
 
 KINDS = ["aape", "conv", "lowpass"]
 
