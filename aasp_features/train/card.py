@@ -96,9 +96,9 @@ def write_card(runs: Sequence[Path], config: AaSPConfig, results: str, out: Path
     shown = [metrics[0], metrics[len(metrics) // 2], metrics[-1]]
     text = CARD.format(
         **{name: getattr(config, name) for name in CONFIG_FIELDS},
-        size=recipe.size,
+        size=recipe.model.size,
         how=_how(recipe, record, before),
-        tag="self-supervised" if not recipe.teachers else "distillation",
+        tag="self-supervised" if not recipe.distillation.teachers else "distillation",
         dimensions=config.embedding_dim,
         before="".join(f"Earlier: {one.paragraph}\n\n{_crops(one.recipe)}\n\n" for one in before),
         summary=described.paragraph,
@@ -111,7 +111,7 @@ def write_card(runs: Sequence[Path], config: AaSPConfig, results: str, out: Path
         results=results.strip(),
         hours=record["hours"],
         limit=": encoders trained on thousands of hours do better"
-        if not recipe.teachers
+        if not recipe.distillation.teachers
         else "; the teachers heard more",
         longest=0.16 * max(columns for columns, _ in _lengths(recipe)),
         window_seconds=config.window * 0.16,
@@ -122,7 +122,7 @@ def write_card(runs: Sequence[Path], config: AaSPConfig, results: str, out: Path
 
 def _how(recipe: Recipe, record: dict[str, Any], before: Sequence[RunSummary]) -> str:
     parts = [AASP] if recipe.learns_masked else []
-    if recipe.teachers:
+    if recipe.distillation.teachers:
         parts.append(f"taught by other networks ({', '.join(teacher['name'] for teacher in record['teachers'])})")
     first = before[0].record if before else record
     start = f", from the weights of `{first['start_from']}`" if first.get("start_from") else ""
@@ -131,16 +131,16 @@ def _how(recipe: Recipe, record: dict[str, Any], before: Sequence[RunSummary]) -
 
 def _lengths(recipe: Recipe) -> list[tuple[int, str]]:
     """Columns of the crops, and in words how many there were of them."""
-    if recipe.teachers:
+    if recipe.distillation.teachers:
         crop = recipe.distillation.crop
         total = sum(length.share for length in crop.lengths)
         return [(length.columns, f"{100 * length.share / total:.0f} % of them") for length in crop.lengths]
-    return [(s.columns, f"{s.clips} recordings, until {100 * s.until:.0f} %") for s in recipe.stages]
+    return [(s.columns, f"{s.sounds} recordings, until {100 * s.until:.0f} %") for s in recipe.data.stages]
 
 
 def _crops(recipe: Recipe) -> str:
     lengths = "; ".join(f"{columns * 0.16:.2f} s, {share}" for columns, share in _lengths(recipe))
-    if not recipe.teachers:
+    if not recipe.distillation.teachers:
         return f"Length of crops and size of batches along the run: {lengths}."
     crop = recipe.distillation.crop
     mixed, played, filtered = crop.mix_probability, crop.speed_probability, crop.filter_probability
@@ -167,10 +167,10 @@ def _rows(shown: list[dict[str, float]]) -> list[str]:
 
 def _notes(recipe: Recipe, record: dict[str, Any]) -> str:
     notes = []
-    if recipe.learns_masked and not recipe.teachers:
-        chance = math.log(1 + (recipe.stages[0].clips - 1) * recipe.crops * recipe.views)
+    if recipe.learns_masked and not recipe.distillation.teachers:
+        chance = math.log(1 + (recipe.data.stages[0].sounds - 1) * recipe.data.crops * recipe.masking.views)
         notes.append(f"Chance for the contrast is ln(1 + views of other clips): {chance:.2f} in the first stage.")
-    if recipe.teachers:
+    if recipe.distillation.teachers:
         rows = [f"| {t['name']} | {t['source']} | {t['licence']} | {t['labels']} |" for t in record["teachers"]]
         notes.append(TEACHERS + "\n".join(rows))
     return "\n\n".join(notes)
@@ -179,5 +179,5 @@ def _notes(recipe: Recipe, record: dict[str, Any]) -> str:
 CONFIG_FIELDS = ["name", "dim", "depth", "heads", "patch_embed", "kernel", "features", "states", "fft_length"]
 CONFIG_FIELDS += ["mean", "std", "pooling", "layers"]
 
-SIGNS = ["target_variance", "utterance_target_variance", "rankme_mean", "rankme_cls", "gradient_norm"]
+SIGNS = ["target_variance", "clip_target_variance", "rankme_mean", "rankme_cls", "gradient_norm"]
 SIGNS += ["omega_hz_mean", "omega_hz_std", "alpha_mean", "alpha_std"]

@@ -46,7 +46,7 @@ def export_encoder(
         ValueError: no run there, or runs of different shapes; CheckpointError: ``out`` cannot be written.
     """
     described = describe(runs)
-    learnt = described.recipe.distillation if described.recipe.teachers else None
+    learnt = described.recipe.distillation if described.recipe.distillation.teachers else None
     pooling = pooling or (learnt.pooling if learnt else "frequency")  # type: ignore[assignment]  # the recipe checks it
     layers = layers or (learnt.last_layers if learnt else 1)
     config = described.config.replace(name=name, pooling=pooling, layers=layers)
@@ -85,7 +85,7 @@ def describe(runs: Sequence[Path]) -> RunSummary:
     distinct = f", {record['distinct_crops']} of them distinct" if "distinct_crops" in record else ""
     summary = (
         f"Recipe `{recipe.name}`, {progress.step} steps, {progress.crops} crops{distinct}, {progress.seconds / 60:.0f} "
-        f"minutes in {progress.precision} on {record['device']}, from {record['recordings']} recordings "
+        f"minutes in {progress.precision} on {record['device']}, from {record['sounds']} sounds "
         f"({record['hours']:.1f} hours)."
     )
     if told := [f"{one['name']} ({one['licence']}; labels: {one['labels']})" for one in record.get("teachers", [])]:

@@ -15,7 +15,7 @@ from interleave import interleave
 from aasp_features.train.data.cached import Corpus
 from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.pretrain.loop import Pretraining, autocast
-from aasp_features.train.recipe import load_recipe
+from aasp_features.train.recipes import load_recipe
 
 
 def networks_alone(run: Pretraining, precision: str) -> object:

@@ -23,7 +23,7 @@ Decoded = TypeVar("Decoded")
 
 
 class Sound(NamedTuple):
-    """A recording yet to be decoded: a path, or a shard member's bytes."""
+    """A sound yet to be decoded: a path, or a shard member's bytes."""
 
     name: str
     source: Path | bytes

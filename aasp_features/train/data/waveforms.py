@@ -21,11 +21,11 @@ FULL_SCALE = 32767.0
 
 
 class Waveforms(NamedTuple):
-    """All recordings of a corpus at 16 kHz, mono.
+    """All sounds of a corpus at 16 kHz, mono.
 
     Attributes:
-        samples: (all samples,) int16, memory-mapped, recording after recording.
-        start, length: (recordings,) where each begins, and its samples.
+        samples: (all samples,) int16, memory-mapped, sound after sound.
+        start, length: (sounds,) where each begins, and its samples.
         sha256: of the samples and the lengths.
     """
 
@@ -34,17 +34,17 @@ class Waveforms(NamedTuple):
     length: NDArray[np.int64]
     sha256: str
 
-    def cut(self, recording: int, first: int, samples: int) -> NDArray[np.float32]:
-        """(up to ``samples``,) float32 in +-1, from sample ``first`` of a recording; less where it ends."""
-        begin = int(self.start[recording]) + first
-        end = int(self.start[recording]) + min(first + samples, int(self.length[recording]))
+    def cut(self, sound: int, first: int, samples: int) -> NDArray[np.float32]:
+        """(up to ``samples``,) float32 in +-1, from sample ``first`` of a sound; less where it ends."""
+        begin = int(self.start[sound]) + first
+        end = int(self.start[sound]) + min(first + samples, int(self.length[sound]))
         return self.samples[begin:end].astype(np.float32) / np.float32(FULL_SCALE)
 
 
 def load_waveforms(data: Path, folder: Path) -> Waveforms:
     """Decode everything under ``data`` into ``folder``, or find it decoded there.
 
-    Broken files and recordings of under 25 ms are logged and left out. Samples beyond full scale are clipped.
+    Broken files and sounds of under 25 ms are logged and left out. Samples beyond full scale are clipped.
 
     Args:
         data: as for ``find_sounds``.

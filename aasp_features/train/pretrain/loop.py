@@ -1,34 +1,41 @@
-"""The pre-training loop."""
+"""The pre-training loop: a step from batch to optimiser, and steps until the run is over."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from aasp_features.hub import load_checkpoint, load_weights
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.pretrain.batch_parts import BatchParts
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops
+from aasp_features.train.pretrain.distributed import agree_any, agree_max, rank
 from aasp_features.train.pretrain.health import Health
 from aasp_features.train.pretrain.objective import Losses, Objective
-from aasp_features.train.pretrain.optimizer import build_optimizer, learning_rate, teacher_momentum
-from aasp_features.train.pretrain.run_folder import STATE_FILE, Progress, load_run, save_run
+from aasp_features.train.pretrain.optimizer import (
+    build_optimizer,
+    finish_gradients,
+    learning_rate,
+    set_learning_rate,
+    teacher_momentum,
+    trained_parameters,
+)
+from aasp_features.train.pretrain.precision import autocast, known_precision
+from aasp_features.train.pretrain.run_folder import STATE_FILE, Progress, load_run, save_run, write_metrics
 
 logger = logging.getLogger(__name__)
-METRICS_FILE = "metrics.jsonl"
+PRECISION_TRIALS = 3
 
 
 class Pretraining:
     """A run under way: objective, optimiser, data, progress, and its folder on disk.
+
+    Several processes may train together (``distributed.py``); then all take the same steps, and the first one writes.
 
     Args:
         crops: where the batches come from; its recipe is the run's.
@@ -48,12 +55,13 @@ class Pretraining:
     ) -> None:
         recipe = crops.recipe
         self.recipe, self.folder, self.device, self.max_seconds = recipe, folder, device, max_seconds
-        torch.manual_seed(recipe.seed)
-        self.objective = Objective(recipe, crops.targets).to(device)
-        self.optimizer = build_optimizer(self.objective, recipe)
-        self.crops = crops
-        self.parts = self._batch_parts(recipe.distillation.parts)
-        self.health = Health()
+        torch.manual_seed(recipe.run.seed)
+        targets = crops.targets if isinstance(crops, DistilledCrops) else None
+        self.objective = Objective(recipe, targets).to(device)
+        self.parameters = trained_parameters(self.objective)
+        self.optimizer = build_optimizer(self.objective, recipe.optimizer)
+        self.crops, self.health = crops, Health()
+        self.parts = BatchParts(self.objective, recipe.distillation.parts) if recipe.distillation.parts > 1 else None
         self.progress, self.start_from = Progress(), start_from
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / STATE_FILE).is_file():
@@ -62,13 +70,14 @@ class Pretraining:
         else:
             if start_from is not None:
                 start_with(self.objective, start_from)
-            self.progress.precision = choose_precision(recipe.precision, device, self._trial_step)
+            self.progress.precision = known_precision(recipe.run.precision, device) or self._faster_precision()
+        self._logged = self.progress.crops, self.progress.seconds
 
     @property
     def done(self) -> float:
         """Fraction of the run that is behind, by steps or by the time budget, whichever is further."""
         by_time = self.progress.seconds / self.max_seconds if self.max_seconds else 0.0
-        return min(1.0, max(self.progress.step / self.recipe.steps, by_time))
+        return min(1.0, max(self.progress.step / self.recipe.run.steps, by_time))
 
     def run(self, stop_after: float | None = None) -> bool:
         """Train to the end, or for ``stop_after`` seconds; the state is saved every few minutes and at the end.
@@ -81,18 +90,51 @@ class Pretraining:
         """
         started = saved = time.monotonic()
         while self.done < 1.0:
-            if stop_after is not None and time.monotonic() - started > stop_after:
+            if stop_after is not None and agree_any(time.monotonic() - started > stop_after):
                 break
             self.step()
-            if time.monotonic() - saved > self.recipe.save_seconds:
+            if time.monotonic() - saved > self.recipe.run.save_seconds:
                 self.save()
                 saved = time.monotonic()
         self.save()
         return self.done >= 1.0
 
+    def step(self) -> None:
+        """One optimiser step, at the learning rate and momentum of this place in the run.
+
+        Nothing in it waits for the device, unless a line is logged.
+
+        Raises:
+            CollapseError: see ``Health``.
+        """
+        began, done, recipe = time.monotonic(), self.done, self.recipe
+        batch, generator = self.crops.batch(self.progress.step, done)
+        batch = batch.to(self.device)
+        dropped = recipe.distillation.dropped if done < recipe.distillation.dropped_until else 0.0
+
+        losses = self._backward(batch, generator, dropped)
+        norm, finite = finish_gradients(self.parameters, losses.total, recipe.optimizer.clip_norm)
+
+        rate = learning_rate(done, recipe.optimizer)
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.step()
+        self.objective.teacher.follow(self.objective.student, teacher_momentum(done, recipe.objective))
+
+        self.health.collect(losses, finite)
+        self.progress.step += 1
+        self.progress.crops += len(batch.log_mel)
+        signs = None
+        if self.progress.step % recipe.run.log_every == 0:
+            signs = self.health.report(losses, self.objective, batch)  # waits for the device
+        self.progress.seconds = agree_max(self.progress.seconds + time.monotonic() - began)
+        if signs is not None or self.done >= 1.0:
+            signs = signs or self.health.report(losses, self.objective, batch)
+            self._log(losses, {"learning_rate": rate, "gradient_norm": norm.item(), "columns": batch.columns, **signs})
+
     def save(self) -> None:
         """Write the state, atomically."""
-        save_run(self.folder, self.objective, self.optimizer, self.progress, self.record())
+        if rank() == 0:
+            save_run(self.folder, self.objective, self.optimizer, self.progress, self.record())
 
     def record(self) -> dict[str, Any]:
         """What made this run."""
@@ -104,80 +146,47 @@ class Pretraining:
             **self.crops.facts(self.progress.step),
         }
 
-    def step(self) -> None:
-        """One optimiser step, at the learning rate and momentum of this place in the run.
-
-        Raises:
-            CollapseError: see ``Health``.
-        """
-        began, done, recipe = time.monotonic(), self.done, self.recipe
-        batch, generator = self.crops.batch(self.progress.step, done)
-        dropped = recipe.distillation.dropped if done < recipe.distillation.dropped_until else 0.0
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(done, recipe.learning_rate, recipe.warm_up, recipe.hold)
-        losses = self._backward(batch, generator, dropped)
-        norm = nn.utils.clip_grad_norm_(self.trained_parameters(), recipe.clip_norm)
-        finite = bool(torch.isfinite(norm) & torch.isfinite(losses.total))
-        self.health.check_step(finite)
-        if finite:
-            self.optimizer.step()
-            momentum = teacher_momentum(done, recipe.momentum_start, recipe.momentum_end)
-            self.objective.teacher.follow(self.objective.student, momentum)
-        self.progress.step += 1
-        self.progress.crops += len(batch.frames)
-        self.progress.seconds += time.monotonic() - began
-        if losses.targets is not None:
-            self.health.collect(losses.targets)
-        if self.progress.step % recipe.log_every == 0 or self.done >= 1.0:
-            signs = self.health.report(losses, self.objective, batch)
-            self._log(
-                losses,
-                {"gradient_norm": norm.item(), "columns": batch.columns, **signs},
-                began,
-                len(batch.frames),
-            )
-
     def _backward(self, batch: Batch, generator: torch.Generator, dropped: float) -> Losses:
         """Losses of a batch; the parameters' gradients are set."""
         self.optimizer.zero_grad(set_to_none=True)
         if self.parts is not None:
-            return self.parts.backward(batch, generator, dropped)
+            return self.parts.backward(batch, generator, dropped, self.progress.precision)
         with autocast(self.device, self.progress.precision):
             losses: Losses = self.objective(batch, generator, dropped)
         losses.total.backward()  # type: ignore[no-untyped-call]
         return losses
 
-    def _log(self, losses: Losses, numbers: dict[str, float], began: float, crops: int) -> None:
+    def _log(self, losses: Losses, numbers: dict[str, float]) -> None:
+        """One line for the steps since the last."""
+        crops, seconds = self._logged
+        self._logged = self.progress.crops, self.progress.seconds
         line = {
             "step": self.progress.step,
             "done": self.done,
             "seconds": self.progress.seconds,
             "crops": self.progress.crops,
-            "crops_per_second": crops / (time.monotonic() - began),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "crops_per_second": (self.progress.crops - crops) / max(self.progress.seconds - seconds, 1e-9),
             "loss": losses.total.item(),
             **{f"loss_{name}": value.item() for name, value in losses.parts.items()},
             **numbers,
         }
-        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({name: round(value, 6) for name, value in line.items()}) + "\n")
-        logger.info("step %d loss %.4f %.1f crops/s", line["step"], line["loss"], line["crops_per_second"])
+        if rank() == 0:
+            write_metrics(self.folder, line)
+            logger.info("step %d loss %.4f %.1f crops/s", line["step"], line["loss"], line["crops_per_second"])
 
-    def trained_parameters(self) -> list[nn.Parameter]:
-        """Everything but the teacher."""
-        return [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
-
-    def _batch_parts(self, parts: int) -> BatchParts | None:
-        if parts == 1:
-            return None
-        return BatchParts(
-            self.objective, self.trained_parameters(), parts, lambda: autocast(self.device, self.progress.precision)
-        )
-
-    def _trial_step(self, precision: str) -> None:
-        self.progress.precision = precision
-        self._backward(*self.crops.batch(self.progress.step, 0.0), 0.0)
+    def _faster_precision(self) -> str:
+        """The one that does a step faster, measured here and now; of several processes, the slowest counts."""
+        seconds = {"float32": float("inf"), "bfloat16": float("inf")}
+        for _ in range(PRECISION_TRIALS):
+            for precision in seconds:
+                self.progress.precision, began = precision, time.monotonic()
+                batch, generator = self.crops.batch(self.progress.step, 0.0)
+                self._backward(batch.to(self.device), generator, 0.0)
+                seconds[precision] = min(seconds[precision], time.monotonic() - began)
         self.optimizer.zero_grad(set_to_none=True)
+        agreed = {precision: agree_max(value) for precision, value in seconds.items()}
+        logger.info("seconds for a step: %s", {name: round(value, 3) for name, value in agreed.items()})
+        return min(agreed, key=lambda precision: agreed[precision])
 
 
 def start_with(objective: Objective, checkpoint: str) -> None:
@@ -189,26 +198,3 @@ def start_with(objective: Objective, checkpoint: str) -> None:
     found = load_checkpoint(checkpoint)
     load_weights(objective.student, found.weights, found.source)
     load_weights(objective.teacher.network, found.weights, found.source)
-
-
-@contextmanager
-def autocast(device: torch.device, precision: str) -> Iterator[None]:
-    """bfloat16 autocast where ``precision`` says so."""
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        yield
-
-
-def choose_precision(wanted: str, device: torch.device, trial: Any, rounds: int = 3) -> str:
-    """``auto``: bfloat16 on CUDA devices that have it; on a CPU whichever does a step faster, measured here and now."""
-    if wanted != "auto":
-        return wanted
-    if device.type != "cpu":
-        return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-    fastest = {"float32": float("inf"), "bfloat16": float("inf")}
-    for _ in range(rounds):
-        for precision in fastest:
-            began = time.monotonic()
-            trial(precision)
-            fastest[precision] = min(fastest[precision], time.monotonic() - began)
-    logger.info("seconds for a step: %s", {name: round(value, 3) for name, value in fastest.items()})
-    return min(fastest, key=lambda precision: fastest[precision])

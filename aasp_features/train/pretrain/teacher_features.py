@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from aasp_features.folder.lock import FileLock, LockedError
 from aasp_features.train.data.waveform_crops import PIECE, Cropper
 from aasp_features.train.data.waveforms import Waveforms, load_waveforms, write_atomically
+from aasp_features.train.distillation_settings import CropSettings
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, TeacherDescription, TeacherError
-from aasp_features.train.recipe import CropSettings
 
 logger = logging.getLogger(__name__)
 PLAN_FILE, LOCK_FILE = "plan.json", "making.lock"

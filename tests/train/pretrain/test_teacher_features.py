@@ -12,8 +12,8 @@ from teacher_helpers import CODE, description, teacher, write_callable, write_gr
 
 from aasp_features.folder.lock import FileLock
 from aasp_features.train.data.waveform_crops import PIECE
+from aasp_features.train.distillation_settings import CropLength, CropSettings
 from aasp_features.train.pretrain.teacher_features import LOCK_FILE, Makers, TeacherFeatures
-from aasp_features.train.recipe import CropLength, CropSettings
 
 pytest.importorskip("onnxruntime")
 SETTINGS = CropSettings(lengths=[CropLength(2, 0.7), CropLength(4, 0.3)])
