@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,10 @@ from aasp_features.audio import load_audio
 from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.log_mel import LogMel
-from aasp_features.train.pretrain.external_teachers import ExternalTeacher
+from aasp_features.train.pretrain.external_teachers import ExternalTeacher, read_descriptions
 
 Vectoriser = Callable[[Sequence[Path]], NDArray[np.float32]]
+UNTRAINED_SEEDS = (0, 1, 2)
 
 
 def encoder_vectors(encoder: AaSPEncoder, pooling: Pooling | None, layers: int | None) -> Vectoriser:
@@ -51,3 +52,40 @@ def teacher_vectors(teachers: Sequence[ExternalTeacher]) -> Vectoriser:
         return np.stack([np.concatenate([teacher.hear(sound)[0] for teacher in teachers]) for sound in sounds])
 
     return vectors
+
+
+def teacher_methods(places: Sequence[Path], graphs: str) -> Iterator[tuple[str, Vectoriser]]:
+    """Each external teacher by name, and all of them side by side.
+
+    Raises:
+        TeacherError: see ``read_descriptions`` and ``ExternalTeacher``.
+    """
+    found = [ExternalTeacher(description) for description in read_descriptions(places, graphs)] if places else []
+    for teacher in found:
+        yield f"teacher {teacher.description.name}", teacher_vectors([teacher])
+    if len(found) > 1:
+        names = ", ".join(teacher.description.name for teacher in found)
+        yield f"teachers {names} side by side", teacher_vectors(found)
+
+
+def encoder_methods(
+    models: Sequence[str], poolings: Sequence[str | None], layers: Sequence[int | None], untrained: bool, log_mel: bool
+) -> Iterator[tuple[str, Vectoriser]]:
+    """Checkpoints under each pooling; before them, log-mel statistics and the same networks untrained.
+
+    Raises:
+        CheckpointError, InputError: no such checkpoint, or pooling.
+    """
+    encoders = [AaSPEncoder.from_pretrained(name or None) for name in models]
+    if log_mel:
+        for fft_length in sorted({encoder.config.fft_length for encoder in encoders}):
+            yield f"log-mel mean and std ({fft_length} points)", log_mel_statistics(fft_length)
+    for encoder in encoders:
+        for pooling in poolings:
+            for count in layers:
+                options = encoder.check_options(pooling, count)[:2]
+                label = f"`{options[0]}`" + (f", last {options[1]} blocks" if options[1] > 1 else "")
+                for seed in UNTRAINED_SEEDS if untrained else ():
+                    other = untrained_encoder(encoder.config, seed)
+                    yield f"untrained, seed {seed}, {label}", encoder_vectors(other, *options)
+                yield f"{encoder.config.name}, {label}", encoder_vectors(encoder, *options)
