@@ -85,6 +85,6 @@ class Batch(NamedTuple):
 
 def send(values: Tensor, device: torch.device) -> Tensor:
     """Values on a device; to a GPU through pinned memory, so that neither waits for the other."""
-    if device.type != "cuda" or values.device == device:
-        return values.to(device)
-    return values.pin_memory().to(device, non_blocking=True) if values.device.type == "cpu" else values.to(device)
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)

@@ -123,12 +123,12 @@ class Pretraining:
         self.health.collect(losses, finite)
         self.progress.step += 1
         self.progress.crops += len(batch.log_mel)
-        signs = None
-        if self.progress.step % recipe.run.log_every == 0:
-            signs = self.health.report(losses, self.objective, batch)  # waits for the device
+        due = self.progress.step % recipe.run.log_every == 0
+        signs = self.health.report(losses, self.objective, batch) if due else {}  # waits for the device
         self.progress.seconds = agree_max(self.progress.seconds + time.monotonic() - began)
-        if signs is not None or self.done >= 1.0:
-            signs = signs or self.health.report(losses, self.objective, batch)
+        if self.done >= 1.0 and not due:
+            signs = self.health.report(losses, self.objective, batch)
+        if due or self.done >= 1.0:
             self._log(losses, {"learning_rate": rate, "gradient_norm": norm.item(), "columns": batch.columns, **signs})
 
     def save(self) -> None:

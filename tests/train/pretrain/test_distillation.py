@@ -1,5 +1,7 @@
 """Targets against scikit-learn's PCA, the student's vector against ``embed``, and nothing read that is padding."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +124,15 @@ def test_beside_aasps_own_losses() -> None:
     torch.testing.assert_close(losses.total, sum(weights[name] * part for name, part in losses.parts.items()))
     losses.total.backward()
     assert network.distillation.heads["peaks"].weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("dropped", [0.0, 0.5])
+def test_nothing_is_asked_of_the_device(dropped: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors on the meta device have no numbers to give; whoever wants one gets an error."""
+    real, meta = torch.autocast, torch.device("meta")
+    monkeypatch.setattr(
+        torch, "autocast", lambda device, **rest: nullcontext() if device == "meta" else real(device, **rest)
+    )
+    losses = objective().to(meta)(batch([96, 40, 96, 5], 6).to(meta), generator(), dropped)
+    losses.total.backward()
+    assert losses.parts["levels"].device == meta
