@@ -22,8 +22,9 @@ import torch
 from aasp_features.train.data.waveform_crops import PIECE, crop_samples
 from aasp_features.train.pretrain.crop_source import open_crops, open_features
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher
+from aasp_features.train.pretrain.feature_makers import Makers
 from aasp_features.train.pretrain.loop import Pretraining
-from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
+from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import Recipe
 from aasp_features.train.recipes import load_recipe
 

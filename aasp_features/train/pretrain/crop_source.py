@@ -15,8 +15,9 @@ from aasp_features.train.data.cached import load_corpus
 from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops, pieces_of
 from aasp_features.train.pretrain.external_teachers import read_descriptions
+from aasp_features.train.pretrain.feature_makers import Makers
 from aasp_features.train.pretrain.run_folder import STATE_FILE, lock_run, read_record
-from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
+from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import AASP_LOSSES, Recipe
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,8 @@ from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.data.waveform_crops import PIECE
 from aasp_features.train.data.waveforms import write_atomically
 from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
-from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
+from aasp_features.train.pretrain.feature_makers import Makers
+from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import Recipe
 
 logger = logging.getLogger(__name__)

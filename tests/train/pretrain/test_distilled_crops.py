@@ -12,9 +12,10 @@ from train_helpers import OWN_LOSSES_OFF, tiny_recipe
 from aasp_features.train.data.waveform_crops import PIECE
 from aasp_features.train.distillation_settings import CropLength, CropSettings
 from aasp_features.train.pretrain.distilled_crops import ROUNDS_FILE, DistilledCrops
+from aasp_features.train.pretrain.feature_makers import Makers
 from aasp_features.train.pretrain.loop import Pretraining
 from aasp_features.train.pretrain.run_folder import METRICS_FILE
-from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
+from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import Recipe
 
 CPU = torch.device("cpu")
