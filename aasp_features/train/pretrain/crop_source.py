@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -41,31 +41,17 @@ def open_crops(
         ValueError: another process trains in this folder; and see ``load_corpus``,
             ``read_descriptions``, ``TeacherFeatures`` and ``Makers``.
     """
-    lock = lock_run(run)
-    try:
-        with _opened(recipe, data, run, device, start_from) as crops:
-            yield crops
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _opened(
-    recipe: Recipe, data: Path, run: Path, device: torch.device, start_from: str | None
-) -> Iterator[CropSampler | DistilledCrops]:
-    if not recipe.distillation.teachers:
-        yield CropSampler(load_corpus(data, recipe.config()).to(device), recipe)
-        return
-    features = open_features(recipe, data, run)
-    makers = start_makers(recipe, features)
-    try:
+    with ExitStack() as closing:
+        closing.callback(lock_run(run).release)
+        if not recipe.distillation.teachers:
+            yield CropSampler(load_corpus(data, recipe.config()).to(device), recipe)
+            return
+        features = open_features(recipe, data, run)
+        makers = start_makers(recipe, features)
+        closing.callback(makers.stop)
         crops = DistilledCrops(features, makers, recipe, run, _statistics(run, start_from))
-        try:
-            yield crops
-        finally:
-            crops.close()
-    finally:
-        makers.stop()
+        closing.callback(crops.close)
+        yield crops
 
 
 def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:

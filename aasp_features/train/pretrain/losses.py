@@ -1,4 +1,4 @@
-"""AaSP's three losses, frame, clip and contrast,, as functions of tensors; all computed in float32."""
+"""AaSP's three losses, frame, clip and contrast, as functions of tensors; all computed in float32."""
 
 from __future__ import annotations
 
