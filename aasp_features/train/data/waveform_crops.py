@@ -116,7 +116,8 @@ def mix(own: Floats, other: Floats, decibels: float) -> Floats:
     """Add ``other`` so that its level lies ``decibels`` under that of ``own``; silence adds nothing."""
     if level(other) <= SILENCE:
         return own
-    return own + other * np.float32(level(own) / level(other) * 10 ** (-decibels / 20))
+    mixed: Floats = own + other * np.float32(level(own) / level(other) * 10 ** (-decibels / 20))
+    return mixed
 
 
 def level(waveform: Floats) -> float:

@@ -38,7 +38,8 @@ class Waveforms(NamedTuple):
         """(up to ``samples``,) float32 in +-1, from sample ``first`` of a sound; less where it ends."""
         begin = int(self.start[sound]) + first
         end = int(self.start[sound]) + min(first + samples, int(self.length[sound]))
-        return self.samples[begin:end].astype(np.float32) / np.float32(FULL_SCALE)
+        cut: NDArray[np.float32] = self.samples[begin:end].astype(np.float32) / np.float32(FULL_SCALE)
+        return cut
 
 
 def load_waveforms(data: Path, folder: Path) -> Waveforms:
