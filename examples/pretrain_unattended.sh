@@ -21,7 +21,7 @@ done
 
 mkdir -p "$out"
 python3 -m aasp_features.train pretrain --data "$data" --out "$out/run" --recipe "$recipe" \
-  --max-time "$minutes" --stop-after "$piece" ${start_from:+--start-from "$start_from"} steps=100000000 ${SETTINGS:-}
+  --max-time "$minutes" --stop-after "$piece" ${start_from:+--start-from "$start_from"} run.steps=100000000 ${SETTINGS:-}
 for which in teacher student; do
   python3 -m aasp_features.train export "$out/run" --out "$out/$which" --name "aasp-$recipe-run" --which "$which"
 done

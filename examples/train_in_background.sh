@@ -20,8 +20,8 @@ if [ "${1:-}" = --finish ]; then finish=1; shift; fi
 data=$1 graphs=$2 state=${3:-runs/open}
 here=$(cd "$(dirname "$0")" && pwd)
 export OMP_NUM_THREADS=${THREADS:-1}
-settings=(--recipe tiny_distilled "teachers=${TEACHERS:-$here/teachers}" "graphs=$graphs" "distillation.features=$state/features"
-  "distillation.crops=${CROPS:-300000}" "distillation.parts=${THREADS:-1}" steps=100000000)
+settings=(--recipe tiny_distilled "distillation.teachers=${TEACHERS:-$here/teachers}" "distillation.graphs=$graphs"
+  "distillation.features=$state/features" "distillation.crops=${CROPS:-300000}" "distillation.parts=${THREADS:-1}" run.steps=100000000)
 read -ra extra <<<"${SETTINGS:-}"
 mkdir -p "$state"
 
@@ -42,7 +42,7 @@ else
     mv "$state/finish.partial" "$state/finish"
   fi
   nice -n "${NICE:-19}" aasp-train pretrain --data "$data" --out "$state/finish" --max-time "$(cat "$state/finish/minutes")" \
-    "${settings[@]}" distillation.workers=0 hold=0.8 distillation.dropped_until=0.8 ${extra[@]+"${extra[@]}"}
+    "${settings[@]}" distillation.workers=0 optimizer.hold=0.8 distillation.dropped_until=0.8 ${extra[@]+"${extra[@]}"}
   aasp-train export "$state/finish" --out "$state/checkpoint" --name aasp-tiny-mine-1
   rm -rf "$state/finish"
 fi

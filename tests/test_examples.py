@@ -81,14 +81,14 @@ def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
     (tmp_path / "teachers" / "levels.py").write_text(TEACHER)
     card = "name: levels\nsource: a test\nlicence: CC0\nlabels: none\ncallable: levels.py:load\n"
     (tmp_path / "teachers" / "levels.yaml").write_text(card)
-    settings = "distillation.batch=4 precision=float32"
+    settings = "distillation.batch=4 run.precision=float32"
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "TEACHERS": str(tmp_path / "teachers"),
         "CROPS": "256",
         "NICE": "0",  # at the lowest priority a busy machine would not let it run at all
-        "SETTINGS": f"{settings} steps=21",
+        "SETTINGS": f"{settings} run.steps=21",
     }
     script = ["bash", str(ROOT / "examples" / "train_in_background.sh")]
     arguments = [str(tmp_path / "sounds"), str(tmp_path), str(tmp_path / "state")]
@@ -102,7 +102,7 @@ def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
         time.sleep(0.1)
     assert "complete at step 21" in (tmp_path / "state" / "run.log").read_text()
     before = (tmp_path / "state" / "run" / "state.safetensors").read_bytes()
-    environment["SETTINGS"] = f"{settings} steps=25"
+    environment["SETTINGS"] = f"{settings} run.steps=25"
     done = subprocess.run([*script, "--finish", *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "complete at step 25" in done.stderr

@@ -43,10 +43,10 @@ def pretrain(
     import torch
 
     from aasp_features.hub import CheckpointError
-    from aasp_features.train.engine import Pretraining
-    from aasp_features.train.health import CollapseError
     from aasp_features.train.pretrain.crop_source import open_crops
-    from aasp_features.train.recipe import load_recipe
+    from aasp_features.train.pretrain.health import CollapseError
+    from aasp_features.train.pretrain.loop import Pretraining
+    from aasp_features.train.recipes import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -69,7 +69,7 @@ def teacher_features(
 ) -> None:
     """Make crops of a corpus and keep what external teachers say of them, for pretrain distillation.features=OUT."""
     from aasp_features.train.pretrain.crop_source import open_features, start_makers
-    from aasp_features.train.recipe import load_recipe
+    from aasp_features.train.recipes import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:

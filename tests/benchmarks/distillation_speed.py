@@ -20,11 +20,13 @@ import psutil
 import torch
 
 from aasp_features.train.data.waveform_crops import PIECE, crop_samples
-from aasp_features.train.engine import Pretraining
 from aasp_features.train.pretrain.crop_source import open_crops, open_features
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher
-from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
-from aasp_features.train.recipe import Recipe, load_recipe
+from aasp_features.train.pretrain.feature_makers import Makers
+from aasp_features.train.pretrain.loop import Pretraining
+from aasp_features.train.pretrain.teacher_features import TeacherFeatures
+from aasp_features.train.recipe import Recipe
+from aasp_features.train.recipes import load_recipe
 
 
 def teachers_alone(features: TeacherFeatures, crops: int = 64) -> None:
@@ -83,8 +85,12 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        settings = [f"teachers={arguments.teachers}", f"graphs={arguments.graphs}", "log_every=1000000"]
-        settings += [f"distillation.features={folder}/features", f"distillation.fit_crops={4 * PIECE}"]
+        settings = [f"distillation.teachers={arguments.teachers}", f"distillation.graphs={arguments.graphs}"]
+        settings += [
+            "run.log_every=1000000",
+            f"distillation.features={folder}/features",
+            f"distillation.fit_crops={4 * PIECE}",
+        ]
         recipe = load_recipe("tiny_distilled", settings)
         features = open_features(recipe, arguments.data, Path(folder))
         print("| what | crops/s | bytes a crop |\n|---|---|---|")

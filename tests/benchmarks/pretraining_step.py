@@ -12,23 +12,25 @@ from pathlib import Path
 import torch
 from interleave import interleave
 
-from aasp_features.train.corpus import Corpus
-from aasp_features.train.crops import CropSampler
-from aasp_features.train.engine import Pretraining, autocast
-from aasp_features.train.recipe import load_recipe
+from aasp_features.train.data.cached import CachedCorpus
+from aasp_features.train.data.crops import CropSampler
+from aasp_features.train.pretrain.loop import Pretraining
+from aasp_features.train.pretrain.precision import autocast
+from aasp_features.train.recipes import load_recipe
 
 
 def networks_alone(run: Pretraining, precision: str) -> object:
     """Teacher forward, student forward and backward on visible tokens, predictor: no data, losses or optimiser."""
     objective = run.objective
     batch, generator = run.crops.batch(0, 0.0)
-    masks = objective.masks(batch, generator)
+    batch = batch.to(run.device)
+    masks = objective.draw_masks(batch, generator)
 
     def step() -> None:
         with autocast(run.device, precision):
             objective.teacher(batch)
-            views = objective.see(batch, masks.visible)
-            predicted = objective.predict(batch, views, masks)
+            views = objective.encode_visible(batch, masks.visible)
+            predicted = objective.predict_masked(batch, views, masks)
         predicted.float().square().mean().backward()
         objective.zero_grad(set_to_none=True)
 
@@ -44,13 +46,13 @@ def main() -> None:
     torch.manual_seed(0)
     frames = torch.randint(100, 1500, (400,))
     log_mel = torch.randn(int(frames.sum()), 128).half()
-    corpus = Corpus(log_mel, frames.cumsum(0) - frames, frames, -6.0, 4.5).to(torch.device(arguments.device))
+    corpus = CachedCorpus(log_mel, frames.cumsum(0) - frames, frames, -6.0, 4.5).to(torch.device(arguments.device))
     print("| precision | side | seconds | ratio to the networks alone | crops/s |\n|---|---|---|---|---|")
     for precision in ("float32", "bfloat16"):
         with tempfile.TemporaryDirectory() as folder:
-            recipe = load_recipe(arguments.recipe, [f"precision={precision}", "log_every=1000000"])
+            recipe = load_recipe(arguments.recipe, [f"run.precision={precision}", "run.log_every=1000000"])
             run = Pretraining(CropSampler(corpus, recipe), Path(folder), torch.device(arguments.device))
-            crops = run.recipe.stages[0].clips * run.recipe.crops
+            crops = run.recipe.data.stages[0].sounds * run.recipe.data.crops
             sides = {"networks alone": networks_alone(run, precision), "whole step": run.step}
             for name, timing in interleave(sides, arguments.rounds).items():
                 print(f"| {precision} | {name} | {timing} | {crops / timing.seconds:.0f} |", flush=True)

@@ -2,14 +2,11 @@
 
 import numpy as np
 import torch
-from train_helpers import random_batch, tiny_recipe
+from train_helpers import OWN_LOSSES_OFF, random_batch, tiny_recipe
 
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.objective import Objective
 from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
-from aasp_features.train.recipe import Distillation
-
-ALONE = {"frame": 0.0, "utterance": 0.0, "contrast": 0.0}
+from aasp_features.train.pretrain.objective import Objective
 
 
 def features(crops: int = 500, numbers: int = 12) -> torch.Tensor:
@@ -19,13 +16,13 @@ def features(crops: int = 500, numbers: int = 12) -> torch.Tensor:
 
 
 def objective(**changes: object) -> Objective:
-    settings = {"pooling": "frequency", "last_layers": 2, **changes}
+    settings = {"teachers": ["some.yaml"], "pooling": "frequency", "last_layers": 2, **changes}
     torch.manual_seed(0)
     targets = {
         "levels": TeacherTargets(torch.zeros(5), torch.randn(5, 3)),
         "peaks": fit_targets(features(), 0.97, 0.25),
     }
-    recipe = tiny_recipe(weights={**ALONE, "peaks": 0.5}, teachers=["some.yaml"], distillation=Distillation(**settings))
+    recipe = tiny_recipe(objective={"weights": {**OWN_LOSSES_OFF, "peaks": 0.5}}, distillation=settings)
     return Objective(recipe, targets)
 
 

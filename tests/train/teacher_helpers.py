@@ -4,9 +4,14 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 
+from aasp_features.train.distillation_settings import CropLength, CropSettings
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, TeacherDescription, read_descriptions
+from aasp_features.train.pretrain.teacher_features import TeacherFeatures
+
+CROPS = CropSettings(lengths=[CropLength(2, 0.7), CropLength(4, 0.3)])
 
 CODE = '''"""Levels of eight slices of the spectrum, in dB."""
 import numpy as np
@@ -72,3 +77,18 @@ def description(path: Path) -> TeacherDescription:
 def teacher(path: Path) -> ExternalTeacher:
     """The one in this file, ready to hear."""
     return ExternalTeacher(description(path))
+
+
+def open_features(data: Path, folder: Path, teachers: Path, seed: int = 3) -> TeacherFeatures:
+    """Features of short crops by all teachers of a folder."""
+    found = [description(path) for path in sorted(teachers.glob("*.yaml"))]
+    return TeacherFeatures(data, folder, CROPS, seed, found)
+
+
+@pytest.fixture(scope="session")
+def teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two: ``levels`` in Python, ``peaks`` as a graph."""
+    folder = tmp_path_factory.mktemp("teachers")
+    write_callable(folder)
+    write_graph(folder)
+    return folder

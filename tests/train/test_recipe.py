@@ -1,94 +1,66 @@
-"""Recipes, schedules, and what is said of wrong settings."""
+"""Recipes: each part says what is wrong with it, the whole what does not go together."""
 
-import math
+from dataclasses import replace
 
 import pytest
-from train_helpers import tiny_recipe
+from train_helpers import model, tiny_recipe
 
-from aasp_features.train.recipe import Stage, load_recipe, recipe_names
-from aasp_features.train.schedule import learning_rate, teacher_momentum
-
-
-def test_every_preset_loads() -> None:
-    assert {"base", "tiny_cpu"} <= set(recipe_names())
-    for name in recipe_names():
-        recipe = load_recipe(name, ["teachers=some.yaml"])
-        assert recipe.name == name
-        assert recipe.teachers == ["some.yaml"]
-        assert recipe.crops * recipe.views >= 2
-
-
-def test_changes_are_applied_and_typed() -> None:
-    recipe = load_recipe("tiny_cpu", ["steps=7", "model.states=8", "stages.0.clips=5", "learning_rate=2e-4"])
-    assert (recipe.steps, recipe.config().states, recipe.stages[0].clips, recipe.learning_rate) == (7, 8, 5, 2e-4)
+from aasp_features import AaSPConfig
+from aasp_features.train.recipe import ModelSettings, Stage
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "sentence"),
+    ("part", "change", "sentence"),
     [
-        ("huge", [], "no recipe named 'huge'; there are base"),
-        ("tiny_cpu", ["stepz=7"], "recipe tiny_cpu: Key 'stepz' not in 'Recipe'"),
-        ("tiny_cpu", ["steps=many"], "recipe tiny_cpu: Value 'many'"),
-        ("tiny_cpu", ["steps"], "key=value, got 'steps'"),
-        ("tiny_cpu", ["model.colour=1"], "colour"),
-        ("tiny_cpu", ["crops=3"], "crops must be 1 or 2"),
-        ("tiny_cpu", ["size=giant"], "size must be one of"),
-        ("tiny_cpu", ["target_layers=13"], "target_layers must be 1 to 12"),
-        ("tiny_cpu", ["stages.1.columns=99"], "longer than the window of 64"),
-        ("tiny_cpu", ["visible_fraction=1.0"], "visible_fraction"),
-        ("tiny_cpu", ["stretch=2.0"], "stretch must be 0 to 1"),
-        ("tiny_cpu", ["pitch=-1.0"], "pitch 0 to 12 semitones"),
-        ("tiny_cpu", ["precision=float8"], "precision is"),
-        ("tiny_cpu", ["weights.frame=-2"], "weights must be finite and at least 0"),
-        ("tiny_cpu", ["weights.frame=.nan"], "weights must be finite"),
-        ("tiny_distilled", ["teachers=a.yaml", "distillation.crop.gain_db=-1"], "gain_db must be at least 0"),
-        ("tiny_distilled", [], "recipe tiny_distilled: learns from external teachers; say which"),
-        ("tiny_distilled", ["teachers=a.yaml", "distillation.pooling=sum"], "pooling is one of mean, cls"),
-        ("tiny_distilled", ["teachers=a.yaml", "distillation.dropped=1.0"], "dropped 0 to below 1"),
-        ("tiny_distilled", ["teachers=a.yaml", "distillation.crop.speed=2.0"], "crop.speed must be 0 to 1"),
-        (
-            "tiny_distilled",
-            ["teachers=a.yaml", "distillation.crops=0"],
-            "crops, batch, fit_crops and parts must be at least 1",
-        ),
+        ("model", {"size": "giant"}, "model.size must be one of tiny, small, base, got 'giant'"),
+        ("model", model(colour=1), "model has no 'colour'; it has size, name, sample_rate"),
+        ("data", {"stages": []}, "rise to 1.0"),
+        ("data", {"stages": [Stage(until=0.5)]}, "rise to 1.0"),
+        ("data", {"stages": [Stage(sounds=0)]}, "at least 1"),
+        ("data", {"stages": [Stage(columns=99)]}, "longer than the window of 64"),
+        ("data", {"crops": 3}, "crops must be 1 or 2"),
+        ("data", {"mix_probability": 1.1}, "mix_probability must be 0 to 1"),
+        ("data", {"stretch": 2.0}, "stretch must be 0 to 1"),
+        ("data", {"pitch": -1.0}, "pitch 0 to 12 semitones"),
+        ("masking", {"views": 0}, "views must be at least 1"),
+        ("masking", {"visible_fraction": 1.0}, "visible_fraction"),
+        ("masking", {"query_fraction": 0.0}, "query_fraction"),
+        ("objective", {"weights": {"frame": 1.0}}, "weights must name clip, contrast, too"),
+        ("objective", {"target_layers": 3}, "target_layers must be 1 to 2, got 3"),
+        ("objective", {"contrast_on": "max"}, "contrast_on is cls or mean"),
+        ("objective", {"predictor_depth": 0}, "must be at least 1"),
+        ("objective", {"momentum_end": 1.5}, "momentum_end must be 0 to 1"),
+        ("optimizer", {"clip_norm": 0.0}, "clip_norm above 0"),
+        ("optimizer", {"hold": 1.0}, "hold must be 0 to below 1"),
+        ("run", {"precision": "float8"}, "run.precision is auto, float32 or bfloat16, got 'float8'"),
+        ("run", {"log_every": 0}, "log_every must be at least 1"),
     ],
 )
-def test_wrong_settings(name: str, changes: list[str], sentence: str) -> None:
+def test_wrong_settings(part: str, change: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        load_recipe(name, changes)
+        tiny_recipe(**{part: change})
+
+
+def test_views_are_at_least_two() -> None:
+    with pytest.raises(ValueError, match="at least 2 views"):
+        tiny_recipe(data={"crops": 1}, masking={"views": 1})
 
 
 def test_stages() -> None:
+    data = tiny_recipe().data
+    assert data.stage(0.0).columns == data.stage(0.69).columns == 4
+    assert data.stage(0.7).columns == data.stage(1.0).columns == 8
+
+
+def test_the_config() -> None:
+    assert ModelSettings("small", {"states": 8}).config() == AaSPConfig.small(states=8)
     recipe = tiny_recipe()
-    assert recipe.stage(0.0).columns == recipe.stage(0.69).columns == 4
-    assert recipe.stage(0.7).columns == recipe.stage(1.0).columns == 8
-    with pytest.raises(ValueError, match="rise to 1"):
-        tiny_recipe(stages=[Stage(until=0.5)])
+    measured = recipe.with_statistics(-3.0, 2.0)
+    assert measured.config() == recipe.config().replace(mean=-3.0, std=2.0)
+    assert replace(measured, model=recipe.model) == recipe
 
 
-def test_learning_rate() -> None:
-    rates = [learning_rate(step / 1000, 2.0, 0.1) for step in range(1001)]
-    assert rates[0] == 0
-    assert rates[50] == pytest.approx(1.0)
-    assert rates[100] == pytest.approx(2.0)
-    assert rates[550] == pytest.approx(1.0)
-    assert rates[1000] == pytest.approx(0.0, abs=1e-12)
-    assert rates[:101] == sorted(rates[:101])
-    assert rates[100:] == sorted(rates[100:], reverse=True)
-
-
-def test_learning_rate_holds_before_it_falls() -> None:
-    rates = [learning_rate(step / 1000, 2.0, 0.1, 0.5) for step in range(1001)]
-    assert rates[100:501] == [2.0] * 401
-    assert rates[750] == pytest.approx(1.0)
-    assert rates[1000] == pytest.approx(0.0, abs=1e-12)
-    assert rates[500:] == sorted(rates[500:], reverse=True)
-
-
-def test_teacher_momentum() -> None:
-    values = [teacher_momentum(step / 100, 0.99, 0.9999) for step in range(101)]
-    assert values[0] == pytest.approx(0.99)
-    assert values[-1] == pytest.approx(0.9999)
-    assert values[50] == pytest.approx((0.99 + 0.9999) / 2)
-    assert values == sorted(values)
-    assert math.isclose(teacher_momentum(2.0, 0.99, 0.9999), 0.9999)
+def test_weights_of_losses() -> None:
+    objective = tiny_recipe(objective={"weights": {"frame": 0.0, "clip": 0.0, "contrast": 0.3, "voice": 0.5}})
+    assert [objective.objective.weight(name) for name in ("clip", "contrast", "voice", "speech")] == [0, 0.3, 0.5, 1]
+    assert objective.learns_masked

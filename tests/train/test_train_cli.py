@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from aasp_features import AaSPEncoder
 from aasp_features.train.cli import app
 
-SETTINGS = ["steps=4", "model.dim=32", "model.depth=2", "model.heads=2", "target_layers=2", "predictor_depth=1"]
-SETTINGS += ["stages.0.clips=3", "stages.0.columns=4", "stages.1.clips=2", "stages.1.columns=8", "log_every=1"]
-SETTINGS += ["precision=float32"]
+SETTINGS = ["run.steps=4", "run.log_every=1", "run.precision=float32", "model.dim=32", "model.depth=2", "model.heads=2"]
+SETTINGS += ["objective.target_layers=2", "objective.predictor_depth=1"]
+STAGES = ["data.stages.0.sounds=3", "data.stages.0.columns=4", "data.stages.1.sounds=2", "data.stages.1.columns=8"]
 
 
 def run(*arguments: object) -> object:
@@ -32,7 +32,7 @@ def finished(sound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     base = [sys.executable, "-m", "aasp_features.train", "pretrain", "--data", str(sound_folder), "--out", str(out)]
     base += ["--recipe", "tiny_cpu", "--device", "cpu"]
     for extra, said in [(["--stop-after", "0"], "paused at step"), ([], "complete at step 4")]:
-        done = subprocess.run([*base, *extra, *SETTINGS], capture_output=True, text=True)
+        done = subprocess.run([*base, *extra, *SETTINGS, *STAGES], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert said in done.stderr
     return out
@@ -81,9 +81,9 @@ def distilled(sound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     """A run that learns from one teacher beside AaSP's own losses: its folder, and the teacher's."""
     out, teachers = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("teachers")
     write_callable(teachers, licence="CC BY 4.0", labels="levels of noise")
-    settings = [setting for setting in SETTINGS if not setting.startswith("stages")]
-    settings += [f"teachers={teachers}", "distillation.crops=256", "distillation.last_layers=2", "weights.frame=0.5"]
-    settings += ["distillation.crop.lengths=[{columns: 3, share: 1.0}]", "distillation.batch=16", "steps=20"]
+    settings = [*SETTINGS, f"distillation.teachers={teachers}", "objective.weights.frame=0.5"]
+    settings += ["distillation.crops=256", "distillation.last_layers=2"]
+    settings += ["distillation.crop.lengths=[{columns: 3, share: 1.0}]", "distillation.batch=16", "run.steps=20"]
     done = run("pretrain", "--data", sound_folder, "--out", out, "--recipe", "tiny_distilled", *settings)
     assert done.exit_code == 0, done.output
     assert "complete at step 20" in done.output
@@ -109,7 +109,10 @@ def test_a_distilled_run_becomes_a_checkpoint_with_its_card(
     assert "| loss levels | " in card
     assert "each second of sound equally often" in card
     before = tmp_path / "before"
-    assert run("pretrain", "--data", sound_folder, "--out", before, "--recipe", "tiny_cpu", *SETTINGS).exit_code == 0
+    assert (
+        run("pretrain", "--data", sound_folder, "--out", before, "--recipe", "tiny_cpu", *SETTINGS, *STAGES).exit_code
+        == 0
+    )
     command = ["card", out, "--checkpoint", tmp_path / "ck", "--results", tmp_path / "results.md", "--earlier", before]
     assert run(*command).exit_code == 0
     earlier, _, last = (tmp_path / "ck" / "README.md").read_text().partition("Recipe `tiny_distilled`")
@@ -124,14 +127,14 @@ def test_weights_of_teachers(
     distilled: tuple[Path, Path], sound_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     out, teachers = distilled
-    common = ["pretrain", "--data", sound_folder, "--out", out, "--recipe", "tiny_distilled", f"teachers={teachers}"]
-    settings = [setting for setting in SETTINGS if not setting.startswith("stages")] + ["distillation.last_layers=2"]
-    done = run(*common, *settings, "weights.levels=0")
+    common = ["pretrain", "--data", sound_folder, "--out", out, "--recipe", "tiny_distilled"]
+    settings = [*SETTINGS, f"distillation.teachers={teachers}", "distillation.last_layers=2"]
+    done = run(*common, *settings, "objective.weights.levels=0")
     assert done.exit_code == 2
     assert "every teacher (levels) has weight 0" in done.output
     settings += ["distillation.crop.lengths=[{columns: 3, share: 1.0}]", "distillation.crops=256"]
     with caplog.at_level(logging.WARNING):
-        done = run(*common, *settings, "weights.levles=2", "distillation.variance=0.3")
+        done = run(*common, *settings, "objective.weights.levles=2", "distillation.variance=0.3")
     assert "no teacher is named levles, log_mel, mn04, speech, voice; these weights are not used" in caplog.text
     assert done.exit_code == 2
     assert "belongs to another recipe or to other teachers (size mismatch" in done.output
@@ -139,9 +142,9 @@ def test_weights_of_teachers(
 
 def test_a_run_keeps_the_statistics_its_weights_are_used_to(distilled: tuple[Path, Path], tmp_path: Path) -> None:
     from aasp_features.train.pretrain.crop_source import _statistics
-    from aasp_features.train.run_checkpoint import read_record
+    from aasp_features.train.pretrain.run_folder import read_record
 
-    model = read_record(distilled[0])[1]["recipe"]["model"]
+    model = read_record(distilled[0])[1]["recipe"]["model"]["changes"]
     assert _statistics(distilled[0], "aasp-tiny-pack-1") == (model["mean"], model["std"])
     config = AaSPEncoder.from_pretrained("aasp-tiny-pack-1").config
     assert _statistics(tmp_path, "aasp-tiny-pack-1") == (config.mean, config.std)
@@ -150,7 +153,12 @@ def test_a_run_keeps_the_statistics_its_weights_are_used_to(distilled: tuple[Pat
 
 def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: Path, tmp_path: Path) -> None:
     out, teachers = distilled
-    settings = [f"teachers={teachers}", "distillation.crops=256", "model.depth=4", "target_layers=2"]
+    settings = [
+        f"distillation.teachers={teachers}",
+        "distillation.crops=256",
+        "model.depth=4",
+        "objective.target_layers=2",
+    ]
     settings += ["distillation.crop.lengths=[{columns: 3, share: 1.0}]"]
     done = run("teacher-features", "--data", sound_folder, "--out", tmp_path / "f", *settings)
     assert done.exit_code == 0, done.output
@@ -164,12 +172,24 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         (["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu"], "no audio found in gone"),
         (["pretrain", "--data", "gone", "--out", "run", "--recipe", "huge"], "no recipe named 'huge'"),
         (["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu", "colour=1"], "colour"),
-        (["pretrain", "--data", ".", "--out", "run", "--recipe", "tiny_distilled"], "say which (teachers=FILE.yaml"),
         (
-            ["pretrain", "--data", ".", "--out", "run", "--recipe", "tiny_distilled", "teachers=gone.yaml"],
+            ["pretrain", "--data", ".", "--out", "run", "--recipe", "tiny_distilled"],
+            "say which (distillation.teachers=",
+        ),
+        (
+            [
+                "pretrain",
+                "--data",
+                ".",
+                "--out",
+                "run",
+                "--recipe",
+                "tiny_distilled",
+                "distillation.teachers=gone.yaml",
+            ],
             "gone.yaml: not a teacher's description",
         ),
-        (["teacher-features", "--data", ".", "--out", "f", "teachers=."], "no teachers in ['.']"),
+        (["teacher-features", "--data", ".", "--out", "f", "distillation.teachers=."], "no teachers in ['.']"),
         (["probe", "--tasks", ".", "--teachers", "gone"], "no task in ."),
         (["export", "gone", "--out", "ck", "--name", "x"], "gone holds no run"),
         (

@@ -1,5 +1,7 @@
-"""A tiny recipe and corpora for the training tests."""
+"""A tiny recipe, noise as sounds, and batches of it, for the training tests."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,49 +9,66 @@ import pytest
 import soundfile
 import torch
 
-from aasp_features.train.corpus import Corpus
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.recipe import Recipe, Stage
+from aasp_features.train.data.cached import CachedCorpus
+from aasp_features.train.pretrain.run_folder import METRICS_FILE
+from aasp_features.train.recipe import (
+    DataSettings,
+    MaskingSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    Recipe,
+    RunSettings,
+    Stage,
+)
 
 MODEL = {"dim": 32, "depth": 2, "heads": 2, "lambda_hidden": 16, "states": 4}
+OWN_LOSSES_OFF = {"frame": 0.0, "clip": 0.0, "contrast": 0.0}
 
 
-def tiny_recipe(**changes: object) -> Recipe:
-    """Two blocks of 32 channels; changes win."""
-    settings = {
-        "name": "test",
-        "size": "tiny",
-        "model": dict(MODEL),
-        "steps": 6,
-        "stages": [Stage(until=0.7, columns=4, clips=4), Stage(until=1.0, columns=8, clips=3)],
-        "crops": 2,
-        "views": 2,
-        "query_fraction": 0.5,
-        "target_layers": 2,
-        "predictor_depth": 1,
-        "contrast_hidden": 16,
-        "contrast_dim": 8,
-        "mix_probability": 0.5,
-        "gain_db": 6.0,
-        "precision": "float32",
-        "log_every": 1,
-    }
-    return Recipe(**{**settings, **changes})
+def tiny_recipe(**changes: dict[str, object]) -> Recipe:
+    """Two blocks of 32 channels; changes to a part's settings, by the part's name."""
+    recipe = Recipe(
+        name="test",
+        model=ModelSettings(size="tiny", changes=dict(MODEL)),
+        data=DataSettings(
+            stages=[Stage(until=0.7, columns=4, sounds=4), Stage(until=1.0, columns=8, sounds=3)],
+            crops=2,
+            mix_probability=0.5,
+            gain_db=6.0,
+        ),
+        masking=MaskingSettings(views=2, query_fraction=0.5),
+        objective=ObjectiveSettings(target_layers=2, predictor_depth=1, contrast_hidden=16, contrast_dim=8),
+        run=RunSettings(steps=6, precision="float32", log_every=1),
+    )
+    parts = {name: replace(getattr(recipe, name), **change) for name, change in changes.items()}
+    return replace(recipe, **parts)
 
 
-def random_corpus(lengths: list[int], seed: int = 0) -> Corpus:
-    """Noise as standardised log-mels, one recording for each length in frames."""
+def model(**changes: object) -> dict[str, object]:
+    """For ``tiny_recipe``: its model with other fields."""
+    return {"changes": {**MODEL, **changes}}
+
+
+def random_corpus(lengths: list[int], seed: int = 0) -> CachedCorpus:
+    """Noise as standardised log-mels, one sound for each length in frames."""
     frames = torch.tensor(lengths)
     log_mel = torch.randn(int(frames.sum()), 128, generator=torch.Generator().manual_seed(seed)).half()
-    return Corpus(log_mel, frames.cumsum(0) - frames, frames, -6.0, 4.0)
+    return CachedCorpus(log_mel, frames.cumsum(0) - frames, frames, -6.0, 4.0)
 
 
 def random_batch(frames: list[int], columns: int, seed: int = 0) -> Batch:
-    """Noise, zero past each row's frames; neighbouring rows are two crops of one clip."""
+    """Noise, zero past each row's frames; neighbouring rows are two crops of one sound."""
     torch.manual_seed(seed)
     count = torch.tensor(frames)
     log_mel = torch.randn(len(frames), 16 * columns, 128) * (torch.arange(16 * columns) < count[:, None])[..., None]
     return Batch(log_mel, count, torch.arange(len(frames)), torch.arange(len(frames)) // 2)
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    """A run's log lines, without what depends on the clock."""
+    lines = [json.loads(line) for line in (folder / METRICS_FILE).read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "crops_per_second")} for line in lines]
 
 
 @pytest.fixture(scope="session")

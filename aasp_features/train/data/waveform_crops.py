@@ -2,7 +2,7 @@
 
 So what a teacher says of crop n can be computed once and kept, and the student hears the very same sound in any later
 epoch or process. Crops come in pieces of ``PIECE`` crops of one length. Everything that changes a crop happens to the
-waveform: tempo with pitch, place, another recording beside it, a filter, level.
+waveform: tempo with pitch, place, another sound beside it, a filter, level.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.train.data.waveforms import Waveforms
-from aasp_features.train.recipe import CropSettings
+from aasp_features.train.distillation_settings import CropSettings
 
 PIECE = 256  # crops that are made, kept and lost together
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -27,10 +27,10 @@ Floats = NDArray[np.float32]
 
 
 class Crop(NamedTuple):
-    """One crop: (samples,) float32 in +-1 at 16 kHz, and the number of the recording that it is named after."""
+    """One crop: (samples,) float32 in +-1 at 16 kHz, and the number of the sound that it is named after."""
 
     waveform: Floats
-    recording: int
+    sound: int
 
 
 class Cropper:
@@ -62,7 +62,7 @@ class Cropper:
         rng, settings = np.random.default_rng([self.seed, number]), self.settings
         columns = self.columns(number // PIECE)
         samples = crop_samples(columns)
-        recording, own = self._cut(rng, columns)
+        sound, own = self._cut(rng, columns)
         if len(own) < samples and rng.random() < settings.placed_probability:
             own = place(own, samples, rng)
         if rng.random() < settings.mix_probability:
@@ -73,24 +73,24 @@ class Cropper:
             own = filter_smoothly(own, settings.filter_db, rng)
         own = own * np.float32(10 ** (rng.uniform(-settings.gain_db, settings.gain_db) / 20))
         peak = float(np.abs(own).max())
-        return Crop(own / np.float32(peak) if peak > 1 else own, recording)
+        return Crop(own / np.float32(peak) if peak > 1 else own, sound)
 
     def _cut(self, rng: np.random.Generator, columns: int) -> tuple[int, Floats]:
-        """At most a crop's length of a recording that is not silent; its number, and the sound."""
+        """At most a crop's length of a sound that is not silent; its number, and the samples."""
         samples, sounds, settings = crop_samples(columns), self.sounds, self.settings
         for _ in range(TRIES):
-            recording = int(np.searchsorted(self._chance[columns], rng.random(), side="right"))
+            sound = int(np.searchsorted(self._chance[columns], rng.random(), side="right"))
             speed = math.exp(rng.uniform(-settings.speed, settings.speed))
             if rng.random() >= settings.speed_probability:
                 speed = 1.0
             wanted = math.ceil(samples * speed)
-            first = int(rng.random() * (max(0, int(sounds.length[recording]) - wanted) + 1))
-            own = sounds.cut(recording, first, wanted)
+            first = int(rng.random() * (max(0, int(sounds.length[sound]) - wanted) + 1))
+            own = sounds.cut(sound, first, wanted)
             if speed != 1.0:
                 own = play(own, speed)
             if level(own) > SILENCE:
                 break
-        return recording, own[:samples]
+        return sound, own[:samples]
 
 
 def crop_samples(columns: int) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,21 +13,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.audio import AUDIO_SUFFIXES, AudioError, load_audio
-from aasp_features.config import FRAME_LENGTH
-from aasp_features.train.corpus import Sound, find_sounds, in_order
+from aasp_features.audio import AUDIO_SUFFIXES
+from aasp_features.train.data.reading import Sound, decode, find_sounds, in_order
 
-logger = logging.getLogger(__name__)
 SAMPLES_FILE, INDEX_FILE = "samples.i16", "sounds.json"
 FULL_SCALE = 32767.0
 
 
 class Waveforms(NamedTuple):
-    """All recordings of a corpus at 16 kHz, mono.
+    """All sounds of a corpus at 16 kHz, mono.
 
     Attributes:
-        samples: (all samples,) int16, memory-mapped, recording after recording.
-        start, length: (recordings,) where each begins, and its samples.
+        samples: (all samples,) int16, memory-mapped, sound after sound.
+        start, length: (sounds,) where each begins, and its samples.
         sha256: of the samples and the lengths.
     """
 
@@ -38,18 +34,18 @@ class Waveforms(NamedTuple):
     length: NDArray[np.int64]
     sha256: str
 
-    def cut(self, recording: int, first: int, samples: int) -> NDArray[np.float32]:
-        """(up to ``samples``,) float32 in +-1, from sample ``first`` of a recording; less where it ends."""
-        begin = int(self.start[recording]) + first
-        end = int(self.start[recording]) + min(first + samples, int(self.length[recording]))
-        sound: NDArray[np.float32] = self.samples[begin:end].astype(np.float32) / np.float32(FULL_SCALE)
-        return sound
+    def cut(self, sound: int, first: int, samples: int) -> NDArray[np.float32]:
+        """(up to ``samples``,) float32 in +-1, from sample ``first`` of a sound; less where it ends."""
+        begin = int(self.start[sound]) + first
+        end = int(self.start[sound]) + min(first + samples, int(self.length[sound]))
+        cut: NDArray[np.float32] = self.samples[begin:end].astype(np.float32) / np.float32(FULL_SCALE)
+        return cut
 
 
 def load_waveforms(data: Path, folder: Path) -> Waveforms:
     """Decode everything under ``data`` into ``folder``, or find it decoded there.
 
-    Broken files and recordings of under 25 ms are logged and left out. Samples beyond full scale are clipped.
+    Broken files and sounds of under 25 ms are logged and left out. Samples beyond full scale are clipped.
 
     Args:
         data: as for ``find_sounds``.
@@ -109,21 +105,12 @@ def _decode(data: Path, folder: Path, wanted: str) -> None:
 
 
 def _decoded(data: Path) -> Iterator[NDArray[np.int16]]:
-    def decode(sound: Sound) -> NDArray[np.int16] | None:
-        try:
-            source = io.BytesIO(sound.source) if isinstance(sound.source, bytes) else sound.source
-            waveform = load_audio(source)
-        except AudioError as error:
-            logger.warning("left out: %s: %s", sound.name, error)
-            return None
-        if len(waveform) < FRAME_LENGTH:
-            logger.warning("left out: %s: %d samples, under 25 ms", sound.name, len(waveform))
-            return None
-        samples: NDArray[np.int16] = np.rint(np.clip(waveform, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
-        return samples
+    def samples_of(sound: Sound) -> NDArray[np.int16] | None:
+        waveform = decode(sound)
+        return None if waveform is None else np.rint(np.clip(waveform, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield from (samples for samples in in_order(pool, decode, find_sounds(data)) if samples is not None)
+        yield from (samples for samples in in_order(pool, samples_of, find_sounds(data)) if samples is not None)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -6,17 +6,17 @@ batch are busy all the time. Parts are summed in their order, so a step is the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from itertools import repeat
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.objective import Losses, Objective
+from aasp_features.train.pretrain.objective import Losses, Objective
+from aasp_features.train.pretrain.optimizer import trained_parameters
+from aasp_features.train.pretrain.precision import autocast
 
 
 class Part(NamedTuple):
@@ -32,42 +32,35 @@ class BatchParts:
 
     Args:
         objective: without AaSP's own losses, as a part of a batch has not all the negatives of their contrast.
-        parameters: that are trained.
         parts: of a batch, and threads; the cores are shared out between them.
-        autocast: context of the forward pass.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        parameters: list[nn.Parameter],
-        parts: int,
-        autocast: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self.objective, self.parameters, self.parts, self.autocast = objective, parameters, parts, autocast
+    def __init__(self, objective: Objective, parts: int) -> None:
+        self.objective, self.parameters, self.parts = objective, trained_parameters(objective), parts
         cores = max(1, torch.get_num_threads() // parts)
         self._pool = ThreadPoolExecutor(parts, initializer=torch.set_num_threads, initargs=(cores,))
 
-    def backward(self, batch: Batch, generator: torch.Generator, dropped: float) -> Losses:
+    def backward(self, batch: Batch, generator: torch.Generator, dropped: float, precision: str) -> Losses:
         """Set every parameter's gradient; give the losses of the whole batch, detached.
 
         Args:
-            batch: of crops.
+            batch: of clips.
             generator: on the CPU; the parts' own are seeded from it.
             dropped: see ``Objective``.
+            precision: of the forward pass.
         """
         pieces = split(batch, self.parts)
         seeds = torch.randint(2**62, (len(pieces),), generator=generator).tolist()
-        shares = [len(piece.frames) / len(batch.frames) for piece in pieces]
-        done = list(self._pool.map(self._part, pieces, seeds, shares, repeat(dropped)))
+        shares = [len(piece.log_mel) / len(batch.log_mel) for piece in pieces]
+        done = list(self._pool.map(self._part, pieces, seeds, shares, repeat(dropped), repeat(precision)))
         for parameter, *gradients in zip(self.parameters, *(part.gradients for part in done), strict=True):
             parameter.grad = _total([gradient for gradient in gradients if gradient is not None])
         total = torch.stack([part.total for part in done]).sum()
         names = done[0].losses
         return Losses(total, {name: torch.stack([part.losses[name] for part in done]).sum() for name in names}, None)
 
-    def _part(self, piece: Batch, seed: int, share: float, dropped: float) -> Part:
-        with self.autocast():
+    def _part(self, piece: Batch, seed: int, share: float, dropped: float, precision: str) -> Part:
+        with autocast(piece.log_mel.device, precision):
             losses: Losses = self.objective(piece, torch.Generator().manual_seed(seed), dropped)
         gradients = torch.autograd.grad(share * losses.total, self.parameters, allow_unused=True)
         parts = {name: share * value.detach() for name, value in losses.parts.items()}
@@ -76,18 +69,8 @@ class BatchParts:
 
 def split(batch: Batch, parts: int) -> list[Batch]:
     """A batch's rows in order, in so many parts, or as many as there are rows."""
-    rows = torch.arange(len(batch.frames)).tensor_split(min(parts, len(batch.frames)))
-    return [
-        Batch(
-            batch.log_mel[index],
-            batch.frames[index],
-            batch.first_column[index],
-            batch.clip[index],
-            None if batch.waveform is None else batch.waveform[index],
-            {name: value[index] for name, value in batch.features.items()},
-        )
-        for index in (slice(int(row[0]), int(row[-1]) + 1) for row in rows)
-    ]
+    rows = torch.arange(len(batch.log_mel)).tensor_split(min(parts, len(batch.log_mel)))
+    return [batch.rows(slice(int(row[0]), int(row[-1]) + 1)) for row in rows]
 
 
 def _total(gradients: list[Tensor]) -> Tensor | None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from aasp_features.folder.lock import FileLock, LockedError
 from aasp_features.hub import load_checkpoint
-from aasp_features.train.corpus import load_corpus
-from aasp_features.train.crops import CropSampler
+from aasp_features.train.data.cached import load_corpus
+from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops, pieces_of
 from aasp_features.train.pretrain.external_teachers import read_descriptions
-from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
+from aasp_features.train.pretrain.feature_makers import Makers
+from aasp_features.train.pretrain.run_folder import STATE_FILE, lock_run, read_record
+from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import AASP_LOSSES, Recipe
-from aasp_features.train.run_checkpoint import STATE_FILE, read_record
 
 logger = logging.getLogger(__name__)
-LOCK_FILE = "run.lock"
 
 
 @contextmanager
@@ -34,7 +33,7 @@ def open_crops(
         recipe: with external teachers or without.
         data: the corpus.
         run: folder of the run.
-        device: where the batches are wanted.
+        device: where log-mels are kept.
         start_from: checkpoint whose weights a new run starts with; learning from teachers, it keeps its mean and std.
 
     Raises:
@@ -42,36 +41,17 @@ def open_crops(
         ValueError: another process trains in this folder; and see ``load_corpus``,
             ``read_descriptions``, ``TeacherFeatures`` and ``Makers``.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run / LOCK_FILE)
-    try:
-        lock.acquire()
-    except LockedError as error:
-        raise ValueError(f"another process trains in {run}; wait for it, or give another folder.") from error
-    try:
-        with _opened(recipe, data, run, device, start_from) as crops:
-            yield crops
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _opened(
-    recipe: Recipe, data: Path, run: Path, device: torch.device, start_from: str | None
-) -> Iterator[CropSampler | DistilledCrops]:
-    if not recipe.teachers:
-        yield CropSampler(load_corpus(data, recipe.config()).to(device), recipe)
-        return
-    features = open_features(recipe, data, run)
-    makers = start_makers(recipe, features)
-    try:
-        crops = DistilledCrops(features, makers, recipe, run, device, _statistics(run, start_from))
-        try:
-            yield crops
-        finally:
-            crops.close()
-    finally:
-        makers.stop()
+    with ExitStack() as closing:
+        closing.callback(lock_run(run).release)
+        if not recipe.distillation.teachers:
+            yield CropSampler(load_corpus(data, recipe.config()).to(device), recipe)
+            return
+        features = open_features(recipe, data, run)
+        makers = start_makers(recipe, features)
+        closing.callback(makers.stop)
+        crops = DistilledCrops(features, makers, recipe, run, _statistics(run, start_from))
+        closing.callback(crops.close)
+        yield crops
 
 
 def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
@@ -82,8 +62,9 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
     Raises:
         ValueError: see ``read_descriptions`` and ``TeacherFeatures``; no teacher is left.
     """
-    found = read_descriptions(recipe.teachers, recipe.graphs)
-    teachers = [teacher for teacher in found if recipe.weights.get(teacher.name, 1.0) > 0]
+    settings = recipe.distillation
+    found = read_descriptions(settings.teachers, settings.graphs)
+    teachers = [teacher for teacher in found if recipe.objective.weight(teacher.name) > 0]
     if not teachers:
         names = ", ".join(teacher.name for teacher in found)
         raise ValueError(f"every teacher ({names}) has weight 0; nothing is left to learn from.")
@@ -91,10 +72,10 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
         raise ValueError(
             f"a teacher cannot be named {taken[0]!r}, as PyTorch's containers use it; call it differently."
         )
-    if unused := set(recipe.weights) - {one.name for one in found} - set(AASP_LOSSES):
+    if unused := set(recipe.objective.weights) - {one.name for one in found} - set(AASP_LOSSES):
         logger.warning("no teacher is named %s; these weights are not used", ", ".join(sorted(unused)))
-    folder = Path(recipe.distillation.features) if recipe.distillation.features else run / "teacher_features"
-    return TeacherFeatures(data, folder, recipe.distillation.crop, recipe.seed, teachers)
+    folder = Path(settings.features) if settings.features else run / "teacher_features"
+    return TeacherFeatures(data, folder, settings.crop, recipe.run.seed, teachers)
 
 
 def start_makers(recipe: Recipe, features: TeacherFeatures) -> Makers:
@@ -105,8 +86,8 @@ def start_makers(recipe: Recipe, features: TeacherFeatures) -> Makers:
 def _statistics(run: Path, start_from: str | None) -> tuple[float, float] | None:
     """Mean and std of the log-mel that the weights are used to: the run's, or the checkpoint's; None where none are."""
     if (run / STATE_FILE).is_file():
-        model = read_record(run)[1]["recipe"]["model"]
-        return model["mean"], model["std"]
+        changes = read_record(run)[1]["recipe"]["model"]["changes"]
+        return changes["mean"], changes["std"]
     if start_from is not None:
         config = load_checkpoint(start_from).config
         return config.mean, config.std

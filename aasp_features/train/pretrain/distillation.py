@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.config import AaSPConfig, Pooling, pooled_dim
-from aasp_features.network import AaSPNetwork, Features, count_column_frames, token_mask
+from aasp_features.network import AaSPNetwork, Features, token_mask
 from aasp_features.pooling import pool_clip
-from aasp_features.train.data.batch import Batch
+from aasp_features.train.data.batch import Batch, send
 from aasp_features.train.recipe import Recipe
 
 
@@ -93,44 +93,46 @@ class Distillation(nn.Module):
             dropped: share of each row's columns that the student does not see.
             generator: on the CPU; chooses them.
         """
-        vector = self.embed(student, batch, dropped, generator)
+        vector = self.clip_vectors(student, batch, dropped, generator)
         losses = {}
         with torch.autocast(vector.device.type, enabled=False):
             for name, head in self.heads.items():
                 losses[name] = functional.mse_loss(head(vector), self.targets[name](batch.features[name]))
         return losses
 
-    def embed(self, student: AaSPNetwork, batch: Batch, dropped: float, generator: torch.Generator) -> Tensor:
-        """The student's clip vectors, (batch, d) float32, from the columns that are kept."""
-        tokens = student.embed_patches(batch.log_mel, batch.frames) + batch.positions(student.positions)
-        valid = count_column_frames(batch.log_mel, batch.frames, batch.columns)  # (batch, columns) frames
+    def clip_vectors(self, student: AaSPNetwork, batch: Batch, dropped: float, generator: torch.Generator) -> Tensor:
+        """What ``embed`` would give, (batch, d) float32, from the columns that are kept."""
+        tokens, frames, padded = batch.patch_tokens(student), batch.column_frames, batch.padded
         if dropped:
-            kept = keep_columns(valid.cpu(), dropped, generator).to(valid.device)  # (batch, fewer)
-            valid = valid.gather(1, kept.clamp(min=0)) * (kept >= 0)
-            tokens = tokens.gather(1, kept.clamp(min=0)[..., None, None].expand(-1, -1, *tokens.shape[2:]))
-        key_mask = token_mask(valid, tokens.shape[2]) if bool((valid == 0).any()) else None
+            kept = keep_columns(frames, dropped, generator)  # (batch, fewer)
+            frames = frames.gather(1, kept.clamp(min=0)) * (kept >= 0)
+            padded = bool((frames == 0).any())
+            index = send(kept.clamp(min=0), tokens.device)[..., None, None]
+            tokens = tokens.gather(1, index.expand(-1, -1, *tokens.shape[2:]))
+        frames = send(frames, tokens.device)
+        key_mask = token_mask(frames, tokens.shape[2]) if padded else None
         outputs = [x for x, _ in student.run_blocks(student.with_cls(tokens.flatten(1, 2)), key_mask)]
         x = torch.stack([student.norm(output) for output in outputs[-self.settings.last_layers :]]).mean(dim=0)
-        features = Features(x[:, 1:].reshape(tokens.shape).float(), x[:, 0].float(), valid)
+        features = Features(x[:, 1:].reshape(tokens.shape).float(), x[:, 0].float(), frames)
         with torch.autocast(x.device.type, enabled=False):
             return pool_clip(features, self.pooling)
 
 
-def keep_columns(valid: Tensor, dropped: float, generator: torch.Generator) -> Tensor:
+def keep_columns(column_frames: Tensor, dropped: float, generator: torch.Generator) -> Tensor:
     """Some of every row's columns at random, in order: (batch, most kept), -1 where a row keeps fewer.
 
     Args:
-        valid: (batch, columns) valid frames, on the CPU.
+        column_frames: (batch, columns) frames of the clip in each column, on the CPU.
         dropped: share of the columns that hold any; at least one is kept.
         generator: on the CPU.
     """
-    real = valid > 0
+    real, columns = column_frames > 0, column_frames.shape[1]
     count = ((1 - dropped) * real.sum(dim=1)).round().long().clamp(min=1)
-    order = torch.rand(valid.shape, generator=generator).masked_fill(~real, 2.0).argsort(dim=1)
+    order = torch.rand(real.shape, generator=generator).masked_fill(~real, 2.0).argsort(dim=1)
     most = int(count.max())
-    chosen = order[:, :most].masked_fill(torch.arange(most) >= count[:, None], valid.shape[1])
+    chosen = order[:, :most].masked_fill(torch.arange(most) >= count[:, None], columns)
     chosen = chosen.sort(dim=1).values
-    return chosen.masked_fill(chosen == valid.shape[1], -1)
+    return chosen.masked_fill(chosen == columns, -1)
 
 
 def _head(config: AaSPConfig, pooling: Pooling, targets: nn.Module) -> nn.Linear:

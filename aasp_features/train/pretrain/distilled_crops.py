@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +20,12 @@ from numpy.typing import NDArray
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.log_mel import LogMel
 from aasp_features.train.data.batch import Batch
+from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.data.waveform_crops import PIECE
 from aasp_features.train.data.waveforms import write_atomically
 from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
-from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
+from aasp_features.train.pretrain.feature_makers import Makers
+from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,6 @@ class DistilledCrops:
         makers: of more of them, under way.
         recipe: of the run.
         folder: of the run; its rounds are written there.
-        device: where the batches go.
         statistics: mean and std of the log-mel, where the student's weights are used to some; else they are measured.
 
     Attributes:
@@ -65,10 +65,9 @@ class DistilledCrops:
         makers: Makers,
         recipe: Recipe,
         folder: Path,
-        device: torch.device,
         statistics: tuple[float, float] | None = None,
     ) -> None:
-        self.features, self.makers, self.device = features, makers, device
+        self.features, self.makers = features, makers
         settings = recipe.distillation
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / ROUNDS_FILE
@@ -76,7 +75,7 @@ class DistilledCrops:
         needed = pieces_of(min(settings.crops, settings.fit_crops))
         makers.wait(max([needed, *(one.pieces for one in self.rounds)]))
         mean, std = statistics or log_mel_statistics(features, recipe)
-        self.recipe = replace(recipe, model={**recipe.model, "mean": mean, "std": std})
+        self.recipe = recipe.with_statistics(mean, std)
         self.targets = targets_of(recipe, features)
         self.log_mel, self.window = LogMel(self.recipe.config()), self.recipe.config().window
         self._batches: tuple[Round, list[NDArray[np.int64]]] | None = None
@@ -87,7 +86,7 @@ class DistilledCrops:
         """For the record of a run that has done so many steps."""
         length = self.features.sounds.length
         return {
-            "recordings": len(length),
+            "sounds": len(length),
             "hours": int(length.sum()) / 16000 / 3600,
             "teachers": [{**teacher.identity, **teacher.origin} for teacher in self.features.teachers],
             "distinct_crops": self._distinct(step),
@@ -124,7 +123,7 @@ class DistilledCrops:
         self.makers.stop()
 
     def _batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(self.recipe.run.seed * 1_000_003 + step)
         numbers = self._numbers(step, done)
         crops = [self.features.cropper.crop(int(number)) for number in numbers]
         samples = torch.tensor([len(crop.waveform) for crop in crops])
@@ -133,14 +132,13 @@ class DistilledCrops:
             row[: len(crop.waveform)] = torch.from_numpy(crop.waveform)
         log_mel = self.log_mel(waveform, samples)
         columns = -(-log_mel.shape[1] // PATCH)
-        heard = {t.name: torch.from_numpy(self.features.read(t.name, numbers)) for t in self.features.teachers}
         return Batch(
-            log_mel.to(self.device),
-            (1 + (samples - FRAME_LENGTH) // FRAME_HOP).to(self.device),
-            torch.randint(0, self.window - columns + 1, (len(crops),), generator=generator).to(self.device),
-            torch.tensor([crop.recording for crop in crops]).to(self.device),
+            log_mel,
+            1 + (samples - FRAME_LENGTH) // FRAME_HOP,
+            torch.randint(0, self.window - columns + 1, (len(crops),), generator=generator),
+            torch.tensor([crop.sound for crop in crops]),
             waveform,
-            {name: value.to(self.device) for name, value in heard.items()},
+            {t.name: torch.from_numpy(self.features.read(t.name, numbers)) for t in self.features.teachers},
         ), generator
 
     def _numbers(self, step: int, done: float) -> NDArray[np.int64]:
@@ -174,7 +172,7 @@ class DistilledCrops:
 
     def _shuffled(self, index: int, this: Round) -> list[NDArray[np.int64]]:
         """Every crop of the round once, in batches of one length, shuffled; what does not fill a batch is left out."""
-        rng = np.random.default_rng([self.recipe.seed, index, this.pieces])
+        rng = np.random.default_rng([self.recipe.run.seed, index, this.pieces])
         columns = np.repeat([self.features.cropper.columns(piece) for piece in range(this.pieces)], PIECE)
         shortest = min(length.columns for length in self.recipe.distillation.crop.lengths)
         batches: list[NDArray[np.int64]] = []
@@ -215,9 +213,10 @@ def targets_of(recipe: Recipe, features: TeacherFeatures) -> dict[str, TeacherTa
 def log_mel_statistics(features: TeacherFeatures, recipe: Recipe) -> tuple[float, float]:
     """Mean and standard deviation of the log-mel over the first crops."""
     front_end = LogMel(recipe.config().replace(mean=0.0, std=1.0))
-    crops = (torch.from_numpy(features.cropper.crop(number).waveform) for number in range(MEASURED_CROPS))
-    values = torch.cat([front_end(crop).flatten() for crop in crops]).double()
-    return values.mean().item(), max(values.std(unbiased=False).item(), 1e-6)
+    statistics = RunningStatistics()
+    for number in range(MEASURED_CROPS):
+        statistics.add(front_end(torch.from_numpy(features.cropper.crop(number).waveform)))
+    return statistics.mean, statistics.std
 
 
 def pieces_of(crops: int) -> int:

@@ -206,8 +206,8 @@ def _checked_file(description: TeacherDescription, name: str, sha256: str) -> Pa
     if path is None:
         looked = " or ".join(str(folder) for folder in dict.fromkeys(description.folders))
         raise TeacherError(
-            f"teacher {description.name}: {name} is not in {looked}; say where it lies (graphs=FOLDER), or make it "
-            f"from its source, {description.source}."
+            f"teacher {description.name}: {name} is not in {looked}; say where it lies "
+            f"(distillation.graphs=FOLDER; --graphs in a probe), or make it from its source, {description.source}."
         )
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:

@@ -1,1 +1,79 @@
-"""Preset recipes, one a file."""
+"""Preset recipes, one a file; and a preset with changes that a user asks for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from aasp_features.train.recipe import Recipe
+
+
+def recipe_names() -> list[str]:
+    """The presets in this folder."""
+    return sorted(module.name for module in iter_modules(__path__))
+
+
+def load_recipe(name: str, changes: list[str]) -> Recipe:
+    """A preset with ``key=value`` changes, each type-checked.
+
+    Dots reach inside, as in ``optimizer.learning_rate=1e-3``; ``model.states=8`` changes a field of the encoder's
+    config.
+
+    Raises:
+        ValueError: no such preset, key, or a value of the wrong type.
+    """
+    import yaml  # comes with omegaconf
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if name not in recipe_names():
+        raise ValueError(f"no recipe named {name!r}; there are {', '.join(recipe_names())}.")
+    if wrong := [change for change in changes if "=" not in change]:
+        raise ValueError(f"settings are given as key=value, got {wrong[0]!r}.")
+    preset: Recipe = import_module(f"aasp_features.train.recipes.{name}").RECIPE
+    try:
+        settings = OmegaConf.structured(preset)
+        for change in changes:
+            given, _, value = change.partition("=")
+            key, parsed = _full_key(settings, given), yaml.safe_load(value)
+            if isinstance(parsed, str) and OmegaConf.is_list(OmegaConf.select(settings, key)):
+                parsed = [parsed]
+            OmegaConf.update(settings, key, parsed)
+        recipe: Recipe = OmegaConf.to_object(settings)  # type: ignore[assignment]
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ValueError(f"recipe {name}: {str(error).splitlines()[0]}") from error
+    if not (recipe.learns_masked or recipe.distillation.teachers):
+        raise ValueError(
+            f"recipe {name}: learns from external teachers; say which (distillation.teachers=FILE.yaml or a folder)."
+        )
+    return recipe
+
+
+def _full_key(settings: Any, key: str) -> str:
+    """The key itself, ``model.changes.states`` for ``model.states``; ValueError if there is none.
+
+    Weights of losses and changes to the model have keys of their own choice; the recipe checks them.
+    """
+    from omegaconf import OmegaConf
+
+    parts = key.split(".")
+    if parts[0] == "model" and len(parts) == 2 and parts[1] not in settings.model:
+        return f"model.changes.{parts[1]}"
+    node = settings
+    for place, part in enumerate(parts):
+        if OmegaConf.get_type(node) is dict:
+            break
+        inside = OmegaConf.is_dict(node) or OmegaConf.is_list(node)
+        keys = [str(one) for one in (range(len(node)) if OmegaConf.is_list(node) else node)] if inside else []
+        if part not in keys:
+            there = f"{'.'.join(parts[:place]) or 'a recipe'} has {', '.join(keys) or 'no parts'}"
+            raise ValueError(f"no setting is called {key!r}; {there}{_hint(settings, key)}.")
+        node = OmegaConf.select(node, part) if OmegaConf.is_dict(node) else node[int(part)]
+    return key
+
+
+def _hint(settings: Any, key: str) -> str:
+    """Where a key that was given without its part may belong."""
+    homes = [part for part in settings if part != "name" and key in settings[part]]
+    return f" (is it {homes[0]}.{key}?)" if homes else ""

@@ -41,7 +41,7 @@ EMBEDDINGS = {
     "conv": "on plain patches of the log-mel",
     "lowpass": "on patches of the low-passed log-mel",
 }
-SIGNS = ["target_variance", "utterance_target_variance", "rankme_mean", "rankme_cls", "gradient_norm"]
+SIGNS = ["target_variance", "clip_target_variance", "rankme_mean", "rankme_cls", "gradient_norm"]
 SIGNS += ["omega_hz_mean", "omega_hz_std", "alpha_mean", "alpha_std"]
 TEACHERS = """The student learnt to predict, by linear heads from its own vector, what these networks say of the same
 sound; a loss of 1 is that of guessing their mean. They are not part of this checkpoint, and are not needed to use it.

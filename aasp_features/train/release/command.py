@@ -62,7 +62,7 @@ def card(
     from safetensors import SafetensorError
 
     from aasp_features.config import AaSPConfig
-    from aasp_features.train.engine import METRICS_FILE
+    from aasp_features.train.pretrain.run_folder import METRICS_FILE
     from aasp_features.train.release.attribution import ATTRIBUTION_FILE, write_attribution
     from aasp_features.train.release.card import TEMPLATE, Author, Sources, card_text
     from aasp_features.train.release.curves import read_metrics

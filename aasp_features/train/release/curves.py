@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from aasp_features.train.engine import METRICS_FILE
+from aasp_features.train.pretrain.run_folder import METRICS_FILE
 
 PANELS = {
     "losses": [],  # all that the run has
-    "variance of targets": ["target_variance", "utterance_target_variance"],
+    "variance of targets": ["target_variance", "clip_target_variance"],
     "RankMe of clip vectors": ["rankme_mean", "rankme_cls"],
     "ω over patches and states (Hz)": ["omega_hz_mean", "omega_hz_std", "omega_hz_std_within_state"],
     "α over patches and states (1/s)": ["alpha_mean", "alpha_std", "alpha_std_within_state"],

@@ -15,7 +15,7 @@ from aasp_features.hub import WEIGHTS_FILE, save_checkpoint
 from aasp_features.network import AaSPNetwork
 from aasp_features.train.release.card import Sources, card_text
 from aasp_features.train.release.run_summary import describe
-from aasp_features.train.run_checkpoint import STATE_FILE
+from aasp_features.train.pretrain.run_folder import STATE_FILE
 
 Which = Literal["teacher", "student"]
 PREFIXES: dict[Which, str] = {"teacher": "objective.teacher.network.", "student": "objective.student."}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig, Pooling
 from aasp_features.train.recipe import Recipe
 from aasp_features.train.release.manifest import duration
-from aasp_features.train.run_checkpoint import Progress, read_record
+from aasp_features.train.pretrain.run_folder import Progress, read_record
 
 
 class RunSummary(NamedTuple):
@@ -83,7 +83,7 @@ def _paragraph(recipe: str, progress: Progress, record: dict[str, Any], runs: in
     text = (
         f"Recipe `{recipe}`, {progress.step} steps, {progress.crops} crops{distinct}, {progress.seconds / 60:.0f} "
         f"minutes in {progress.precision} on {record['device']} with torch {record['torch']}, from "
-        f"{record['recordings']} recordings ({duration(3600 * record['hours'])})."
+        f"{record['sounds']} recordings ({duration(3600 * record['hours'])})."
     )
     if told := [f"{one['name']} ({one['licence']}; labels: {one['labels']})" for one in record.get("teachers", [])]:
         text += f" Learnt from external teachers: {'; '.join(told)}."
@@ -93,24 +93,24 @@ def _paragraph(recipe: str, progress: Progress, record: dict[str, Any], runs: in
 
 
 def _pooling(recipe: Recipe) -> Pooling:
-    return recipe.distillation.pooling if recipe.teachers else "frequency"  # type: ignore[return-value]  # it is checked
+    return recipe.distillation.pooling if recipe.distillation.teachers else "frequency"  # type: ignore[return-value]  # it is checked
 
 
 def _last_layers(recipe: Recipe) -> int:
-    return recipe.distillation.last_layers if recipe.teachers else 1
+    return recipe.distillation.last_layers if recipe.distillation.teachers else 1
 
 
 def _lengths(recipe: Recipe) -> list[tuple[int, str]]:
     """Columns of the crops, and in words how many there were of them."""
-    if recipe.teachers:
+    if recipe.distillation.teachers:
         lengths = recipe.distillation.crop.lengths
         total = sum(length.share for length in lengths)
         return [(length.columns, f"{100 * length.share / total:.0f} % of them") for length in lengths]
-    return [(s.columns, f"{s.clips} recordings, until {100 * s.until:.0f} %") for s in recipe.stages]
+    return [(s.columns, f"{s.sounds} recordings, until {100 * s.until:.0f} %") for s in recipe.data.stages]
 
 
 def _crops(recipe: Recipe, lengths: str) -> str:
-    if not recipe.teachers:
+    if not recipe.distillation.teachers:
         return f"Length of crops and size of batches along the run: {lengths}."
     crop = recipe.distillation.crop
     mixed, played, filtered = crop.mix_probability, crop.speed_probability, crop.filter_probability
@@ -126,6 +126,6 @@ def _crops(recipe: Recipe, lengths: str) -> str:
 
 
 def _contrast_chance(recipe: Recipe) -> float | None:
-    if recipe.teachers or not recipe.learns_masked:
+    if recipe.distillation.teachers or not recipe.learns_masked:
         return None
-    return math.log(1 + (recipe.stages[0].clips - 1) * recipe.crops * recipe.views)
+    return math.log(1 + (recipe.data.stages[0].sounds - 1) * recipe.data.crops * recipe.masking.views)

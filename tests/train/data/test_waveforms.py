@@ -22,13 +22,13 @@ def test_samples_are_the_files(corpus: Path, tmp_path: Path) -> None:
     waveforms = load_waveforms(corpus, tmp_path / "cache")
     files = sorted(corpus.rglob("*.wav"))
     assert len(waveforms.length) == len(files)
-    for recording, path in enumerate(files):
+    for number, path in enumerate(files):
         sound = load_audio(path)
-        assert waveforms.length[recording] == len(sound)
-        cut = waveforms.cut(recording, 100, 10**9)
+        assert waveforms.length[number] == len(sound)
+        cut = waveforms.cut(number, 100, 10**9)
         assert cut.dtype == np.float32
         assert np.abs(cut - sound[100:]).max() <= 0.5 / 32767 + 1e-7
-        assert len(waveforms.cut(recording, 5, 50)) == 50
+        assert len(waveforms.cut(number, 5, 50)) == 50
 
 
 def test_decoded_once_and_alike_from_shards(corpus: Path, tmp_path: Path) -> None:

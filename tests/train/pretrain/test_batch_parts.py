@@ -6,14 +6,8 @@ from distillation_helpers import batch, generator, objective
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aasp_features.train.engine import autocast
 from aasp_features.train.pretrain.batch_parts import BatchParts, split
-from aasp_features.train.recipe import load_recipe
-
-
-def parts_of(network: torch.nn.Module, parts: int, precision: str = "float32") -> BatchParts:
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return BatchParts(network, trained, parts, lambda: autocast(torch.device("cpu"), precision))
+from aasp_features.train.recipes import load_recipe
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 5, 9])
@@ -24,7 +18,7 @@ def test_losses_and_gradients_are_those_of_the_whole(parts: int) -> None:
     expected = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
     assert any(gradient is None for gradient in expected.values())  # AaSP's own heads take no part
     network.zero_grad(set_to_none=True)
-    found = parts_of(network, parts).backward(whole, generator(), 0.0)
+    found = BatchParts(network, parts).backward(whole, generator(), 0.0, "float32")
     torch.testing.assert_close(found.total, losses.total.detach())
     assert set(found.parts) == {"levels", "peaks"}
     for name, part in losses.parts.items():
@@ -39,9 +33,9 @@ def test_losses_and_gradients_are_those_of_the_whole(parts: int) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_twice_equals_once_where_columns_are_dropped(precision: str) -> None:
     network, whole = objective(), batch([96, 40, 96, 5, 64], 6)
-    threads, gradients = parts_of(network, 3, precision), []
+    threads, gradients = BatchParts(network, 3), []
     for _ in range(20):
-        threads.backward(whole, generator(), 0.5)
+        threads.backward(whole, generator(), 0.5, precision)
         gradients.append([p.grad.clone() for p in network.student.parameters() if p.grad is not None])
     for again in gradients[1:]:
         assert all(torch.equal(a, b) for a, b in zip(gradients[0], again, strict=True))
@@ -52,16 +46,16 @@ def test_parts_are_the_rows_in_order(rows: int, parts: int) -> None:
     whole = batch([16 + row for row in range(rows)], 3)
     pieces = split(whole, parts)
     assert len(pieces) == min(rows, parts)
-    sizes = [len(piece.frames) for piece in pieces]
+    sizes = [len(piece.frame_lengths) for piece in pieces]
     assert max(sizes) - min(sizes) <= 1
-    for field in ("log_mel", "frames", "first_column", "clip"):
+    for field in ("log_mel", "frame_lengths", "first_column", "sound"):
         assert torch.equal(torch.cat([getattr(piece, field) for piece in pieces]), getattr(whole, field))
     for name, value in whole.features.items():
         assert torch.equal(torch.cat([piece.features[name] for piece in pieces]), value)
 
 
 def test_not_with_aasps_own_losses() -> None:
-    changes = ["teachers=some.yaml", "distillation.parts=2"]
+    changes = ["distillation.teachers=some.yaml", "distillation.parts=2"]
     assert load_recipe("tiny_distilled", changes).distillation.parts == 2
-    with pytest.raises(ValueError, match=r"distillation\.parts must be 1 where frame, utterance or contrast"):
-        load_recipe("tiny_distilled", [*changes, "weights.frame=1"])
+    with pytest.raises(ValueError, match=r"distillation\.parts must be 1 where frame, clip or contrast"):
+        load_recipe("tiny_distilled", [*changes, "objective.weights.frame=1"])

@@ -1,5 +1,7 @@
 """Targets against scikit-learn's PCA, the student's vector against ``embed``, and nothing read that is padding."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -67,8 +69,8 @@ def test_the_vector_is_what_embed_gives(pooling: str) -> None:
     log_mel = encoder.log_mel(torch.from_numpy(sound))[None]
     one = Batch(log_mel, torch.tensor([frames]), torch.tensor([0]), torch.tensor([0]))
     with torch.no_grad():
-        vector = objective(pooling=pooling).distillation.embed(encoder.network, one, 0.0, generator())
-    np.testing.assert_allclose(vector[0], encoder.embed(sound, pooling=pooling, last_layers=2), atol=1e-5)
+        vector = objective(pooling=pooling).distillation.clip_vectors(encoder.network, one, 0.0, generator())
+    np.testing.assert_allclose(vector[0], encoder.embed(sound, pooling=pooling, layers=2), atol=1e-5)
 
 
 @pytest.mark.parametrize("dropped", [0.0, 0.5])
@@ -76,13 +78,13 @@ def test_padding_and_batch_mates_change_nothing(dropped: float) -> None:
     network, mixed = objective().eval(), batch([96, 40, 96, 5], 6)
     log_mel = mixed.log_mel.clone().requires_grad_(True)
     network(mixed._replace(log_mel=log_mel), generator(), dropped).total.backward()
-    assert log_mel.grad[torch.arange(96) >= mixed.frames[:, None]].abs().max() == 0
+    assert log_mel.grad[torch.arange(96) >= mixed.frame_lengths[:, None]].abs().max() == 0
     if not dropped:
-        together = network.distillation.embed(network.student, mixed, 0.0, generator())
+        together = network.distillation.clip_vectors(network.student, mixed, 0.0, generator())
         for row in range(4):
             alone = Batch(*(part[row : row + 1] for part in mixed[:4]))
-            shorter = alone._replace(log_mel=alone.log_mel[:, : int(alone.frames)])
-            vector = network.distillation.embed(network.student, shorter, 0.0, generator())
+            shorter = alone._replace(log_mel=alone.log_mel[:, : int(alone.frame_lengths)])
+            vector = network.distillation.clip_vectors(network.student, shorter, 0.0, generator())
             torch.testing.assert_close(vector[0], together[row], atol=1e-5, rtol=1e-5)
 
 
@@ -94,7 +96,7 @@ def test_dropped_columns_are_not_seen() -> None:
         changed[:, 16 * column : 16 * (column + 1)] += 3
     with torch.no_grad():
         vectors = [
-            network.distillation.embed(network.student, one._replace(log_mel=sound), 0.5, generator())
+            network.distillation.clip_vectors(network.student, one._replace(log_mel=sound), 0.5, generator())
             for sound in (one.log_mel, changed)
         ]
     assert torch.equal(vectors[0], vectors[1])
@@ -106,7 +108,7 @@ def test_losses_by_name_and_weight() -> None:
     assert set(losses.parts) == {"levels", "peaks"}
     assert losses.targets is None
     torch.testing.assert_close(losses.total, losses.parts["levels"] + 0.5 * losses.parts["peaks"])
-    vector = network.distillation.embed(network.student, given_batch, 0.0, generator())
+    vector = network.distillation.clip_vectors(network.student, given_batch, 0.0, generator())
     for name, part in losses.parts.items():
         guess = network.distillation.heads[name](vector)
         error = (guess - network.distillation.targets[name](given_batch.features[name])).square().mean()
@@ -115,10 +117,22 @@ def test_losses_by_name_and_weight() -> None:
 
 def test_beside_aasps_own_losses() -> None:
     network, given_batch = objective(), batch([64, 64, 30, 30], 4)
-    network.recipe.weights.update(frame=1.0, contrast=0.3)
+    network.recipe.objective.weights.update(frame=1.0, contrast=0.3)
     losses = network(given_batch, generator(), 0.5)
-    assert set(losses.parts) == {"frame", "utterance", "contrast", "levels", "peaks"}
-    weights = {"frame": 1.0, "utterance": 0.0, "contrast": 0.3, "levels": 1.0, "peaks": 0.5}
+    assert set(losses.parts) == {"frame", "clip", "contrast", "levels", "peaks"}
+    weights = {"frame": 1.0, "clip": 0.0, "contrast": 0.3, "levels": 1.0, "peaks": 0.5}
     torch.testing.assert_close(losses.total, sum(weights[name] * part for name, part in losses.parts.items()))
     losses.total.backward()
     assert network.distillation.heads["peaks"].weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("dropped", [0.0, 0.5])
+def test_nothing_is_asked_of_the_device(dropped: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors on the meta device have no numbers to give; whoever wants one gets an error."""
+    real, meta = torch.autocast, torch.device("meta")
+    monkeypatch.setattr(
+        torch, "autocast", lambda device, **rest: nullcontext() if device == "meta" else real(device, **rest)
+    )
+    losses = objective().to(meta)(batch([96, 40, 96, 5], 6).to(meta), generator(), dropped)
+    losses.total.backward()
+    assert losses.parts["levels"].device == meta

@@ -7,31 +7,26 @@ import numpy as np
 import pytest
 import torch
 from teacher_helpers import description, teacher, write_callable
-from train_helpers import tiny_recipe
+from train_helpers import OWN_LOSSES_OFF, tiny_recipe
 
 from aasp_features.train.data.waveform_crops import PIECE
-from aasp_features.train.engine import METRICS_FILE, Pretraining
+from aasp_features.train.distillation_settings import CropLength, CropSettings
 from aasp_features.train.pretrain.distilled_crops import ROUNDS_FILE, DistilledCrops
-from aasp_features.train.pretrain.teacher_features import Makers, TeacherFeatures
-from aasp_features.train.recipe import CropLength, CropSettings, Distillation, Recipe
+from aasp_features.train.pretrain.feature_makers import Makers
+from aasp_features.train.pretrain.loop import Pretraining
+from aasp_features.train.pretrain.run_folder import METRICS_FILE
+from aasp_features.train.pretrain.teacher_features import TeacherFeatures
+from aasp_features.train.recipe import Recipe
 
 CPU = torch.device("cpu")
-WEIGHTS = {"frame": 0.0, "utterance": 0.0, "contrast": 0.0}
 CROPS = CropSettings(lengths=[CropLength(2, 0.6), CropLength(4, 0.4)])
 
 
-def recipe(parts: int = 1, longer_from: float = 0.0, **changes: object) -> Recipe:
-    settings = Distillation(
-        crops=8 * PIECE,
-        workers=0,
-        batch=64,
-        fit_crops=PIECE,
-        last_layers=2,
-        longer_from=longer_from,
-        parts=parts,
-        crop=CROPS,
-    )
-    return tiny_recipe(weights=WEIGHTS, teachers=["levels.yaml"], distillation=settings, crops=1, **changes)
+def recipe(parts: int = 1, longer_from: float = 0.0, **changes: dict[str, object]) -> Recipe:
+    settings = {"teachers": ["levels.yaml"], "crops": 8 * PIECE, "workers": 0, "batch": 64, "fit_crops": PIECE}
+    settings.update(last_layers=2, longer_from=longer_from, parts=parts, crop=CROPS)
+    given = {"objective": {"weights": OWN_LOSSES_OFF}, "data": {"crops": 1}, "distillation": settings}
+    return tiny_recipe(**{**given, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +41,8 @@ def features_of(sounds: Path, folder: Path, path: Path, pieces: int) -> TeacherF
     return features
 
 
-def crops_of(features: TeacherFeatures, run: Path, **changes: object) -> DistilledCrops:
-    return DistilledCrops(features, Makers(features, 8, 0), recipe(**changes), run, CPU)
+def crops_of(features: TeacherFeatures, folder: Path, **changes: object) -> DistilledCrops:
+    return DistilledCrops(features, Makers(features, 8, 0), recipe(**changes), folder)
 
 
 def rounds(run: Path) -> list[dict[str, int]]:
@@ -106,7 +101,7 @@ def test_batches_carry_the_sound_its_log_mel_and_what_was_said_of_it(
         sound = features.cropper.crop(int(number)).waveform
         assert np.array_equal(batch.waveform[row, : len(sound)], sound)
         assert (batch.waveform[row, len(sound) :] == 0).all()
-        frames = int(batch.frames[row])
+        frames = int(batch.frame_lengths[row])
         assert frames == 1 + (len(sound) - 400) // 160
         alone = crops.log_mel(torch.from_numpy(sound))
         torch.testing.assert_close(batch.log_mel[row, :frames], alone, atol=1e-4, rtol=1e-4)
@@ -126,7 +121,7 @@ def test_resumed_equals_uninterrupted_while_crops_are_made(
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
     pieces = 1
     for part in range(5):
-        crops = crops_of(features, tmp_path / "cut", steps=16, parts=parts)
+        crops = crops_of(features, tmp_path / "cut", run={"steps": 16}, parts=parts)
         run = Pretraining(crops, tmp_path / "cut", CPU)
         assert run.progress.step == 3 * part
         for _ in range(3):
@@ -140,14 +135,14 @@ def test_resumed_equals_uninterrupted_while_crops_are_made(
     assert len(rounds(tmp_path / "cut")) > 2
     (tmp_path / "whole").mkdir()
     (tmp_path / "whole" / ROUNDS_FILE).write_text((tmp_path / "cut" / ROUNDS_FILE).read_text())
-    crops = crops_of(features, tmp_path / "whole", steps=16, parts=parts)
+    crops = crops_of(features, tmp_path / "whole", run={"steps": 16}, parts=parts)
     whole = Pretraining(crops, tmp_path / "whole", CPU)
     for _ in range(15):
         whole.step()
     crops.close()
     for key, value in whole.objective.state_dict().items():
         assert torch.equal(value, run.objective.state_dict()[key]), key
-    for a, b in zip(whole.trained_parameters(), run.trained_parameters(), strict=True):
+    for a, b in zip(whole.parameters, run.parameters, strict=True):
         for kind, value in whole.optimizer.state.get(a, {}).items():
             assert torch.equal(value, run.optimizer.state[b][kind])
 
@@ -156,7 +151,7 @@ def test_killed_runs_equal_an_uninterrupted_one(sound_folder: Path, one_teacher:
     """With all crops there, nothing is copied: each run knows only its own folder. The last line is torn each time."""
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
     for part in range(5):
-        crops = crops_of(features, tmp_path / "cut", steps=16)
+        crops = crops_of(features, tmp_path / "cut", run={"steps": 16})
         run = Pretraining(crops, tmp_path / "cut", CPU)
         while run.progress.step < 3 * part + 3:
             run.step()
@@ -165,7 +160,7 @@ def test_killed_runs_equal_an_uninterrupted_one(sound_folder: Path, one_teacher:
         crops.close()
         with (tmp_path / "cut" / ROUNDS_FILE).open("a") as file:
             file.write('{"first_step": 99, "pie')
-    crops = crops_of(features, tmp_path / "whole", steps=16)
+    crops = crops_of(features, tmp_path / "whole", run={"steps": 16})
     whole = Pretraining(crops, tmp_path / "whole", CPU)
     for _ in range(16):
         whole.step()
@@ -201,7 +196,7 @@ def test_a_step_on_a_gpu_is_that_on_the_cpu(sound_folder: Path, one_teacher: Pat
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
     losses = []
     for device in ("cpu", "cuda"):
-        crops = DistilledCrops(features, Makers(features, 8, 0), recipe(), tmp_path / device, torch.device(device))
+        crops = DistilledCrops(features, Makers(features, 8, 0), recipe(), tmp_path / device)
         run = Pretraining(crops, tmp_path / device, torch.device(device))
         for _ in range(3):
             run.step()
@@ -223,7 +218,7 @@ def test_a_torn_line_of_rounds_is_dropped(sound_folder: Path, one_teacher: Path,
 
 def test_the_student_learns_what_the_teacher_says(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 2)
-    crops = crops_of(features, tmp_path, steps=60, learning_rate=3e-3)
+    crops = crops_of(features, tmp_path, run={"steps": 60}, optimizer={"learning_rate": 3e-3})
     assert Pretraining(crops, tmp_path, CPU).run()
     crops.close()
     losses = [json.loads(line)["loss_levels"] for line in (tmp_path / METRICS_FILE).read_text().splitlines()]

@@ -2,28 +2,24 @@
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from teacher_helpers import CODE, description, teacher, write_callable, write_graph
+from teacher_helpers import CODE, open_features, teacher, write_callable
 
-from aasp_features.folder.lock import FileLock
 from aasp_features.train.data.waveform_crops import PIECE
-from aasp_features.train.pretrain.teacher_features import LOCK_FILE, Makers, TeacherFeatures
-from aasp_features.train.recipe import CropLength, CropSettings
+from aasp_features.train.pretrain.feature_makers import Makers
 
 pytest.importorskip("onnxruntime")
-SETTINGS = CropSettings(lengths=[CropLength(2, 0.7), CropLength(4, 0.3)])
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {helpers!r})
 from aasp_features.train.pretrain import teacher_features as t
-from test_teacher_features import open_features
+from teacher_helpers import open_features
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher
 features = open_features(Path({data!r}), Path({folder!r}), Path({teachers!r}))
 left, save = int(sys.argv[1]), t.np.save
@@ -40,19 +36,6 @@ makers = [ExternalTeacher(one) for one in features.teachers]
 for piece in range(4):
     features.make(piece, makers)
 """
-
-
-def open_features(data: Path, folder: Path, teachers: Path, seed: int = 3) -> TeacherFeatures:
-    found = [description(path) for path in sorted(teachers.glob("*.yaml"))]
-    return TeacherFeatures(data, folder, SETTINGS, seed, found)
-
-
-@pytest.fixture(scope="module")
-def teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("teachers")
-    write_callable(folder)
-    write_graph(folder)
-    return folder
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -137,35 +120,3 @@ def test_no_file_is_kept_open(sound_folder: Path, teachers: Path, tmp_path: Path
     before = psutil.Process().num_fds()
     features.read("levels", np.arange(3 * PIECE))
     assert psutil.Process().num_fds() == before
-
-
-def test_what_another_process_makes_is_waited_for(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
-    features = open_features(sound_folder, tmp_path, teachers)
-    lock = FileLock(tmp_path / LOCK_FILE)
-    lock.acquire()  # as the other process does
-    waiting = ThreadPoolExecutor(1).submit(Makers(features, 1, workers=0).wait)
-    features.make(0, [teacher(path) for path in sorted(teachers.glob("*.yaml"))])
-    assert waiting.result() == 1
-    lock.release()
-
-
-def test_one_maker_at_a_time_and_none(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
-    features = open_features(sound_folder, tmp_path, teachers)
-    lock = FileLock(tmp_path / LOCK_FILE)
-    lock.acquire()
-    with pytest.raises(ValueError, match="another process makes features"):
-        Makers(features, 1, workers=1)
-    lock.release()
-    with pytest.raises(ValueError, match="holds 0 crops, 256 are needed, and nobody makes them"):
-        Makers(features, 1, workers=0).wait()
-
-
-def test_a_teacher_that_fails_later_ends_the_wait(sound_folder: Path, tmp_path: Path) -> None:
-    code = "def load(files):\n    return lambda x: x[:, :2] / (x.shape[1] == 16000)\n"  # infinite for crops
-    write_callable(tmp_path / "t", code=code)
-    makers = Makers(open_features(sound_folder, tmp_path / "f", tmp_path / "t"), 1, workers=1)
-    try:
-        with pytest.raises(ValueError, match=r"ended \(exit code 1\)"):
-            makers.wait()
-    finally:
-        makers.stop()

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from train_helpers import MODEL, random_corpus, tiny_recipe
 
-from aasp_features.train.crops import CropSampler
-from aasp_features.train.engine import Pretraining
+from aasp_features.train.data.crops import CropSampler
+from aasp_features.train.pretrain.loop import Pretraining
 from aasp_features.train.release.export import export_encoder
 
 

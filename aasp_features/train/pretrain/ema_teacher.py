@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp_features.network import AaSPNetwork, count_column_frames, token_mask
-from aasp_features.train.data.batch import Batch
+from aasp_features.network import AaSPNetwork, token_mask
+from aasp_features.train.data.batch import Batch, send
 
 
 class Targets(NamedTuple):
@@ -18,13 +18,13 @@ class Targets(NamedTuple):
 
     Attributes:
         frame: (batch, tokens, dim) for every token; meaningless at padded ones.
-        utterance: (batch, dim) for the spectrogram as a whole, not yet standardised.
+        clip: (batch, dim) for the clip as a whole, not yet standardised.
         cls: (batch, dim) the teacher's own [CLS], for health metrics.
         mean: (batch, dim) the mean of the teacher's output tokens, for health metrics.
     """
 
     frame: Tensor
-    utterance: Tensor
+    clip: Tensor
     cls: Tensor
     mean: Tensor
 
@@ -46,26 +46,24 @@ class EmaTeacher(nn.Module):
     def forward(self, batch: Batch) -> Targets:
         """Targets: the MLP outputs of the last blocks, instance-normalised over valid tokens, averaged, normalised."""
         network = self.network
-        tokens = network.embed_patches(batch.log_mel, batch.frames) + batch.positions(network.positions)
-        _, columns, rows, _ = tokens.shape
-        valid = count_column_frames(batch.log_mel, batch.frames, columns)
-        padded = bool((valid == 0).any())
-        key_mask = token_mask(valid, rows) if padded else None
+        tokens = batch.patch_tokens(network)  # (batch, columns, rows, dim)
+        frames, rows = send(batch.column_frames, tokens.device), tokens.shape[2]
+        key_mask = token_mask(frames, rows) if batch.padded else None
         x, updates = network.with_cls(tokens.flatten(1, 2)), []
         for output, update in network.run_blocks(x, key_mask):
             x = output
             updates.append(update[:, 1:])
-        return self._targets(x, updates[-self.target_layers :], (valid > 0).repeat_interleave(rows, dim=1))
+        return self._targets(x, updates[-self.target_layers :], (frames > 0).repeat_interleave(rows, dim=1))
 
     def _targets(self, x: Tensor, updates: list[Tensor], valid: Tensor) -> Targets:
         weight = (valid / valid.sum(dim=1, keepdim=True))[..., None]  # (batch, tokens, 1)
-        frame = utterance = torch.zeros((), device=x.device)
+        frame = clip = torch.zeros((), device=x.device)
         for update in updates:
             normal, mean = instance_norm(update.float(), weight)
-            frame, utterance = frame + normal / len(updates), utterance + mean / len(updates)
+            frame, clip = frame + normal / len(updates), clip + mean / len(updates)
         output = self.network.norm(x).float()
         frame = functional.layer_norm(frame, frame.shape[-1:])
-        return Targets(frame, utterance[:, 0], output[:, 0], weighted_mean(output[:, 1:], weight)[:, 0])
+        return Targets(frame, clip[:, 0], output[:, 0], weighted_mean(output[:, 1:], weight)[:, 0])
 
     @torch.no_grad()
     def follow(self, student: AaSPNetwork, momentum: float) -> None:

@@ -8,12 +8,12 @@ from collections import deque
 import torch
 from torch import Tensor
 
-from aasp_features.network import count_column_frames
 from aasp_features.patch_embed import AaPE
-from aasp_features.train.data.batch import Batch
-from aasp_features.train.ema_teacher import Targets
-from aasp_features.train.losses import standardise
-from aasp_features.train.objective import Losses, Objective
+from aasp_features.train.data.batch import Batch, send
+from aasp_features.train.pretrain.distributed import agree_any
+from aasp_features.train.pretrain.ema_teacher import Targets
+from aasp_features.train.pretrain.losses import standardise
+from aasp_features.train.pretrain.objective import Losses, Objective
 
 SMALLEST_VARIANCE = 1e-3  # of the frame targets between tokens; healthy runs stay above 0.1
 MOST_BAD_STEPS = 10  # non-finite steps in a row
@@ -24,46 +24,55 @@ class CollapseError(RuntimeError):
 
 
 class Health:
-    """Collects a run's vital signs between two log lines."""
+    """Collects a run's vital signs, on the device, from one log line to the next; only ``report`` waits for it."""
 
     def __init__(self) -> None:
         self.recent_cls: deque[Tensor] = deque(maxlen=8)
         self.recent_mean: deque[Tensor] = deque(maxlen=8)
-        self.bad_steps = 0
+        self.bad_in_a_row: Tensor | None = None
+        self.most_bad: Tensor | None = None  # in a row, since the last report
 
-    def check_step(self, finite: bool) -> None:
-        """Count non-finite steps; raises CollapseError after too many in a row."""
-        self.bad_steps = 0 if finite else self.bad_steps + 1
-        if self.bad_steps > MOST_BAD_STEPS:
-            raise CollapseError(
-                f"loss or gradient was not finite for {self.bad_steps} steps in a row; lower learning_rate, or set "
-                "precision=float32."
-            )
-
-    def collect(self, targets: Targets) -> None:
-        """Keep the teacher's clip vectors of a step for RankMe."""
-        self.recent_cls.append(targets.cls.detach())
-        self.recent_mean.append(targets.mean.detach())
+    def collect(self, losses: Losses, finite: Tensor) -> None:
+        """Count non-finite steps, and keep the teacher's clip vectors of a step for RankMe."""
+        zero = torch.zeros((), dtype=torch.long, device=finite.device)
+        bad = zero if self.bad_in_a_row is None else self.bad_in_a_row
+        self.bad_in_a_row = torch.where(finite, zero, bad + 1)
+        self.most_bad = torch.maximum(zero if self.most_bad is None else self.most_bad, self.bad_in_a_row)
+        if losses.targets is not None:
+            self.recent_cls.append(losses.targets.cls.detach())
+            self.recent_mean.append(losses.targets.mean.detach())
 
     def report(self, losses: Losses, objective: Objective, batch: Batch) -> dict[str, float]:
-        """Vital signs as numbers; raises CollapseError when the targets have lost their variance."""
+        """Vital signs as numbers.
+
+        Raises:
+            CollapseError: in every process, when steps have not been finite for long, or the targets have lost their
+                variance in any of them.
+        """
+        bad = 0 if self.most_bad is None else int(self.most_bad)
+        self.most_bad = None
+        if bad > MOST_BAD_STEPS:
+            raise CollapseError(
+                f"loss or gradient was not finite for {bad} steps in a row; lower optimizer.learning_rate, or set "
+                "run.precision=float32."
+            )
         signs = {} if losses.targets is None else self._target_signs(losses.targets, objective, batch)
         if isinstance(objective.student.patch_embed, AaPE):
             signs.update(frequency_signs(objective.student.patch_embed, batch))
         return signs
 
     def _target_signs(self, targets: Targets, objective: Objective, batch: Batch) -> dict[str, float]:
-        valid = valid_tokens(batch, objective.student.config.rows)
+        real = (batch.column_frames > 0).repeat_interleave(objective.student.config.rows, dim=1)
         signs = {
-            "target_variance": targets.frame[valid].var(dim=0).mean().item(),
-            "utterance_target_variance": targets.utterance.var(dim=0).mean().item(),
+            "target_variance": targets.frame[send(real, targets.frame.device)].var(dim=0).mean().item(),
+            "clip_target_variance": targets.clip.var(dim=0).mean().item(),
             "rankme_cls": rank_me(torch.cat(list(self.recent_cls))),
             "rankme_mean": rank_me(torch.cat(list(self.recent_mean))),
         }
-        if signs["target_variance"] < SMALLEST_VARIANCE:
+        if agree_any(signs["target_variance"] < SMALLEST_VARIANCE):
             raise CollapseError(
                 f"the targets have collapsed: their variance between tokens is {signs['target_variance']:.1e}; raise "
-                "momentum_start or lower learning_rate."
+                "objective.momentum_start or lower optimizer.learning_rate."
             )
         return signs
 
@@ -75,16 +84,10 @@ def rank_me(vectors: Tensor) -> float:
     return math.exp(-(share * share.log()).sum().item())
 
 
-def valid_tokens(batch: Batch, rows: int) -> Tensor:
-    """(batch, tokens) false where a token is padding."""
-    column_frames = count_column_frames(batch.log_mel, batch.frames, batch.columns)
-    return (column_frames > 0).repeat_interleave(rows, dim=1)
-
-
 @torch.no_grad()
 def frequency_signs(patch_embed: AaPE, batch: Batch) -> dict[str, float]:
     """Mean and standard deviation of ω (in Hz) and α (in 1/s), over everything and for each row of patches."""
-    real = count_column_frames(batch.log_mel, batch.frames, batch.columns)[:8] > 0  # (8, columns)
+    real = send(batch.column_frames[:8] > 0, batch.log_mel.device)  # (8, columns)
     alpha, omega = (rates[real] for rates in patch_embed.rates(batch.log_mel[:8]))  # (real columns, rows, states)
     signs = {}
     for name, values in (("omega_hz", omega / (2 * math.pi)), ("alpha", alpha)):

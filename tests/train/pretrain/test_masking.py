@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from aasp_features.train.masking import Masks, _covered, draw_masks
+from aasp_features.train.pretrain.masking import Masks, _covered, draw_masks
+from aasp_features.train.recipe import MaskingSettings
 
 ROWS = 8
 
 
 def draw(valid: torch.Tensor, views: int = 3, visible: float = 0.2, queried: float = 0.5, seed: int = 0) -> Masks:
-    return draw_masks(valid, ROWS, views, visible, queried, torch.Generator().manual_seed(seed))
+    return draw_masks(16 * valid, ROWS, MaskingSettings(views, visible, queried), torch.Generator().manual_seed(seed))
 
 
 def as_sets(part: object) -> list[set[int]]:
@@ -33,6 +34,8 @@ def test_counts_and_sets(columns: list[int], views: int, visible: float, queried
         assert len(asked) == pytest.approx(min(max(1, queried * masked), masked), abs=0.501)
         assert not seen & asked
         assert max(seen | asked) < tokens
+    for part in masks:
+        assert part.padded == (not part.valid.all())
 
 
 def test_views_differ_and_seeds_repeat() -> None:

@@ -2,6 +2,7 @@
 
 Inverse block masking (paper, section on multi-mask pre-training; as in EAT and data2vec 2.0): 5 x 5 blocks are drawn
 until they cover at least the visible count, then trimmed at random to exactly that count, for each view on its own.
+Masks are drawn on the CPU and sent to the device of the batch; nothing about them is asked of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aasp_features.train.data.batch import send
+from aasp_features.train.recipe import MaskingSettings
+
 BLOCK = 5  # tokens on a side of one visible block
 
 
@@ -21,10 +25,12 @@ class TokenSet(NamedTuple):
     Attributes:
         indices: (views, count) flat token numbers, column * rows + row.
         valid: (views, count) false where ``indices`` is padding, which repeats the view's first token.
+        padded: is there such padding?
     """
 
     indices: Tensor
     valid: Tensor
+    padded: bool = True
 
     def gather(self, tokens: Tensor) -> Tensor:
         """Pick from (batch, tokens, dim), whose views lie in a row here -> (views, count, dim)."""
@@ -33,6 +39,10 @@ class TokenSet(NamedTuple):
         index = self.indices.reshape(len(tokens), -1, 1).expand(-1, -1, dim)  # (batch, views / batch * count, dim)
         return tokens.gather(1, index).view(views, count, dim)
 
+    def to(self, device: torch.device) -> TokenSet:
+        """The same on another device."""
+        return TokenSet(send(self.indices, device), send(self.valid, device), self.padded)
+
 
 class Masks(NamedTuple):
     """What one draw decides: ``visible`` tokens go to the student, ``queried`` masked ones to the predictor."""
@@ -40,35 +50,31 @@ class Masks(NamedTuple):
     visible: TokenSet
     queried: TokenSet
 
+    def to(self, device: torch.device) -> Masks:
+        """The same on another device."""
+        return Masks(self.visible.to(device), self.queried.to(device))
 
-def draw_masks(
-    valid: Tensor,
-    rows: int,
-    views: int,
-    visible_fraction: float,
-    query_fraction: float,
-    generator: torch.Generator,
-) -> Masks:
-    """Draw masks for ``views`` views of every spectrogram.
+
+def draw_masks(column_frames: Tensor, rows: int, settings: MaskingSettings, generator: torch.Generator) -> Masks:
+    """Draw masks for the views of every clip.
 
     Args:
-        valid: (batch, columns) true where a column holds at least one valid frame.
+        column_frames: (batch, columns) frames of the clip in each column; a column with none is masked from all.
         rows: tokens in a column.
-        views: views of each spectrogram; view v of spectrogram b is row b * views + v of the result.
-        visible_fraction: of the valid tokens, at least one token.
-        query_fraction: of the masked tokens, at least one token.
-        generator: on the CPU, so that a seed means the same masks on every device.
+        settings: how many views, and the fractions of the tokens; of each kind there is at least one token. View v of
+            clip b is row b * views + v of the result.
+        generator: so that a seed means the same masks on every device.
     """
-    valid = valid.cpu().repeat_interleave(views, dim=0)  # (batch * views, columns)
-    grid = valid[..., None].expand(-1, -1, rows)  # (batch * views, columns, rows)
+    real = (column_frames > 0).repeat_interleave(settings.views, dim=0)  # (batch * views, columns)
+    grid = real[..., None].expand(-1, -1, rows)  # (batch * views, columns, rows)
     tokens = grid.flatten(1)
     available = tokens.sum(dim=1)
-    visible_count = (visible_fraction * available).round().long().clamp(min=1)
+    visible_count = (settings.visible_fraction * available).round().long().clamp(min=1)
     covered = _covered(grid, visible_count, generator)
     visible = _choose(covered, visible_count, generator)
     is_visible = torch.zeros_like(tokens).scatter_(1, visible.indices, True)  # padding repeats a chosen token
     masked = tokens & ~is_visible
-    query_count = (query_fraction * masked.sum(dim=1)).round().long().clamp(min=1)
+    query_count = (settings.query_fraction * masked.sum(dim=1)).round().long().clamp(min=1)
     return Masks(visible, _choose(masked, torch.minimum(query_count, masked.sum(dim=1)), generator))
 
 
@@ -92,4 +98,5 @@ def _choose(candidates: Tensor, count: Tensor, generator: torch.Generator) -> To
     index = key.argsort(dim=1)[:, :largest]
     valid = torch.arange(largest) < count[:, None]
     index = index.masked_fill(~valid, candidates.shape[1]).sort(dim=1).values
-    return TokenSet(torch.where(valid, index, index[:, :1].clamp(max=candidates.shape[1] - 1)), valid)
+    index = torch.where(valid, index, index[:, :1].clamp(max=candidates.shape[1] - 1))
+    return TokenSet(index, valid, padded=not bool(valid.all()))

@@ -1,4 +1,4 @@
-"""The three losses of pre-training, as functions of tensors; all computed in float32."""
+"""AaSP's three losses, frame, clip and contrast, as functions of tensors; all computed in float32."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def frame_loss(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return (error * valid).sum() / valid.sum()
 
 
-def utterance_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of the whole clip's target, standardised per channel over the batch.
+def clip_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of the clip's own target, standardised per channel over the batch.
 
     Args:
-        predicted: (views, dim), each spectrogram's views in a row.
+        predicted: (views, dim), each clip's views in a row.
         target: (batch, dim) not standardised.
     """
     target = standardise(target)
@@ -30,24 +30,24 @@ def utterance_loss(predicted: Tensor, target: Tensor) -> Tensor:
     return functional.mse_loss(predicted.float(), target.repeat_interleave(views, dim=0))
 
 
-def contrastive_loss(projected: Tensor, clip: Tensor, temperature: float) -> Tensor:
-    """Multi-mask contrast: cosine InfoNCE between the views of one clip, against all views of other clips.
+def contrastive_loss(projected: Tensor, sound: Tensor, temperature: float) -> Tensor:
+    """Multi-mask contrast: cosine InfoNCE between the views of one sound, against all views of other sounds.
 
-    For each ordered pair of views of one clip the denominator holds that positive and every view of another clip;
+    For each ordered pair of views of one sound the denominator holds that positive and every view of another sound;
     the loss is the mean over pairs, so it does not depend on the order of views.
 
     Args:
         projected: (views, d).
-        clip: (views,) which clip a view belongs to.
+        sound: (views,) which sound a view's clip was cut from.
         temperature: τ.
     """
     unit = functional.normalize(projected.float(), dim=-1)
     with torch.autocast(unit.device.type, enabled=False):
         similarity = unit @ unit.T / temperature  # (views, views)
-    same = clip[:, None] == clip[None]
+    same = sound[:, None] == sound[None]
     others = similarity.masked_fill(same, -torch.inf).logsumexp(dim=1, keepdim=True)
     losses = torch.logaddexp(others, similarity) - similarity
-    pairs = same & ~torch.eye(len(clip), dtype=torch.bool, device=clip.device)
+    pairs = same & ~torch.eye(len(sound), dtype=torch.bool, device=sound.device)
     return losses.masked_fill(~pairs, 0.0).sum() / pairs.sum().clamp(min=1)
 
 

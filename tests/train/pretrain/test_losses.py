@@ -5,39 +5,39 @@ import math
 import pytest
 import torch
 
-from aasp_features.train.losses import contrastive_loss, frame_loss, standardise, utterance_loss
+from aasp_features.train.pretrain.losses import clip_loss, contrastive_loss, frame_loss, standardise
 
 
-def contrast_by_loops(projected: torch.Tensor, clip: list[int], temperature: float) -> float:
+def contrast_by_loops(projected: torch.Tensor, sound: list[int], temperature: float) -> float:
     unit = (projected / projected.norm(dim=1, keepdim=True)).double()
     losses = []
-    for i, own in enumerate(clip):
-        for j, other in enumerate(clip):
+    for i, own in enumerate(sound):
+        for j, other in enumerate(sound):
             if i != j and own == other:
                 positive = math.exp(unit[i] @ unit[j] / temperature)
                 negatives = sum(
-                    math.exp(unit[i] @ unit[k] / temperature) for k, third in enumerate(clip) if third != own
+                    math.exp(unit[i] @ unit[k] / temperature) for k, third in enumerate(sound) if third != own
                 )
                 losses.append(-math.log(positive / (positive + negatives)))
     return sum(losses) / len(losses)
 
 
-@pytest.mark.parametrize("clip", [[0, 0, 1, 1], [0, 0, 0, 1, 1, 1, 2, 2, 2], [0, 1, 0, 2, 1, 2, 2], [0, 0, 1]])
-def test_contrast_equals_loops(clip: list[int]) -> None:
+@pytest.mark.parametrize("sound", [[0, 0, 1, 1], [0, 0, 0, 1, 1, 1, 2, 2, 2], [0, 1, 0, 2, 1, 2, 2], [0, 0, 1]])
+def test_contrast_equals_loops(sound: list[int]) -> None:
     torch.manual_seed(0)
-    projected = torch.randn(len(clip), 8)
-    result = contrastive_loss(projected, torch.tensor(clip), 0.1).item()
-    assert result == pytest.approx(contrast_by_loops(projected, clip, 0.1), rel=1e-5)
+    projected = torch.randn(len(sound), 8)
+    result = contrastive_loss(projected, torch.tensor(sound), 0.1).item()
+    assert result == pytest.approx(contrast_by_loops(projected, sound, 0.1), rel=1e-5)
 
 
-def test_contrast_does_not_depend_on_the_order_of_views_or_clips() -> None:
+def test_contrast_does_not_depend_on_the_order_of_views_or_sounds() -> None:
     torch.manual_seed(0)
-    projected, clip = torch.randn(12, 8), torch.arange(12) // 4
-    expected = contrastive_loss(projected, clip, 0.1)
+    projected, sound = torch.randn(12, 8), torch.arange(12) // 4
+    expected = contrastive_loss(projected, sound, 0.1)
     for seed in range(10):
         order = torch.randperm(12, generator=torch.Generator().manual_seed(seed))
-        torch.testing.assert_close(contrastive_loss(projected[order], clip[order], 0.1), expected)
-        torch.testing.assert_close(contrastive_loss(projected, 7 - clip, 0.1), expected)
+        torch.testing.assert_close(contrastive_loss(projected[order], sound[order], 0.1), expected)
+        torch.testing.assert_close(contrastive_loss(projected, 7 - sound, 0.1), expected)
 
 
 def test_contrast_is_zero_at_its_best_and_chance_at_random() -> None:
@@ -49,10 +49,10 @@ def test_contrast_is_zero_at_its_best_and_chance_at_random() -> None:
 
 def test_contrast_under_autocast_is_float32() -> None:
     torch.manual_seed(0)
-    projected, clip = torch.randn(12, 8).bfloat16(), torch.arange(12) // 4
+    projected, sound = torch.randn(12, 8).bfloat16(), torch.arange(12) // 4
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        result = contrastive_loss(projected, clip, 0.1)
-    assert result.item() == pytest.approx(contrast_by_loops(projected.float(), clip.tolist(), 0.1), rel=1e-5)
+        result = contrastive_loss(projected, sound, 0.1)
+    assert result.item() == pytest.approx(contrast_by_loops(projected.float(), sound.tolist(), 0.1), rel=1e-5)
 
 
 def test_frame_loss_counts_valid_queries_only() -> None:
@@ -63,10 +63,10 @@ def test_frame_loss_counts_valid_queries_only() -> None:
     torch.testing.assert_close(frame_loss(predicted, target, valid), expected)
 
 
-def test_utterance_target_is_standardised_over_the_batch() -> None:
+def test_clip_target_is_standardised_over_the_batch() -> None:
     torch.manual_seed(0)
     target = 5 + 3 * torch.randn(6, 4)
     scaled = (target - target.mean(dim=0)) / target.std(dim=0, unbiased=False)
     torch.testing.assert_close(standardise(target), scaled, atol=1e-4, rtol=1e-4)
-    assert utterance_loss(scaled.repeat_interleave(2, dim=0), target) < 1e-6
-    assert utterance_loss(torch.zeros(12, 4), target).item() == pytest.approx(1.0, abs=1e-4)
+    assert clip_loss(scaled.repeat_interleave(2, dim=0), target) < 1e-6
+    assert clip_loss(torch.zeros(12, 4), target).item() == pytest.approx(1.0, abs=1e-4)

@@ -1,4 +1,9 @@
-"""A run's whole state in one safetensors file, written atomically, read strictly."""
+"""A run's folder: its whole state in one safetensors file, its metrics line by line, and one writer at a time.
+
+RUN/state.safetensors   model, teacher, heads, optimiser; progress and record as metadata; replaced atomically
+RUN/metrics.jsonl       a line of numbers for every ``log_every`` steps
+RUN/run.lock            held by the process that trains
+"""
 
 from __future__ import annotations
 
@@ -13,9 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from aasp_features.train.objective import Objective
+from aasp_features.folder.lock import FileLock, LockedError
+from aasp_features.train.pretrain.objective import Objective
 
-STATE_FILE = "state.safetensors"
+STATE_FILE, METRICS_FILE, LOCK_FILE = "state.safetensors", "metrics.jsonl", "run.lock"
 
 
 @dataclass
@@ -25,7 +31,7 @@ class Progress:
     Attributes:
         step: steps done.
         seconds: spent in steps.
-        crops: crops seen.
+        crops: clips seen.
         precision: what the run computes in.
     """
 
@@ -33,6 +39,27 @@ class Progress:
     seconds: float = 0.0
     crops: int = 0
     precision: str = "float32"
+
+
+def lock_run(folder: Path) -> FileLock:
+    """Make the folder if need be, and keep other processes from training in it.
+
+    Raises:
+        ValueError: one does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire()
+    except LockedError as error:
+        raise ValueError(f"another process trains in {folder}; wait for it, or give another folder.") from error
+    return lock
+
+
+def write_metrics(folder: Path, numbers: dict[str, float]) -> None:
+    """Append a line."""
+    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({name: round(value, 6) for name, value in numbers.items()}) + "\n")
 
 
 def save_run(

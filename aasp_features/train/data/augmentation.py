@@ -1,0 +1,99 @@
+"""Changes to clips in the log-mel domain. They happen before masking, so both networks see the same sound.
+
+Every function takes the ``mean`` and ``std`` that standardised the log-mels, and a generator on the CPU.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from aasp_features.log_mel import ENERGY_FLOOR, band_centres, band_of
+from aasp_features.train.data.batch import Batch, send
+from aasp_features.train.recipe import DataSettings
+
+EQUALISER_WAVES = 4
+
+
+def augment(batch: Batch, settings: DataSettings, mean: float, std: float, generator: torch.Generator) -> Batch:
+    """Everything that a recipe asks for."""
+    if settings.pitch:
+        batch = change_pitch(batch, settings.pitch, generator)
+    if settings.mix_probability:
+        batch = mix(batch, mean, std, settings.mix_probability, settings.mix_power, settings.crops, generator)
+    if settings.equalise_db:
+        batch = equalise(batch, mean, std, settings.equalise_db, generator)
+    return change_gain(batch, mean, std, settings.gain_db, generator) if settings.gain_db else batch
+
+
+def mix(
+    batch: Batch,
+    mean: float,
+    std: float,
+    probability: float,
+    largest_share: float,
+    shift: int,
+    generator: torch.Generator,
+) -> Batch:
+    """Add the power of another sound's clip to some clips.
+
+    Args:
+        batch: clips; the partner of row b is row b - shift, so ``shift`` is the number of clips of one sound.
+        mean, std: of the log-mels.
+        probability: of a clip being mixed.
+        largest_share: the partner's share of the power is drawn uniformly from 0 to this.
+        generator: on the CPU.
+    """
+    rows = len(batch.log_mel)
+    share = largest_share * torch.rand(rows, generator=generator)
+    share = share * (torch.rand(rows, generator=generator) < probability)
+    share = send(share, batch.log_mel.device)[:, None, None]
+    audible = batch.inside.roll(shift, dims=0) & (share > 0)
+    natural = batch.log_mel * std + mean
+    own = natural + torch.log1p(-share)
+    partner = natural.roll(shift, dims=0) + share.clamp(min=1e-12).log()
+    mixed = torch.where(audible, torch.logaddexp(own, partner), own)
+    return _standardised(batch, mixed, mean, std)
+
+
+def change_gain(batch: Batch, mean: float, std: float, decibels: float, generator: torch.Generator) -> Batch:
+    """Louder or softer by up to ``decibels``, uniformly, each clip for itself."""
+    gain = decibels * (2 * torch.rand(len(batch.log_mel), generator=generator) - 1) * math.log(10) / 10
+    changed = batch.log_mel * std + mean + send(gain, batch.log_mel.device)[:, None, None]
+    return _standardised(batch, changed, mean, std)
+
+
+def equalise(batch: Batch, mean: float, std: float, decibels: float, generator: torch.Generator) -> Batch:
+    """Another microphone, another room: a smooth gain over the bands, each clip its own.
+
+    The gain is a sum of the first cosines over the bands, ``decibels`` in standard deviation.
+    """
+    mels = batch.log_mel.shape[-1]
+    band = (torch.arange(mels) + 0.5) / mels
+    waves = torch.cos(math.pi * torch.arange(1, EQUALISER_WAVES + 1)[:, None] * band)  # (waves, mels)
+    weight = torch.randn(len(batch.log_mel), EQUALISER_WAVES, generator=generator) * (2 / EQUALISER_WAVES) ** 0.5
+    gain = decibels * math.log(10) / 10 * (weight @ waves)  # (batch, mels)
+    changed = batch.log_mel * std + mean + send(gain, batch.log_mel.device)[:, None]
+    return _standardised(batch, changed, mean, std)
+
+
+def change_pitch(batch: Batch, semitones: float, generator: torch.Generator) -> Batch:
+    """Transpose by up to ``semitones``, up or down, each clip for itself: every frequency times one factor.
+
+    Band b of the result is read, between two bands, where its centre frequency over that factor lies; past the highest
+    band, the highest band.
+    """
+    mels = batch.log_mel.shape[-1]
+    factor = 2 ** (semitones / 12 * (2 * torch.rand(len(batch.log_mel), 1, generator=generator) - 1))
+    source = band_of(band_centres(mels) / factor, mels).float()  # (batch, mels)
+    distance = (source.clamp(0, mels - 1)[:, None] - torch.arange(mels)[:, None]).abs()  # (batch, from, to)
+    weight = send((1 - distance).clamp(min=0), batch.log_mel.device)
+    return batch._replace(log_mel=batch.log_mel @ weight)
+
+
+def _standardised(batch: Batch, natural: Tensor, mean: float, std: float) -> Batch:
+    """The batch with other log-mels, not lower than the front end's floor, zero past each clip's end."""
+    standard = (natural.clamp(min=math.log(ENERGY_FLOOR)) - mean) / std
+    return batch._replace(log_mel=standard * batch.inside)

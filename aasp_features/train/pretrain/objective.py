@@ -1,0 +1,154 @@
+"""One pre-training step's losses: teacher, student on masked views, predictor (design of AaSP pre-training)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp_features.config import PATCH
+from aasp_features.network import AaSPNetwork
+from aasp_features.train.data.batch import Batch, send
+from aasp_features.train.pretrain.distillation import Distillation, TeacherTargets
+from aasp_features.train.pretrain.distributed import gather
+from aasp_features.train.pretrain.ema_teacher import EmaTeacher, Targets
+from aasp_features.train.pretrain.losses import clip_loss, contrastive_loss, frame_loss
+from aasp_features.train.pretrain.masking import Masks, TokenSet, draw_masks
+from aasp_features.train.pretrain.predictor import Predictor
+from aasp_features.train.recipe import Recipe
+
+
+class EncodedViews(NamedTuple):
+    """The student's output for every masked view: [CLS] first, then the visible tokens.
+
+    Attributes:
+        output: (views, 1 + visible, dim).
+        valid: (views, 1 + visible) false at padding.
+        key_mask: of attention to them, (views, 1, 1, 1 + visible); None where nothing is padding.
+    """
+
+    output: Tensor
+    valid: Tensor
+    key_mask: Tensor | None
+
+    @property
+    def cls(self) -> Tensor:
+        """(views, dim)."""
+        return self.output[:, 0]
+
+
+class Losses(NamedTuple):
+    """The weighted sum, its parts by name, and the targets of AaSP's own, where it takes part."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+    targets: Targets | None
+
+
+class Objective(nn.Module):
+    """Student, teacher, predictor and heads: everything that a step of pre-training needs.
+
+    Args:
+        recipe: of the run.
+        external: targets of the external teachers, by name; none, no distillation.
+    """
+
+    def __init__(self, recipe: Recipe, external: Mapping[str, TeacherTargets] | None = None) -> None:
+        super().__init__()
+        config, settings = recipe.config(), recipe.objective
+        self.recipe = recipe
+        self.student = AaSPNetwork(config)
+        self.teacher = EmaTeacher(self.student, settings.target_layers)
+        self.predictor = Predictor(config.dim, config.heads, settings.predictor_depth, config.mlp_ratio)
+        self.clip_head = nn.Linear(config.dim, config.dim)
+        self.contrast_head = nn.Sequential(
+            nn.Linear(config.dim, settings.contrast_hidden),
+            nn.GELU(),
+            nn.Linear(settings.contrast_hidden, settings.contrast_dim),
+        )
+        self.distillation = Distillation(recipe, external) if external else None
+
+    def forward(self, batch: Batch, generator: torch.Generator, dropped: float = 0.0) -> Losses:
+        """All losses of a batch that have a weight, as in the figure: teacher, student, predictor, losses.
+
+        Args:
+            batch: of clips.
+            generator: on the CPU; draws the masks.
+            dropped: share of the columns that distillation hides from the student.
+        """
+        losses: dict[str, Tensor] = {}
+        targets = None
+        if self.recipe.learns_masked:
+            masks = self.draw_masks(batch, generator)
+            targets = self.teacher(batch)  # sees every token
+            views = self.encode_visible(batch, masks.visible)
+            predicted = self.predict_masked(batch, views, masks)
+            losses["frame"] = frame_loss(predicted, masks.queried.gather(targets.frame), masks.queried.valid)
+            losses["clip"] = clip_loss(self.clip_head(views.cls), targets.clip)
+            losses["contrast"] = self.contrast(views, batch.sound)
+        if self.distillation is not None:
+            losses.update(self.distillation(self.student, batch, dropped, generator))
+        weight = self.recipe.objective.weight
+        total = torch.stack([weight(name) * loss for name, loss in losses.items()]).sum()
+        return Losses(total, losses, targets)
+
+    def draw_masks(self, batch: Batch, generator: torch.Generator) -> Masks:
+        """This step's masks, beside the batch."""
+        drawn = draw_masks(batch.column_frames, self.student.config.rows, self.recipe.masking, generator)
+        return drawn.to(batch.log_mel.device)
+
+    def encode_visible(self, batch: Batch, visible: TokenSet) -> EncodedViews:
+        """The student on [CLS] and the visible tokens of every view."""
+        x = self.student.with_cls(visible.gather(self.patch_tokens(batch, visible)))
+        valid = functional.pad(visible.valid, (1, 0), value=True)
+        key_mask = valid[:, None, None] if visible.padded else None
+        for output, _ in self.student.run_blocks(x, key_mask):
+            x = output
+        return EncodedViews(self.student.norm(x), valid, key_mask)
+
+    def patch_tokens(self, batch: Batch, visible: TokenSet) -> Tensor:
+        """The student's tokens with positions, (batch or views, tokens, dim).
+
+        A stem that reads one patch at a time runs once for all views. One that reads its neighbours (``lowpass``)
+        runs for each view on the spectrogram with all but the visible patches zeroed, or masked sound would leak in.
+        """
+        student, views = self.student, self.recipe.masking.views
+        if not student.patch_embed.reads_neighbours:
+            return batch.patch_tokens(student).flatten(1, 2)
+        lengths = send(batch.frame_lengths, batch.log_mel.device).repeat_interleave(views)
+        tokens = student.embed_patches(only_visible(batch.log_mel, visible, views), lengths)
+        positions = batch.positions(student.positions).repeat_interleave(views, dim=0)
+        return (tokens + positions).flatten(1, 2)
+
+    def predict_masked(self, batch: Batch, views: EncodedViews, masks: Masks) -> Tensor:
+        """Predicted targets at the queried tokens, (views, queries, dim)."""
+        positions = batch.positions(self.student.positions).flatten(1, 2)
+        seen = functional.pad(masks.visible.gather(positions), (0, 0, 1, 0))  # [CLS] is nowhere
+        queries = masks.queried.gather(positions)
+        return self.predictor(views.output, seen, queries, views.key_mask)  # type: ignore[no-any-return]
+
+    def contrast(self, views: EncodedViews, sound: Tensor) -> Tensor:
+        """The multi-mask contrast, over the views of all processes."""
+        projected = self.contrast_head(self.contrasted(views))
+        of_views = sound.repeat_interleave(self.recipe.masking.views)
+        return contrastive_loss(gather(projected), gather(of_views), self.recipe.objective.contrast_temperature)
+
+    def contrasted(self, views: EncodedViews) -> Tensor:
+        """What of a view is contrasted: [CLS], or the mean of the visible tokens, (views, dim)."""
+        if self.recipe.objective.contrast_on == "cls":
+            return views.cls
+        weight = views.valid[:, 1:, None].to(views.output.dtype)
+        return (views.output[:, 1:] * weight).sum(dim=1) / weight.sum(dim=1)
+
+
+def only_visible(log_mel: Tensor, visible: TokenSet, views: int) -> Tensor:
+    """Zero all but the visible 16 x 16 patches: (batch, frames, mels) -> (batch * views, frames, mels)."""
+    batch, frames, mels = log_mel.shape
+    rows, columns = mels // PATCH, -(-frames // PATCH)
+    keep = torch.zeros(batch * views, columns * rows, dtype=torch.bool, device=log_mel.device)
+    keep.scatter_(1, visible.indices, True)
+    keep = keep.view(-1, columns, rows).repeat_interleave(PATCH, dim=1).repeat_interleave(PATCH, dim=2)
+    return log_mel.repeat_interleave(views, dim=0) * keep[:, :frames]

@@ -1,0 +1,138 @@
+"""Runs: resume equals uninterrupted, budgets end schedules, and no step asks the device for a number."""
+
+import itertools
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from loop_helpers import start
+from train_helpers import metrics, model
+
+from aasp_features import AaSPEncoder, CheckpointError
+from aasp_features.train.export import export_encoder
+from aasp_features.train.pretrain import loop
+from aasp_features.train.pretrain.loop import Pretraining
+
+
+def tick_at_every_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock of the loop's own, 10 ms further at every look, so that a busy machine changes nothing."""
+    clock = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 0.01 * next(clock)))
+
+
+def stages(lines: list[dict[str, float]]) -> list[list[dict[str, float]]]:
+    """Log lines before and after the change of stage at 0.7."""
+    return [[line for line in lines if (line["done"] <= 0.7) == first] for first in (True, False)]
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
+    whole = start(tmp_path / "whole")
+    assert whole.run()
+    for part in range(3):  # each part is a new object that knows only the folder
+        resumed = start(tmp_path / "parts")
+        assert resumed.progress.step == 2 * part
+        while resumed.progress.step < 2 * part + 2:
+            resumed.step()
+        resumed.save()
+    for key, value in whole.objective.state_dict().items():
+        assert torch.equal(value, resumed.objective.state_dict()[key]), key
+    for a, b in zip(whole.parameters, resumed.parameters, strict=True):
+        for kind, value in whole.optimizer.state[a].items():
+            assert torch.equal(value, resumed.optimizer.state[b][kind])
+    # RankMe looks back over earlier steps' vectors, which a new process has not seen.
+    signs = [
+        [{k: v for k, v in m.items() if "rankme" not in k} for m in metrics(tmp_path / f)] for f in ("whole", "parts")
+    ]
+    assert signs[0] == signs[1]
+
+
+def test_a_time_budget_ends_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tick_at_every_reading(monkeypatch)
+    run = start(tmp_path, max_seconds=0.5, run={"steps": 10**9})
+    assert run.run()
+    assert run.progress.seconds == pytest.approx(0.5, abs=0.02)
+    last = metrics(tmp_path)[-1]
+    assert last["done"] == 1.0
+    assert last["learning_rate"] < 0.01 * run.recipe.optimizer.learning_rate
+    assert {max(line["columns"] for line in part) for part in stages(metrics(tmp_path))} == {4, 8}
+
+
+def test_stop_after_pauses_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tick_at_every_reading(monkeypatch)
+    run = start(tmp_path, run={"steps": 10**6})
+    assert not run.run(stop_after=0.3)
+    assert start(tmp_path, run={"steps": 10**6}).progress.step == run.progress.step > 0
+
+
+def test_a_run_may_start_from_a_checkpoint(tmp_path: Path) -> None:
+    first = start(tmp_path / "first")
+    first.run()
+    checkpoint = export_encoder([tmp_path / "first"], tmp_path / "checkpoint", name="aasp-tiny-test-1", half=False)
+    second = start(tmp_path / "second", start_from=str(checkpoint))
+    for network in (second.objective.student, second.objective.teacher.network):
+        for key, value in first.objective.teacher.network.state_dict().items():
+            assert torch.equal(network.state_dict()[key], value)
+    with pytest.raises(CheckpointError, match="weights do not fit"):
+        start(tmp_path / "third", start_from=str(checkpoint), model=model(dim=64))
+
+
+def test_the_mean_of_runs_is_exported(tmp_path: Path) -> None:
+    runs = [start(tmp_path / name, run={"seed": seed}) for name, seed in (("one", 0), ("two", 1))]
+    for run in runs:
+        run.run()
+    folder = export_encoder([run.folder for run in runs], tmp_path / "mean", name="aasp-tiny-test-1", half=False)
+    assert "The weights are the mean of 2 such runs" in (folder / "README.md").read_text()
+    mean = AaSPEncoder.from_pretrained(folder).network.state_dict()
+    for key, value in mean.items():
+        one, two = (run.objective.teacher.network.state_dict()[key] for run in runs)
+        torch.testing.assert_close(value, (one + two) / 2)
+    wider = start(tmp_path / "wider", model=model(dim=64))
+    wider.save()
+    with pytest.raises(ValueError, match="weights of another shape"):
+        export_encoder([runs[0].folder, wider.folder], tmp_path / "mixed", name="aasp-tiny-test-1")
+
+
+def test_training_lowers_the_losses(tmp_path: Path) -> None:
+    changes = {"data": {"mix_probability": 0.0, "gain_db": 0.0}, "optimizer": {"learning_rate": 5e-3}}
+    start(tmp_path, run={"steps": 60}, **changes).run()
+    lines = metrics(tmp_path)
+    for loss in ("loss_frame", "loss_clip"):
+        assert np.mean([line[loss] for line in lines[30:40]]) < np.mean([line[loss] for line in lines[:3]])
+
+
+def test_the_faster_precision_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(np.cumsum([0, 2, 0, 1] * 3).tolist())  # a step takes 2 s, then 1 s, three times
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    tried, backward = [], Pretraining._backward
+
+    def counted(run: Pretraining, *arguments: object) -> object:
+        tried.append(run.progress.precision)
+        return backward(run, *arguments)
+
+    monkeypatch.setattr(Pretraining, "_backward", counted)
+    run = start(tmp_path / "auto", run={"precision": "auto"})
+    assert run.progress.precision == "bfloat16"
+    assert tried == ["float32", "bfloat16"] * 3
+    assert all(parameter.grad is None for parameter in run.parameters)
+    assert start(tmp_path / "asked").progress.precision == "float32"
+    assert len(tried) == 6
+
+
+@pytest.mark.parametrize("patch_embed", ["aape", "lowpass"])
+def test_a_step_asks_the_device_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patch_embed: str) -> None:
+    """Tensors on the meta device have no numbers to give: whoever reads one, or waits for one, gets an error."""
+    real, meta = torch.autocast, torch.device("meta")
+    monkeypatch.setattr(
+        torch, "autocast", lambda device, **rest: nullcontext() if device == "meta" else real(device, **rest)
+    )
+    changes = {"run": {"log_every": 10**6, "steps": 10**6}, "model": model(patch_embed=patch_embed)}
+    run = start(tmp_path, device=meta, **changes)
+    for _ in range(3):
+        run.step()
+    assert run.objective.student.cls.device == meta
+    assert run.objective.student.cls.grad.device == meta
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        run.objective.student.cls.sum().item()

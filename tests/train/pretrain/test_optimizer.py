@@ -1,0 +1,100 @@
+"""Schedules by their formulas, decay where it belongs, gradients that stay finite."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from train_helpers import tiny_recipe
+
+from aasp_features.train.pretrain.objective import Objective
+from aasp_features.train.pretrain.optimizer import (
+    build_optimizer,
+    finish_gradients,
+    learning_rate,
+    set_learning_rate,
+    teacher_momentum,
+)
+from aasp_features.train.recipe import ObjectiveSettings, OptimizerSettings
+
+
+def test_learning_rate() -> None:
+    settings = OptimizerSettings(learning_rate=2.0, warm_up=0.1)
+    rates = [learning_rate(step / 1000, settings) for step in range(1001)]
+    assert rates[0] == 0
+    assert rates[50] == pytest.approx(1.0)
+    assert rates[100] == pytest.approx(2.0)
+    assert rates[550] == pytest.approx(1.0)
+    assert rates[1000] == pytest.approx(0.0, abs=1e-12)
+    assert rates[:101] == sorted(rates[:101])
+    assert rates[100:] == sorted(rates[100:], reverse=True)
+
+
+def test_learning_rate_holds_before_it_falls() -> None:
+    settings = OptimizerSettings(learning_rate=2.0, warm_up=0.1, hold=0.5)
+    rates = [learning_rate(step / 1000, settings) for step in range(1001)]
+    assert rates[100:501] == [2.0] * 401
+    assert rates[750] == pytest.approx(1.0)
+    assert rates[1000] == pytest.approx(0.0, abs=1e-12)
+    assert rates[500:] == sorted(rates[500:], reverse=True)
+
+
+def test_teacher_momentum() -> None:
+    settings = ObjectiveSettings(momentum_start=0.99, momentum_end=0.9999)
+    values = [teacher_momentum(step / 100, settings) for step in range(101)]
+    assert values[0] == pytest.approx(0.99)
+    assert values[-1] == pytest.approx(0.9999)
+    assert values[50] == pytest.approx((0.99 + 0.9999) / 2)
+    assert values == sorted(values)
+    assert math.isclose(teacher_momentum(2.0, settings), 0.9999)
+
+
+def test_decay_is_for_matrices_of_linear_maps() -> None:
+    objective = Objective(tiny_recipe())
+    decayed, rest = build_optimizer(objective, OptimizerSettings()).param_groups
+    names = {id(parameter): name for name, parameter in objective.named_parameters()}
+    assert all(names[id(p)].endswith("weight") and p.ndim == 2 for p in decayed["params"])
+    kept = {names[id(p)] for p in rest["params"]}
+    assert {"student.cls", "predictor.mask_embedding", "student.patch_embed.lambda_encoder.omega_offset"} <= kept
+    assert not any(name.startswith("teacher") for name in kept)
+    assert (decayed["weight_decay"], rest["weight_decay"]) == (0.05, 0.0)
+
+
+def with_gradients(*gradients: list[float]) -> list[nn.Parameter]:
+    parameters = [nn.Parameter(torch.zeros(len(gradient))) for gradient in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = torch.tensor(gradient)
+    return [*parameters, nn.Parameter(torch.zeros(2))]  # the last one took no part
+
+
+def test_the_norm_is_clipped_over_all_parameters() -> None:
+    parameters = with_gradients([3.0, 0.0], [4.0])
+    norm, finite = finish_gradients(parameters, torch.tensor(1.0), 2.5)
+    assert norm.item() == 5.0
+    assert bool(finite)
+    torch.testing.assert_close(parameters[0].grad, torch.tensor([1.5, 0.0]))
+    torch.testing.assert_close(parameters[1].grad, torch.tensor([2.0]))
+    assert parameters[2].grad is None
+    untouched = with_gradients([0.3, -0.2], [0.1])
+    finish_gradients(untouched, torch.tensor(1.0), 2.5)
+    assert torch.equal(untouched[0].grad, torch.tensor([0.3, -0.2]))
+
+
+@pytest.mark.parametrize(
+    ("gradient", "loss"), [(math.nan, 1.0), (math.inf, 1.0), (2.0, math.nan), (2.0, -math.inf), (math.inf, math.nan)]
+)
+def test_where_something_is_not_finite_the_gradient_is_zero(gradient: float, loss: float) -> None:
+    parameters = with_gradients([1.0, gradient], [1.0])
+    optimizer = torch.optim.AdamW(parameters, lr=0.1)
+    _, finite = finish_gradients(parameters, torch.tensor(loss), 3.0)
+    assert not finite
+    optimizer.step()
+    for parameter in parameters:
+        assert torch.equal(parameter, torch.zeros_like(parameter))
+        assert all(torch.isfinite(value).all() for value in optimizer.state.get(parameter, {}).values())
+
+
+def test_one_rate_for_all() -> None:
+    optimizer = build_optimizer(Objective(tiny_recipe()), OptimizerSettings())
+    set_learning_rate(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]

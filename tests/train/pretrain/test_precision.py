@@ -1,0 +1,28 @@
+"""What a step is computed in."""
+
+import pytest
+import torch
+
+from aasp_features.train.pretrain.precision import autocast, known_precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("wanted", ["float32", "bfloat16"])
+def test_what_is_asked_for_is_taken(wanted: str) -> None:
+    assert known_precision(wanted, CPU) == wanted
+    with autocast(CPU, wanted):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == getattr(torch, wanted)
+
+
+def test_a_cpu_is_measured() -> None:
+    assert known_precision("auto", CPU) is None
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_known() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    known = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    assert known_precision("auto", torch.device("cuda")) == known

@@ -1,0 +1,50 @@
+"""What is said of wrong settings of distillation."""
+
+from dataclasses import replace
+
+import pytest
+from train_helpers import tiny_recipe
+
+from aasp_features.train.distillation_settings import CropLength, CropSettings, DistillationSettings
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"lengths": []}, "need columns"),
+        ({"lengths": [CropLength(0, 1.0)]}, "need columns"),
+        ({"lengths": [CropLength(12, 0.0)]}, "share above 0"),
+        ({"mix_probability": 1.5}, "0 to 1"),
+        ({"by_duration": 1.5}, "by_duration must be 0 to 1"),
+        ({"speed": 3.0}, "speed must be 0 to 1"),
+        ({"mix_lowest_db": 30.0}, "mix_highest_db"),
+        ({"gain_db": -1.0}, "gain_db must be at least 0"),
+    ],
+)
+def test_crops(changes: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        replace(CropSettings(), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"crops": 0}, "crops, batch, fit_crops and parts must be at least 1"),
+        ({"workers": -1}, "workers at least 0"),
+        ({"variance": 0.0}, "variance is in"),
+        ({"dropped": 1.0}, "dropped 0 to below 1"),
+        ({"pooling": "sum"}, "pooling is one of mean, cls"),
+    ],
+)
+def test_learning_from_teachers(changes: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        replace(DistillationSettings(), **changes)
+
+
+def test_what_the_encoder_cannot_do_matters_where_there_are_teachers() -> None:
+    too_long = {"crop": CropSettings(lengths=[CropLength(65, 1.0)]), "last_layers": 2}
+    too_deep = {"last_layers": 3}
+    for settings, sentence in ((too_long, "1 to 64 columns, got 65"), (too_deep, "last_layers must be 1 to 2, got 3")):
+        tiny_recipe(distillation=settings)
+        with pytest.raises(ValueError, match=sentence):
+            tiny_recipe(distillation={"teachers": ["a.yaml"], **settings})

@@ -1,0 +1,59 @@
+"""Presets, and the changes that a user asks for."""
+
+import pytest
+
+from aasp_features.train.recipes import load_recipe, recipe_names
+
+
+def test_every_preset_loads() -> None:
+    assert {"base", "tiny_cpu", "tiny_gpu", "tiny_distilled"} <= set(recipe_names())
+    for name in recipe_names():
+        recipe = load_recipe(name, ["distillation.teachers=some.yaml"])
+        assert recipe.name == name
+        assert recipe.distillation.teachers == ["some.yaml"]
+        assert recipe.data.crops * recipe.masking.views >= 2
+
+
+def test_changes_are_applied_and_typed() -> None:
+    changes = ["run.steps=7", "model.states=8", "model.changes.depth=9", "data.stages.0.sounds=5"]
+    changes += ["optimizer.learning_rate=2e-4", "objective.weights.voice=2", "distillation.crop.lengths.1.columns=20"]
+    recipe = load_recipe("tiny_cpu", changes)
+    assert (recipe.run.steps, recipe.config().states, recipe.config().depth) == (7, 8, 9)
+    assert (recipe.data.stages[0].sounds, recipe.optimizer.learning_rate) == (5, 2e-4)
+    assert recipe.objective.weights == {"frame": 1.0, "clip": 1.0, "contrast": 1.0, "voice": 2.0}
+    assert recipe.distillation.crop.lengths[1].columns == 20
+    assert load_recipe("tiny_cpu", ["model.size=small"]).config().dim == 384
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sentence"),
+    [
+        ("huge", [], "no recipe named 'huge'; there are base"),
+        ("tiny_cpu", ["stepz=7"], "no setting is called 'stepz'; a recipe has name, model, data, masking, objective"),
+        ("tiny_cpu", ["steps=7"], r"no setting is called 'steps'; a recipe has .* \(is it run.steps\?\)"),
+        ("tiny_cpu", ["optimizer.rate=7"], "'optimizer.rate'; optimizer has learning_rate, weight_decay, warm_up"),
+        ("tiny_cpu", ["data.stages.2.sounds=7"], "'data.stages.2.sounds'; data.stages has 0, 1"),
+        ("tiny_cpu", ["run.steps.a=7"], "'run.steps.a'; run.steps has no parts"),
+        ("tiny_cpu", ["run.steps=many"], "recipe tiny_cpu: Value 'many'"),
+        ("tiny_cpu", ["run.steps"], "key=value, got 'run.steps'"),
+        ("tiny_cpu", ["optimizer=3"], "recipe tiny_cpu: Invalid type assigned"),
+        ("tiny_cpu", ["run.seed=[1"], "recipe tiny_cpu: while parsing"),
+        ("tiny_cpu", ["model.colour=1"], "model has no 'colour'; it has size, name"),
+        ("tiny_cpu", ["model.depth=deep"], "depth must be int, got 'deep'"),
+        ("tiny_cpu", ["data.crops=3"], "crops must be 1 or 2"),
+        ("tiny_cpu", ["objective.target_layers=13"], "target_layers must be 1 to 12"),
+        ("tiny_cpu", ["data.stages.1.columns=99"], "longer than the window of 64"),
+        ("tiny_cpu", ["objective.weights.frame=-2"], "weights must be finite and at least 0"),
+        ("tiny_cpu", ["objective.weights.frame=.nan"], "weights must be finite"),
+        (
+            "tiny_distilled",
+            ["distillation.teachers=a.yaml", "distillation.crop.gain_db=-1"],
+            "gain_db must be at",
+        ),
+        ("tiny_distilled", [], "recipe tiny_distilled: learns from external teachers; say which"),
+        ("tiny_distilled", ["distillation.teachers=a.yaml", "distillation.crop.speed=2.0"], "crop.speed must be 0 to"),
+    ],
+)
+def test_wrong_settings(name: str, changes: list[str], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        load_recipe(name, changes)
