@@ -40,7 +40,7 @@ def finished(sound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.mark.parametrize("which", ["teacher", "student"])
 def test_export_gives_a_checkpoint_that_embeds(finished: Path, tmp_path: Path, which: str) -> None:
-    options = ["--name", "aasp-tiny-test-1", "--which", which, "--pooling", "mean", "--layers", 2]
+    options = ["--name", "aasp-tiny-test-1", "--which", which, "--pooling", "mean", "--last-layers", 2]
     done = run("export", finished, "--out", tmp_path / "ck", *options)
     assert done.exit_code == 0, done.output
     encoder = AaSPEncoder.from_pretrained(tmp_path / "ck")

@@ -16,7 +16,9 @@ def probe(
         list[str] | None, typer.Option(help="Checkpoint; may be repeated; default: the bundled one.")
     ] = None,
     pooling: Annotated[list[str] | None, typer.Option(help="May be repeated; default: the checkpoint's.")] = None,
-    last_layers: Annotated[list[int] | None, typer.Option(help="Average of the last k blocks; may be repeated.")] = None,
+    last_layers: Annotated[
+        list[int] | None, typer.Option(help="Average of the last k blocks; may be repeated.")
+    ] = None,
     untrained: Annotated[bool, typer.Option(help="Also the same network untrained, three seeds.")] = True,
     log_mel: Annotated[bool, typer.Option(help="Also mean and standard deviation of the log-mel.")] = True,
     teachers: Annotated[

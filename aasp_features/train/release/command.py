@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from aasp_features.config import Pooling
+from aasp_features.errors import OptionError
 
 
 def export(
@@ -140,7 +141,7 @@ def _text(path: Path | None) -> str:
     try:
         return path.read_text(encoding="utf-8") if path else ""
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error.reason}).") from error
+        raise OptionError(f"{path} is no text in UTF-8 ({error.reason}).") from error
 
 
 def _stop(error: Exception) -> typer.Exit:

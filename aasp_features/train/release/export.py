@@ -11,11 +11,12 @@ from safetensors import safe_open
 from torch import Tensor
 
 from aasp_features.config import AaSPConfig, Pooling
+from aasp_features.errors import OptionError
 from aasp_features.hub import WEIGHTS_FILE, save_checkpoint
 from aasp_features.network import AaSPNetwork
+from aasp_features.train.pretrain.run_folder import STATE_FILE
 from aasp_features.train.release.card import Sources, card_text
 from aasp_features.train.release.run_summary import describe
-from aasp_features.train.pretrain.run_folder import STATE_FILE
 
 Which = Literal["teacher", "student"]
 PREFIXES: dict[Which, str] = {"teacher": "objective.teacher.network.", "student": "objective.student."}
@@ -45,7 +46,7 @@ def export_encoder(
         half: store float16.
 
     Raises:
-        ValueError: no run there, or runs of different shapes; CheckpointError: ``out`` cannot be written.
+        OptionError: no run there, or runs of different shapes; CheckpointError: ``out`` cannot be written.
     """
     run = describe(runs)
     config = run.config.replace(
@@ -80,5 +81,5 @@ def _read_weights(run: Path, prefix: str, config: AaSPConfig) -> dict[str, Tenso
     with torch.device("meta"):
         expected = {key: value.shape for key, value in AaSPNetwork(config).state_dict().items()}
     if expected != {key: value.shape for key, value in weights.items()}:
-        raise ValueError(f"{run} holds weights of another shape, or of another version of the network.")
+        raise OptionError(f"{run} holds weights of another shape, or of another version of the network.")
     return weights

@@ -11,10 +11,10 @@ import torch
 from loop_helpers import start
 from train_helpers import metrics, model
 
-from aasp_features import AaSPEncoder, CheckpointError
-from aasp_features.train.export import export_encoder
+from aasp_features import CheckpointError
 from aasp_features.train.pretrain import loop
 from aasp_features.train.pretrain.loop import Pretraining
+from aasp_features.train.release.export import export_encoder
 
 
 def tick_at_every_reading(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,22 +77,6 @@ def test_a_run_may_start_from_a_checkpoint(tmp_path: Path) -> None:
             assert torch.equal(network.state_dict()[key], value)
     with pytest.raises(CheckpointError, match="weights do not fit"):
         start(tmp_path / "third", start_from=str(checkpoint), model=model(dim=64))
-
-
-def test_the_mean_of_runs_is_exported(tmp_path: Path) -> None:
-    runs = [start(tmp_path / name, run={"seed": seed}) for name, seed in (("one", 0), ("two", 1))]
-    for run in runs:
-        run.run()
-    folder = export_encoder([run.folder for run in runs], tmp_path / "mean", name="aasp-tiny-test-1", half=False)
-    assert "The weights are the mean of 2 such runs" in (folder / "README.md").read_text()
-    mean = AaSPEncoder.from_pretrained(folder).network.state_dict()
-    for key, value in mean.items():
-        one, two = (run.objective.teacher.network.state_dict()[key] for run in runs)
-        torch.testing.assert_close(value, (one + two) / 2)
-    wider = start(tmp_path / "wider", model=model(dim=64))
-    wider.save()
-    with pytest.raises(ValueError, match="weights of another shape"):
-        export_encoder([runs[0].folder, wider.folder], tmp_path / "mixed", name="aasp-tiny-test-1")
 
 
 def test_training_lowers_the_losses(tmp_path: Path) -> None:

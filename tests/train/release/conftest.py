@@ -16,4 +16,4 @@ MODELS = {
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A finished run of each patch embedding."""
     folder = tmp_path_factory.mktemp("runs")
-    return {kind: finished_run(folder / kind, **model) for kind, model in MODELS.items()}
+    return {kind: finished_run(folder / kind, **changes) for kind, changes in MODELS.items()}

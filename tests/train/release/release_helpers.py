@@ -2,19 +2,15 @@
 
 from pathlib import Path
 
-import torch
-from train_helpers import MODEL, random_corpus, tiny_recipe
+from loop_helpers import start
+from train_helpers import model
 
-from aasp_features.train.data.crops import CropSampler
-from aasp_features.train.pretrain.loop import Pretraining
 from aasp_features.train.release.export import export_encoder
 
 
-def finished_run(folder: Path, **model: object) -> Path:
-    """A run of six steps, crops of 0.64 and 1.28 s; ``model`` changes the network's config."""
-    recipe = tiny_recipe(model={**MODEL, **model})
-    run = Pretraining(CropSampler(random_corpus([30, 100, 64, 200]), recipe), folder, torch.device("cpu"))
-    assert run.run()
+def finished_run(folder: Path, **changes: object) -> Path:
+    """A run of six steps, crops of 0.64 and 1.28 s; ``changes`` to the network's config."""
+    assert start(folder, model=model(**changes)).run()
     return folder
 
 
