@@ -6,6 +6,7 @@ Only this file's own needs are imported at the top: help and usage errors come b
 from __future__ import annotations
 
 import copy
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -197,6 +198,8 @@ def _columns(name: str, seconds: float | None) -> int | None:
     """Seconds as columns of 160 ms."""
     if seconds is None:
         return None
+    if not math.isfinite(seconds):
+        raise OptionError(f"{name} must be a multiple of 0.16 seconds, got {seconds}.")
     columns = round(seconds / COLUMN_SECONDS)
     nearest = columns * COLUMN_SECONDS
     if abs(nearest - seconds) > 1e-6:

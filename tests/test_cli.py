@@ -88,6 +88,8 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         ([], "give files or folders, or --files LIST."),
         (["--files", "gone.txt"], "--files gone.txt: cannot be read"),
         (["sound.wav", "--hop", "0.04"], "hop is the distance of frames: it needs frames."),
+        (["sound.wav", "--window", "nan"], "--window must be a multiple of 0.16 seconds, got nan."),
+        (["sound.wav", "--context", "inf"], "--context must be a multiple of 0.16 seconds, got inf."),
         (["sound.wav", "--window", "1"], "--window must be a multiple of 0.16 seconds, got 1.0; nearest is 0.96."),
         (["sound.wav", "--window", "16"], "window must be at most 64 columns, as trained, got 100."),
         (["sound.wav", "--map", "map.png"], "--map needs a .html file"),
