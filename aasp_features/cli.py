@@ -82,12 +82,12 @@ def embed(
     found = _find(paths or [], files, out)
     if map_page is not None:
         _check_map(map_page, out, frames)
-    encoder = _load(model, precision, compiled)
-    worker = _engine(encoder, engine, device, workers, replicas)
-    for name, reason in found.problems.items():
-        typer.echo(f"aasp-embed: {name}: {reason}", err=True)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
+        encoder = _load(model, precision, compiled)
+        worker = _engine(encoder, engine, device, workers, replicas)
+        for name, reason in found.problems.items():
+            typer.echo(f"aasp-embed: {name}: {reason}", err=True)
         result = _run(worker, found, out, options, overwrite, quiet)
     if map_page is not None:
         _draw_map(out, map_page)

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from helpers import in_one_line, run_command
 
 from aasp_features.cli import app
@@ -71,6 +73,17 @@ def test_a_broken_file_does_not_stop_the_rest(checkpoint: Path, sounds: Path, tm
     assert first.startswith(f"aasp-embed: {tmp_path / 'text.wav'}: not a sound file")
     assert last.endswith(f"1 failed (see {tmp_path / 'emb.errors.csv'})")
     assert np.load(tmp_path / "emb.npy").shape == (12, 1536)
+
+
+def test_what_torch_warns_of_is_a_sentence(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_available() -> bool:
+        warnings.warn("the driver is too old", stacklevel=2)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    soundfile.write(tmp_path / "sound.wav", np.zeros(16000), 16000)
+    done = run(tmp_path / "sound.wav", "--out", tmp_path / "emb.npy", "--model", checkpoint, "--quiet")
+    assert (done.returncode, done.stderr) == (0, "aasp-embed: the driver is too old\n")
 
 
 def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Path) -> None:
