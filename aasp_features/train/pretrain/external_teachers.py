@@ -32,6 +32,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from aasp_features.errors import AaSPError
 from aasp_features.train.recipe import AASP_LOSSES
 
 Floats = NDArray[np.float32]
@@ -40,7 +41,7 @@ SAMPLE_RATE = 16000  # of the crops
 LARGEST = 65504.0  # that float16 holds
 
 
-class TeacherError(ValueError):
+class TeacherError(AaSPError, ValueError):
     """A teacher that cannot be used; the sentence names it."""
 
 

@@ -8,6 +8,7 @@ from collections import deque
 import torch
 from torch import Tensor
 
+from aasp_features.errors import AaSPError
 from aasp_features.patch_embed import AaPE
 from aasp_features.train.data.batch import Batch, send
 from aasp_features.train.pretrain.distributed import agree_any
@@ -19,7 +20,7 @@ SMALLEST_VARIANCE = 1e-3  # of the frame targets between tokens; healthy runs st
 MOST_BAD_STEPS = 10  # non-finite steps in a row
 
 
-class CollapseError(RuntimeError):
+class CollapseError(AaSPError, RuntimeError):
     """The run cannot recover; its sentence says what was seen."""
 
 

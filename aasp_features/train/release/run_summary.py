@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig, Pooling
+from aasp_features.train.errors import TrainError
+from aasp_features.train.pretrain.run_folder import Progress, read_record
 from aasp_features.train.recipe import Recipe
 from aasp_features.train.release.manifest import duration
-from aasp_features.train.pretrain.run_folder import Progress, read_record
 
 
 class RunSummary(NamedTuple):
@@ -42,7 +43,7 @@ def describe(runs: Sequence[Path]) -> RunSummary:
     """Summarise a run from its record; of several, the first, and say how many there are.
 
     Raises:
-        ValueError: no run there, or one of another version of the package.
+        TrainError: no run there, or one of another version of the package.
     """
     progress, record = read_record(runs[0])
     recipe = recipe_from_record(record)
@@ -65,7 +66,7 @@ def recipe_from_record(record: dict[str, Any]) -> Recipe:
     """The recipe that a run's record holds.
 
     Raises:
-        ValueError: another version of the package wrote it.
+        TrainError: another version of the package wrote it.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -74,7 +75,7 @@ def recipe_from_record(record: dict[str, Any]) -> Recipe:
         settings = OmegaConf.merge(OmegaConf.structured(Recipe), record["recipe"])
         recipe: Recipe = OmegaConf.to_object(settings)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        raise ValueError(f"the run's recipe is of another version: {str(error).splitlines()[0]}") from error
+        raise TrainError(f"the run's recipe is of another version: {str(error).splitlines()[0]}") from error
     return recipe
 
 

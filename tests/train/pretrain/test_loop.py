@@ -12,9 +12,9 @@ from loop_helpers import start
 from train_helpers import metrics, model
 
 from aasp_features import AaSPEncoder, CheckpointError
-from aasp_features.train.export import export_encoder
 from aasp_features.train.pretrain import loop
 from aasp_features.train.pretrain.loop import Pretraining
+from aasp_features.train.release.export import export_encoder
 
 
 def tick_at_every_reading(monkeypatch: pytest.MonkeyPatch) -> None:
