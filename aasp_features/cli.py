@@ -6,6 +6,7 @@ Only this file's own needs are imported at the top: help and usage errors come b
 from __future__ import annotations
 
 import copy
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -81,12 +82,12 @@ def embed(
     found = _find(paths or [], files, out)
     if map_page is not None:
         _check_map(map_page, out, frames)
-    encoder = _load(model, precision, compiled)
-    worker = _engine(encoder, engine, device, workers, replicas)
-    for name, reason in found.problems.items():
-        typer.echo(f"aasp-embed: {name}: {reason}", err=True)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
+        encoder = _load(model, precision, compiled)
+        worker = _engine(encoder, engine, device, workers, replicas)
+        for name, reason in found.problems.items():
+            typer.echo(f"aasp-embed: {name}: {reason}", err=True)
         result = _run(worker, found, out, options, overwrite, quiet)
     if map_page is not None:
         _draw_map(out, map_page)
@@ -197,6 +198,8 @@ def _columns(name: str, seconds: float | None) -> int | None:
     """Seconds as columns of 160 ms."""
     if seconds is None:
         return None
+    if not math.isfinite(seconds):
+        raise OptionError(f"{name} must be a multiple of 0.16 seconds, got {seconds}.")
     columns = round(seconds / COLUMN_SECONDS)
     nearest = columns * COLUMN_SECONDS
     if abs(nearest - seconds) > 1e-6:

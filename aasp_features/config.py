@@ -150,7 +150,7 @@ class AaSPConfig:
         if not isinstance(values, dict) or values.pop("model_type", None) != "aasp":
             raise ConfigError('config: not an AaSP config (no "model_type": "aasp").')
         values.pop("package_version", None)
-        if "layers" in values:  # as older checkpoints call it
+        if "layers" in values and "last_layers" not in values:  # as older checkpoints call it
             values["last_layers"] = values.pop("layers")
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):

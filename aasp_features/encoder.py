@@ -19,7 +19,7 @@ from aasp_features.log_mel import LogMel
 from aasp_features.log_mel_windows import log_mel_windows
 from aasp_features.network import AaSPNetwork, Features
 from aasp_features.network_pass import encode_batch
-from aasp_features.options import EmbedOptions, resolve_options
+from aasp_features.options import EmbedOptions, check_choice, resolve_options
 from aasp_features.pooling import pool_clip
 from aasp_features.stream import EmbeddingStream, window_of_latency
 from aasp_features.vectors import ClipVector, FrameEmbeddings, FrameVectors, interleave
@@ -76,8 +76,8 @@ class AaSPEncoder(nn.Module):
             CheckpointError: not found, not readable, or not a complete AaSP checkpoint.
             OptionError: a precision that is not accepted.
         """
+        check_choice("precision", precision, Precision)  # before anything is downloaded
         found = hub.load_checkpoint(name, revision=revision, **hub_options)
-        resolve_options(found.config, precision=precision)
         encoder = cls(found.config)
         hub.load_weights(encoder.network, found.weights, found.source)
         encoder.sha256, encoder.precision = found.sha256, precision

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from aasp_features.config import AaSPConfig, Pooling, Precision
 from aasp_features.errors import OptionError
@@ -50,14 +50,15 @@ def resolve_options(
     Args:
         config: of the encoder.
         device: kind of device: ``cpu``, ``cuda`` or another.
-        pooling, last_layers, batch_size, window, context, precision: see ``EmbedOptions``; None leaves it open.
+        pooling, last_layers, batch_size, window, context: see ``EmbedOptions``; None leaves it open.
+        precision: see there, too.
 
     Raises:
         OptionError: a choice that is not accepted; the sentence says what is.
     """
-    for name, value, kind in (("pooling", pooling, Pooling), ("precision", precision, Precision)):
-        if value is not None and value not in get_args(kind):
-            raise OptionError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}.")
+    if pooling is not None:
+        check_choice("pooling", pooling, Pooling)
+    check_choice("precision", precision, Precision)
     if last_layers is not None and not 1 <= last_layers <= config.depth:
         raise OptionError(f"last_layers must be 1 to {config.depth} (the last k blocks), got {last_layers!r}.")
     if batch_size is not None and batch_size < 1:
@@ -75,6 +76,16 @@ def resolve_options(
         context,
         cast(Precision, precision),
     )
+
+
+def check_choice(name: str, value: object, kind: Any) -> None:
+    """Is ``value`` one of the literals of ``kind``?
+
+    Raises:
+        OptionError: it is not; the sentence lists them.
+    """
+    if value not in get_args(kind):
+        raise OptionError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}.")
 
 
 def automatic_batch_size(config: AaSPConfig, device: str) -> int:

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from helpers import in_one_line, run_command
 
 from aasp_features.cli import app
@@ -73,6 +75,17 @@ def test_a_broken_file_does_not_stop_the_rest(checkpoint: Path, sounds: Path, tm
     assert np.load(tmp_path / "emb.npy").shape == (12, 1536)
 
 
+def test_what_torch_warns_of_is_a_sentence(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_available() -> bool:
+        warnings.warn("the driver is too old", stacklevel=2)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    soundfile.write(tmp_path / "sound.wav", np.zeros(16000), 16000)
+    done = run(tmp_path / "sound.wav", "--out", tmp_path / "emb.npy", "--model", checkpoint, "--quiet")
+    assert (done.returncode, done.stderr) == (0, "aasp-embed: the driver is too old\n")
+
+
 def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "short.wav", np.zeros(160), 16000)
     done = run(tmp_path / "short.wav", "--out", tmp_path / "emb.npy", "--model", checkpoint)
@@ -88,6 +101,8 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         ([], "give files or folders, or --files LIST."),
         (["--files", "gone.txt"], "--files gone.txt: cannot be read"),
         (["sound.wav", "--hop", "0.04"], "hop is the distance of frames: it needs frames."),
+        (["sound.wav", "--window", "nan"], "--window must be a multiple of 0.16 seconds, got nan."),
+        (["sound.wav", "--context", "inf"], "--context must be a multiple of 0.16 seconds, got inf."),
         (["sound.wav", "--window", "1"], "--window must be a multiple of 0.16 seconds, got 1.0; nearest is 0.96."),
         (["sound.wav", "--window", "16"], "window must be at most 64 columns, as trained, got 100."),
         (["sound.wav", "--map", "map.png"], "--map needs a .html file"),

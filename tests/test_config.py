@@ -5,6 +5,7 @@ import json
 import pytest
 
 from aasp_features import AaSPConfig, __version__
+from aasp_features.config import ConfigError
 
 
 def test_json_round_trip() -> None:
@@ -66,3 +67,12 @@ def test_unknown_and_missing_keys() -> None:
 )
 def test_embedding_dim(pooling: str, dimensions: int) -> None:
     assert AaSPConfig.tiny(pooling=pooling).embedding_dim == dimensions
+
+
+def test_the_key_of_older_checkpoints_loads() -> None:
+    config = AaSPConfig.tiny(last_layers=3)
+    older = config.to_json().replace('"last_layers"', '"layers"')
+    assert AaSPConfig.from_json(older) == config
+    both = config.to_json().replace('"last_layers"', '"layers": 2, "last_layers"')
+    with pytest.raises(ConfigError, match=r"unknown keys \['layers'\]"):
+        AaSPConfig.from_json(both)

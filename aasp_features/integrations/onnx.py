@@ -19,6 +19,7 @@ from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, grid_
 
 Key = TypeVar("Key")
 Samples = NDArray[np.float32]
+OUTPUTS = ["frame_vectors", "column_frames", "cls"]
 
 
 class OnnxError(AaSPError, RuntimeError):
@@ -56,6 +57,9 @@ class OnnxEncoder:
             raise OnnxError(f"{path}: not written by aasp-train export-onnx (no config in it).") from error
         except Exception as error:  # onnxruntime has an exception for every code
             raise OnnxError(f"{path}: cannot be loaded ({str(error).splitlines()[0]}).") from error
+        names = [one.name for one in (*self.session.get_inputs(), *self.session.get_outputs())]
+        if not {"waveform", "lengths", *OUTPUTS} <= set(names):
+            raise OnnxError(f"{path}: written by an older aasp-train export-onnx (it has {names}); export it again.")
 
     @property
     def embedding_dim(self) -> int:
@@ -116,9 +120,7 @@ class OnnxEncoder:
         waveform = np.zeros((len(batch), max(FRAME_LENGTH, int(lengths.max()))), np.float32)
         for row, (_, window) in zip(waveform, batch, strict=True):
             row[: len(window.items)] = window.items
-        vectors, frames, cls = self.session.run(
-            ["frame_vectors", "column_frames", "cls"], {"waveform": waveform, "lengths": lengths}
-        )
+        vectors, frames, cls = self.session.run(OUTPUTS, {"waveform": waveform, "lengths": lengths})
         for place, (key, window) in enumerate(batch):
             emitted = window.plan.emitted
             yield key, ColumnVectors(vectors[place, emitted], frames[place, emitted], cls[place])

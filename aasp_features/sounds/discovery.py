@@ -100,10 +100,10 @@ def find_sounds(paths: Iterable[Path]) -> Discovery:
 
 
 def require_sounds(found: Discovery, where: str) -> Discovery:
-    """``found``, if there is a sound or a problem to report in it.
+    """``found``, if there is a sound in it.
 
     Raises:
-        NothingFoundError: neither.
+        NothingFoundError: there is none; the sentence tells the problems, too.
     """
     if not found.sounds:
         known = " ".join(sorted(AUDIO_SUFFIXES))

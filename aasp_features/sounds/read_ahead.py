@@ -19,8 +19,9 @@ Piece = TypeVar("Piece")
 class ReadAhead(Generic[Item, Piece]):
     """Context manager around the threads; iterate, once, for the pieces of each item, item by item.
 
-    What an item's work raises comes at its place among the item's pieces, and ends that item only. An item's pieces are
-    used up before those of the next are asked for.
+    What an item's work raises comes at its place among the item's pieces, and ends that item only; what the items
+    themselves raise comes at the place of the one that is missing, and ends all. An item's pieces are used up before
+    those of the next are asked for.
 
     Args:
         work: an item -> its pieces; called in any thread.
@@ -38,7 +39,9 @@ class ReadAhead(Generic[Item, Piece]):
         pieces_ahead: int = 4,
     ) -> None:
         self._work, self._items, self._pieces_ahead = work, iter(items), pieces_ahead
-        self._begun: queue.SimpleQueue[_Pieces[Piece] | None] = queue.SimpleQueue()  # in order; None at the end
+        self._begun: queue.SimpleQueue[_Pieces[Piece] | BaseException | None] = (
+            queue.SimpleQueue()
+        )  # in order; None at the end
         self._places = threading.Semaphore(items_ahead)
         self._taking, self._stop = threading.Lock(), threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
@@ -56,6 +59,8 @@ class ReadAhead(Generic[Item, Piece]):
 
     def __iter__(self) -> Iterator[Iterator[Piece]]:
         while (pieces := self._begun.get()) is not None:
+            if isinstance(pieces, BaseException):
+                raise pieces
             yield iter(pieces)
             self._places.release()
 
@@ -77,10 +82,13 @@ class ReadAhead(Generic[Item, Piece]):
         with self._taking:
             if self._stop.is_set():
                 return None
-            for item in self._items:
-                pieces = _Pieces[Piece](self._pieces_ahead)
-                self._begun.put(pieces)
-                return item, pieces
+            try:
+                for item in self._items:
+                    pieces = _Pieces[Piece](self._pieces_ahead)
+                    self._begun.put(pieces)
+                    return item, pieces
+            except BaseException as error:
+                self._begun.put(error)
             self._begun.put(None)
         return None
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from aasp_features.command_line import SentenceCommand
 from aasp_features.train.evaluate.command import probe
 from aasp_features.train.release import command as release
 
@@ -20,15 +21,17 @@ app = typer.Typer(
 )
 
 
-app.command()(probe)
-app.command()(release.export)
-app.command()(release.card)
-app.command()(release.info)
-app.command()(release.curves)
-app.command("export-onnx")(release.export_onnx)
+class TrainCommand(SentenceCommand):
+    """One of ``aasp-train``."""
+
+    program = "aasp-train"
 
 
-@app.command()
+for command in (probe, release.export, release.card, release.info, release.curves, release.export_onnx):
+    app.command(cls=TrainCommand)(command)
+
+
+@app.command(cls=TrainCommand)
 def pretrain(
     data: Annotated[Path, typer.Option(help="Folder of audio files or .tar shards (KEY.opus, KEY.flac, …).")],
     out: Annotated[Path, typer.Option(help="Folder of the run; a run found there goes on.")],
@@ -42,25 +45,20 @@ def pretrain(
     """Pre-train an encoder; metrics go to OUT/metrics.jsonl, the state to OUT/state.safetensors."""
     import torch
 
-    from aasp_features.hub import CheckpointError
     from aasp_features.train.pretrain.crop_source import open_crops
-    from aasp_features.train.pretrain.health import CollapseError
     from aasp_features.train.pretrain.loop import Pretraining
     from aasp_features.train.recipes import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    try:
-        chosen = load_recipe(recipe, settings or [])
-        with open_crops(chosen, data, out, place, start_from) as crops:
-            run = Pretraining(crops, out, place, None if max_time is None else 60 * max_time, start_from)
-            complete = run.run(None if stop_after is None else 60 * stop_after)
-    except (ValueError, CollapseError, CheckpointError) as error:
-        raise _stop(error) from error
+    chosen = load_recipe(recipe, settings or [])
+    with open_crops(chosen, data, out, place, start_from) as crops:
+        run = Pretraining(crops, out, place, None if max_time is None else 60 * max_time, start_from)
+        complete = run.run(None if stop_after is None else 60 * stop_after)
     typer.echo(f"{'complete' if complete else 'paused'} at step {run.progress.step}; state in {out}", err=True)
 
 
-@app.command("teacher-features")
+@app.command(cls=TrainCommand)
 def teacher_features(
     data: Annotated[Path, typer.Option(help="Folder of audio files or .tar shards.")],
     out: Annotated[Path, typer.Option(help="Folder of the features; what is there is kept.")],
@@ -72,21 +70,13 @@ def teacher_features(
     from aasp_features.train.recipes import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    chosen = load_recipe(recipe, [*(settings or []), f"distillation.features={out}"])
+    makers = start_makers(chosen, open_features(chosen, data, out))
     try:
-        chosen = load_recipe(recipe, [*(settings or []), f"distillation.features={out}"])
-        makers = start_makers(chosen, open_features(chosen, data, out))
-        try:
-            makers.wait()
-        finally:
-            makers.stop()
-    except ValueError as error:
-        raise _stop(error) from error
+        makers.wait()
+    finally:
+        makers.stop()
     typer.echo(f"{makers.crops} crops heard; features in {out}", err=True)
-
-
-def _stop(error: Exception) -> typer.Exit:
-    typer.echo(f"aasp-train: {error}", err=True)
-    return typer.Exit(2)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from aasp_features.config import AaSPConfig, Pooling
+from aasp_features.errors import OptionError
 
 
 @dataclass
@@ -51,16 +52,16 @@ class CropSettings:
 
     def __post_init__(self) -> None:
         if not self.lengths or min(min(length.columns, length.share) for length in self.lengths) <= 0:
-            raise ValueError("recipe: distillation.crop.lengths need columns and a share above 0.")
+            raise OptionError("recipe: distillation.crop.lengths need columns and a share above 0.")
         chances = (self.speed_probability, self.placed_probability, self.mix_probability, self.filter_probability)
         if not all(0 <= chance <= 1 for chance in chances):
-            raise ValueError("recipe: every probability of distillation.crop must be 0 to 1.")
+            raise OptionError("recipe: every probability of distillation.crop must be 0 to 1.")
         if not 0 <= self.speed <= 1 or self.mix_highest_db < self.mix_lowest_db:
-            raise ValueError("recipe: distillation.crop.speed must be 0 to 1, mix_highest_db at least mix_lowest_db.")
+            raise OptionError("recipe: distillation.crop.speed must be 0 to 1, mix_highest_db at least mix_lowest_db.")
         if not 0 <= self.by_duration <= 1:
-            raise ValueError("recipe: distillation.crop.by_duration must be 0 to 1.")
+            raise OptionError("recipe: distillation.crop.by_duration must be 0 to 1.")
         if min(self.filter_db, self.gain_db) < 0:
-            raise ValueError("recipe: distillation.crop.filter_db and gain_db must be at least 0.")
+            raise OptionError("recipe: distillation.crop.filter_db and gain_db must be at least 0.")
 
 
 @dataclass
@@ -106,20 +107,20 @@ class DistillationSettings:
 
     def __post_init__(self) -> None:
         if min(self.crops, self.batch, self.fit_crops, self.parts) < 1 or self.workers < 0:
-            raise ValueError(
+            raise OptionError(
                 "recipe: distillation.crops, batch, fit_crops and parts must be at least 1, workers at least 0."
             )
         if not 0 < self.variance <= 1 or not 0 <= self.exponent <= 0.5 or not 0 <= self.dropped < 1:
-            raise ValueError("recipe: distillation.variance is in (0, 1], exponent 0 to 0.5, dropped 0 to below 1.")
+            raise OptionError("recipe: distillation.variance is in (0, 1], exponent 0 to 0.5, dropped 0 to below 1.")
         if self.pooling not in get_args(Pooling):
-            raise ValueError(
+            raise OptionError(
                 f"recipe: distillation.pooling is one of {', '.join(get_args(Pooling))}; got {self.pooling!r}."
             )
 
     def check(self, config: AaSPConfig) -> None:
-        """Raise ValueError, in one sentence, for what this encoder cannot do."""
+        """Raise OptionError, in one sentence, for what this encoder cannot do."""
         longest = max(length.columns for length in self.crop.lengths)
         if longest > config.window:
-            raise ValueError(f"recipe: distillation.crop.lengths must be 1 to {config.window} columns, got {longest}.")
+            raise OptionError(f"recipe: distillation.crop.lengths must be 1 to {config.window} columns, got {longest}.")
         if not 1 <= self.last_layers <= config.depth:
-            raise ValueError(f"recipe: distillation.last_layers must be 1 to {config.depth}, got {self.last_layers}.")
+            raise OptionError(f"recipe: distillation.last_layers must be 1 to {config.depth}, got {self.last_layers}.")

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from aasp_features.config import AaSPConfig
+from aasp_features.errors import OptionError
 from aasp_features.train.distillation_settings import DistillationSettings
 
 AASP_LOSSES = ("frame", "clip", "contrast")
@@ -31,10 +32,10 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
-            raise ValueError(f"recipe: model.size must be one of {', '.join(SIZES)}, got {self.size!r}.")
+            raise OptionError(f"recipe: model.size must be one of {', '.join(SIZES)}, got {self.size!r}.")
         known = [one.name for one in fields(AaSPConfig)]
         if unknown := sorted(set(self.changes) - set(known)):
-            raise ValueError(f"recipe: model has no {unknown[0]!r}; it has size, {', '.join(known)}.")
+            raise OptionError(f"recipe: model has no {unknown[0]!r}; it has size, {', '.join(known)}.")
         self.config()
 
     def config(self) -> AaSPConfig:
@@ -83,15 +84,15 @@ class DataSettings:
     def __post_init__(self) -> None:
         ends = [stage.until for stage in self.stages]
         if not ends or ends != sorted(ends) or ends[-1] != 1.0:
-            raise ValueError(f"recipe: `until` of data.stages must rise to 1.0, got {ends}.")
+            raise OptionError(f"recipe: `until` of data.stages must rise to 1.0, got {ends}.")
         if any(min(stage.columns, stage.sounds) < 1 for stage in self.stages):
-            raise ValueError("recipe: columns and sounds of data.stages must be at least 1.")
+            raise OptionError("recipe: columns and sounds of data.stages must be at least 1.")
         if self.crops not in (1, 2):
-            raise ValueError(f"recipe: data.crops must be 1 or 2, got {self.crops}.")
+            raise OptionError(f"recipe: data.crops must be 1 or 2, got {self.crops}.")
         if not 0 <= self.mix_probability <= 1 or not 0 <= self.mix_power < 1:
-            raise ValueError("recipe: data.mix_probability must be 0 to 1, mix_power 0 to below 1.")
+            raise OptionError("recipe: data.mix_probability must be 0 to 1, mix_power 0 to below 1.")
         if not 0 <= self.stretch <= 1 or not 0 <= self.pitch <= 12 or min(self.equalise_db, self.gain_db) < 0:
-            raise ValueError("recipe: data.stretch must be 0 to 1, pitch 0 to 12 semitones, equalise_db, gain_db >= 0.")
+            raise OptionError("recipe: data.stretch must be 0 to 1, pitch 0 to 12 semitones, gains at least 0.")
 
     def stage(self, progress: float) -> Stage:
         """The stage at a fraction of the run."""
@@ -114,9 +115,9 @@ class MaskingSettings:
 
     def __post_init__(self) -> None:
         if self.views < 1:
-            raise ValueError(f"recipe: masking.views must be at least 1, got {self.views}.")
+            raise OptionError(f"recipe: masking.views must be at least 1, got {self.views}.")
         if not 0 < self.visible_fraction < 1 or not 0 < self.query_fraction <= 1:
-            raise ValueError("recipe: masking.visible_fraction must be inside 0-1 and query_fraction in (0, 1].")
+            raise OptionError("recipe: masking.visible_fraction must be inside 0-1 and query_fraction in (0, 1].")
 
 
 @dataclass
@@ -145,15 +146,15 @@ class ObjectiveSettings:
 
     def __post_init__(self) -> None:
         if missing := set(AASP_LOSSES) - set(self.weights):
-            raise ValueError(f"recipe: objective.weights must name {', '.join(sorted(missing))}, too; 0 turns one off.")
+            raise OptionError(f"recipe: objective.weights must name {', '.join(sorted(missing))}, too; 0 is off.")
         if not all(0 <= weight < math.inf for weight in self.weights.values()):
-            raise ValueError("recipe: objective.weights must be finite and at least 0.")
+            raise OptionError("recipe: objective.weights must be finite and at least 0.")
         if self.contrast_on not in ("cls", "mean") or not self.contrast_temperature > 0:
-            raise ValueError("recipe: objective.contrast_on is cls or mean; contrast_temperature is above 0.")
+            raise OptionError("recipe: objective.contrast_on is cls or mean; contrast_temperature is above 0.")
         if min(self.predictor_depth, self.contrast_hidden, self.contrast_dim) < 1:
-            raise ValueError("recipe: objective.predictor_depth, contrast_hidden and contrast_dim must be at least 1.")
+            raise OptionError("recipe: objective.predictor_depth, contrast_hidden and contrast_dim must be at least 1.")
         if not 0 <= self.momentum_start <= 1 or not 0 <= self.momentum_end <= 1:
-            raise ValueError("recipe: objective.momentum_start and momentum_end must be 0 to 1.")
+            raise OptionError("recipe: objective.momentum_start and momentum_end must be 0 to 1.")
 
     def weight(self, loss: str) -> float:
         """Of a loss, by its name."""
@@ -180,9 +181,9 @@ class OptimizerSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.learning_rate < math.inf or self.weight_decay < 0 or not self.clip_norm > 0:
-            raise ValueError("recipe: optimizer.learning_rate and weight_decay must be >= 0, clip_norm above 0.")
+            raise OptionError("recipe: optimizer.learning_rate and weight_decay must be >= 0, clip_norm above 0.")
         if not 0 <= self.warm_up < 1 or not 0 <= self.hold < 1:
-            raise ValueError("recipe: optimizer.warm_up and hold must be 0 to below 1.")
+            raise OptionError("recipe: optimizer.warm_up and hold must be 0 to below 1.")
 
 
 @dataclass
@@ -205,9 +206,9 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError(f"recipe: run.precision is auto, float32 or bfloat16, got {self.precision!r}.")
+            raise OptionError(f"recipe: run.precision is auto, float32 or bfloat16, got {self.precision!r}.")
         if min(self.steps, self.log_every) < 1 or self.save_seconds < 0:
-            raise ValueError("recipe: run.steps and log_every must be at least 1, save_seconds at least 0.")
+            raise OptionError("recipe: run.steps and log_every must be at least 1, save_seconds at least 0.")
 
 
 @dataclass
@@ -226,16 +227,16 @@ class Recipe:
     def __post_init__(self) -> None:
         config = self.config()
         if self.data.crops * self.masking.views < 2:
-            raise ValueError("recipe: data.crops x masking.views must give at least 2 views.")
+            raise OptionError("recipe: data.crops x masking.views must give at least 2 views.")
         if any(stage.columns > config.window for stage in self.data.stages):
-            raise ValueError(f"recipe: no crop may be longer than the window of {config.window} columns.")
+            raise OptionError(f"recipe: no crop may be longer than the window of {config.window} columns.")
         if not 1 <= self.objective.target_layers <= config.depth:
             wanted, got = f"1 to {config.depth}", self.objective.target_layers
-            raise ValueError(f"recipe: objective.target_layers must be {wanted}, got {got}.")
+            raise OptionError(f"recipe: objective.target_layers must be {wanted}, got {got}.")
         if self.distillation.teachers:
             self.distillation.check(config)
         if self.distillation.parts > 1 and self.learns_masked:
-            raise ValueError(
+            raise OptionError(
                 f"recipe: distillation.parts must be 1 where {', '.join(AASP_LOSSES[:-1])} or {AASP_LOSSES[-1]} have a "
                 "weight."
             )

@@ -84,6 +84,18 @@ def test_metadata_and_int8(checkpoint: Path, tmp_path: Path) -> None:
     assert ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs) > 0.999
 
 
+def test_a_graph_with_the_names_of_before(graph: Path, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(graph)
+    (output,) = [one for one in model.graph.output if one.name == "column_frames"]
+    model.graph.node.append(onnx.helper.make_node("Identity", ["column_frames"], ["valid"]))
+    output.name = "valid"
+    onnx.save(model, tmp_path / "older.onnx")
+    with pytest.raises(OnnxError, match=r"older.onnx: written by an older aasp-train export-onnx .*; export it again"):
+        OnnxEncoder(tmp_path / "older.onnx")
+
+
 def test_sentences(onnx_encoder: OnnxEncoder, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "sound.wav", noise(800), 16000)
     with pytest.raises(OnnxError, match="cannot be loaded"):

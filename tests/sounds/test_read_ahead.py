@@ -84,3 +84,16 @@ def test_leaving_early_closes_the_work() -> None:
     with ReadAhead(work, [1], 1) as ahead:
         next(next(iter(ahead)))
     assert closed.is_set()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_the_items_raise_is_not_lost(threads: int) -> None:
+    def items() -> Generator[int, None, None]:
+        yield from (1, 2)
+        raise OSError("the list broke off")
+
+    with ReadAhead(counting, items(), threads) as ahead:
+        rest = iter(ahead)
+        assert [list(next(rest)), list(next(rest))] == [[(1, 0)], [(2, 0), (2, 1)]]
+        with pytest.raises(OSError, match="the list broke off"):
+            next(rest)

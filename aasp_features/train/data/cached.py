@@ -6,18 +6,19 @@ never waits for a decoder.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aasp_features.config import AaSPConfig
 from aasp_features.log_mel import LogMel
-from aasp_features.train.data.reading import Sound, decode, find_sounds, in_order
+from aasp_features.train.data.reading import read_corpus
 from aasp_features.train.data.statistics import RunningStatistics
+from aasp_features.train.errors import TrainError
 
 
 class CachedCorpus(NamedTuple):
@@ -45,27 +46,25 @@ def load_corpus(data: Path, config: AaSPConfig, workers: int | None = None) -> C
     """Decode everything under ``data`` in threads; broken files and sounds of under 25 ms are logged and left out.
 
     Args:
-        data: a folder (searched recursively) of audio files or of ``.tar`` shards, or one of these files.
+        data: as for ``read_corpus``.
         config: of the front end; its mean and std are replaced by the corpus' own.
 
     Raises:
-        ValueError: nothing that can be read.
+        NothingFoundError: there is no sound.
+        TrainError: none can be used.
     """
     raw = LogMel(config.replace(mean=0.0, std=1.0))
     statistics = RunningStatistics()
 
-    def log_mel_of(sound: Sound) -> Tensor | None:
-        waveform = decode(sound)
-        return None if waveform is None else raw(torch.from_numpy(waveform)).half()
+    def log_mel_of(waveform: NDArray[np.float32]) -> Tensor:
+        return raw(torch.from_numpy(waveform)).half()  # type: ignore[no-any-return]
 
     pieces = []
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for piece in in_order(pool, log_mel_of, find_sounds(data)):
-            if piece is not None:
-                statistics.add(piece)
-                pieces.append(piece)
+    for piece in read_corpus(data, log_mel_of, workers):
+        statistics.add(piece)
+        pieces.append(piece)
     if not pieces:
-        raise ValueError(f"no audio found in {data}; a folder of audio files or of .tar shards is wanted.")
+        raise TrainError(f"none of the sounds in {data} can be used; the log says why.")
     log_mel = torch.cat(pieces)
     frames = torch.tensor([len(piece) for piece in pieces])
     for part in torch.split(log_mel, 1 << 16):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.audio import AUDIO_SUFFIXES
-from aasp_features.train.data.reading import Sound, decode, find_sounds, in_order
+from aasp_features.sounds.discovery import find_sounds
+from aasp_features.train.data.reading import read_corpus
+from aasp_features.train.errors import TrainError
 
 SAMPLES_FILE, INDEX_FILE = "samples.i16", "sounds.json"
 FULL_SCALE = 32767.0
@@ -48,22 +47,23 @@ def load_waveforms(data: Path, folder: Path) -> Waveforms:
     Broken files and sounds of under 25 ms are logged and left out. Samples beyond full scale are clipped.
 
     Args:
-        data: as for ``find_sounds``.
+        data: as for ``read_corpus``.
         folder: made if need be.
 
     Raises:
-        ValueError: nothing that can be read, or ``folder`` holds another corpus.
+        NothingFoundError: there is no sound.
+        TrainError: none can be used, or ``folder`` holds another corpus.
     """
     wanted = fingerprint(data)
     if not (folder / INDEX_FILE).is_file():
         _decode(data, folder, wanted)
     index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
     if index["fingerprint"] != wanted:
-        raise ValueError(f"{folder} was made from other sounds than {data} holds now; give another folder.")
+        raise TrainError(f"{folder} was made from other sounds than {data} holds now; give another folder.")
     length = np.asarray(index["length"], np.int64)
     path = folder / SAMPLES_FILE
     if not path.is_file() or path.stat().st_size != 2 * int(length.sum()):
-        raise ValueError(f"{path} is missing or has been cut; delete {folder / INDEX_FILE} to decode the sounds again.")
+        raise TrainError(f"{path} is missing or has been cut; delete {folder / INDEX_FILE} to decode the sounds again.")
     samples = np.memmap(path, np.int16, mode="r")
     return Waveforms(samples, np.cumsum(length) - length, length, index["sha256"])
 
@@ -72,13 +72,9 @@ def fingerprint(data: Path) -> str:
     """sha256 over the names and sizes of the files under ``data`` that are read.
 
     Raises:
-        ValueError: there are none.
+        NothingFoundError: there are none.
     """
-    read = {".tar", *AUDIO_SUFFIXES}
-    found = sorted(data.rglob("*")) if data.is_dir() else [data]
-    files = [path for path in found if path.suffix.lower() in read and path.is_file()]
-    if not files:
-        raise ValueError(f"no audio found in {data}; a folder of audio files or of .tar shards is wanted.")
+    files = dict.fromkeys(sound.path for sound in find_sounds([data]).sounds)
     base = data if data.is_dir() else data.parent
     lines = [f"{path.relative_to(base).as_posix()}\0{path.stat().st_size}\n" for path in files]
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
@@ -90,12 +86,12 @@ def _decode(data: Path, folder: Path, wanted: str) -> None:
     temporary, digest, lengths = folder / f".{SAMPLES_FILE}.{os.getpid()}", hashlib.sha256(), []
     try:
         with temporary.open("wb") as file:
-            for samples in _decoded(data):
+            for samples in read_corpus(data, _to_int16):
                 file.write(samples.tobytes())
                 digest.update(samples.tobytes())
                 lengths.append(len(samples))
         if not lengths:
-            raise ValueError(f"no audio found in {data}; a folder of audio files or of .tar shards is wanted.")
+            raise TrainError(f"none of the sounds in {data} can be used; the log says why.")
         os.replace(temporary, folder / SAMPLES_FILE)
     finally:
         temporary.unlink(missing_ok=True)
@@ -104,13 +100,9 @@ def _decode(data: Path, folder: Path, wanted: str) -> None:
     write_atomically(folder / INDEX_FILE, json.dumps(index))
 
 
-def _decoded(data: Path) -> Iterator[NDArray[np.int16]]:
-    def samples_of(sound: Sound) -> NDArray[np.int16] | None:
-        waveform = decode(sound)
-        return None if waveform is None else np.rint(np.clip(waveform, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield from (samples for samples in in_order(pool, samples_of, find_sounds(data)) if samples is not None)
+def _to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
+    samples: NDArray[np.int16] = np.rint(np.clip(waveform, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
+    return samples
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+from aasp_features.config import Pooling
+from aasp_features.errors import OptionError
 
 
 def probe(
@@ -15,7 +18,7 @@ def probe(
     model: Annotated[
         list[str] | None, typer.Option(help="Checkpoint; may be repeated; default: the bundled one.")
     ] = None,
-    pooling: Annotated[list[str] | None, typer.Option(help="May be repeated; default: the checkpoint's.")] = None,
+    pooling: Annotated[list[Pooling] | None, typer.Option(help="May be repeated; default: the checkpoint's.")] = None,
     last_layers: Annotated[
         list[int] | None, typer.Option(help="Average of the last k blocks; may be repeated.")
     ] = None,
@@ -26,35 +29,27 @@ def probe(
     ] = None,
     graphs: Annotated[str, typer.Option(help="Folder of the teachers' files, if not beside their descriptions.")] = "",
     folds: Annotated[str, typer.Option(help="Folds in use; 1-4 for selections.")] = "1-5",
-    classifier: Annotated[str, typer.Option(help="linear or knn.")] = "linear",
+    classifier: Annotated[Literal["linear", "knn"], typer.Option(help="What reads the vectors.")] = "linear",
     out: Annotated[Path | None, typer.Option(help="Markdown file to write as well.")] = None,
 ) -> None:
     """Probe frozen vectors on labelled tasks; prints each task's metric in % with 95 % intervals."""
-    from aasp_features.hub import CheckpointError
-    from aasp_features.inputs import InputError
     from aasp_features.train.evaluate.features import encoder_methods, teacher_methods
     from aasp_features.train.evaluate.probe import CLASSIFIERS
     from aasp_features.train.evaluate.probe import probe as run_probe
     from aasp_features.train.evaluate.report import report
     from aasp_features.train.evaluate.tasks import FOLDS, read_tasks
 
-    try:
-        chosen = CLASSIFIERS.get(classifier)
-        if chosen is None:
-            raise ValueError(f"--classifier must be one of {', '.join(CLASSIFIERS)}, got {classifier!r}.")
-        used = _parse_folds(folds)
-        read = read_tasks(tasks)
-        results = {}
-        methods = chain(
-            teacher_methods(teachers or [], graphs),
-            encoder_methods(model or [""], pooling or [None], last_layers or [None], untrained, log_mel),
-        )
-        for name, vectoriser in methods:
-            results[name] = {task.name: run_probe(vectoriser(task.files), task, chosen, used) for task in read}
-            typer.echo(f"{name}: " + ", ".join(f"{k} {v.score:.1f}" for k, v in results[name].items()), err=True)
-    except (ValueError, CheckpointError, InputError) as error:
-        typer.echo(f"aasp-train: {error}", err=True)
-        raise typer.Exit(2) from error
+    used, read = _parse_folds(folds), read_tasks(tasks)
+    results = {}
+    methods = chain(
+        teacher_methods(teachers or [], graphs),
+        encoder_methods(model or [""], pooling or [None], last_layers or [None], untrained, log_mel),
+    )
+    for name, vectoriser in methods:
+        results[name] = {
+            task.name: run_probe(vectoriser(task.files), task, CLASSIFIERS[classifier], used) for task in read
+        }
+        typer.echo(f"{name}: " + ", ".join(f"{k} {v.score:.1f}" for k, v in results[name].items()), err=True)
     text = report(read, results, classifier, folds, FOLDS[-1] in used)
     sys.stdout.write(text)
     if out is not None:
@@ -66,8 +61,8 @@ def _parse_folds(text: str) -> list[int]:
 
     first, _, last = text.partition("-")
     if not first.isdigit() or not (last or first).isdigit():
-        raise ValueError(f"--folds is a range such as 1-4, got {text!r}.")
+        raise OptionError(f"--folds is a range such as 1-4, got {text!r}.")
     chosen = list(range(int(first), int(last or first) + 1))
     if len(chosen) < 2 or not set(chosen) <= set(FOLDS):
-        raise ValueError(f"--folds must name at least two of {FOLDS}, got {text!r}.")
+        raise OptionError(f"--folds must name at least two of {FOLDS}, got {text!r}.")
     return chosen

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.metrics import BALANCED_ACCURACY, Labels, Metric
 
 FOLDS = (1, 2, 3, 4, 5)
@@ -74,11 +75,11 @@ def read_tasks(folder: Path) -> list[Task]:
     """Every task below ``folder`` (or ``folder`` itself), in alphabetical order.
 
     Raises:
-        ValueError: none there, or a table that is not what ``read_task`` wants.
+        TrainError: none there, or a table that is not what ``read_task`` wants.
     """
     tables = sorted(folder.glob("*/labels.csv")) or sorted(folder.glob("labels.csv"))
     if not tables:
-        raise ValueError(f"no task in {folder}: a task is a folder with labels.csv and its sound files.")
+        raise TrainError(f"no task in {folder}: a task is a folder with labels.csv and its sound files.")
     return [read_task(table.parent) for table in tables]
 
 
@@ -86,19 +87,19 @@ def read_task(folder: Path) -> Task:
     """Read ``labels.csv`` (columns file, label, group, optionally fold) of one task.
 
     Raises:
-        ValueError: a column or a file is missing, or there are fewer than 5 groups.
+        TrainError: a column or a file is missing, or there are fewer than 5 groups.
     """
     table = folder / "labels.csv"
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows or (missing := {"file", "label", "group"} - set(rows[0])):
-        raise ValueError(f"{table}: has no rows, or lacks columns {sorted(missing) if rows else ''}.")
+        raise TrainError(f"{table}: has no rows, or lacks columns {sorted(missing) if rows else ''}.")
     files = [folder / row["file"] for row in rows]
     if absent := [path for path in files if not path.is_file()]:
-        raise ValueError(f"{table}: {len(absent)} files are missing, the first is {absent[0]}.")
+        raise TrainError(f"{table}: {len(absent)} files are missing, the first is {absent[0]}.")
     labels, groups = np.array([row["label"] for row in rows]), np.array([row["group"] for row in rows])
     if len(set(groups)) < len(FOLDS):
-        raise ValueError(f"{table}: {len(set(groups))} groups cannot make {len(FOLDS)} folds.")
+        raise TrainError(f"{table}: {len(set(groups))} groups cannot make {len(FOLDS)} folds.")
     folds = np.array([int(row["fold"]) for row in rows]) if "fold" in rows[0] else make_folds(labels, groups)
     return Task(folder.name, files, labels, groups, folds)
 

@@ -13,6 +13,7 @@ from torch import nn
 from aasp_features.hub import load_checkpoint
 from aasp_features.train.data.cached import load_corpus
 from aasp_features.train.data.crops import CropSampler
+from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops, pieces_of
 from aasp_features.train.pretrain.external_teachers import read_descriptions
 from aasp_features.train.pretrain.feature_makers import Makers
@@ -38,7 +39,7 @@ def open_crops(
 
     Raises:
         CheckpointError: no such checkpoint.
-        ValueError: another process trains in this folder; and see ``load_corpus``,
+        TrainError: another process trains in this folder; and see ``load_corpus``,
             ``read_descriptions``, ``TeacherFeatures`` and ``Makers``.
     """
     with ExitStack() as closing:
@@ -60,16 +61,16 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
     They lie in the folder of the run unless the recipe says otherwise.
 
     Raises:
-        ValueError: see ``read_descriptions`` and ``TeacherFeatures``; no teacher is left.
+        TrainError: see ``read_descriptions`` and ``TeacherFeatures``; no teacher is left.
     """
     settings = recipe.distillation
     found = read_descriptions(settings.teachers, settings.graphs)
     teachers = [teacher for teacher in found if recipe.objective.weight(teacher.name) > 0]
     if not teachers:
         names = ", ".join(teacher.name for teacher in found)
-        raise ValueError(f"every teacher ({names}) has weight 0; nothing is left to learn from.")
+        raise TrainError(f"every teacher ({names}) has weight 0; nothing is left to learn from.")
     if taken := [teacher.name for teacher in teachers if hasattr(nn.ModuleDict(), teacher.name)]:
-        raise ValueError(
+        raise TrainError(
             f"a teacher cannot be named {taken[0]!r}, as PyTorch's containers use it; call it differently."
         )
     if unused := set(recipe.objective.weights) - {one.name for one in found} - set(AASP_LOSSES):

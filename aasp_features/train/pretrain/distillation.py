@@ -17,6 +17,7 @@ from aasp_features.config import AaSPConfig, Pooling, pooled_dim
 from aasp_features.network import AaSPNetwork, Features, token_mask
 from aasp_features.pooling import pool_clip
 from aasp_features.train.data.batch import Batch, send
+from aasp_features.train.errors import TrainError
 from aasp_features.train.recipe import Recipe
 
 
@@ -45,7 +46,7 @@ def fit_targets(features: Tensor, variance: float, exponent: float) -> TeacherTa
         exponent: each axis is divided by its variance to this power; 0 leaves them, 1/2 makes all equal.
 
     Raises:
-        ValueError: the features do not vary.
+        TrainError: the features do not vary.
     """
     x = features.double()
     mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
@@ -56,7 +57,7 @@ def fit_targets(features: Tensor, variance: float, exponent: float) -> TeacherTa
     share = values.cumsum(0) / values.sum().clamp(min=1e-12)
     kept = min(int((share < variance).sum()) + 1, int((values > 1e-9 * values[0].clamp(min=1e-12)).sum()))
     if kept == 0:
-        raise ValueError("it says the same of every crop; there is nothing to learn from it.")
+        raise TrainError("it says the same of every crop; there is nothing to learn from it.")
     values, vectors = values[:kept], vectors[:, :kept]
     axes = vectors / std[:, None] / values**exponent
     unit = (values ** (1 - 2 * exponent)).mean().sqrt()

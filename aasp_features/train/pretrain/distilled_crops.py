@@ -23,6 +23,7 @@ from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.data.waveform_crops import PIECE
 from aasp_features.train.data.waveforms import write_atomically
+from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
 from aasp_features.train.pretrain.feature_makers import Makers
 from aasp_features.train.pretrain.teacher_features import TeacherFeatures
@@ -108,7 +109,7 @@ class DistilledCrops:
         The next step's is made meanwhile, in a thread.
 
         Raises:
-            ValueError: a piece is damaged, or a process that runs the teachers has failed.
+            TrainError: a piece is damaged, or a process that runs the teachers has failed.
         """
         self.makers.check()
         if self._next is None or self._next[0] != step:
@@ -159,7 +160,7 @@ class DistilledCrops:
         pieces = min(self.features.complete(known), self.makers.pieces)
         begun = Round(first_step, pieces, done >= self.recipe.distillation.longer_from)
         if begun.pieces == 0:
-            raise ValueError(f"{self.features.folder} holds no crops that every teacher has heard.")
+            raise TrainError(f"{self.features.folder} holds no crops that every teacher has heard.")
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(begun._asdict()) + "\n")
         self.rounds.append(begun)
@@ -205,7 +206,7 @@ def targets_of(recipe: Recipe, features: TeacherFeatures) -> dict[str, TeacherTa
         try:
             targets[teacher.name] = fit_targets(heard, settings.variance, settings.exponent)
         except ValueError as error:
-            raise ValueError(f"teacher {teacher.name}: {error}") from error
+            raise TrainError(f"teacher {teacher.name}: {error}") from error
         logger.info("%s: %d of %d axes", teacher.name, targets[teacher.name].axes.shape[1], heard.shape[1])
     return targets
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from aasp_features.folder.lock import FileLock, LockedError
 from aasp_features.train.data.waveform_crops import PIECE
 from aasp_features.train.distillation_settings import CropSettings
+from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, TeacherDescription
 from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 
@@ -28,7 +29,7 @@ class Makers:
         workers: processes; none makes nothing.
 
     Raises:
-        ValueError: another process makes these features now.
+        TrainError: another process makes these features now.
     """
 
     def __init__(self, features: TeacherFeatures, pieces: int, workers: int) -> None:
@@ -46,7 +47,7 @@ class Makers:
         try:
             self._lock.acquire()
         except LockedError as error:
-            raise ValueError(
+            raise TrainError(
                 f"another process makes features in {self.features.folder}; wait for it, or use what it makes "
                 "(distillation.workers=0)."
             ) from error
@@ -67,16 +68,16 @@ class Makers:
         return self.pieces * PIECE
 
     def check(self) -> None:
-        """Raise ValueError if a process failed."""
+        """Raise TrainError if a process failed."""
         for process in self._processes:
             if process.exitcode:
-                raise ValueError(f"a process that runs the teachers ended (exit code {process.exitcode}); see above.")
+                raise TrainError(f"a process that runs the teachers ended (exit code {process.exitcode}); see above.")
 
     def wait(self, pieces: int | None = None, every: float = 0.2) -> int:
         """Until so many pieces are there (all of them unless given); returns how many are.
 
         Raises:
-            ValueError: nobody makes them, or a process failed.
+            TrainError: nobody makes them, or a process failed.
         """
         wanted = min(self.pieces if pieces is None else pieces, self.pieces)
         before = done = self.features.complete()
@@ -84,7 +85,7 @@ class Makers:
         while done < wanted:
             self.check()
             if not self._processes and not self._made_elsewhere():
-                raise ValueError(
+                raise TrainError(
                     f"{self.features.folder} holds {done * PIECE} crops, {wanted * PIECE} are needed, and nobody makes "
                     "them (distillation.workers=0)."
                 )

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aasp_features.folder.lock import FileLock, LockedError
+from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.objective import Objective
 
 STATE_FILE, METRICS_FILE, LOCK_FILE = "state.safetensors", "metrics.jsonl", "run.lock"
@@ -45,14 +46,14 @@ def lock_run(folder: Path) -> FileLock:
     """Make the folder if need be, and keep other processes from training in it.
 
     Raises:
-        ValueError: one does.
+        TrainError: one does.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK_FILE)
     try:
         lock.acquire()
     except LockedError as error:
-        raise ValueError(f"another process trains in {folder}; wait for it, or give another folder.") from error
+        raise TrainError(f"another process trains in {folder}; wait for it, or give another folder.") from error
     return lock
 
 
@@ -82,7 +83,7 @@ def load_run(folder: Path, objective: Objective, optimizer: torch.optim.AdamW) -
     """Bring a run back exactly; objective and optimiser must have the run's own shapes.
 
     Raises:
-        ValueError: the file is damaged or belongs to another recipe.
+        TrainError: the file is damaged or belongs to another recipe.
     """
     path = folder / STATE_FILE
     try:
@@ -90,14 +91,14 @@ def load_run(folder: Path, objective: Objective, optimizer: torch.optim.AdamW) -
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
-        raise ValueError(_damaged(path, error)) from error
+        raise TrainError(_damaged(path, error)) from error
     prefix = "objective."
     state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
     try:
         objective.load_state_dict(state, strict=True)
     except RuntimeError as error:
         differing = str(error).splitlines()[1].strip()[:120]
-        raise ValueError(
+        raise TrainError(
             f"{path} belongs to another recipe or to other teachers ({differing}…); begin a new run in another folder."
         ) from error
     _restore_moments(objective, optimizer, tensors)
@@ -108,16 +109,16 @@ def read_record(folder: Path) -> tuple[Progress, dict[str, Any]]:
     """Progress and record of a run, without its tensors.
 
     Raises:
-        ValueError: no run in this folder, or a damaged one.
+        TrainError: no run in this folder, or a damaged one.
     """
     path = folder / STATE_FILE
     if not path.is_file():
-        raise ValueError(f"{folder} holds no run: there is no {STATE_FILE}.")
+        raise TrainError(f"{folder} holds no run: there is no {STATE_FILE}.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
     except SafetensorError as error:
-        raise ValueError(_damaged(path, error)) from error
+        raise TrainError(_damaged(path, error)) from error
     return Progress(**json.loads(metadata["progress"])), json.loads(metadata["record"])
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from aasp_features.train.data.waveform_crops import PIECE, Cropper
 from aasp_features.train.data.waveforms import Waveforms, load_waveforms, write_atomically
 from aasp_features.train.distillation_settings import CropSettings
+from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, TeacherDescription, TeacherError
 
 PLAN_FILE = "plan.json"
@@ -39,7 +40,7 @@ class TeacherFeatures:
         teachers: whose features are kept here. Others' pieces, made under the same plan, stay.
 
     Raises:
-        ValueError: the folder holds features of other crops, or of another teacher by the same name.
+        TrainError: the folder holds features of other crops, or of another teacher by the same name.
     """
 
     def __init__(
@@ -57,12 +58,12 @@ class TeacherFeatures:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         old = json.loads(text) if text else {"crops": crops, "teachers": {}}
         if differing := [name for name in crops if old["crops"].get(name) != crops[name]]:
-            raise ValueError(
+            raise TrainError(
                 f"{self.folder} holds features of other crops ({', '.join(differing)} differ); give another folder."
             )
         for teacher in self.teachers:
             if old["teachers"].setdefault(teacher.name, teacher.identity) != teacher.identity:
-                raise ValueError(
+                raise TrainError(
                     f"{self.folder} holds features of another teacher named {teacher.name!r}; give another folder, or "
                     "call the new one differently."
                 )
@@ -87,7 +88,7 @@ class TeacherFeatures:
         """What a teacher said of some crops, (crops, numbers).
 
         Raises:
-            ValueError: a piece is missing or damaged.
+            TrainError: a piece is missing or damaged.
         """
         return np.stack([self._piece(teacher, int(n) // PIECE)[int(n) % PIECE] for n in numbers]).astype(np.float32)
 
@@ -95,7 +96,7 @@ class TeacherFeatures:
         try:  # nothing is kept open: a system gives a process fewer files than there are pieces
             return np.load(self.path(teacher, piece), mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
         except (FileNotFoundError, ValueError) as error:
-            raise ValueError(
+            raise TrainError(
                 f"{self.path(teacher, piece)} is damaged or missing; delete it, and it will be made again."
             ) from error
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+from aasp_features.errors import OptionError
 from aasp_features.train.recipe import Recipe
 
 
@@ -21,16 +22,16 @@ def load_recipe(name: str, changes: list[str]) -> Recipe:
     config.
 
     Raises:
-        ValueError: no such preset, key, or a value of the wrong type.
+        OptionError: no such preset, key, or a value of the wrong type.
     """
     import yaml  # comes with omegaconf
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     if name not in recipe_names():
-        raise ValueError(f"no recipe named {name!r}; there are {', '.join(recipe_names())}.")
+        raise OptionError(f"no recipe named {name!r}; there are {', '.join(recipe_names())}.")
     if wrong := [change for change in changes if "=" not in change]:
-        raise ValueError(f"settings are given as key=value, got {wrong[0]!r}.")
+        raise OptionError(f"settings are given as key=value, got {wrong[0]!r}.")
     preset: Recipe = import_module(f"aasp_features.train.recipes.{name}").RECIPE
     try:
         settings = OmegaConf.structured(preset)
@@ -42,16 +43,16 @@ def load_recipe(name: str, changes: list[str]) -> Recipe:
             OmegaConf.update(settings, key, parsed)
         recipe: Recipe = OmegaConf.to_object(settings)  # type: ignore[assignment]
     except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ValueError(f"recipe {name}: {str(error).splitlines()[0]}") from error
+        raise OptionError(f"recipe {name}: {str(error).splitlines()[0]}") from error
     if not (recipe.learns_masked or recipe.distillation.teachers):
-        raise ValueError(
+        raise OptionError(
             f"recipe {name}: learns from external teachers; say which (distillation.teachers=FILE.yaml or a folder)."
         )
     return recipe
 
 
 def _full_key(settings: Any, key: str) -> str:
-    """The key itself, ``model.changes.states`` for ``model.states``; ValueError if there is none.
+    """The key itself, ``model.changes.states`` for ``model.states``; OptionError if there is none.
 
     Weights of losses and changes to the model have keys of their own choice; the recipe checks them.
     """
@@ -68,7 +69,7 @@ def _full_key(settings: Any, key: str) -> str:
         keys = [str(one) for one in (range(len(node)) if OmegaConf.is_list(node) else node)] if inside else []
         if part not in keys:
             there = f"{'.'.join(parts[:place]) or 'a recipe'} has {', '.join(keys) or 'no parts'}"
-            raise ValueError(f"no setting is called {key!r}; {there}{_hint(settings, key)}.")
+            raise OptionError(f"no setting is called {key!r}; {there}{_hint(settings, key)}.")
         node = OmegaConf.select(node, part) if OmegaConf.is_dict(node) else node[int(part)]
     return key
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from aasp_features.errors import OptionError
+from aasp_features.train.errors import TrainError
 from aasp_features.train.release.manifest import Sound, read_manifest, table, total_seconds
 
 ATTRIBUTION_FILE = "ATTRIBUTION.md"
@@ -33,11 +33,11 @@ def write_attribution(data: Path, out: Path, host: str | None = None) -> Path:
             without it they stay text.
 
     Raises:
-        OptionError: no manifest, or no sources in it; licences that cannot be read.
+        TrainError: no manifest, or no sources in it; licences that cannot be read.
     """
     sounds = read_manifest(data)
     if not all(sound.source for sound in sounds):
-        raise OptionError(f"{data}: an attribution needs a manifest with a source (or source_repo) in every row.")
+        raise TrainError(f"{data}: an attribution needs a manifest with a source (or source_repo) in every row.")
     evidence = (data if data.is_dir() else data.parent) / LICENCES_FILE
     text = HEADER + _sources(sounds, host) + "\n"
     if evidence.is_file() and (notes := _notes(evidence, {sound.source for sound in sounds})):
@@ -90,6 +90,6 @@ def _notes(path: Path, used: Collection[str]) -> list[str]:
             for part in parts
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OptionError(
+        raise TrainError(
             f"{path}: licences map each source to a list of objects with part, licence and evidence ({error!r})."
         ) from error

@@ -16,7 +16,7 @@ from string import Template
 from huggingface_hub import ModelCardData
 
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig
-from aasp_features.errors import OptionError
+from aasp_features.train.errors import TrainError
 from aasp_features.train.release.info import describe_config
 from aasp_features.train.release.manifest import Sound, duration, table, total_seconds
 from aasp_features.train.release.run_summary import RunSummary
@@ -67,7 +67,7 @@ class Author:
 
     def __post_init__(self) -> None:
         if self.licence and not re.fullmatch(r"[\w.+-]+", self.licence):
-            raise OptionError(
+            raise TrainError(
                 f"a licence is one identifier, such as apache-2.0, cc-by-4.0 or other; got {self.licence!r}."
             )
 
@@ -95,7 +95,7 @@ def card_text(config: AaSPConfig, sources: Sources, author: Author | None = None
     """The card of a checkpoint with this config.
 
     Raises:
-        OptionError: the template has a name that is none of ``FIELDS``.
+        TrainError: the template has a name that is none of ``FIELDS``.
     """
     author = author or Author()
     return fill(author.template, card_fields(config, sources, author))
@@ -125,7 +125,7 @@ def fill(template: str, fields: dict[str, str]) -> str:
     """Put the fields into a template, and leave out the lines and sections that they leave empty.
 
     Raises:
-        OptionError: a name that is no field, or a dollar sign that is neither doubled nor before a name.
+        TrainError: a name that is no field, or a dollar sign that is neither doubled nor before a name.
     """
     text = template
     for name in (name for name, value in fields.items() if not value):
@@ -135,9 +135,9 @@ def fill(template: str, fields: dict[str, str]) -> str:
     try:
         return Template(text).substitute(fields).rstrip() + "\n"
     except KeyError as error:
-        raise OptionError(f"the template names ${error.args[0]}; there are {', '.join(fields)}.") from error
+        raise TrainError(f"the template names ${error.args[0]}; there are {', '.join(fields)}.") from error
     except ValueError as error:
-        raise OptionError(f"the template has a $ before no name ({error}); write $$ for a dollar sign.") from error
+        raise TrainError(f"the template has a $ before no name ({error}); write $$ for a dollar sign.") from error
 
 
 def _metadata(run: RunSummary, licence: str) -> str:

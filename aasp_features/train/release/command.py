@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from aasp_features.config import Pooling
-from aasp_features.errors import OptionError
+from aasp_features.train.errors import TrainError
 
 
 def export(
@@ -29,14 +29,10 @@ def export(
     card: Annotated[Path | None, typer.Option(help="Markdown file to become the card.")] = None,
 ) -> None:
     """Write a run's encoder as a checkpoint folder (float16)."""
-    from aasp_features.hub import CheckpointError
     from aasp_features.train.release.export import export_encoder
 
-    try:
-        text = _text(card) if card else None
-        folder = export_encoder(runs, out, name=name, which=which, pooling=pooling, last_layers=last_layers, card=text)
-    except (ValueError, OSError, CheckpointError) as error:
-        raise _stop(error) from error
+    text = _text(card) if card else None
+    folder = export_encoder(runs, out, name=name, which=which, pooling=pooling, last_layers=last_layers, card=text)
     typer.echo(f"wrote {folder}", err=True)
 
 
@@ -60,8 +56,6 @@ def card(
     ] = None,
 ) -> None:
     """Write a checkpoint's card, and ATTRIBUTION.md if the manifest names the sounds' sources."""
-    from safetensors import SafetensorError
-
     from aasp_features.config import AaSPConfig
     from aasp_features.train.pretrain.run_folder import METRICS_FILE
     from aasp_features.train.release.attribution import ATTRIBUTION_FILE, write_attribution
@@ -71,19 +65,19 @@ def card(
     from aasp_features.train.release.manifest import read_manifest
     from aasp_features.train.release.run_summary import describe
 
+    config = AaSPConfig.from_json(_text(checkpoint / "config.json"))
+    author = Author(licence, _text(results), _text(limits), _text(template or TEMPLATE))
+    sounds = read_manifest(data) if data else []
+    metrics = read_metrics(runs[0]) if (runs[0] / METRICS_FILE).is_file() else []
+    before = [describe([run]) for run in earlier or []]
+    sources = Sources(describe(runs), metrics, before, sounds, stored_as(checkpoint))
+    text = card_text(config, sources, author)
+    if data and any(sound.source for sound in sounds):
+        write_attribution(data, checkpoint / ATTRIBUTION_FILE, host)
     try:
-        config = AaSPConfig.from_json((checkpoint / "config.json").read_text(encoding="utf-8"))
-        author = Author(licence, _text(results), _text(limits), _text(template or TEMPLATE))
-        sounds = read_manifest(data) if data else []
-        metrics = read_metrics(runs[0]) if (runs[0] / METRICS_FILE).is_file() else []
-        before = [describe([run]) for run in earlier or []]
-        sources = Sources(describe(runs), metrics, before, sounds, stored_as(checkpoint))
-        text = card_text(config, sources, author)
-        if data and any(sound.source for sound in sounds):
-            write_attribution(data, checkpoint / ATTRIBUTION_FILE, host)
         (checkpoint / "README.md").write_text(text, encoding="utf-8")
-    except (ValueError, OSError, SafetensorError) as error:
-        raise _stop(error) from error
+    except OSError as error:
+        raise TrainError(f"{checkpoint} cannot be written ({error.strerror}).") from error
 
 
 def info(
@@ -92,14 +86,11 @@ def info(
 ) -> None:
     """Say what a checkpoint is, and how fast it runs here."""
     from aasp_features.encoder import AaSPEncoder
-    from aasp_features.hub import CheckpointError, read_card
+    from aasp_features.hub import read_card
     from aasp_features.train.release.info import describe
 
-    try:
-        facts = describe(AaSPEncoder.from_pretrained(model))
-        text = read_card(model) if card else ""
-    except CheckpointError as error:
-        raise _stop(error) from error
+    facts = describe(AaSPEncoder.from_pretrained(model))
+    text = read_card(model) if card else ""
     width = max(map(len, facts))
     typer.echo(
         "\n".join([*(f"{name:{width}}  {fact}" for name, fact in facts.items()), *([f"\n{text}"] if card else [])])
@@ -113,10 +104,7 @@ def curves(
     """Draw a run's losses and health metrics."""
     from aasp_features.train.release.curves import draw_curves
 
-    try:
-        draw_curves(run, out)
-    except ValueError as error:
-        raise _stop(error) from error
+    draw_curves(run, out)
 
 
 def export_onnx(
@@ -126,24 +114,21 @@ def export_onnx(
 ) -> None:
     """Write an encoder as one ONNX graph, from waveform to vectors; OnnxEncoder runs it without torch."""
     from aasp_features.encoder import AaSPEncoder
-    from aasp_features.hub import CheckpointError
-    from aasp_features.train.release.export_onnx import ExportError
     from aasp_features.train.release.export_onnx import export_onnx as write
 
-    try:
-        write(AaSPEncoder.from_pretrained(model), out, int8=int8)
-    except (CheckpointError, ExportError) as error:
-        raise _stop(error) from error
+    write(AaSPEncoder.from_pretrained(model), out, int8=int8)
     typer.echo(f"wrote {out}", err=True)
 
 
 def _text(path: Path | None) -> str:
+    """A file's text; empty for none.
+
+    Raises:
+        TrainError: it cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8") if path else ""
     except UnicodeDecodeError as error:
-        raise OptionError(f"{path} is no text in UTF-8 ({error.reason}).") from error
-
-
-def _stop(error: Exception) -> typer.Exit:
-    typer.echo(f"aasp-train: {error}", err=True)
-    return typer.Exit(2)
+        raise TrainError(f"{path} is no text in UTF-8 ({error.reason}).") from error
+    except OSError as error:
+        raise TrainError(f"{path} cannot be read ({error.strerror}).") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from aasp_features.errors import OptionError
+from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.run_folder import METRICS_FILE
 
 PANELS = {
@@ -22,11 +22,11 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
     """The log lines of a run, in order.
 
     Raises:
-        OptionError: no metrics there.
+        TrainError: no metrics there.
     """
     path = run / METRICS_FILE
     if not path.is_file():
-        raise OptionError(f"{run} holds no {METRICS_FILE}; give the folder of a run.")
+        raise TrainError(f"{run} holds no {METRICS_FILE}; give the folder of a run.")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 

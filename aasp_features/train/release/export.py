@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from aasp_features.config import AaSPConfig, Pooling
-from aasp_features.errors import OptionError
 from aasp_features.hub import WEIGHTS_FILE, save_checkpoint
 from aasp_features.network import AaSPNetwork
+from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.run_folder import STATE_FILE
 from aasp_features.train.release.card import Sources, card_text
 from aasp_features.train.release.run_summary import describe
@@ -46,7 +46,7 @@ def export_encoder(
         half: store float16.
 
     Raises:
-        OptionError: no run there, or runs of different shapes; CheckpointError: ``out`` cannot be written.
+        TrainError: no run there, or runs of different shapes; CheckpointError: ``out`` cannot be written.
     """
     run = describe(runs)
     config = run.config.replace(
@@ -64,10 +64,13 @@ def stored_as(checkpoint: Path) -> str:
     """Type of the weights in a checkpoint's file: float16 or float32.
 
     Raises:
-        OSError, SafetensorError: there is no such file, or it is damaged.
+        TrainError: there is no such file, or it is damaged.
     """
-    with safe_open(checkpoint / WEIGHTS_FILE, framework="pt") as file:
-        kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118 (not a dict)
+    try:
+        with safe_open(checkpoint / WEIGHTS_FILE, framework="pt") as file:
+            kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise TrainError(f"{checkpoint / WEIGHTS_FILE} is no file of weights that can be read ({error}).") from error
     return "float16" if kinds == {"F16"} else "float32"
 
 
@@ -81,5 +84,5 @@ def _read_weights(run: Path, prefix: str, config: AaSPConfig) -> dict[str, Tenso
     with torch.device("meta"):
         expected = {key: value.shape for key, value in AaSPNetwork(config).state_dict().items()}
     if expected != {key: value.shape for key, value in weights.items()}:
-        raise OptionError(f"{run} holds weights of another shape, or of another version of the network.")
+        raise TrainError(f"{run} holds weights of another shape, or of another version of the network.")
     return weights

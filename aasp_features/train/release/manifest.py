@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from aasp_features.errors import OptionError
+from aasp_features.train.errors import TrainError
 
 MANIFEST_FILE = "manifest.csv"
 COLUMNS = {
@@ -45,11 +45,11 @@ def read_manifest(place: Path) -> list[Sound]:
         place: the file, or the folder that holds ``manifest.csv``.
 
     Raises:
-        OptionError: no manifest there, one without rows or without these columns, or seconds that are no number.
+        TrainError: no manifest there, one without rows or without these columns, or seconds that are no number.
     """
     path = place / MANIFEST_FILE if place.is_dir() else place
     if not path.is_file():
-        raise OptionError(f"{path}: no such manifest; give a CSV file, or a folder with {MANIFEST_FILE}.")
+        raise TrainError(f"{path}: no such manifest; give a CSV file, or a folder with {MANIFEST_FILE}.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -57,9 +57,9 @@ def read_manifest(place: Path) -> list[Sound]:
             named = {key: next((name for name in names if name in header), "") for key, names in COLUMNS.items()}
             rows = [{key: (row.get(name) or "").strip() for key, name in named.items()} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise OptionError(f"{path} is no CSV in UTF-8 ({error}).") from error
+        raise TrainError(f"{path} is no CSV in UTF-8 ({error}).") from error
     if not rows or not any(named.values()):
-        raise OptionError(f"{path} needs rows, and a column of source, url, commit, licence or seconds.")
+        raise TrainError(f"{path} needs rows, and a column of source, url, commit, licence or seconds.")
     return [
         Sound(
             row["source"], row["url"], row["commit"], row["licence"], _seconds(row["seconds"], f"{path}, row {number}")
@@ -76,7 +76,7 @@ def _seconds(text: str, where: str) -> float | None:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise OptionError(f"{where}: seconds must be a number of at least 0, got {text!r}.")
+        raise TrainError(f"{where}: seconds must be a number of at least 0, got {text!r}.")
     return seconds
 
 

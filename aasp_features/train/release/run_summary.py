@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig, Pooling
-from aasp_features.errors import OptionError
+from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.run_folder import Progress, read_record
 from aasp_features.train.recipe import Recipe
 from aasp_features.train.release.manifest import duration
@@ -43,7 +43,7 @@ def describe(runs: Sequence[Path]) -> RunSummary:
     """Summarise a run from its record; of several, the first, and say how many there are.
 
     Raises:
-        OptionError: no run there, or one of another version of the package.
+        TrainError: no run there, or one of another version of the package.
     """
     progress, record = read_record(runs[0])
     recipe = recipe_from_record(record)
@@ -66,7 +66,7 @@ def recipe_from_record(record: dict[str, Any]) -> Recipe:
     """The recipe that a run's record holds.
 
     Raises:
-        OptionError: another version of the package wrote it.
+        TrainError: another version of the package wrote it.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -75,7 +75,7 @@ def recipe_from_record(record: dict[str, Any]) -> Recipe:
         settings = OmegaConf.merge(OmegaConf.structured(Recipe), record["recipe"])
         recipe: Recipe = OmegaConf.to_object(settings)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        raise OptionError(f"the run's recipe is of another version: {str(error).splitlines()[0]}") from error
+        raise TrainError(f"the run's recipe is of another version: {str(error).splitlines()[0]}") from error
     return recipe
 
 
