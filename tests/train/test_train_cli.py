@@ -169,7 +169,7 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu"], "no audio found in gone"),
+        (["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu"], "gone: no such file or folder"),
         (["pretrain", "--data", "gone", "--out", "run", "--recipe", "huge"], "no recipe named 'huge'"),
         (["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu", "colour=1"], "colour"),
         (

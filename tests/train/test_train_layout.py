@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 TRAIN = Path(__file__).resolve().parents[2] / "aasp_features" / "train"
-RANK = {"distillation_settings": 0, "recipe": 1, "recipes": 2, "data": 3, "pretrain": 4, "evaluate": 5, "cli": 6}
+RANK = {
+    "errors": 0,
+    "distillation_settings": 0,
+    "recipe": 1,
+    "recipes": 2,
+    "data": 3,
+    "pretrain": 4,
+    "evaluate": 5,
+    "cli": 6,
+}
 RANK |= {"release": 5, "__main__": 7}
 MODULES = sorted(path for path in TRAIN.rglob("*.py") if path.relative_to(TRAIN).parts[0].removesuffix(".py") in RANK)
 

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from aasp_features.config import Pooling
 from aasp_features.errors import OptionError
 
 
@@ -18,7 +17,7 @@ def probe(
     model: Annotated[
         list[str] | None, typer.Option(help="Checkpoint; may be repeated; default: the bundled one.")
     ] = None,
-    pooling: Annotated[list[Pooling] | None, typer.Option(help="May be repeated; default: the checkpoint's.")] = None,
+    pooling: Annotated[list[str] | None, typer.Option(help="May be repeated; default: the checkpoint's.")] = None,
     last_layers: Annotated[
         list[int] | None, typer.Option(help="Average of the last k blocks; may be repeated.")
     ] = None,

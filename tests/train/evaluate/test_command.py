@@ -10,7 +10,7 @@ from aasp_features.train.cli import app
 
 
 def test_probe_command(task_folder: Path, checkpoint: Path, tmp_path: Path) -> None:
-    options = ["--model", checkpoint, "--pooling", "mean", "--layers", 2, "--out", tmp_path / "table.md"]
+    options = ["--model", checkpoint, "--pooling", "mean", "--last-layers", 2, "--out", tmp_path / "table.md"]
     done = CliRunner().invoke(app, list(map(str, ["probe", "--tasks", task_folder.parent, *options])))
     assert done.exit_code == 0, done.output
     text = (tmp_path / "table.md").read_text()
