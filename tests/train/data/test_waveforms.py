@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from aasp_features import load_audio
+from aasp_features.sounds.discovery import NothingFoundError
 from aasp_features.train.data.waveforms import INDEX_FILE, SAMPLES_FILE, load_waveforms
 
 
@@ -75,9 +76,9 @@ def test_another_corpus_or_a_cut_file_is_refused(corpus: Path, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["gone", "empty"])
 def test_nothing_there(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=f"no audio found in .*{name}"):
+    with pytest.raises(NothingFoundError, match=f"{name}: no such file|no sound found in .*{name}"):
         load_waveforms(tmp_path / name, tmp_path / "cache")
     (tmp_path / "empty" / "notes.txt").write_text("x")
-    with pytest.raises(ValueError, match="no audio found"):
+    with pytest.raises(NothingFoundError, match="no sound found"):
         load_waveforms(tmp_path / "empty", tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

@@ -22,7 +22,7 @@ def test_teachers_vectors_are_what_they_say_of_whole_clips(task_folder: Path, tm
 def test_an_encoders_vectors_are_embeds(task_folder: Path, small_encoder: AaSPEncoder) -> None:
     files = read_tasks(task_folder)[0].files[:3]
     vectors = encoder_vectors(small_encoder, "mean", 2)(files)
-    assert np.array_equal(vectors, small_encoder.embed(files, pooling="mean", layers=2))
+    assert np.array_equal(vectors, small_encoder.embed(files, pooling="mean", last_layers=2))
 
 
 def test_methods_are_named(checkpoint: Path) -> None:

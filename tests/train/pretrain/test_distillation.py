@@ -70,7 +70,7 @@ def test_the_vector_is_what_embed_gives(pooling: str) -> None:
     one = Batch(log_mel, torch.tensor([frames]), torch.tensor([0]), torch.tensor([0]))
     with torch.no_grad():
         vector = objective(pooling=pooling).distillation.clip_vectors(encoder.network, one, 0.0, generator())
-    np.testing.assert_allclose(vector[0], encoder.embed(sound, pooling=pooling, layers=2), atol=1e-5)
+    np.testing.assert_allclose(vector[0], encoder.embed(sound, pooling=pooling, last_layers=2), atol=1e-5)
 
 
 @pytest.mark.parametrize("dropped", [0.0, 0.5])
