@@ -38,9 +38,9 @@ def test_a_bundled_checkpoint_gives_the_vectors_it_was_released_with(sounds: Pat
 @pytest.mark.data
 def test_the_bundled_checkpoint_beats_the_untrained_network(shared_audio: Path) -> None:
     """One task here; the card's table has all."""
-    from aasp_features.train.evaluate.vectors import encoder_vectors, untrained_encoder
-
-    from aasp_features.train.evaluate.linear import linear_classifier, probe
+    from aasp_features.train.evaluate.features import encoder_vectors, untrained_encoder
+    from aasp_features.train.evaluate.linear import linear_classifier
+    from aasp_features.train.evaluate.probe import probe
     from aasp_features.train.evaluate.tasks import read_task
 
     task, encoder = read_task(shared_audio / "tasks" / "speaker_id"), AaSPEncoder.from_pretrained()

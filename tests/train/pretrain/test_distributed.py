@@ -38,13 +38,20 @@ def tell(**facts):
     (folder / f"told-{number}.json").write_text(json.dumps(facts))
 """
 
+END = """
+distributed.barrier()
+distributed.destroy_process_group()
+"""
+
 
 def told(folder: Path, code: str) -> list[dict]:
     """What each of two processes that run the code tells."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HELPERS), *sys.path]), "OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", BEGIN + code, str(number), str(folder)], stderr=subprocess.PIPE, env=environment
+            [sys.executable, "-c", BEGIN + code + END, str(number), str(folder)],
+            stderr=subprocess.PIPE,
+            env=environment,
         )
         for number in (0, 1)
     ]
