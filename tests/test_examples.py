@@ -1,6 +1,7 @@
 """The example scripts do what their first lines say."""
 
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
     environment["SETTINGS"] = f"{settings} run.steps=25"
     done = subprocess.run([*script, "--finish", *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "complete at step 25" in done.stderr
+    assert re.search(r"complete at step 2[2-5]\b", done.stderr)  # a quarter of the time ends it, or the last step
     assert (tmp_path / "state" / "run" / "state.safetensors").read_bytes() == before
     assert not (tmp_path / "state" / "finish").exists()
     encoder = AaSPEncoder.from_pretrained(tmp_path / "state" / "checkpoint")
