@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aasp_features.config import PATCH
+from aasp_features.length_mask import length_mask
 from aasp_features.network import AaSPNetwork
 
 
@@ -49,7 +50,7 @@ class Batch(NamedTuple):
     @property
     def inside(self) -> Tensor:
         """(batch, frames, 1) false past a clip's end, beside the log-mels."""
-        mask = torch.arange(self.log_mel.shape[1]) < self.frame_lengths[:, None]
+        mask = length_mask(self.frame_lengths, self.log_mel.shape[1])
         return send(mask, self.log_mel.device)[..., None]
 
     def positions(self, grid: Tensor) -> Tensor:

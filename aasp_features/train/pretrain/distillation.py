@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.config import AaSPConfig, Pooling, pooled_dim
+from aasp_features.length_mask import length_mask
 from aasp_features.network import AaSPNetwork, Features, token_mask
 from aasp_features.pooling import pool_clip
 from aasp_features.train.data.batch import Batch, send
@@ -131,7 +132,7 @@ def keep_columns(column_frames: Tensor, dropped: float, generator: torch.Generat
     count = ((1 - dropped) * real.sum(dim=1)).round().long().clamp(min=1)
     order = torch.rand(real.shape, generator=generator).masked_fill(~real, 2.0).argsort(dim=1)
     most = int(count.max())
-    chosen = order[:, :most].masked_fill(torch.arange(most) >= count[:, None], columns)
+    chosen = order[:, :most].masked_fill(~length_mask(count, most), columns)
     chosen = chosen.sort(dim=1).values
     return chosen.masked_fill(chosen == columns, -1)
 

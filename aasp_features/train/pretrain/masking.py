@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aasp_features.length_mask import length_mask
 from aasp_features.train.data.batch import send
 from aasp_features.train.recipe import MaskingSettings
 
@@ -96,7 +97,7 @@ def _choose(candidates: Tensor, count: Tensor, generator: torch.Generator) -> To
     key = torch.rand(candidates.shape, generator=generator).masked_fill(~candidates, 2.0)
     largest = int(count.max())
     index = key.argsort(dim=1)[:, :largest]
-    valid = torch.arange(largest) < count[:, None]
+    valid = length_mask(count, largest)
     index = index.masked_fill(~valid, candidates.shape[1]).sort(dim=1).values
     index = torch.where(valid, index, index[:, :1].clamp(max=candidates.shape[1] - 1))
     return TokenSet(index, valid, padded=not bool(valid.all()))
