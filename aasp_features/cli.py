@@ -68,17 +68,8 @@ def embed(
     what could not be read (.errors.csv). A run that was stopped goes on when it is called again.
     Exit codes: 0 all sounds, 1 some failed or writing did, 2 nothing done.
     """
-    options = RunOptions(
-        pooling=pooling,
-        last_layers=last_layers,
-        batch_size=batch_size,
-        window=_columns("--window", window),
-        context=_columns("--context", context),
-        frames=frames,
-        hop=hop,
-        dtype=dtype,
-        normalize=normalize,
-    )
+    columns = _columns("--window", window), _columns("--context", context)
+    options = RunOptions(pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize)
     found = _find(paths or [], files, out)
     if map_page is not None:
         _check_map(map_page, out, frames)
@@ -86,8 +77,6 @@ def embed(
         warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
         encoder = _load(model, precision, compiled)
         worker = _engine(encoder, engine, device, workers, replicas)
-        for name, reason in found.problems.items():
-            typer.echo(f"aasp-embed: {name}: {reason}", err=True)
         result = _run(worker, found, out, options, overwrite, quiet)
     if map_page is not None:
         _draw_map(out, map_page)
@@ -117,6 +106,8 @@ def _run(engine: Engine, found: Discovery, out: Path, options: RunOptions, overw
     """Embed, and say how it went."""
     from aasp_features.folder.run import embed_sounds
 
+    for name, reason in found.problems.items():
+        typer.echo(f"aasp-embed: {name}: {reason}", err=True)
     with _progress(len(found.sounds), quiet) as on_sound:
         result = embed_sounds(engine, found, out, options, overwrite=overwrite, on_sound=on_sound)
     if not quiet:

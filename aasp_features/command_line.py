@@ -19,6 +19,14 @@ class SentenceCommand(TyperCommand):
 
     program = ""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Understand the arguments; a value that is not accepted is a sentence, too."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            typer.echo(f"{self.program}: {error.format_message().rstrip('.')}.", err=True)
+            raise typer.Exit(2) from error
+
     def invoke(self, ctx: Any) -> Any:
         """Run it."""
         try:

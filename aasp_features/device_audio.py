@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import cache
+from math import gcd
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ KAISER_BEST = {  # as resampy calls it: the stop band lies under -115 dB
     "resampling_method": "sinc_interp_kaiser",
     "beta": 14.769656459379492,
 }
+LARGEST_KERNEL = 2000  # phases of the resampler; odd rates such as 44,101 Hz would have 16,000, of gigabytes
 
 
 @cache
@@ -36,7 +38,8 @@ def resampler() -> Callable[..., Tensor] | None:
 def stays_on_device(waveform: Any, rate: int, sample_rate: int) -> bool:
     """Can this be brought to ``sample_rate`` where it lies? Else it takes the CPU's path."""
     on_gpu = waveform.device.type != "cpu" and (waveform.is_floating_point() or waveform.dtype in FULL_SCALE)
-    return on_gpu and (rate == sample_rate or resampler() is not None)
+    phases = sample_rate // gcd(rate, sample_rate)
+    return on_gpu and (rate == sample_rate or (phases <= LARGEST_KERNEL and resampler() is not None))
 
 
 def to_rate(waveform: Tensor, rate: int, sample_rate: int, channel_axis: int | None = None) -> Tensor:

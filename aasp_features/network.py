@@ -10,9 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from aasp_features.config import PATCH, AaSPConfig
+from aasp_features.errors import AaSPError
 from aasp_features.length_mask import length_mask
 from aasp_features.patch_embed import build_patch_embed
 from aasp_features.transformer import NORM_EPSILON, Block, sincos_positions
+
+
+class InputLengthError(AaSPError, ValueError):
+    """A spectrogram that is longer than the network's window."""
 
 
 class Features(NamedTuple):
@@ -56,7 +61,7 @@ class AaSPNetwork(nn.Module):
             last_layers: average the normalised outputs of the last k blocks; None takes the config's.
 
         Raises:
-            ValueError: more columns than the window.
+            InputLengthError: more columns than the window.
         """
         masked = has_empty_columns(log_mel, frame_lengths)
         frame_lengths = None if frame_lengths is None else frame_lengths.to(log_mel.device)
@@ -97,7 +102,7 @@ class AaSPNetwork(nn.Module):
     def embed_patches(self, log_mel: Tensor, frame_lengths: Tensor | None = None) -> Tensor:
         """Patch tokens without positions, (batch, columns, rows, dim); see ``forward`` for arguments and errors."""
         if log_mel.shape[1] > PATCH * self.config.window:
-            raise ValueError(
+            raise InputLengthError(
                 f"a spectrogram of {log_mel.shape[1]} frames is longer than the window of "
                 f"{PATCH * self.config.window}; use embed() or embed_frames(), which cut long audio into windows."
             )

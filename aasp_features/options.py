@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, cast, get_args
 
 from aasp_features.config import AaSPConfig, Pooling, Precision
@@ -59,12 +60,15 @@ def resolve_options(
     if pooling is not None:
         check_choice("pooling", pooling, Pooling)
     check_choice("precision", precision, Precision)
+    counts = {"last_layers": last_layers, "batch_size": batch_size, "window": window, "context": context}
+    for name, value in counts.items():
+        check_whole(name, value)
     if last_layers is not None and not 1 <= last_layers <= config.depth:
         raise OptionError(f"last_layers must be 1 to {config.depth} (the last k blocks), got {last_layers!r}.")
     if batch_size is not None and batch_size < 1:
         raise OptionError(f"batch_size must be at least 1, got {batch_size!r}.")
-    if window is not None and window > config.window:
-        raise OptionError(f"window must be at most {config.window} columns, as trained, got {window}.")
+    if window is not None and not 1 <= window <= config.window:
+        raise OptionError(f"window must be 1 to {config.window} columns of 160 ms, as trained, got {window}.")
     window, context = config.window if window is None else window, config.context if context is None else context
     if not 0 <= 2 * context < window:
         raise OptionError(f"context must leave columns in the window, got {context} on each side of {window}.")
@@ -86,6 +90,12 @@ def check_choice(name: str, value: object, kind: Any) -> None:
     """
     if value not in get_args(kind):
         raise OptionError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}.")
+
+
+def check_whole(name: str, value: object) -> None:
+    """Raise OptionError for anything but a whole number or None."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+        raise OptionError(f"{name} must be a whole number, got {value!r}.")
 
 
 def automatic_batch_size(config: AaSPConfig, device: str) -> int:

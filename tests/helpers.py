@@ -49,8 +49,3 @@ def run_command(
     finally:
         os.chdir(before)
     return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
-
-
-def in_one_line(shown: str) -> str:
-    """What a terminal shows, without frames and breaks."""
-    return " ".join(shown.replace("│", " ").split())

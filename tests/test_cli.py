@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from helpers import in_one_line, run_command
+from helpers import run_command
 
 from aasp_features.cli import app
 
@@ -104,7 +104,7 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         (["sound.wav", "--window", "nan"], "--window must be a multiple of 0.16 seconds, got nan."),
         (["sound.wav", "--context", "inf"], "--context must be a multiple of 0.16 seconds, got inf."),
         (["sound.wav", "--window", "1"], "--window must be a multiple of 0.16 seconds, got 1.0; nearest is 0.96."),
-        (["sound.wav", "--window", "16"], "window must be at most 64 columns, as trained, got 100."),
+        (["sound.wav", "--window", "16"], "window must be 1 to 64 columns of 160 ms, as trained, got 100."),
         (["sound.wav", "--map", "map.png"], "--map needs a .html file"),
         (["sound.wav", "--frames", "--map", "map.html"], "and no --frames"),
         (["sound.wav", "--dtype", "int8"], "'int8' is not one of 'float32', 'float16'"),
@@ -128,7 +128,8 @@ def test_usage_errors(checkpoint: Path, tmp_path: Path, arguments: list[str], se
     defaults += [] if "--model" in arguments else ["--model", str(checkpoint)]
     done = run(*arguments, *defaults, cwd=tmp_path)
     assert done.returncode == 2
-    assert sentence in in_one_line(done.stderr)
+    assert sentence in done.stderr
+    assert (done.stderr[:12], done.stderr.count("\n")) == ("aasp-embed: ", 1)
     assert sorted(os.listdir(tmp_path)) == ["empty", "sound.wav"]
 
 

@@ -81,3 +81,10 @@ def test_without_torchaudio_the_cpu_serves(monkeypatch: pytest.MonkeyPatch) -> N
     assert not device_audio.stays_on_device(torch.empty(10), 16000, 16000)
     assert not device_audio.stays_on_device(there.to(torch.int64), 16000, 16000)
     device_audio.resampler.cache_clear()
+
+
+def test_odd_rates_take_the_cpus_path(torchaudio: None) -> None:
+    """The resampler's kernel has 16,000 / gcd(rate, 16,000) phases; of 44,101 Hz it would take gigabytes."""
+    there = torch.empty(10, device="meta")
+    for rate, stays in [(44100, True), (48000, True), (22050, True), (44056, True), (44101, False), (15999, False)]:
+        assert device_audio.stays_on_device(there, rate, 16000) == stays

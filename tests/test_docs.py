@@ -37,12 +37,15 @@ def test_blocks_run(page: str, sounds: Path, tmp_path: Path, monkeypatch: pytest
     shutil.copytree(sounds, tmp_path / "sounds")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
+    ran = 0
     try:
         for language, code in code_blocks(DOCS / page):
             run_block(language, code, names)
+            ran += 1
     finally:
         if "ray" in sys.modules:
             sys.modules["ray"].shutdown()
+    assert ran == (DOCS / page).read_text(encoding="utf-8").count("```") // 2  # none was passed over
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:

@@ -100,9 +100,9 @@ def test_silence_and_extremes_are_finite(small_encoder: AaSPEncoder, sound: np.n
         ({"last_layers": 3}, "last_layers must be 1 to 2"),
         ({"last_layers": 0}, "last_layers must be 1 to 2"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"window": 65}, "window must be at most 64 columns"),
+        ({"window": 65}, "window must be 1 to 64 columns"),
         ({"window": 4, "context": 2}, "context must leave columns in the window, got 2 on each side of 4"),
-        ({"window": 0, "context": 0}, "context must leave columns"),
+        ({"window": 0, "context": 0}, "window must be 1 to 64 columns"),
     ],
 )
 def test_wrong_options(small_encoder: AaSPEncoder, options: dict, sentence: str) -> None:

@@ -26,7 +26,7 @@ def test_windows_leave_columns_between_their_contexts(window: int, context: int)
     if 0 <= 2 * context < window <= 64:
         assert resolve_options(CONFIG, window=window, context=context).window == window
     else:
-        with pytest.raises(OptionError, match=r"window must be at most 64|context must leave columns"):
+        with pytest.raises(OptionError, match=r"window must be 1 to 64|context must leave columns"):
             resolve_options(CONFIG, window=window, context=context)
 
 
@@ -38,6 +38,9 @@ def test_windows_leave_columns_between_their_contexts(window: int, context: int)
         ({"last_layers": 13}, "last_layers must be 1 to 12"),
         ({"last_layers": 0}, "last_layers must be 1 to 12"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": "3"}, "batch_size must be a whole number, got '3'"),
+        ({"last_layers": 1.5}, "last_layers must be a whole number, got 1.5"),
+        ({"window": True}, "window must be a whole number, got True"),
     ],
 )
 def test_sentences(choices: dict, sentence: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import cosine, in_one_line, mixed_sounds, run_command
+from helpers import cosine, mixed_sounds, run_command
 
 from aasp_features import AaSPEncoder, OptionError
 from aasp_features.cli import app
@@ -91,4 +91,4 @@ def test_on_the_command_line(checkpoint: Path, sounds: Path, tmp_path: Path) -> 
     assert "compiled was True, now False; precision was bfloat16, now float32" in other.stderr
     wrong = run("--precision", "half")
     assert wrong.returncode == 2
-    assert "'half' is not one of 'float32', 'bfloat16'" in in_one_line(wrong.stderr)
+    assert "'half' is not one of 'float32', 'bfloat16'" in wrong.stderr

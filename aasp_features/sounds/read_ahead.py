@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -20,8 +20,8 @@ class ReadAhead(Generic[Item, Piece]):
     """Context manager around the threads; iterate, once, for the pieces of each item, item by item.
 
     What an item's work raises comes at its place among the item's pieces, and ends that item only; what the items
-    themselves raise comes at the place of the one that is missing, and ends all. An item's pieces are used up before
-    those of the next are asked for.
+    themselves raise comes at the place of the one that is missing, and ends all. Who asks for the next item drops what
+    is left of the one before.
 
     Args:
         work: an item -> its pieces; called in any thread.
@@ -39,9 +39,8 @@ class ReadAhead(Generic[Item, Piece]):
         pieces_ahead: int = 4,
     ) -> None:
         self._work, self._items, self._pieces_ahead = work, iter(items), pieces_ahead
-        self._begun: queue.SimpleQueue[_Pieces[Piece] | BaseException | None] = (
-            queue.SimpleQueue()
-        )  # in order; None at the end
+        # In the items' order; None at the end.
+        self._begun: queue.SimpleQueue[_Pieces[Piece] | BaseException | None] = queue.SimpleQueue()
         self._places = threading.Semaphore(items_ahead)
         self._taking, self._stop = threading.Lock(), threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
@@ -61,7 +60,11 @@ class ReadAhead(Generic[Item, Piece]):
         while (pieces := self._begun.get()) is not None:
             if isinstance(pieces, BaseException):
                 raise pieces
-            yield iter(pieces)
+            own = iter(pieces)
+            yield own
+            with suppress(Exception):  # of a piece that nobody asked for
+                for _ in own:
+                    pass
             self._places.release()
 
     def _run(self) -> None:

@@ -26,4 +26,4 @@ def shard_members(path: Path) -> list[Sound]:
                 if member.isfile() and Path(member.name).suffix.lower() in SOUND_SUFFIXES
             ]
     except (tarfile.TarError, OSError) as error:
-        raise AudioError(f"not a tar shard that can be read ({error}).") from error
+        raise AudioError(f"not a tar shard that can be read ({str(error).splitlines()[0]}).") from error

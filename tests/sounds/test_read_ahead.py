@@ -97,3 +97,17 @@ def test_what_the_items_raise_is_not_lost(threads: int) -> None:
         assert [list(next(rest)), list(next(rest))] == [[(1, 0)], [(2, 0), (2, 1)]]
         with pytest.raises(OSError, match="the list broke off"):
             next(rest)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_who_asks_for_the_next_item_drops_the_rest(threads: int) -> None:
+    """The second item fails after the piece that is taken; nobody asked for that."""
+
+    def work(item: int) -> Generator[int, None, None]:
+        for piece in range(20):
+            yield 100 * item + piece
+            if item == 1:
+                raise ValueError("later")
+
+    with ReadAhead(work, range(4), threads, items_ahead=2, pieces_ahead=2) as ahead:
+        assert [next(pieces) for pieces in ahead] == [0, 100, 200, 300]
