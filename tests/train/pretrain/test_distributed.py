@@ -15,7 +15,7 @@ HELPERS = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch has no gloo here")
 
 BEGIN = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from types import SimpleNamespace
 import torch
@@ -38,9 +38,11 @@ def tell(**facts):
     (folder / f"told-{number}.json").write_text(json.dumps(facts))
 """
 
+# Neither leaves before both have told, and then at once: gloo's threads may abort a process that takes itself apart.
 END = """
-distributed.barrier()
-distributed.destroy_process_group()
+print("told", flush=True)
+sys.stdin.read()
+os._exit(0)
 """
 
 
@@ -50,14 +52,17 @@ def told(folder: Path, code: str) -> list[dict]:
     started = [
         subprocess.Popen(
             [sys.executable, "-c", BEGIN + code + END, str(number), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
         )
         for number in (0, 1)
     ]
-    for process in started:
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said.decode()
+    ended_well = [process.stdout.readline() == b"told\n" for process in started]
+    for process, well in zip(started, ended_well, strict=True):
+        _, said = process.communicate(timeout=300)  # ends what it waits for
+        assert (well, process.returncode) == (True, 0), said.decode()
     return [json.loads((folder / f"told-{number}.json").read_text()) for number in (0, 1)]
 
 
