@@ -21,7 +21,8 @@ data=$1 graphs=$2 state=${3:-runs/open}
 here=$(cd "$(dirname "$0")" && pwd)
 export OMP_NUM_THREADS=${THREADS:-1}
 settings=(--recipe tiny_distilled "distillation.teachers=${TEACHERS:-$here/teachers}" "distillation.graphs=$graphs"
-  "distillation.features=$state/features" "distillation.crops=${CROPS:-300000}" "distillation.parts=${THREADS:-1}" run.steps=100000000)
+  "distillation.features=$state/features" "distillation.crops=${CROPS:-300000}" "distillation.parts=${THREADS:-1}"
+  run.steps=100000000 optimizer.warm_up=0.000003) # no end in sight; the rate rises for 300 steps or 18 s
 read -ra extra <<<"${SETTINGS:-}"
 mkdir -p "$state"
 

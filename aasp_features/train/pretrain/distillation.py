@@ -22,8 +22,11 @@ from aasp_features.train.errors import TrainError
 from aasp_features.train.recipe import Recipe
 
 
+OUTLIER = 6.0  # targets beyond are cut: single crops, near silence above all, would else be most of a batch's loss
+
+
 class TeacherTargets(nn.Module):
-    """A teacher's features -> what the student has to predict: (features - mean) @ axes, unit mean square."""
+    """A teacher's features -> what the student has to predict: (features - mean) @ axes, unit mean square, no outliers."""
 
     mean: Tensor
     axes: Tensor
@@ -35,7 +38,7 @@ class TeacherTargets(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, numbers) -> (batch, kept)."""
-        return (features - self.mean) @ self.axes
+        return ((features - self.mean) @ self.axes).clamp(-OUTLIER, OUTLIER)
 
 
 def fit_targets(features: Tensor, variance: float, exponent: float) -> TeacherTargets:

@@ -44,6 +44,14 @@ def test_constant_numbers_count_for_nothing() -> None:
         fit_targets(torch.ones(50, 3), 0.97, 0.25)
 
 
+def test_a_wild_crop_counts_little() -> None:
+    x = features()
+    targets = fit_targets(x, 0.97, 0.25)
+    far = targets(x[:3] + 1e6)
+    assert far.abs().max() == 6.0
+    assert (far.sign() == ((x[:3] + 1e6 - targets.mean) @ targets.axes).sign()).all()
+
+
 @given(
     frames=st.lists(st.integers(1, 160), min_size=1, max_size=6),
     dropped=st.floats(0.0, 0.99),
