@@ -21,12 +21,11 @@ from aasp_features.train.data.batch import Batch, send
 from aasp_features.train.errors import TrainError
 from aasp_features.train.recipe import Recipe
 
-
 OUTLIER = 6.0  # targets beyond are cut: single crops, near silence above all, would else be most of a batch's loss
 
 
 class TeacherTargets(nn.Module):
-    """A teacher's features -> what the student has to predict: (features - mean) @ axes, unit mean square, no outliers."""
+    """A teacher's features -> what the student has to predict: (features - mean) @ axes, of unit mean square, cut at OUTLIER."""
 
     mean: Tensor
     axes: Tensor
