@@ -25,7 +25,7 @@ OUTLIER = 6.0  # targets beyond are cut: single crops, near silence above all, w
 
 
 class TeacherTargets(nn.Module):
-    """A teacher's features -> what the student has to predict: (features - mean) @ axes, of unit mean square, cut at OUTLIER."""
+    """A teacher's features -> what the student has to predict: (features - mean) @ axes, unit mean square, cut."""
 
     mean: Tensor
     axes: Tensor
