@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aasp_features.command_line import SentenceCommand
+from aasp_features.errors import OptionError
 from aasp_features.train.evaluate.command import probe
 from aasp_features.train.release import command as release
+
+if TYPE_CHECKING:
+    import torch
 
 app = typer.Typer(
     add_completion=False,
@@ -25,6 +31,17 @@ class TrainCommand(SentenceCommand):
     """One of ``aasp-train``."""
 
     program = "aasp-train"
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it; what the system refuses (a full disk, a folder that is no folder) is a sentence, too."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who reads the output has gone, and needs no sentence
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"{self.program}: {place}{(error.strerror or str(error)).rstrip('.')}.", err=True)
+            raise typer.Exit(2) from error
 
 
 for command in (probe, release.export, release.card, release.info, release.curves, release.export_onnx):
@@ -43,18 +60,20 @@ def pretrain(
     stop_after: Annotated[float | None, typer.Option(help="Leave after so many minutes; resumes later.")] = None,
 ) -> None:
     """Pre-train an encoder; metrics go to OUT/metrics.jsonl, the state to OUT/state.safetensors."""
-    import torch
-
     from aasp_features.train.pretrain.crop_source import open_crops
     from aasp_features.train.pretrain.loop import Pretraining
+    from aasp_features.train.pretrain.stopping import ending_in_a_sentence
     from aasp_features.train.recipes import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     chosen = load_recipe(recipe, settings or [])
-    with open_crops(chosen, data, out, place, start_from) as crops:
-        run = Pretraining(crops, out, place, None if max_time is None else 60 * max_time, start_from)
-        complete = run.run(None if stop_after is None else 60 * stop_after)
+    budget, pause = _seconds("--max-time", max_time), _seconds("--stop-after", stop_after)
+    if budget == 0:
+        raise OptionError("--max-time is above 0 minutes, got 0.")
+    place = _device(device)
+    with ending_in_a_sentence(), open_crops(chosen, data, out, place, start_from) as crops:
+        run = Pretraining(crops, out, place, budget, start_from)
+        complete = run.run(pause)
     typer.echo(f"{'complete' if complete else 'paused'} at step {run.progress.step}; state in {out}", err=True)
 
 
@@ -67,16 +86,37 @@ def teacher_features(
 ) -> None:
     """Make crops of a corpus and keep what external teachers say of them, for pretrain distillation.features=OUT."""
     from aasp_features.train.pretrain.crop_source import open_features, start_makers
+    from aasp_features.train.pretrain.stopping import ending_in_a_sentence
     from aasp_features.train.recipes import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     chosen = load_recipe(recipe, [*(settings or []), f"distillation.features={out}"])
-    makers = start_makers(chosen, open_features(chosen, data, out))
-    try:
-        makers.wait()
-    finally:
-        makers.stop()
+    with ending_in_a_sentence():
+        makers = start_makers(chosen, open_features(chosen, data, out))
+        try:
+            makers.wait()
+        finally:
+            makers.stop()
     typer.echo(f"{makers.crops} crops heard; features in {out}", err=True)
+
+
+def _seconds(option: str, minutes: float | None) -> float | None:
+    if minutes is not None and not 0 <= minutes < math.inf:
+        raise OptionError(f"{option} is a number of minutes of at least 0, got {minutes}.")
+    return None if minutes is None else 60 * minutes
+
+
+def _device(name: str | None) -> torch.device:
+    """A device that is there; the GPU where there is one, unless another is named."""
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise OptionError(f"--device is one that torch can use here, cpu or cuda; got {name!r} ({reason}).") from error
+    return device
 
 
 def main() -> None:

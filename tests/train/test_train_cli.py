@@ -137,12 +137,12 @@ def test_weights_of_teachers(
         done = run(*common, *settings, "objective.weights.levles=2", "distillation.variance=0.3")
     assert "no teacher is named levles, log_mel, mn04, speech, voice; these weights are not used" in caplog.text
     assert done.exit_code == 2
-    assert "belongs to another recipe or to other teachers (size mismatch" in done.output
+    assert "distillation.variance=0.97, not 0.3" in done.output
 
 
 def test_a_run_keeps_the_statistics_its_weights_are_used_to(distilled: tuple[Path, Path], tmp_path: Path) -> None:
     from aasp_features.train.pretrain.crop_source import _statistics
-    from aasp_features.train.pretrain.run_folder import read_record
+    from aasp_features.train.pretrain.run_state import read_record
 
     model = read_record(distilled[0])[1]["recipe"]["model"]["changes"]
     assert _statistics(distilled[0], "aasp-tiny-pack-1") == (model["mean"], model["std"])

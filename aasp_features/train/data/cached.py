@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aasp_features.config import AaSPConfig
 from aasp_features.log_mel import LogMel
-from aasp_features.train.data.reading import read_corpus
+from aasp_features.train.data.reading import contents, read_corpus
 from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.errors import TrainError
 
@@ -29,6 +29,7 @@ class CachedCorpus(NamedTuple):
         start: (sounds,) first frame of each, on the CPU.
         frame_lengths: (sounds,) frames of each, on the CPU.
         mean, std: the two numbers that standardised it.
+        sha256: of the files that it was decoded from, and their names.
     """
 
     log_mel: Tensor
@@ -36,6 +37,7 @@ class CachedCorpus(NamedTuple):
     frame_lengths: Tensor
     mean: float
     std: float
+    sha256: str = ""
 
     def to(self, device: torch.device) -> CachedCorpus:
         """The same, with the log-mels on another device."""
@@ -69,4 +71,4 @@ def load_corpus(data: Path, config: AaSPConfig, workers: int | None = None) -> C
     frames = torch.tensor([len(piece) for piece in pieces])
     for part in torch.split(log_mel, 1 << 16):
         part.copy_((part.float() - statistics.mean) / statistics.std)
-    return CachedCorpus(log_mel, frames.cumsum(0) - frames, frames, statistics.mean, statistics.std)
+    return CachedCorpus(log_mel, frames.cumsum(0) - frames, frames, statistics.mean, statistics.std, contents(data))

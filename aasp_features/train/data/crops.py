@@ -34,7 +34,7 @@ class CropSampler:
     def facts(self, step: int) -> dict[str, Any]:
         """For the record of a run that has done so many steps."""
         lengths = self.corpus.frame_lengths
-        return {"sounds": len(lengths), "hours": int(lengths.sum()) / 100 / 3600}
+        return {"corpus": self.corpus.sha256, "sounds": len(lengths), "hours": int(lengths.sum()) / 100 / 3600}
 
     def batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
         """The batch of a step at a fraction of the run, and the generator from which its masks are drawn."""

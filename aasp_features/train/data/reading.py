@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Generator, Iterator
@@ -20,6 +21,32 @@ from aasp_features.sounds.sound import Sound
 logger = logging.getLogger(__name__)
 SAMPLE_RATE = 16000
 Made = TypeVar("Made")
+
+
+def corpus_files(data: Path) -> dict[str, Path]:
+    """The files under ``data`` that are read, by their names from there on, in order.
+
+    Raises:
+        NothingFoundError: there are none.
+    """
+    base = data if data.is_dir() else data.parent
+    paths = dict.fromkeys(sound.path for sound in find_sounds([data]).sounds)
+    return {Path(os.path.relpath(path, base)).as_posix(): path for path in paths}
+
+
+def contents(data: Path) -> str:
+    """sha256 over the names and the bytes of the files under ``data`` that are read.
+
+    Raises:
+        NothingFoundError: there are none.
+    """
+    digest = hashlib.sha256()
+    for name, path in corpus_files(data).items():
+        digest.update(f"{name}\0{path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def read_corpus(data: Path, make: Callable[[NDArray[np.float32]], Made], threads: int | None = None) -> Iterator[Made]:

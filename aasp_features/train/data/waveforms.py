@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.sounds.discovery import find_sounds
-from aasp_features.train.data.reading import read_corpus
+from aasp_features.train.data.reading import corpus_files, read_corpus
 from aasp_features.train.errors import TrainError
+from aasp_features.train.whole_file import whole_file, write_atomically
 
 SAMPLES_FILE, INDEX_FILE = "samples.i16", "sounds.json"
 FULL_SCALE = 32767.0
+AT_ONCE = 1 << 23  # samples that are checked together
 
 
 class Waveforms(NamedTuple):
@@ -54,18 +54,24 @@ def load_waveforms(data: Path, folder: Path) -> Waveforms:
         NothingFoundError: there is no sound.
         TrainError: none can be used, or ``folder`` holds another corpus.
     """
-    wanted = fingerprint(data)
+    wanted, path = fingerprint(data), folder / SAMPLES_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainError(f"{folder} cannot hold the decoded sounds ({error.strerror}); give another folder.") from error
     if not (folder / INDEX_FILE).is_file():
         _decode(data, folder, wanted)
-    index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-    if index["fingerprint"] != wanted:
+    try:
+        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+        made_from, sha256, length = str(index["fingerprint"]), str(index["sha256"]), np.array(index["length"], np.int64)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise TrainError(f"{folder / INDEX_FILE} is damaged; delete it to decode the sounds again.") from error
+    if made_from != wanted:
         raise TrainError(f"{folder} was made from other sounds than {data} holds now; give another folder.")
-    length = np.asarray(index["length"], np.int64)
-    path = folder / SAMPLES_FILE
     if not path.is_file() or path.stat().st_size != 2 * int(length.sum()):
         raise TrainError(f"{path} is missing or has been cut; delete {folder / INDEX_FILE} to decode the sounds again.")
     samples = np.memmap(path, np.int16, mode="r")
-    return Waveforms(samples, np.cumsum(length) - length, length, index["sha256"])
+    return Waveforms(samples, np.cumsum(length) - length, length, sha256)
 
 
 def fingerprint(data: Path) -> str:
@@ -74,27 +80,37 @@ def fingerprint(data: Path) -> str:
     Raises:
         NothingFoundError: there are none.
     """
-    files = dict.fromkeys(sound.path for sound in find_sounds([data]).sounds)
-    base = data if data.is_dir() else data.parent
-    lines = [f"{path.relative_to(base).as_posix()}\0{path.stat().st_size}\n" for path in files]
+    lines = [f"{name}\0{path.stat().st_size}\n" for name, path in corpus_files(data).items()]
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def check_samples(sounds: Waveforms, folder: Path) -> None:
+    """Are the samples in ``folder`` those that were decoded? All of them are read.
+
+    Raises:
+        TrainError: they are not.
+    """
+    digest = hashlib.sha256()
+    for first in range(0, len(sounds.samples), AT_ONCE):
+        digest.update(sounds.samples[first : first + AT_ONCE].data)
+    digest.update(json.dumps(sounds.length.tolist()).encode())
+    if digest.hexdigest() != sounds.sha256:
+        raise TrainError(
+            f"{folder / SAMPLES_FILE} is damaged: it is not what was decoded; delete {folder / INDEX_FILE} to decode "
+            "the sounds again."
+        )
 
 
 def _decode(data: Path, folder: Path, wanted: str) -> None:
     """Write the samples, then the index: a folder with an index is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary, digest, lengths = folder / f".{SAMPLES_FILE}.{os.getpid()}", hashlib.sha256(), []
-    try:
-        with temporary.open("wb") as file:
-            for samples in read_corpus(data, _to_int16):
-                file.write(samples.tobytes())
-                digest.update(samples.tobytes())
-                lengths.append(len(samples))
+    digest, lengths = hashlib.sha256(), []
+    with whole_file(folder / SAMPLES_FILE) as temporary, temporary.open("wb") as file:
+        for samples in read_corpus(data, _to_int16):
+            file.write(samples.tobytes())
+            digest.update(samples.tobytes())
+            lengths.append(len(samples))
         if not lengths:
             raise TrainError(f"none of the sounds in {data} can be used; the log says why.")
-        os.replace(temporary, folder / SAMPLES_FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
     digest.update(json.dumps(lengths).encode())
     index = {"fingerprint": wanted, "sha256": digest.hexdigest(), "length": lengths}
     write_atomically(folder / INDEX_FILE, json.dumps(index))
@@ -103,10 +119,3 @@ def _decode(data: Path, folder: Path, wanted: str) -> None:
 def _to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
     samples: NDArray[np.int16] = np.rint(np.clip(waveform, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
     return samples
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a small text file: readers see the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

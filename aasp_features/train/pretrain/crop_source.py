@@ -13,11 +13,13 @@ from torch import nn
 from aasp_features.hub import load_checkpoint
 from aasp_features.train.data.cached import load_corpus
 from aasp_features.train.data.crops import CropSampler
+from aasp_features.train.data.waveforms import check_samples
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops, pieces_of
 from aasp_features.train.pretrain.external_teachers import read_descriptions
 from aasp_features.train.pretrain.feature_makers import Makers
-from aasp_features.train.pretrain.run_folder import STATE_FILE, lock_run, read_record
+from aasp_features.train.pretrain.run_folder import STATE_FILE, lock_run
+from aasp_features.train.pretrain.run_state import read_record
 from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import AASP_LOSSES, Recipe
 
@@ -76,7 +78,9 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
     if unused := set(recipe.objective.weights) - {one.name for one in found} - set(AASP_LOSSES):
         logger.warning("no teacher is named %s; these weights are not used", ", ".join(sorted(unused)))
     folder = Path(settings.features) if settings.features else run / "teacher_features"
-    return TeacherFeatures(data, folder, settings.crop, recipe.run.seed, teachers)
+    features = TeacherFeatures(data, folder, settings.crop, recipe.run.seed, teachers)
+    check_samples(features.sounds, folder)
+    return features
 
 
 def start_makers(recipe: Recipe, features: TeacherFeatures) -> Makers:

@@ -7,7 +7,6 @@ that was killed replays the very batches it had, however many more pieces have b
 
 from __future__ import annotations
 
-import json
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,10 +21,10 @@ from aasp_features.log_mel import LogMel
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.data.waveform_crops import PIECE
-from aasp_features.train.data.waveforms import write_atomically
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
 from aasp_features.train.pretrain.feature_makers import Makers
+from aasp_features.train.pretrain.json_lines import append_json_line, read_json_lines, write_json_lines
 from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import Recipe
 
@@ -87,9 +86,11 @@ class DistilledCrops:
         """For the record of a run that has done so many steps."""
         length = self.features.sounds.length
         return {
+            "corpus": self.features.sounds.sha256,
             "sounds": len(length),
             "hours": int(length.sum()) / 16000 / 3600,
             "teachers": [{**teacher.identity, **teacher.origin} for teacher in self.features.teachers],
+            "rounds": [one._asdict() for one in self.rounds if one.first_step < step],
             "distinct_crops": self._distinct(step),
         }
 
@@ -161,8 +162,7 @@ class DistilledCrops:
         begun = Round(first_step, pieces, done >= self.recipe.distillation.longer_from)
         if begun.pieces == 0:
             raise TrainError(f"{self.features.folder} holds no crops that every teacher has heard.")
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(begun._asdict()) + "\n")
+        append_json_line(self.path, begun._asdict())
         self.rounds.append(begun)
 
     def _round_batches(self, index: int) -> list[NDArray[np.int64]]:
@@ -186,14 +186,14 @@ class DistilledCrops:
 
 
 def read_rounds(path: Path) -> list[Round]:
-    """The rounds that a run has begun; a last line that a kill cut off is dropped, from the file, too."""
-    if not path.is_file():
-        return []
-    text = path.read_text(encoding="utf-8")
-    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    if "".join(whole) != text:
-        write_atomically(path, "".join(whole))
-    return [Round(**json.loads(line)) for line in whole]
+    """The rounds that a run has begun; a last line that a kill cut off is dropped, from the file, too.
+
+    Raises:
+        TrainError: another line is damaged.
+    """
+    lines = read_json_lines(path, ["first_step", "pieces"])
+    write_json_lines(path, lines)
+    return [Round(one["first_step"], one["pieces"], one.get("longer", True)) for one in lines]
 
 
 def targets_of(recipe: Recipe, features: TeacherFeatures) -> dict[str, TeacherTargets]:

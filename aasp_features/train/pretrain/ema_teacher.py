@@ -66,11 +66,13 @@ class EmaTeacher(nn.Module):
         return Targets(frame, clip[:, 0], output[:, 0], weighted_mean(output[:, 1:], weight)[:, 0])
 
     @torch.no_grad()
-    def follow(self, student: AaSPNetwork, momentum: float) -> None:
-        """teacher <- momentum * teacher + (1 - momentum) * student."""
+    def follow(self, student: AaSPNetwork, momentum: float, finite: Tensor) -> None:
+        """teacher <- momentum * teacher + (1 - momentum) * student; nothing where the step was not ``finite``."""
         own: list[Tensor] = list(self.network.parameters())
         new: list[Tensor] = list(student.parameters())
-        torch._foreach_lerp_(own, new, 1.0 - momentum)
+        way = torch._foreach_sub(new, own)
+        torch._foreach_mul_(way, (1.0 - momentum) * finite)
+        torch._foreach_add_(own, way)
 
 
 def instance_norm(x: Tensor, weight: Tensor, epsilon: float = 1e-5) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from aasp_features.train.data.waveform_crops import PIECE
 from aasp_features.train.distillation_settings import CropSettings
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, TeacherDescription
+from aasp_features.train.pretrain.stopping import handled_by
 from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 
 logger = logging.getLogger(__name__)
@@ -29,21 +32,26 @@ class Makers:
         workers: processes; none makes nothing.
 
     Raises:
-        TrainError: another process makes these features now.
+        TrainError: another process makes these features now, or pieces are damaged and nobody is to make them again.
     """
 
     def __init__(self, features: TeacherFeatures, pieces: int, workers: int) -> None:
         self.features, self.pieces = features, pieces
         self._lock = FileLock(features.folder / LOCK_FILE)
         self._processes: list[BaseProcess] = []
-        if workers and features.complete() < pieces:
+        damaged = features.damaged(pieces)
+        if damaged and not workers:
+            raise TrainError(
+                f"{damaged[0]} is damaged, {len(damaged)} pieces in all; distillation.workers=1 makes them again."
+            )
+        if workers and (damaged or features.complete() < pieces):
             try:
-                self._start(workers)
+                self._start(workers, damaged)
             except BaseException:
                 self.stop()
                 raise
 
-    def _start(self, workers: int) -> None:
+    def _start(self, workers: int, damaged: Sequence[Path]) -> None:
         try:
             self._lock.acquire()
         except LockedError as error:
@@ -55,12 +63,16 @@ class Makers:
             ExternalTeacher(teacher)
         for leftover in self.features.folder.glob("*/.*.npy.*"):
             leftover.unlink()
+        for path in damaged:
+            logger.warning("%s is damaged; it is made again", path)
+            path.unlink(missing_ok=True)
         context, given = multiprocessing.get_context("spawn"), self.features
         arguments = (given.data, given.folder, given.settings, given.seed, given.teachers, self.pieces, workers)
-        for worker in range(workers):
-            process = context.Process(target=_make_pieces, args=(*arguments, worker), daemon=True)
-            process.start()
-            self._processes.append(process)
+        with handled_by(signal.SIG_IGN, (signal.SIGINT,)):  # inherited: it is for the parent to end them
+            for worker in range(workers):
+                process = context.Process(target=_make_pieces, args=(*arguments, worker), daemon=True)
+                process.start()
+                self._processes.append(process)
 
     @property
     def crops(self) -> int:
@@ -139,8 +151,6 @@ def _make_pieces(
     except (ValueError, OSError) as error:
         sys.stderr.write(f"aasp-train: {error}\n")
         sys.exit(1)
-    except KeyboardInterrupt:  # the parent says what there is to say
-        sys.exit(130)
 
 
 def _one_thread() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -42,6 +43,25 @@ class Health:
         if losses.targets is not None:
             self.recent_cls.append(losses.targets.cls.detach())
             self.recent_mean.append(losses.targets.mean.detach())
+
+    def state(self) -> dict[str, Tensor]:
+        """What later reports look back on, as tensors by name."""
+        found = {f"{name}.{place}": value for name, recent in self._recent() for place, value in enumerate(recent)}
+        counts = {"bad_in_a_row": self.bad_in_a_row, "most_bad": self.most_bad}
+        return found | {name: value.reshape(1) for name, value in counts.items() if value is not None}
+
+    def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+        """Take up what ``state`` gave."""
+        for name, recent in self._recent():
+            count = sum(key.startswith(f"{name}.") for key in tensors)
+            recent.clear()
+            recent.extend(tensors[f"{name}.{place}"].to(device) for place in range(count))
+        self.bad_in_a_row, self.most_bad = (
+            tensors[name].reshape(()).to(device) if name in tensors else None for name in ("bad_in_a_row", "most_bad")
+        )
+
+    def _recent(self) -> tuple[tuple[str, deque[Tensor]], ...]:
+        return ("cls", self.recent_cls), ("mean", self.recent_mean)
 
     def report(self, losses: Losses, objective: Objective, batch: Batch) -> dict[str, float]:
         """Vital signs as numbers.

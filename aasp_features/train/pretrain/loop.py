@@ -12,6 +12,7 @@ import torch
 from aasp_features.hub import load_checkpoint, load_weights
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.crops import CropSampler
+from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.batch_parts import BatchParts
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops
 from aasp_features.train.pretrain.distributed import agree_any, agree_max, rank
@@ -22,11 +23,15 @@ from aasp_features.train.pretrain.optimizer import (
     finish_gradients,
     learning_rate,
     set_learning_rate,
+    take_step,
     teacher_momentum,
     trained_parameters,
 )
 from aasp_features.train.pretrain.precision import autocast, known_precision
-from aasp_features.train.pretrain.run_folder import STATE_FILE, Progress, load_run, save_run, write_metrics
+from aasp_features.train.pretrain.resume import changes_since, refusal
+from aasp_features.train.pretrain.run_folder import STATE_FILE, cut_metrics, write_metrics
+from aasp_features.train.pretrain.run_state import Progress, load_run, read_record, save_run
+from aasp_features.train.pretrain.stopping import StoppedError, noting_requests
 
 logger = logging.getLogger(__name__)
 PRECISION_TRIALS = 3
@@ -43,6 +48,13 @@ class Pretraining:
         device: where to compute.
         max_seconds: time budget of the whole run, in seconds spent in steps; the schedule then ends with it.
         start_from: a checkpoint whose weights a new run's student and teacher start with; everything else is new.
+
+    Attributes:
+        changes: what the run was asked for otherwise than before, each time that it went on; see ``resume.py``.
+
+    Raises:
+        TrainError: the state is damaged, or that of a run with other sounds, teachers or settings.
+        CheckpointError: see ``start_with``.
     """
 
     def __init__(
@@ -64,13 +76,15 @@ class Pretraining:
         self.parts = BatchParts(self.objective, recipe.distillation.parts) if recipe.distillation.parts > 1 else None
         self.progress, self.start_from = Progress(), start_from
         folder.mkdir(parents=True, exist_ok=True)
+        self.changes: list[dict[str, Any]] = []
         if (folder / STATE_FILE).is_file():
-            self.progress, record = load_run(folder, self.objective, self.optimizer)
-            self.start_from = record.get("start_from")
+            self._resume()
         else:
             if start_from is not None:
                 start_with(self.objective, start_from)
             self.progress.precision = known_precision(recipe.run.precision, device) or self._faster_precision()
+        if rank() == 0:
+            cut_metrics(folder, self.progress.step)
         self._logged = self.progress.crops, self.progress.seconds
 
     @property
@@ -87,16 +101,22 @@ class Pretraining:
 
         Raises:
             CollapseError: see ``Health``.
+            StoppedError: Ctrl-C or SIGTERM ended it; the state is saved.
         """
         started = saved = time.monotonic()
-        while self.done < 1.0:
-            if stop_after is not None and agree_any(time.monotonic() - started > stop_after):
-                break
-            self.step()
-            if time.monotonic() - saved > self.recipe.run.save_seconds:
-                self.save()
-                saved = time.monotonic()
-        self.save()
+        with noting_requests() as request:
+            while self.done < 1.0:
+                late = stop_after is not None and time.monotonic() - started > stop_after
+                if agree_any(late or request.number > 0):
+                    break
+                self.step()
+                if time.monotonic() - saved > self.recipe.run.save_seconds:
+                    self.save()
+                    saved = time.monotonic()
+            self.save()
+        if request.number and self.done < 1.0:
+            step = self.progress.step
+            raise StoppedError(f"stopped at step {step}; its state is saved: give the command again.", request.number)
         return self.done >= 1.0
 
     def step(self) -> None:
@@ -117,8 +137,8 @@ class Pretraining:
 
         rate = learning_rate(done, recipe.optimizer)
         set_learning_rate(self.optimizer, rate)
-        self.optimizer.step()
-        self.objective.teacher.follow(self.objective.student, teacher_momentum(done, recipe.objective))
+        take_step(self.optimizer, finite)
+        self.objective.teacher.follow(self.objective.student, teacher_momentum(done, recipe.objective), finite)
 
         self.health.collect(losses, finite)
         self.progress.step += 1
@@ -132,9 +152,13 @@ class Pretraining:
             self._log(losses, {"learning_rate": rate, "gradient_norm": norm.item(), "columns": batch.columns, **signs})
 
     def save(self) -> None:
-        """Write the state, atomically."""
+        """Write the state, atomically.
+
+        Raises:
+            TrainError: it cannot be written; the one before is kept.
+        """
         if rank() == 0:
-            save_run(self.folder, self.objective, self.optimizer, self.progress, self.record())
+            save_run(self.folder, self.objective, self.optimizer, self.health, self.progress, self.record())
 
     def record(self) -> dict[str, Any]:
         """What made this run."""
@@ -143,8 +167,33 @@ class Pretraining:
             "device": str(self.device),
             "start_from": self.start_from,
             "torch": torch.__version__,
+            "max_seconds": self.max_seconds,
             **self.crops.facts(self.progress.step),
+            "changes": self.changes,
         }
+
+    def _resume(self) -> None:
+        """Go on from the folder's state, and note what this run was asked for otherwise than before.
+
+        Of several processes the first one has the sounds that the record tells of.
+        """
+        self.progress, old = read_record(self.folder)
+        new = self.record()
+        if self.start_from is None or rank() > 0:
+            new["start_from"] = self.start_from = old["start_from"]
+        new = new if rank() == 0 else {**old, "recipe": new["recipe"]}
+        found = changes_since(old, new, self.progress.step)
+        why = refusal(found)
+        if agree_any(why is not None):
+            why = why or "that another process cannot go on with"
+            raise TrainError(f"{self.folder} holds a run {why}, or begin a new run in another folder.")
+        load_run(self.folder, self.objective, self.optimizer, self.health)
+        for change in found:
+            logger.info("from step %d on %s is %s, was %s", *(change[key] for key in ("step", "what", "is", "was")))
+        self.changes = [*old["changes"], *found]
+        if any(change["what"] == "run.precision" for change in found):
+            wanted = known_precision(self.recipe.run.precision, self.device)
+            self.progress.precision = wanted or self._faster_precision()
 
     def _backward(self, batch: Batch, generator: torch.Generator, dropped: float) -> Losses:
         """Losses of a batch; the parameters' gradients are set."""

@@ -41,7 +41,18 @@ def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.opt
         {"params": [p for p in trained if p in matrices], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p not in matrices], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95))
+    fused = trained[0].device.type in ("cpu", "cuda")  # can leave a step out without being waited for
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=fused)
+
+
+def take_step(optimizer: torch.optim.AdamW, finite: Tensor) -> None:
+    """Move weights and moments, unless the step was not ``finite``: then nothing changes, not by decay either.
+
+    That is decided on the device, which need not be waited for.
+    """
+    if optimizer.defaults["fused"]:
+        optimizer.found_inf = 1.0 - finite.float()  # type: ignore[attr-defined]  # what gradient scalers set
+    optimizer.step()
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

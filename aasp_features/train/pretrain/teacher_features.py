@@ -2,7 +2,7 @@
 
     FEATURES/plan.json            seed, settings of the crops, corpus, teachers: what the numbers depend on
     FEATURES/samples.i16 …        the corpus, decoded (``data/waveforms.py``)
-    FEATURES/mn04/000012.npy      (PIECE, numbers) float16: piece 12 as this teacher hears it
+    FEATURES/mn04/000012.npy      (PIECE, numbers) float16: piece 12 as this teacher hears it; then sha256 of all before
 
 A file appears whole or not at all, so a maker that is killed loses the piece it was at, and goes on from there. A piece
 is computed in the same batches whoever makes it, so its bytes do not depend on what happened in between.
@@ -10,23 +10,27 @@ is computed in the same batches whoever makes it, so its bytes do not depend on 
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.train.data.waveform_crops import PIECE, Cropper
-from aasp_features.train.data.waveforms import Waveforms, load_waveforms, write_atomically
+from aasp_features.train.data.waveforms import Waveforms, load_waveforms
 from aasp_features.train.distillation_settings import CropSettings
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, TeacherDescription, TeacherError
+from aasp_features.train.whole_file import whole_file, write_atomically
 
 PLAN_FILE = "plan.json"
+NPY_HEADER, CHECKSUM = 128, 32  # bytes before and after a piece's numbers
 AT_ONCE = 8 * 31_000  # samples that a teacher hears in one batch
 
 
@@ -55,8 +59,7 @@ class TeacherFeatures:
     def _check_plan(self) -> None:
         crops = {"seed": self.seed, "settings": asdict(self.settings), "corpus": self.sounds.sha256, "piece": PIECE}
         path = self.folder / PLAN_FILE
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        old = json.loads(text) if text else {"crops": crops, "teachers": {}}
+        text, old = _read_plan(path) if path.is_file() else ("", {"crops": crops, "teachers": {}})
         if differing := [name for name in crops if old["crops"].get(name) != crops[name]]:
             raise TrainError(
                 f"{self.folder} holds features of other crops ({', '.join(differing)} differ); give another folder."
@@ -84,6 +87,14 @@ class TeacherFeatures:
             known += 1
         return known
 
+    def damaged(self, pieces: int) -> list[Path]:
+        """Those of the first ``pieces`` that are there, but not as they were made; all of them are read.
+
+        Pieces that an earlier version made have no checksum; they are damaged where they are cut or not finite.
+        """
+        paths = [self.path(teacher.name, piece) for teacher in self.teachers for piece in range(pieces)]
+        return [path for path in paths if path.is_file() and not _is_whole(path)]
+
     def read(self, teacher: str, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         """What a teacher said of some crops, (crops, numbers).
 
@@ -95,7 +106,7 @@ class TeacherFeatures:
     def _piece(self, teacher: str, piece: int) -> NDArray[np.float16]:
         try:  # nothing is kept open: a system gives a process fewer files than there are pieces
             return np.load(self.path(teacher, piece), mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-        except (FileNotFoundError, ValueError) as error:
+        except (FileNotFoundError, ValueError, EOFError) as error:
             raise TrainError(
                 f"{self.path(teacher, piece)} is damaged or missing; delete it, and it will be made again."
             ) from error
@@ -118,10 +129,43 @@ class TeacherFeatures:
                     first = piece * PIECE
                     raise TeacherError(f"{error} It was hearing crops {first} to {first + PIECE - 1}.") from error
                 path.parent.mkdir(exist_ok=True)
-                temporary = path.with_name(f".{path.name}.{os.getpid()}")
-                with temporary.open("wb") as file:
-                    np.save(file, heard)
-                os.replace(temporary, path)
+                with whole_file(path) as temporary:
+                    _write_piece(temporary, heard)
+
+
+def _write_piece(path: Path, heard: NDArray[np.float16]) -> None:
+    with path.open("wb") as file:
+        np.save(file, heard)
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    with path.open("ab") as file:
+        file.write(digest)
+
+
+def _is_whole(path: Path) -> bool:
+    """Is this a piece as it was made?"""
+    content = path.read_bytes()
+    try:
+        kept = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError):
+        return False
+    size = len(content) - kept.nbytes - NPY_HEADER
+    if kept.dtype != np.float16 or kept.ndim != 2 or len(kept) != PIECE or size not in (0, CHECKSUM):
+        return False
+    if size == CHECKSUM:
+        return hashlib.sha256(content[:-CHECKSUM]).digest() == content[-CHECKSUM:]
+    return bool(np.isfinite(kept).all())
+
+
+def _read_plan(path: Path) -> tuple[str, dict[str, Any]]:
+    """Its text, and what it says."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        plan = json.loads(text)
+    except ValueError:
+        plan = None
+    if not isinstance(plan, dict) or not all(isinstance(plan.get(part), dict) for part in ("crops", "teachers")):
+        raise TrainError(f"{path} is damaged; restore it, or give another folder.")
+    return text, plan
 
 
 def hear_all(teacher: ExternalTeacher, crops: Sequence[NDArray[np.float32]]) -> NDArray[np.float16]:

@@ -57,10 +57,9 @@ def card(
 ) -> None:
     """Write a checkpoint's card, and ATTRIBUTION.md if the manifest names the sounds' sources."""
     from aasp_features.config import AaSPConfig
-    from aasp_features.train.pretrain.run_folder import METRICS_FILE
+    from aasp_features.train.pretrain.run_folder import METRICS_FILE, read_metrics
     from aasp_features.train.release.attribution import ATTRIBUTION_FILE, write_attribution
     from aasp_features.train.release.card import TEMPLATE, Author, Sources, card_text
-    from aasp_features.train.release.curves import read_metrics
     from aasp_features.train.release.export import stored_as
     from aasp_features.train.release.manifest import read_manifest
     from aasp_features.train.release.run_summary import describe

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from aasp_features.train.errors import TrainError
-from aasp_features.train.pretrain.run_folder import METRICS_FILE
+from aasp_features.train.pretrain.run_folder import METRICS_FILE, read_metrics
 
 PANELS = {
     "losses": [],  # all that the run has
@@ -18,23 +17,17 @@ PANELS = {
 }
 
 
-def read_metrics(run: Path) -> list[dict[str, float]]:
-    """The log lines of a run, in order.
+def draw_curves(run: Path, out: Path) -> None:
+    """Write a picture with one panel for each group of ``PANELS`` that the run has numbers of.
 
     Raises:
-        TrainError: no metrics there.
+        TrainError: no metrics there, none yet, or the picture cannot be written.
     """
-    path = run / METRICS_FILE
-    if not path.is_file():
-        raise TrainError(f"{run} holds no {METRICS_FILE}; give the folder of a run.")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def draw_curves(run: Path, out: Path) -> None:
-    """Write a picture with one panel for each group of ``PANELS`` that the run has numbers of."""
     from matplotlib.figure import Figure
 
     lines = read_metrics(run)
+    if not lines:
+        raise TrainError(f"{run / METRICS_FILE} has no line yet; there is nothing to draw.")
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     losses = [name for name in lines[-1] if name.startswith("loss_")]
     panels = {title: names or losses for title, names in PANELS.items()}
@@ -49,4 +42,7 @@ def draw_curves(run: Path, out: Path) -> None:
         axes.set_xlabel("step", fontsize=8)
         axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
-    figure.savefig(out, dpi=110)
+    try:
+        figure.savefig(out, dpi=110)
+    except (OSError, ValueError) as error:  # ValueError: no such kind of picture
+        raise TrainError(f"{out} cannot be written ({str(error).splitlines()[0]}).") from error

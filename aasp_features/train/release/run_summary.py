@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig, Pooling
 from aasp_features.train.errors import TrainError
-from aasp_features.train.pretrain.run_folder import Progress, read_record
+from aasp_features.train.pretrain.run_state import Progress, read_record
 from aasp_features.train.recipe import Recipe
 from aasp_features.train.release.manifest import duration
 

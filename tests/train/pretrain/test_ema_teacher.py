@@ -19,8 +19,11 @@ def test_teacher_follows_by_the_formula() -> None:
         for parameter in network.student.parameters():
             parameter.add_(torch.randn_like(parameter))
     own = [parameter.clone() for parameter in network.teacher.network.parameters()]
-    network.teacher.follow(network.student, 0.9)
-    new = network.teacher.network.parameters()
+    network.teacher.follow(network.student, 0.9, torch.tensor(True))
+    new = [parameter.clone() for parameter in network.teacher.network.parameters()]
+    network.teacher.follow(network.student, 0.9, torch.tensor(False))  # a step that was not finite
+    for kept, after in zip(network.teacher.network.parameters(), new, strict=True):
+        assert torch.equal(kept, after)
     for before, after, student in zip(own, new, network.student.parameters(), strict=True):
         torch.testing.assert_close(after, 0.9 * before + 0.1 * student, atol=1e-6, rtol=1e-5)
 

@@ -59,6 +59,45 @@ def test_steps_that_are_not_finite_are_counted_in_a_row(steps: list[int], stops:
         follow()
 
 
+def test_a_bad_step_moves_nothing(tmp_path: Path) -> None:
+    """Weights, moments and teacher are bit-equal after it, wherever in the run it comes."""
+    run = start(tmp_path, run={"steps": 40}, objective={"momentum_start": 0.9}, optimizer={"warm_up": 0.0})
+    for bad in (False, False, True, False, True, True):
+        before = [value.clone() for value in moving(run)]
+        backward, broken = run._backward, torch.tensor(math.inf if bad else 1.0)
+
+        def breaking(*arguments: object, backward=backward, broken=broken) -> Losses:
+            losses = backward(*arguments)
+            for parameter in run.parameters[::5]:
+                parameter.grad *= broken
+            return losses
+
+        run._backward = breaking
+        run.step()
+        run._backward = backward
+        equal = [torch.equal(one, other) for one, other in zip(before, moving(run), strict=False)]
+        assert all(equal) if bad else not any(equal[:1])
+
+
+def moving(run: object) -> list[torch.Tensor]:
+    """Weights, teacher's first, and moments."""
+    own = [*run.objective.teacher.network.parameters(), *run.parameters]
+    return [*own, *(value for one in run.parameters for value in run.optimizer.state.get(one, {}).values())]
+
+
+def test_the_window_of_rank_me_is_kept(tmp_path: Path) -> None:
+    run, other = start(tmp_path), Health()
+    for _ in range(3):
+        run.step()
+    kept = {name: value.clone() for name, value in run.health.state().items()}
+    assert sum(name.startswith("cls.") for name in kept) == 3
+    other.restore(kept, torch.device("cpu"))
+    other.restore(kept, torch.device("cpu"))  # twice is once
+    assert all(torch.equal(kept[name], value) for name, value in other.state().items())
+    assert set(kept) == set(other.state())
+    assert len(other.recent_cls) == 3
+
+
 def test_a_run_goes_on_over_some_bad_steps_and_stops_after_many(tmp_path: Path) -> None:
     run = start(tmp_path, run={"steps": 40})
     weight = run.objective.predictor.out.weight

@@ -42,11 +42,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
     for a, b in zip(whole.parameters, resumed.parameters, strict=True):
         for kind, value in whole.optimizer.state[a].items():
             assert torch.equal(value, resumed.optimizer.state[b][kind])
-    # RankMe looks back over earlier steps' vectors, which a new process has not seen.
-    signs = [
-        [{k: v for k, v in m.items() if "rankme" not in k} for m in metrics(tmp_path / f)] for f in ("whole", "parts")
-    ]
-    assert signs[0] == signs[1]
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
 
 
 def test_a_time_budget_ends_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

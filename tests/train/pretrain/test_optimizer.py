@@ -13,6 +13,7 @@ from aasp_features.train.pretrain.optimizer import (
     finish_gradients,
     learning_rate,
     set_learning_rate,
+    take_step,
     teacher_momentum,
 )
 from aasp_features.train.recipe import ObjectiveSettings, OptimizerSettings
@@ -92,6 +93,56 @@ def test_where_something_is_not_finite_the_gradient_is_zero(gradient: float, los
     for parameter in parameters:
         assert torch.equal(parameter, torch.zeros_like(parameter))
         assert all(torch.isfinite(value).all() for value in optimizer.state.get(parameter, {}).values())
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_a_step_that_is_not_finite_changes_nothing(decay: float) -> None:
+    """Neither weights, by decay, nor moments, nor their count of steps; and the next step is as if it had not been."""
+    torch.manual_seed(0)
+    runs = []
+    for steps in ([True, True, True], [True, False, True, False, False, True]):
+        linear = nn.Linear(4, 3)
+        nn.init.constant_(linear.weight, 0.3)
+        nn.init.constant_(linear.bias, 0.1)
+        optimizer = build_optimizer(linear, OptimizerSettings(learning_rate=0.1, weight_decay=decay))
+        done = 0
+        for finite in steps:
+            parts = [*linear.parameters()]
+            before = [value.clone() for value in state_of(optimizer, parts)]
+            for place, parameter in enumerate(parts):
+                fill = torch.arange(parameter.numel()).reshape(parameter.shape) / 7 + done + place
+                parameter.grad = fill if finite else torch.full_like(parameter, math.nan)
+            take_step(optimizer, torch.tensor(finite))
+            done += finite
+            if not finite:
+                after = state_of(optimizer, parts)
+                assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+        runs.append(state_of(optimizer, parts))
+    assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))
+
+
+def state_of(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> list[torch.Tensor]:
+    moments = [value for parameter in parameters for value in optimizer.state.get(parameter, {}).values()]
+    return [*(parameter.detach() for parameter in parameters), *moments]
+
+
+def test_steps_are_those_of_adamw() -> None:
+    """PyTorch's plain loop over parameters, in double precision."""
+    torch.manual_seed(0)
+    linear = nn.Linear(5, 4)
+    other = nn.Linear(5, 4, dtype=torch.float64)
+    other.load_state_dict(linear.state_dict())
+    optimizer = build_optimizer(linear, OptimizerSettings(weight_decay=0.1))
+    groups = [{"params": [other.weight], "weight_decay": 0.1}, {"params": [other.bias], "weight_decay": 0.0}]
+    plain = torch.optim.AdamW(groups, lr=5e-4, betas=(0.9, 0.95), foreach=False)
+    for _ in range(20):
+        for one, its in zip(linear.parameters(), other.parameters(), strict=True):
+            one.grad = torch.randn_like(one)
+            its.grad = one.grad.double()
+        take_step(optimizer, torch.tensor(True))
+        plain.step()
+    for one, its in zip(linear.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one.double(), its, atol=1e-6, rtol=1e-5)
 
 
 def test_one_rate_for_all() -> None:

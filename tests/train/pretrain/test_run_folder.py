@@ -1,54 +1,20 @@
-"""A run's state: whole or the old one, and a sentence for what is damaged, foreign or in use."""
+"""A run's folder: one writer at a time, and metrics that read on after any cut."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
-from loop_helpers import start
 
-from aasp_features.train.pretrain import run_folder
-from aasp_features.train.pretrain.run_folder import METRICS_FILE, STATE_FILE, lock_run, read_record, write_metrics
-
-
-def test_a_failed_save_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = start(tmp_path)
-    run.step()
-    run.save()
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    run.step()
-    monkeypatch.setattr(run_folder.os, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        run.save()
-    monkeypatch.undo()
-    assert start(tmp_path).progress.step == 1
-
-
-def test_damaged_and_foreign_states_are_named(tmp_path: Path) -> None:
-    run = start(tmp_path)
-    run.save()
-    with pytest.raises(ValueError, match="belongs to another recipe"):
-        start(tmp_path, objective={"contrast_dim": 9})
-    state = tmp_path / STATE_FILE
-    state.write_bytes(state.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="is damaged"):
-        start(tmp_path)
-    with pytest.raises(ValueError, match="is damaged"):
-        read_record(tmp_path)
-    with pytest.raises(ValueError, match="holds no run"):
-        read_record(tmp_path / "gone")
-
-
-def test_the_record_is_read_without_the_tensors(tmp_path: Path) -> None:
-    run = start(tmp_path)
-    run.step()
-    run.save()
-    progress, record = read_record(tmp_path)
-    assert progress == run.progress
-    assert record["recipe"] == json.loads(json.dumps(run.recipe.to_dict()))
-    assert record["sounds"] == len(run.crops.corpus.frame_lengths)
+from aasp_features.folder import lock as file_lock
+from aasp_features.train.pretrain.run_folder import (
+    METRICS_FILE,
+    STATE_FILE,
+    cut_metrics,
+    lock_run,
+    read_metrics,
+    write_metrics,
+)
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
@@ -59,8 +25,46 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     lock_run(tmp_path / "run").release()
 
 
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(file_lock, "_lock", refuse)
+    with pytest.raises((ValueError, OSError), match="locks"):
+        lock_run(tmp_path)
+
+
+def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot become a run's folder"):
+        lock_run(tmp_path / "file")
+    with pytest.raises(ValueError, match="cannot become a run's folder"):
+        lock_run(tmp_path / "file" / "run")
+
+
+def test_what_a_killed_save_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / f".{STATE_FILE}.123").write_bytes(b"half")
+    (tmp_path / "mine.txt").write_text("kept")
+    lock_run(tmp_path).release()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "run.lock"]
+
+
 def test_metrics_are_lines(tmp_path: Path) -> None:
     for step in (1, 2):
         write_metrics(tmp_path, {"step": step, "loss": 1 / 3})
     lines = [json.loads(line) for line in (tmp_path / METRICS_FILE).read_text().splitlines()]
-    assert lines == [{"step": 1, "loss": 0.333333}, {"step": 2, "loss": 0.333333}]
+    assert lines == [{"step": 1, "loss": 0.333333}, {"step": 2, "loss": 0.333333}] == read_metrics(tmp_path)
+
+
+def test_lines_after_the_saved_step_and_torn_ones_are_cut(tmp_path: Path) -> None:
+    cut_metrics(tmp_path, 0)
+    assert not (tmp_path / METRICS_FILE).exists()
+    for step in (2, 4, 6):
+        write_metrics(tmp_path, {"step": step})
+    whole = (tmp_path / METRICS_FILE).read_text()
+    (tmp_path / METRICS_FILE).write_text(whole + '{"step": 8, "lo')
+    assert [line["step"] for line in read_metrics(tmp_path)] == [2, 4, 6]
+    cut_metrics(tmp_path, 6)
+    assert (tmp_path / METRICS_FILE).read_text() == whole
+    cut_metrics(tmp_path, 5)
+    assert (tmp_path / METRICS_FILE).read_text() == "".join(whole.splitlines(keepends=True)[:2])

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from aasp_features.train.pretrain.run_folder import read_metrics
 from aasp_features.train.release.card import FIELDS, TEMPLATE, Author, Sources, card_fields, card_text, fill
-from aasp_features.train.release.curves import read_metrics
 from aasp_features.train.release.manifest import Sound
 from aasp_features.train.release.run_summary import RunSummary, describe
 

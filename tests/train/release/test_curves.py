@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from aasp_features.train.release.curves import draw_curves, read_metrics
+from aasp_features.train.pretrain.run_folder import read_metrics
+from aasp_features.train.release.curves import draw_curves
 
 
 def test_read_and_drawn(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -1,0 +1,178 @@
+"""A run's whole state in one safetensors file: model, teacher, heads, optimiser, health; progress and record beside.
+
+Every tensor, the progress and the record carry a checksum, so that what a disk or a copy has changed is not believed.
+The file is replaced atomically: after a kill it is the new one or the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from aasp_features.train.errors import TrainError
+from aasp_features.train.pretrain.health import Health
+from aasp_features.train.pretrain.objective import Objective
+from aasp_features.train.pretrain.run_folder import STATE_FILE
+from aasp_features.train.whole_file import whole_file
+
+CHECKSUMS = "checksums"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Progress:
+    """Where a run is; random numbers are functions of seed and step, so this is all there is.
+
+    Attributes:
+        step: steps done.
+        seconds: spent in steps.
+        crops: clips seen.
+        precision: what the run computes in.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    crops: int = 0
+    precision: str = "float32"
+
+
+def save_run(
+    folder: Path,
+    objective: Objective,
+    optimizer: torch.optim.AdamW,
+    health: Health,
+    progress: Progress,
+    record: dict[str, Any],
+) -> None:
+    """Replace the run's state; ``record`` is kept beside it.
+
+    Raises:
+        TrainError: it cannot be written, as on a full disk; the state before is kept.
+    """
+    found = {f"objective.{name}": value for name, value in objective.state_dict().items()}
+    found |= _moments(objective, optimizer) | {f"health.{name}": value for name, value in health.state().items()}
+    tensors = {name: value.contiguous().cpu() for name, value in found.items()}
+    texts = {"progress": json.dumps(asdict(progress)), "record": json.dumps(record)}
+    with whole_file(folder / STATE_FILE) as temporary:
+        try:
+            save_file(tensors, temporary, metadata={**texts, CHECKSUMS: json.dumps(checksums(tensors, texts))})
+        except SafetensorError as error:  # its only word for a disk that is full
+            raise OSError(str(error)) from error
+
+
+def load_run(folder: Path, objective: Objective, optimizer: torch.optim.AdamW, health: Health) -> None:
+    """Bring a run's tensors back exactly; objective and optimiser must have the run's own shapes.
+
+    Raises:
+        TrainError: the file is damaged, lacks something, holds numbers that are not finite, or belongs to another
+            recipe.
+    """
+    path = folder / STATE_FILE
+    texts, expected, tensors = _read(path, with_tensors=True)
+    found = checksums(tensors, texts)
+    if missing := [name for name in expected if name not in found]:
+        raise TrainError(_damaged(path, f"it lacks {missing[0]}"))
+    if broken := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
+        raise TrainError(_damaged(path, f"{broken[0]} holds NaN or infinite numbers"))
+    if differing := [name for name in found if found[name] != expected.get(name)]:
+        raise TrainError(_damaged(path, f"{differing[0]} is not what was saved"))
+    try:
+        objective.load_state_dict(_under("objective.", tensors), strict=True)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()[:120]
+        raise TrainError(
+            f"{path} belongs to another recipe or to other teachers ({first}…); begin a new run in another folder."
+        ) from error
+    _restore_moments(objective, optimizer, tensors, path)
+    health.restore(_under("health.", tensors), objective.student.cls.device)
+
+
+def read_record(folder: Path) -> tuple[Progress, dict[str, Any]]:
+    """Progress and record of a run, without its tensors.
+
+    Raises:
+        TrainError: no run in this folder, or a damaged one.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise TrainError(f"{folder} holds no run: there is no {STATE_FILE}.")
+    texts, expected, _ = _read(path, with_tensors=False)
+    if differing := [name for name, text in texts.items() if expected.get(name) != _checksum(text.encode())]:
+        raise TrainError(_damaged(path, f"its {differing[0]} is not what was saved"))
+    return Progress(**json.loads(texts["progress"])), json.loads(texts["record"])
+
+
+def checksums(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> dict[str, str]:
+    """Of every tensor (type, shape and bytes) and every text, by name."""
+    found = {name: _checksum(text.encode()) for name, text in texts.items()}
+    for name, value in tensors.items():
+        kind = f"{value.dtype} {tuple(value.shape)} ".encode()
+        found[name] = _checksum(kind, value.reshape(-1).view(torch.uint8).numpy().data)
+    return found
+
+
+def _checksum(*parts: bytes | memoryview) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:32]
+
+
+def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, str], dict[str, Tensor]]:
+    """Texts, the checksums that were saved, and tensors, none of them checked yet."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
+        if CHECKSUMS not in metadata:
+            raise TrainError(f"{path} has no checksums: it is no run's state, or an earlier version's; begin anew.")
+        return (
+            {name: metadata[name] for name in ("progress", "record")},
+            dict(json.loads(metadata[CHECKSUMS])),
+            tensors,
+        )
+    except TrainError:
+        raise
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise TrainError(_damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__)) from error
+
+
+def _damaged(path: Path, how: str) -> str:
+    return f"{path} is damaged ({how}); restore it from a copy, or start the run anew in an empty folder."
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _moments(objective: Objective, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+    names: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
+    return {
+        f"adam.{kind}.{names[parameter]}": value if kind != "step" else value.reshape(1)
+        for parameter, state in optimizer.state.items()
+        for kind, value in state.items()
+    }
+
+
+def _restore_moments(
+    objective: Objective, optimizer: torch.optim.AdamW, tensors: Mapping[str, Tensor], path: Path
+) -> None:
+    """Parameters that no step has moved have none."""
+    for name, parameter in objective.named_parameters():
+        found = {kind: tensors[f"adam.{kind}.{name}"] for kind in MOMENTS if f"adam.{kind}.{name}" in tensors}
+        if found and len(found) < len(MOMENTS):
+            raise TrainError(_damaged(path, f"moments of {name} are missing"))
+        if found:
+            step = found.pop("step").reshape(())
+            where = parameter.device if optimizer.defaults["fused"] else step.device
+            moments = {kind: value.to(parameter.device) for kind, value in found.items()}
+            optimizer.state[parameter] = {"step": step.to(where), **moments}
