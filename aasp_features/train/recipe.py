@@ -7,6 +7,7 @@ Each part checks itself, the recipe what concerns several of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from aasp_features.config import AaSPConfig
 from aasp_features.errors import OptionError
 from aasp_features.train.distillation_settings import DistillationSettings
 
+LARGEST = 1e12  # number in a recipe; products of a seed with what seeds are multiplied by stay below 2^63
 AASP_LOSSES = ("frame", "clip", "contrast")
 SIZES = {"tiny": AaSPConfig.tiny, "small": AaSPConfig.small, "base": AaSPConfig.base}
 
@@ -207,8 +209,8 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise OptionError(f"recipe: run.precision is auto, float32 or bfloat16, got {self.precision!r}.")
-        if min(self.steps, self.log_every) < 1 or self.save_seconds < 0:
-            raise OptionError("recipe: run.steps and log_every must be at least 1, save_seconds at least 0.")
+        if min(self.steps, self.log_every) < 1 or min(self.save_seconds, self.seed) < 0:
+            raise OptionError("recipe: run.steps and log_every must be at least 1, save_seconds and seed at least 0.")
 
 
 @dataclass
@@ -225,6 +227,9 @@ class Recipe:
     run: RunSettings = field(default_factory=RunSettings)
 
     def __post_init__(self) -> None:
+        for name, value in _numbers(asdict(self)):
+            if not abs(value) <= LARGEST:  # NaN fails, too
+                raise OptionError(f"recipe: {name} must be a number within ±{LARGEST:.0e}, got {value}.")
         config = self.config()
         if self.data.crops * self.masking.views < 2:
             raise OptionError("recipe: data.crops x masking.views must give at least 2 views.")
@@ -258,3 +263,13 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for records."""
         return asdict(self)
+
+
+def _numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of nested dicts and lists, with its dotted name."""
+    if isinstance(values, dict | list):
+        items = values.items() if isinstance(values, dict) else enumerate(values)
+        for key, value in items:
+            yield from _numbers(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(values, int | float):
+        yield name, values

@@ -1,12 +1,23 @@
 """Recipes: each part says what is wrong with it, the whole what does not go together."""
 
-from dataclasses import replace
+import math
+from dataclasses import fields, replace
 
 import pytest
 from train_helpers import model, tiny_recipe
 
 from aasp_features import AaSPConfig
-from aasp_features.train.recipe import ModelSettings, Stage
+from aasp_features.train.distillation_settings import CropLength, CropSettings, DistillationSettings
+from aasp_features.train.recipe import (
+    DataSettings,
+    MaskingSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    OptimizerSettings,
+    Recipe,
+    RunSettings,
+    Stage,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +75,23 @@ def test_weights_of_losses() -> None:
     objective = tiny_recipe(objective={"weights": {"frame": 0.0, "clip": 0.0, "contrast": 0.3, "voice": 0.5}})
     assert [objective.objective.weight(name) for name in ("clip", "contrast", "voice", "speech")] == [0, 0.3, 0.5, 1]
     assert objective.learns_masked
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300, 10**20])
+def test_numbers_are_finite_and_of_a_sane_size(value: float) -> None:
+    """Every number of a recipe, whatever part it lies in; nothing is named by less than its whole name."""
+    parts = [
+        ("optimizer", OptimizerSettings),
+        ("run", RunSettings),
+        ("data", DataSettings),
+        ("masking", MaskingSettings),
+        ("objective", ObjectiveSettings),
+    ]
+    for name, kind in parts:
+        for field in fields(kind):
+            if field.type in ("float", "int"):
+                with pytest.raises(ValueError, match="recipe: "):
+                    Recipe(**{name: kind(**{field.name: value})})
+    crop = CropSettings(lengths=[CropLength(3, value)]) if value > 0 else CropSettings(mix_lowest_db=value)
+    with pytest.raises(ValueError, match=r"recipe: distillation.crop.(lengths.0.share|mix_lowest_db) must be"):
+        Recipe(distillation=DistillationSettings(crop=crop))

@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from aasp_features.train.cli import app
 SETTINGS = ["run.steps=4", "run.log_every=1", "run.precision=float32", "model.dim=32", "model.depth=2", "model.heads=2"]
 SETTINGS += ["objective.target_layers=2", "objective.predictor_depth=1"]
 STAGES = ["data.stages.0.sounds=3", "data.stages.0.columns=4", "data.stages.1.sounds=2", "data.stages.1.columns=8"]
+
+PRETRAIN = ["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu"]
 
 
 def run(*arguments: object) -> object:
@@ -199,15 +202,47 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         (["curves", "gone"], "gone holds no metrics.jsonl"),
         (["probe", "--tasks", "gone"], "no task in gone"),
         (["info", "gone"], "'gone' is no folder"),
+        ([*PRETRAIN, "--device", "gpu"], "--device is one that torch can use here, cpu or cuda; got 'gpu'"),
+        ([*PRETRAIN, "--device", "meta"], "--device is one that torch can use here, cpu or cuda; got 'meta'"),
+        ([*PRETRAIN, "--max-time", "nan"], "--max-time is a number of minutes of at least 0, got nan"),
+        ([*PRETRAIN, "--max-time", "0"], "--max-time is above 0 minutes"),
+        ([*PRETRAIN, "--stop-after", "inf"], "--stop-after is a number of minutes of at least 0, got inf"),
+        ([*PRETRAIN, "data.gain_db=.nan"], "recipe: data.gain_db must be a number within ±1e+12, got nan"),
+        ([*PRETRAIN, "run.seed=99999999999999999999"], "recipe: run.seed must be a number within"),
+        ([*PRETRAIN, "run.seed=-1"], "seed at least 0"),
+        ([*PRETRAIN, "optimizer.learning_rate=fast"], "Value 'fast' of type 'str' could not be converted to Float"),
+        ([*PRETRAIN, "model.dim=null"], "config: dim"),
+        ([*PRETRAIN, "--out", "file"], "file cannot become a run's folder (File exists)"),
+        (["pretrain", "--data", "empty", "--out", "run", "--recipe", "tiny_cpu"], "no sound found in empty"),
+        (
+            ["pretrain", "--data", "junk", "--out", "run", "--recipe", "tiny_cpu"],
+            "none of the sounds in junk can be used",
+        ),
+        (["pretrain", "--data", "cut.tar", "--out", "run", "--recipe", "tiny_cpu"], "cut.tar"),
+        (["export", "states", "--out", "ck", "--name", "x"], "is damaged"),
+        (["card", "states", "--checkpoint", "empty"], "empty/config.json cannot be read"),
+        (["curves", "file"], "file holds no metrics.jsonl"),
+        (["probe", "--tasks", "file"], "no task in file"),
+        (["probe", "--tasks", "empty", "--folds", "²-3"], "--folds is a range such as 1-4, got '²-3'"),
+        (["teacher-features", "--data", "junk", "--out", "file", "distillation.teachers=."], "no teachers in ['.']"),
         (["export-onnx", "--out", "model.onnx", "--model", "gone"], "'gone' is no folder"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for folder in ("empty", "junk", "states"):
+        (tmp_path / folder).mkdir()
+    for file in ("file", "junk/a.wav", "junk/b.mp3", "states/state.safetensors"):
+        (tmp_path / file).write_bytes(bytes(range(200)))
+    with tarfile.open(tmp_path / "whole.tar", "w") as shard:
+        shard.add(tmp_path / "file", "a.wav")
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "whole.tar").read_bytes()[:600])
     done = run(*arguments)
     assert done.exit_code == 2
     assert sentence in done.output
     assert "Traceback" not in done.output
+    assert len(done.output.strip().splitlines()) == 1
+    assert isinstance(done.exception, SystemExit)
 
 
 def test_info(checkpoint: Path) -> None:
@@ -216,3 +251,39 @@ def test_info(checkpoint: Path) -> None:
     assert "aasp-test-random-1" in done.output
     assert "1536 numbers (pooling frequency, last 1 blocks)" in done.output
     assert "An AaSP audio encoder saved by aasp-features." in done.output
+
+
+LIMITED = """
+import resource, signal, sys
+from aasp_features.train.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+sys.argv = ["aasp-train", *sys.argv[2:]]
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_no_room_for_the_state_is_a_sentence_and_loses_nothing(
+    finished: Path, sound_folder: Path, tmp_path: Path
+) -> None:
+    """No file may grow beyond a limit, as on a full disk; with room again the run goes on and ends as the other."""
+    settings = ["--recipe", "tiny_cpu", "--device", "cpu", *SETTINGS, *STAGES]
+    command = ["pretrain", "--data", str(sound_folder), "--out", str(tmp_path), *settings]
+    assert run(*command, "--stop-after", "0").exit_code == 0
+    before = (tmp_path / "state.safetensors").read_bytes()
+    limited = [sys.executable, "-c", LIMITED, str(len(before) // 2), *command]
+    done = subprocess.run(limited, capture_output=True, text=True)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"aasp-train: {tmp_path / 'state.safetensors'} cannot be written (")
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "state.safetensors").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "run.lock", "state.safetensors"]
+    assert run(*command).exit_code == 0
+    with (
+        safe_open(finished / "state.safetensors", "pt") as one,
+        safe_open(tmp_path / "state.safetensors", "pt") as other,
+    ):
+        assert set(one.keys()) == set(other.keys())
+        assert all(torch.equal(one.get_tensor(key), other.get_tensor(key)) for key in one.keys())  # noqa: SIM118

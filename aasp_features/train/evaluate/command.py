@@ -59,7 +59,7 @@ def _parse_folds(text: str) -> list[int]:
     from aasp_features.train.evaluate.tasks import FOLDS
 
     first, _, last = text.partition("-")
-    if not first.isdigit() or not (last or first).isdigit():
+    if not (first.isdecimal() and (last or first).isdecimal() and len(text) <= 9):
         raise OptionError(f"--folds is a range such as 1-4, got {text!r}.")
     chosen = list(range(int(first), int(last or first) + 1))
     if len(chosen) < 2 or not set(chosen) <= set(FOLDS):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.knn import nearest_neighbours
 from aasp_features.train.evaluate.linear import Floats, linear_classifier
 from aasp_features.train.evaluate.metrics import Labels, Metric, interval
@@ -41,11 +42,21 @@ def probe(
 
     Returns:
         The interval is a bootstrap (see ``Task.resamples``) of the metric of all held-out predictions together.
+
+    Raises:
+        TrainError: the vectors are not finite, or the clips of some fold are too few or all of one label.
     """
+    if not np.isfinite(features).all():
+        row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+        raise TrainError(f"task {task.name}: the vector of {task.files[row]} holds NaN or infinite numbers.")
     predicted, scores, splits = [], [], task.splits(folds)
     for train, test in splits:
         train_features, test_features = standardise(features[train], features[test])
-        guess = classifier(train_features, task.labels[train], task.groups[train], test_features, task.metric)
+        try:
+            guess = classifier(train_features, task.labels[train], task.groups[train], test_features, task.metric)
+        except ValueError as error:  # scikit-learn's, of a task that is too small
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise TrainError(f"task {task.name} cannot be probed with a fold held out ({reason}).") from error
         scores.append(task.score(test, guess))
         predicted.append(guess)
     places, guesses = np.concatenate([split.test for split in splits]), np.concatenate(predicted)

@@ -15,6 +15,7 @@ from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.metrics import BALANCED_ACCURACY, Labels, Metric
 
 FOLDS = (1, 2, 3, 4, 5)
+COLUMNS = ("file", "label", "group")
 RESAMPLES = 1000
 FEW_GROUPS = 20
 Places = NDArray[np.int64]
@@ -87,21 +88,55 @@ def read_task(folder: Path) -> Task:
     """Read ``labels.csv`` (columns file, label, group, optionally fold) of one task.
 
     Raises:
-        TrainError: a column or a file is missing, or there are fewer than 5 groups.
+        TrainError: a column, a value or a file is missing, a fold is none of 1…5 or tears a group apart, or there are
+            fewer than 5 groups or 2 labels.
     """
     table = folder / "labels.csv"
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or (missing := {"file", "label", "group"} - set(rows[0])):
-        raise TrainError(f"{table}: has no rows, or lacks columns {sorted(missing) if rows else ''}.")
+    rows = _read_rows(table)
     files = [folder / row["file"] for row in rows]
     if absent := [path for path in files if not path.is_file()]:
         raise TrainError(f"{table}: {len(absent)} files are missing, the first is {absent[0]}.")
     labels, groups = np.array([row["label"] for row in rows]), np.array([row["group"] for row in rows])
     if len(set(groups)) < len(FOLDS):
         raise TrainError(f"{table}: {len(set(groups))} groups cannot make {len(FOLDS)} folds.")
-    folds = np.array([int(row["fold"]) for row in rows]) if "fold" in rows[0] else make_folds(labels, groups)
+    if len(set(labels)) < 2:
+        raise TrainError(f"{table}: every clip has the label {str(labels[0])!r}; a task needs two.")
+    if "fold" in rows[0]:
+        return Task(folder.name, files, labels, groups, _own_folds(table, rows))
+    try:
+        folds = make_folds(labels, groups)
+    except ValueError as error:  # scikit-learn's
+        raise TrainError(f"{table}: no folds can be made ({str(error).rstrip('.')}).") from error
     return Task(folder.name, files, labels, groups, folds)
+
+
+def _read_rows(table: Path) -> list[dict[str, str]]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TrainError(f"{table} is no CSV in UTF-8 ({str(error).splitlines()[0][:80]}).") from error
+    except OSError as error:
+        raise TrainError(f"{table} cannot be read ({error.strerror}).") from error
+    if not rows or (missing := set(COLUMNS) - set(rows[0])):
+        raise TrainError(f"{table}: has no rows, or lacks columns {sorted(missing) if rows else ''}.")
+    for number, row in enumerate(rows, start=1):
+        if empty := [name for name in COLUMNS if not row[name] or "\0" in row[name]]:
+            raise TrainError(f"{table}: row {number} has no {empty[0]}.")
+    return rows
+
+
+def _own_folds(table: Path, rows: Sequence[dict[str, str]]) -> NDArray[np.int64]:
+    folds, of_group = [], {row["group"]: row["fold"] for row in rows}
+    for number, row in enumerate(rows, start=1):
+        if row["fold"] not in map(str, FOLDS):
+            raise TrainError(f"{table}: row {number} has fold {row['fold']!r}; it is one of {FOLDS}.")
+        if row["fold"] != of_group[row["group"]]:
+            raise TrainError(f"{table}: group {row['group']!r} lies in two folds; its clips would be on both sides.")
+        folds.append(int(row["fold"]))
+    if empty := set(FOLDS) - set(folds):
+        raise TrainError(f"{table}: no clip is in fold {min(empty)}.")
+    return np.array(folds)
 
 
 def make_folds(labels: Labels, groups: NDArray[np.str_]) -> NDArray[np.int64]:

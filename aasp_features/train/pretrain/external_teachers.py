@@ -63,6 +63,9 @@ class TeacherDescription:
     folders: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
+        texts = (self.name, self.source, self.licence, self.labels, self.callable)
+        if not all(isinstance(text, str) for text in texts):
+            raise TeacherError(f"teacher {self.name!r}: name, source, licence, labels and callable are texts.")
         if not self.name.isidentifier():
             raise TeacherError(f"teacher {self.name!r}: a name has letters, digits and _ only.")
         if self.name in AASP_LOSSES:

@@ -27,7 +27,7 @@ def read_json_lines(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
     found = [_parsed(line, keys) for line in lines]
     if None in found:
         where, told = f"{path}, line {found.index(None) + 1}", ", ".join(keys)
-        raise TrainError(f"{where}, is damaged: it has no {told}; restore it, or delete it.")
+        raise TrainError(f"{where}, is damaged: it is no object of numbers with {told}; restore or delete it.")
     return [one for one in found if one is not None]
 
 
@@ -58,6 +58,8 @@ def _parsed(line: bytes, keys: Sequence[str]) -> dict[str, Any] | None:
         values = json.loads(line)
     except (ValueError, RecursionError):  # no JSON, or no UTF-8
         return None
-    if not isinstance(values, dict) or not all(type(values.get(key)) in (int, float) for key in keys):
+    if not isinstance(values, dict) or not all(isinstance(value, int | float) for value in values.values()):
+        return None
+    if not values.keys() >= set(keys):
         return None
     return values

@@ -1,6 +1,7 @@
 """A corpus is read in order; what cannot be used is named."""
 
 import logging
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import soundfile
 
 from aasp_features import load_audio
 from aasp_features.sounds.discovery import NothingFoundError, find_sounds
-from aasp_features.train.data.reading import read_corpus
+from aasp_features.train.data.reading import contents, read_corpus
 
 
 def test_what_aasp_embed_finds_in_its_order(sound_folder: Path, tmp_path: Path) -> None:
@@ -54,3 +55,18 @@ def test_nothing_there_is_a_sentence(tmp_path: Path) -> None:
         list(read_corpus(tmp_path, len))
     with pytest.raises(NothingFoundError, match="no such file or folder"):
         list(read_corpus(tmp_path / "gone", len))
+
+
+def test_contents_are_names_and_bytes_wherever_they_lie(sound_folder: Path, tmp_path: Path) -> None:
+    first = contents(sound_folder)
+    shutil.copytree(sound_folder, tmp_path / "moved")
+    assert contents(tmp_path / "moved") == first
+    one, *_, last = sorted((tmp_path / "moved").rglob("*.wav"))
+    kept = one.read_bytes()
+    one.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    assert contents(tmp_path / "moved") != first
+    one.write_bytes(kept)
+    last.rename(last.with_name("renamed.wav"))
+    assert contents(tmp_path / "moved") != first
+    last.with_name("renamed.wav").unlink()
+    assert contents(tmp_path / "moved") != first

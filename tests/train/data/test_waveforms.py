@@ -11,7 +11,7 @@ import soundfile
 
 from aasp_features import load_audio
 from aasp_features.sounds.discovery import NothingFoundError
-from aasp_features.train.data.waveforms import INDEX_FILE, SAMPLES_FILE, load_waveforms
+from aasp_features.train.data.waveforms import INDEX_FILE, SAMPLES_FILE, check_samples, load_waveforms
 
 
 @pytest.fixture
@@ -82,3 +82,23 @@ def test_nothing_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(NothingFoundError, match="no sound found"):
         load_waveforms(tmp_path / "empty", tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"fingerprint": "a"}', '{"fingerprint": 1, "sha256": 1, "length": ["a"]}']
+)
+def test_a_damaged_index_is_named(sound_folder: Path, tmp_path: Path, text: str) -> None:
+    load_waveforms(sound_folder, tmp_path)
+    (tmp_path / INDEX_FILE).write_text(text)
+    with pytest.raises(ValueError, match=r"sounds.json is damaged; delete it to decode the sounds again"):
+        load_waveforms(sound_folder, tmp_path)
+
+
+def test_a_flipped_sample_is_found(sound_folder: Path, tmp_path: Path) -> None:
+    check_samples(load_waveforms(sound_folder, tmp_path), tmp_path)
+    samples = bytearray((tmp_path / SAMPLES_FILE).read_bytes())
+    samples[len(samples) // 3] ^= 1
+    (tmp_path / SAMPLES_FILE).write_bytes(samples)
+    sounds = load_waveforms(sound_folder, tmp_path)
+    with pytest.raises(ValueError, match=r"samples.i16 is damaged: it is not what was decoded"):
+        check_samples(sounds, tmp_path)

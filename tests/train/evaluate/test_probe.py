@@ -1,5 +1,6 @@
 """Probes with known answers, and nothing read of what is left out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +50,19 @@ def test_log_mel_statistics_on_a_real_task(shared_audio: Path) -> None:
     """The published figure for log-mel statistics on keywords is 89.8 (512 points, same protocol)."""
     (task,) = [task for task in read_tasks(shared_audio / "tasks") if task.name == "keywords"]
     assert probe(log_mel_statistics(512)(task.files), task, linear_classifier).score == pytest.approx(89.8, abs=1.5)
+
+
+def test_vectors_that_are_not_finite_are_refused() -> None:
+    task = made_task()
+    features = features_of(task, 1.0)
+    for value in (np.nan, np.inf):
+        features[7, 3] = value
+        with pytest.raises(ValueError, match=r"task made: the vector of \. holds NaN or infinite numbers"):
+            probe(features, task, nearest_neighbours)
+
+
+def test_a_task_that_is_too_small_is_a_sentence() -> None:
+    labels, folds = np.array(["a"] * 9 + ["b"]), np.arange(10) // 2 + 1
+    one_label = replace(made_task(), files=[Path()] * 10, labels=labels, groups=np.arange(10).astype(str), folds=folds)
+    with pytest.raises(ValueError, match="task made cannot be probed with a fold held out"):
+        probe(features_of(one_label, 1.0), one_label, linear_classifier)

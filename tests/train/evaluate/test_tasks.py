@@ -61,3 +61,55 @@ def test_tasks_that_are_wrong(task_folder: Path, tmp_path: Path) -> None:
     (task_folder / "labels.csv").write_text("file,label\na.wav,x\n")
     with pytest.raises(ValueError, match=r"lacks columns \['group'\]"):
         read_tasks(task_folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: "", "has no rows, or lacks columns"),
+        (lambda text: text.splitlines()[0], "has no rows, or lacks columns"),
+        (lambda text: text.replace(",", ";"), r"lacks columns \['file', 'group', 'label'\]"),
+        (lambda text: text.encode("utf-16"), "is no CSV in UTF-8"),
+        (lambda text: bytes(range(256)), "is no CSV in UTF-8"),
+        (lambda text: text.replace("high", "low"), "every clip has the label 'low'; a task needs two"),
+        (lambda text: text.replace("3.wav,high", "3.wav,", 1), "row 4 has no label"),
+        (lambda text: text + "audio/1.wav\n", "row 41 has no label"),
+        (lambda text: text + "audio/1.wav,low\n", "row 41 has no group"),
+        (lambda text: text + f"{'a' * 200_000},low,1\n", "is no CSV in UTF-8"),
+        (lambda text: "\n".join(text.splitlines()[:5]), "1 groups cannot make 5 folds"),
+        (lambda text: with_folds(text, lambda place: "x"), r"row 1 has fold 'x'; it is one of \(1, 2, 3, 4, 5\)"),
+        (lambda text: with_folds(text, lambda place: "1.5"), "row 1 has fold '1.5'"),
+        (lambda text: with_folds(text, lambda place: 1 + place // 4 % 4), "no clip is in fold 5"),
+        (lambda text: with_folds(text, lambda place: 1 + place % 5), "group '0' lies in two folds"),
+    ],
+)
+def test_a_table_that_is_wrong_is_a_sentence(task_folder: Path, change: object, sentence: str) -> None:
+    table = task_folder / "labels.csv"
+    changed = change(table.read_text())
+    table.write_bytes(changed if isinstance(changed, bytes) else changed.encode())
+    with pytest.raises(ValueError, match=sentence) as refused:
+        read_tasks(task_folder)
+    assert str(table) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def with_folds(text: str, fold: object) -> str:
+    header, *rows = text.splitlines()
+    return "\n".join([f"{header},fold", *(f"{row},{fold(place)}" for place, row in enumerate(rows))])
+
+
+def test_own_folds_are_taken(task_folder: Path) -> None:
+    table = task_folder / "labels.csv"
+    text = with_folds(table.read_text(), lambda place: 1 + place // 4 % 5)
+    table.write_bytes(("\ufeff" + text).encode())  # as spreadsheets write it
+    (task,) = read_tasks(task_folder)
+    assert task.folds.tolist() == [1 + place // 4 % 5 for place in range(40)]
+
+
+def test_too_few_of_each_label(task_folder: Path) -> None:
+    table = task_folder / "labels.csv"
+    header, *rows = table.read_text().splitlines()
+    rows = [f"{row.split(',')[0]},label{place},{place}" for place, row in enumerate(rows)]
+    table.write_text("\n".join([header, *rows]))
+    with pytest.raises(ValueError, match="no folds can be made"):
+        read_tasks(task_folder)

@@ -56,7 +56,7 @@ def test_features_are_what_the_teacher_says_of_each_crop_alone(
         for number, row in zip(numbers, kept, strict=True):
             alone = one.hear(features.cropper.crop(int(number)).waveform[None])[0]
             np.testing.assert_allclose(row, alone, rtol=1e-3, atol=1e-3)
-    assert features.path("levels", 0).stat().st_size == 128 + 2 * 8 * PIECE  # two bytes a number
+    assert features.path("levels", 0).stat().st_size == 128 + 2 * 8 * PIECE + 32  # two bytes a number, and sha256
 
 
 def test_killed_five_times_equals_uninterrupted(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
@@ -120,3 +120,46 @@ def test_no_file_is_kept_open(sound_folder: Path, teachers: Path, tmp_path: Path
     before = psutil.Process().num_fds()
     features.read("levels", np.arange(3 * PIECE))
     assert psutil.Process().num_fds() == before
+
+
+def test_damaged_pieces_are_found_and_made_again(sound_folder: Path, teachers: Path, tmp_path: Path) -> None:
+    """Bits flipped anywhere, cuts, lengthening, NaN; with a checksum, and in what was made before there were any."""
+    features, rng = open_features(sound_folder, tmp_path, teachers), np.random.default_rng(0)
+    features.make(0, [teacher(path) for path in sorted(teachers.glob("*.yaml"))])
+    before, path = content(tmp_path), features.path("levels", 0)
+    whole = path.read_bytes()
+    assert features.damaged(9) == []
+    for place in [*range(0, 128, 3), *rng.integers(128, len(whole), 40)]:
+        flipped = bytearray(whole)
+        flipped[int(place)] ^= 1 << int(rng.integers(8))
+        path.write_bytes(flipped)
+        assert features.damaged(1) == [path], place
+    for size in (0, 60, 128, 1000, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        assert features.damaged(1) == [path], size
+    path.write_bytes(whole + b"\0")
+    assert features.damaged(1) == [path]
+    old = bytearray(whole[:-32])  # by a version without checksums
+    path.write_bytes(old)
+    assert features.damaged(1) == []
+    old[130:132] = np.float16(np.nan).tobytes()
+    path.write_bytes(old)
+    assert features.damaged(1) == [path]
+    with pytest.raises(
+        ValueError, match=r"000000.npy is damaged, 1 pieces in all; distillation.workers=1 makes them again"
+    ):
+        Makers(features, 1, workers=0)
+    makers = Makers(features, 1, workers=1)
+    try:
+        assert makers.wait() == 1
+    finally:
+        makers.stop()
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"crops": 1, "teachers": {}}', "\0"])
+def test_a_damaged_plan_is_named(sound_folder: Path, teachers: Path, tmp_path: Path, text: str) -> None:
+    open_features(sound_folder, tmp_path, teachers)
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(ValueError, match=r"plan.json is damaged; restore it, or give another folder"):
+        open_features(sound_folder, tmp_path, teachers)

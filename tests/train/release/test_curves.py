@@ -31,3 +31,28 @@ def test_only_what_a_run_has_is_drawn(tmp_path: Path) -> None:
 def test_no_metrics(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no metrics.jsonl; give the folder of a run"):
         read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"", "has no line yet"),
+        (b'{"step": 1, "lo', "has no line yet"),
+        (b'{"step": 1}\n{"loss_a": 2}\n{"step": 3}\n', "line 2, is damaged"),
+        (b'{"step": 1, "loss_a": "x"}\n{"step": 3}\n', "line 1, is damaged"),
+        (b"\xff\xfe\n\xff\n", "line 1, is damaged"),
+    ],
+)
+def test_metrics_that_are_damaged(tmp_path: Path, text: bytes, sentence: str) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(text)
+    with pytest.raises(ValueError, match=sentence):
+        draw_curves(tmp_path, tmp_path / "curves.png")
+
+
+def test_a_torn_line_and_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss_a": 1.0}\n{"step": 2, "loss_a": 0.5}\n{"step": 3, "lo')
+    draw_curves(tmp_path, tmp_path / "curves.png")
+    assert imread(tmp_path / "curves.png").shape[1] == 1320
+    for out in ("gone/curves.png", "curves.xyz"):
+        with pytest.raises(ValueError, match="cannot be written"):
+            draw_curves(tmp_path, tmp_path / out)
