@@ -76,15 +76,7 @@ def load_run(folder: Path, objective: Objective, optimizer: torch.optim.AdamW, h
         TrainError: the file is damaged, lacks something, holds numbers that are not finite, or belongs to another
             recipe.
     """
-    path = folder / STATE_FILE
-    texts, expected, tensors = _read(path, with_tensors=True)
-    found = checksums(tensors, texts)
-    if missing := [name for name in expected if name not in found]:
-        raise TrainError(_damaged(path, f"it lacks {missing[0]}"))
-    if broken := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
-        raise TrainError(_damaged(path, f"{broken[0]} holds NaN or infinite numbers"))
-    if differing := [name for name in found if found[name] != expected.get(name)]:
-        raise TrainError(_damaged(path, f"{differing[0]} is not what was saved"))
+    path, tensors = folder / STATE_FILE, read_tensors(folder)
     try:
         objective.load_state_dict(_under("objective.", tensors), strict=True)
     except RuntimeError as error:
@@ -94,6 +86,24 @@ def load_run(folder: Path, objective: Objective, optimizer: torch.optim.AdamW, h
         ) from error
     _restore_moments(objective, optimizer, tensors, path)
     health.restore(_under("health.", tensors), objective.student.cls.device)
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Everything that a run's state holds, on the CPU, as it was saved.
+
+    Raises:
+        TrainError: the file is damaged, lacks something, or holds numbers that are not finite.
+    """
+    path = folder / STATE_FILE
+    texts, expected, tensors = _read(path, with_tensors=True)
+    found = checksums(tensors, texts)
+    if missing := [name for name in expected if name not in found]:
+        raise TrainError(_damaged(path, f"it lacks {missing[0]}"))
+    if broken := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
+        raise TrainError(_damaged(path, f"{broken[0]} holds NaN or infinite numbers"))
+    if differing := [name for name in found if found[name] != expected.get(name)]:
+        raise TrainError(_damaged(path, f"{differing[0]} is not what was saved"))
+    return tensors
 
 
 def read_record(folder: Path) -> tuple[Progress, dict[str, Any]]:

@@ -14,7 +14,7 @@ from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.hub import WEIGHTS_FILE, save_checkpoint
 from aasp_features.network import AaSPNetwork
 from aasp_features.train.errors import TrainError
-from aasp_features.train.pretrain.run_folder import STATE_FILE
+from aasp_features.train.pretrain.run_state import read_tensors
 from aasp_features.train.release.card import Sources, card_text
 from aasp_features.train.release.run_summary import describe
 
@@ -75,12 +75,8 @@ def stored_as(checkpoint: Path) -> str:
 
 
 def _read_weights(run: Path, prefix: str, config: AaSPConfig) -> dict[str, Tensor]:
-    with safe_open(run / STATE_FILE, framework="pt") as file:
-        weights = {
-            key[len(prefix) :]: file.get_tensor(key)
-            for key in file.keys()  # noqa: SIM118 (not a dict)
-            if key.startswith(prefix)
-        }
+    tensors = read_tensors(run)
+    weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     with torch.device("meta"):
         expected = {key: value.shape for key, value in AaSPNetwork(config).state_dict().items()}
     if expected != {key: value.shape for key, value in weights.items()}:

@@ -39,3 +39,12 @@ def test_how_weights_are_stored(runs: dict[str, Path], tmp_path: Path, half: boo
 def test_a_card_of_ones_own(runs: dict[str, Path], tmp_path: Path) -> None:
     folder = export_encoder([runs["conv"]], tmp_path / "ck", name="aasp-tiny-test-1", card="# Mine\n")
     assert (folder / "README.md").read_text() == "# Mine\n"
+
+
+def test_a_damaged_state_is_not_exported(runs: dict[str, Path], tmp_path: Path) -> None:
+    state = bytearray((runs["conv"] / "state.safetensors").read_bytes())
+    state[len(state) // 2] ^= 4
+    (tmp_path / "state.safetensors").write_bytes(state)
+    with pytest.raises(ValueError, match="is not what was saved"):
+        export_encoder([tmp_path], tmp_path / "ck", name="aasp-tiny-test-1")
+    assert not (tmp_path / "ck").exists()
