@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from aasp_features.audio import AudioError, load_audio
     from aasp_features.config import AaSPConfig
     from aasp_features.encoder import AaSPEncoder
-    from aasp_features.errors import AaSPError, OptionError
-    from aasp_features.hub import CheckpointError
+    from aasp_features.errors import AaSPError, CheckpointError, OptionError
     from aasp_features.inputs import InputError
     from aasp_features.log_mel import LogMel
     from aasp_features.vectors import FrameEmbeddings
@@ -22,7 +21,7 @@ _HOME_OF = {
     "AaSPEncoder": "encoder",
     "AaSPError": "errors",
     "AudioError": "audio",
-    "CheckpointError": "hub",
+    "CheckpointError": "errors",
     "FrameEmbeddings": "vectors",
     "InputError": "inputs",
     "LogMel": "log_mel",
