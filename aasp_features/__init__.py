@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aasp_features.errors import AaSPError, CheckpointError, OptionError
     from aasp_features.inputs import InputError
     from aasp_features.log_mel import LogMel
-    from aasp_features.vectors import FrameEmbeddings
+    from aasp_features.vectors import FrameEmbeddings, VectorError
 
 _HOME_OF = {
     "AaSPConfig": "config",
@@ -26,6 +26,7 @@ _HOME_OF = {
     "InputError": "inputs",
     "LogMel": "log_mel",
     "OptionError": "errors",
+    "VectorError": "vectors",
     "load_audio": "audio",
 }
 
@@ -39,6 +40,7 @@ __all__ = [
     "InputError",
     "LogMel",
     "OptionError",
+    "VectorError",
     "__version__",
     "load_audio",
 ]

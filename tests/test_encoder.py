@@ -150,7 +150,7 @@ def test_devices_that_are_none(small_encoder: AaSPEncoder, checkpoint: Path, dev
 
 def test_the_differentiable_path_checks_its_options(small_encoder: AaSPEncoder) -> None:
     batch = torch.from_numpy(SOUND)[None]
-    with pytest.raises(OptionError, match="pooling must be one of mean, cls, .*, got 'bad'"):
+    with pytest.raises(OptionError, match=r"pooling must be one of mean, cls, .*, got 'bad'"):
         small_encoder(batch, pooling="bad")
     for layers, sentence in [
         (99, "last_layers must be 1 to 2"),
