@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     from aasp_features.audio import AudioError, load_audio
     from aasp_features.config import AaSPConfig
     from aasp_features.encoder import AaSPEncoder
-    from aasp_features.errors import AaSPError, OptionError
-    from aasp_features.hub import CheckpointError
+    from aasp_features.errors import AaSPError, CheckpointError, OptionError
     from aasp_features.inputs import InputError
     from aasp_features.log_mel import LogMel
-    from aasp_features.vectors import FrameEmbeddings
+    from aasp_features.vectors import FrameEmbeddings, VectorError
 
 _HOME_OF = {
     "AaSPConfig": "config",
     "AaSPEncoder": "encoder",
     "AaSPError": "errors",
     "AudioError": "audio",
-    "CheckpointError": "hub",
+    "CheckpointError": "errors",
     "FrameEmbeddings": "vectors",
     "InputError": "inputs",
     "LogMel": "log_mel",
     "OptionError": "errors",
+    "VectorError": "vectors",
     "load_audio": "audio",
 }
 
@@ -40,6 +40,7 @@ __all__ = [
     "InputError",
     "LogMel",
     "OptionError",
+    "VectorError",
     "__version__",
     "load_audio",
 ]

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -28,7 +29,7 @@ AV_SUFFIXES = frozenset(  # in folders; a file that is named itself is tried wit
     | {".ac3", ".eac3", ".amr", ".ape", ".dts", ".gsm", ".mp2", ".mpc", ".spx", ".tta", ".wv"}
 )
 
-HIGHEST_RATE = 10_000_000  # Hz
+LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000  # Hz; 100 give one sample in each frame's 10 ms, and 160 come out for it
 LARGEST_BLOCK = 2**23  # numbers decoded at once, all channels together
 
 Source = str | os.PathLike[str] | BinaryIO
@@ -181,10 +182,12 @@ def resample_blocks(
 
 
 def check_rate(rate: Any) -> int:
-    """A sample rate as an int; raises OptionError for anything but a positive whole number of Hz."""
+    """A sample rate as an int; raises OptionError for anything but a whole number of Hz, 100 to 10 million."""
     whole = isinstance(rate, (int, np.integer)) or (isinstance(rate, float) and rate.is_integer())
     if isinstance(rate, bool) or not whole or rate <= 0:
-        raise OptionError(f"a sample rate is a positive whole number of Hz, got {rate!r}.")
+        raise OptionError(f"a sample rate is a positive whole number of Hz, got {short(rate)}.")
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise OptionError(f"a sample rate is {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {short(rate)}.")
     return int(rate)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from reprlib import repr as short  # of values that may be of any size or depth
 from typing import Any, Literal, get_args
 
 from aasp_features.errors import AaSPError
+from aasp_features.strict_json import read_json
 from aasp_features.version import __version__
 
 PatchEmbedKind = Literal["aape", "conv", "lowpass"]
@@ -26,6 +28,26 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "features": get_args(FeatureSet),
     "pooling": get_args(Pooling),
 }
+
+LIMITS: dict[str, tuple[float, float]] = {  # far beyond every network that is known, so that no config fills a memory
+    "mean": (-100, 100),  # a log-mel of sound in +-1 lies between -16 and 12
+    "std": (1e-3, 100),
+    "dim": (4, 8192),
+    "depth": (1, 128),
+    "heads": (1, 256),
+    "mlp_ratio": (1, 16),
+    "states": (1, 256),
+    "lambda_hidden": (1, 8192),
+    "lowpass_cutoff": (1e-3, 49.999),  # Hz of modulation; frames are sampled at 100 Hz
+    "lowpass_taps": (49, 4095),
+    "window": (1, 1024),  # 164 s
+    "context": (0, 511),
+    "last_layers": (1, 128),
+}
+MOST_PARAMETERS = 2**30  # 4 GiB in float32; `base` has 86 million
+MOST_JSON = 65536  # characters; a config has 700
+LONGEST_NAME = 200
+FORMER_KEYS = {"layers": "last_layers"}  # as older checkpoints call it
 
 FRAME_LENGTH = 400  # samples: 25 ms at 16 kHz
 FRAME_HOP = 160  # samples: 10 ms at 16 kHz
@@ -87,20 +109,29 @@ class AaSPConfig:
             _check_type(field, getattr(self, field.name))
         for name, accepted in CHOICES.items():
             if getattr(self, name) not in accepted:
-                raise ConfigError(f"config: {name}={getattr(self, name)!r} is not one of {accepted}.")
-        for name in ("dim", "depth", "heads", "mlp_ratio", "states", "lambda_hidden", "window", "last_layers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"config: {name} must be at least 1, got {getattr(self, name)}.")
+                raise ConfigError(f"config: {name}={short(getattr(self, name))} is not one of {accepted}.")
+        for name, (least, most) in LIMITS.items():
+            if not least <= getattr(self, name) <= most:
+                value = short(getattr(self, name))
+                raise ConfigError(f"config: {name} must be {least:g} to {most:g}, got {value}.")
+        if not (1 <= len(self.name) <= LONGEST_NAME and self.name.isprintable()):
+            raise ConfigError(f"config: name must be 1 to {LONGEST_NAME} printable characters, got {short(self.name)}.")
         if self.dim % self.heads or self.dim % 4:
             raise ConfigError(f"config: dim must be a multiple of heads and of 4, got {self.dim}/{self.heads}.")
-        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
-            raise ConfigError(f"config: mean and std must be finite, std > 0, got {self.mean} and {self.std}.")
-        if not 0 <= 2 * self.context < self.window:
+        if 2 * self.context >= self.window:
             raise ConfigError(f"config: context must leave columns in the window, got {self.context}/{self.window}.")
         if self.last_layers > self.depth:
             raise ConfigError(f"config: last_layers must be at most depth={self.depth}, got {self.last_layers}.")
-        if self.lowpass_taps < 49 or self.lowpass_taps % 2 == 0 or not 0 < self.lowpass_cutoff < 50:
-            raise ConfigError("config: lowpass needs an odd number of taps >= 49 and a cutoff inside 0-50 Hz.")
+        if self.lowpass_taps % 2 == 0:
+            raise ConfigError(f"config: lowpass_taps must be odd, got {self.lowpass_taps}.")
+        if (numbers := self._numbers()) > MOST_PARAMETERS:
+            raise ConfigError(f"config: a network of {numbers} numbers; more than {MOST_PARAMETERS} are not accepted.")
+
+    def _numbers(self) -> int:
+        """That the network will hold, about: blocks, positions, patch embedding."""
+        blocks = self.depth * (4 + 2 * self.mlp_ratio) * self.dim**2
+        alias = self.lambda_hidden * (PATCH**2 + 2 * self.states) + 3 * self.states * self.dim
+        return blocks + (PATCH**2 + self.window * self.rows) * self.dim + alias
 
     @property
     def rows(self) -> int:
@@ -137,27 +168,38 @@ class AaSPConfig:
         return json.dumps(values, indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> AaSPConfig:
+    def from_json(cls, text: str | bytes) -> AaSPConfig:
         """Read what ``to_json`` wrote; every key must be known and present, every type right.
 
         Raises:
             ConfigError: not JSON, another model's config, unknown or missing keys, values not accepted.
         """
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
+            values = read_json(text, MOST_JSON)
+        except ValueError as error:
             raise ConfigError(f"config: not valid JSON ({error}).") from error
         if not isinstance(values, dict) or values.pop("model_type", None) != "aasp":
             raise ConfigError('config: not an AaSP config (no "model_type": "aasp").')
         values.pop("package_version", None)
-        if "layers" in values and "last_layers" not in values:  # as older checkpoints call it
-            values["last_layers"] = values.pop("layers")
+        values = with_current_keys(values)
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ConfigError(f"config: unknown keys {unknown}; is the package older than the checkpoint?")
+            raise ConfigError(f"config: unknown keys {short(unknown)}; is the package older than the checkpoint?")
         if missing := sorted(known - set(values)):
             raise ConfigError(f"config: missing keys {missing}.")
         return cls(**values)
+
+
+def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name, as a ``config.json`` has them -> the same under the names of today.
+
+    Raises:
+        ConfigError: a setting under both of its names.
+    """
+    for former, name in FORMER_KEYS.items():
+        if {former, name} <= set(values):
+            raise ConfigError(f"config: {former!r} is what {name!r} was called; both are given, drop one of them.")
+    return {FORMER_KEYS.get(key, key): value for key, value in values.items()}
 
 
 def pooled_dim(dim: int, rows: int, pooling: Pooling) -> int:
@@ -174,4 +216,4 @@ def _check_type(field: dataclasses.Field[Any], value: object) -> None:
     wanted: tuple[type, ...] = {"int": (int,), "float": (int, float), "bool": (bool,)}.get(str(field.type), (str,))
     is_boolean = isinstance(value, bool)
     if not isinstance(value, wanted) or (is_boolean and field.type != "bool"):
-        raise ConfigError(f"config: {field.name} must be {field.type}, got {value!r}.")
+        raise ConfigError(f"config: {field.name} must be {field.type}, got {short(value)}.")

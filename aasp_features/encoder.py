@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aasp_features import hub
-from aasp_features.batching import equal_length_batches
 from aasp_features.config import AaSPConfig, Pooling, Precision, pooled_dim
+from aasp_features.forked import mind_fork
 from aasp_features.inputs import Clip, Inputs, read_inputs
 from aasp_features.log_mel import LogMel
 from aasp_features.log_mel_windows import log_mel_windows
 from aasp_features.network import AaSPNetwork, Features
-from aasp_features.network_pass import encode_batch
-from aasp_features.options import EmbedOptions, check_choice, resolve_options
+from aasp_features.network_pass import encode_clips
+from aasp_features.options import EmbedOptions, check_choice, check_device, check_last_layers, resolve_options
 from aasp_features.pooling import pool_clip
 from aasp_features.stream import EmbeddingStream, window_of_latency
-from aasp_features.vectors import ClipVector, FrameEmbeddings, FrameVectors, interleave
+from aasp_features.untrained import UntrainedCheck
+from aasp_features.vectors import ClipVector, FrameEmbeddings, FrameVectors, interleave, stack_clips
 from aasp_features.windows import COLUMN_SECONDS, CutWindow, grid_offsets, grid_times
 
 
@@ -44,12 +45,13 @@ class AaSPEncoder(nn.Module):
 
     def __init__(self, config: AaSPConfig | None = None) -> None:
         super().__init__()
+        mind_fork()
         self.config = config or AaSPConfig()
         self.sha256: str | None = None
         self.precision: Precision = "float32"
-        self._compile_options: dict[str, Any] | None = None
         self.log_mel = LogMel(self.config)
         self.network = AaSPNetwork(self.config)
+        self._untrained = UntrainedCheck(self.network)
         self.requires_grad_(False)
         self.eval()
 
@@ -74,13 +76,15 @@ class AaSPEncoder(nn.Module):
 
         Raises:
             CheckpointError: not found, not readable, or not a complete AaSP checkpoint.
-            OptionError: a precision that is not accepted.
+            OptionError: a precision that is not accepted, or a device that is not there.
         """
         check_choice("precision", precision, Precision)  # before anything is downloaded
+        check_device(device)
         found = hub.load_checkpoint(name, revision=revision, **hub_options)
         encoder = cls(found.config)
         hub.load_weights(encoder.network, found.weights, found.source)
         encoder.sha256, encoder.precision = found.sha256, precision
+        encoder._untrained.pass_over()
         return encoder.to(device) if device is not None else encoder
 
     def save_pretrained(self, folder: str | Path, *, card: str | None = None, half: bool = False) -> Path:
@@ -118,21 +122,14 @@ class AaSPEncoder(nn.Module):
     def compile(self, **options: Any) -> None:
         """Compile the network's blocks in place by ``torch.compile``, whose options these are.
 
-        All blocks are one code, so it is compiled once, in the first call. Copies and pickles are compiled as well.
+        It happens in the first call. Copies and pickles are compiled as well.
         """
-        self._compile_options = {"dynamic": True, **options}
-        for block in self.network.blocks:
-            block.compile(**self._compile_options)
+        self.network.compile_blocks(**options)
 
     @property
     def compiled(self) -> bool:
         """Was ``compile`` called? A compiled network's vectors differ in their last bits."""
-        return self._compile_options is not None
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        if self._compile_options is not None:  # modules drop it from their copies
-            self.compile(**self._compile_options)
+        return self.network.compile_options is not None
 
     # The straight path, differentiable
 
@@ -146,7 +143,13 @@ class AaSPEncoder(nn.Module):
 
         Returns:
             (batch, d).
+
+        Raises:
+            OptionError: a pooling that is not accepted.
+            InputLengthError: longer than a window.
         """
+        if pooling is not None:
+            check_choice("pooling", pooling, Pooling)
         return pool_clip(self.forward_features(waveform, lengths), pooling or self.config.pooling)
 
     def forward_features(
@@ -156,13 +159,19 @@ class AaSPEncoder(nn.Module):
 
         Takes what ``forward`` takes. Differentiable; ``encoder.requires_grad_(True)`` first to fine-tune.
         """
+        mind_fork()
         frame_lengths = None if lengths is None else self.log_mel.count_frames(lengths)
         return self.encode_log_mel(self.log_mel(waveform, lengths), frame_lengths, last_layers)
 
     def encode_log_mel(
         self, log_mel: Tensor, frame_lengths: Tensor | None = None, last_layers: int | None = None
     ) -> Features:
-        """The same from standardised log-mels, (batch, frames, mels), as ``encoder.log_mel`` gives them."""
+        """The same from standardised log-mels, (batch, frames, mels), as ``encoder.log_mel`` gives them.
+
+        Raises:
+            OptionError: more last layers than there are.
+        """
+        check_last_layers(last_layers, self.config.depth)
         return self.network(log_mel, frame_lengths, last_layers)  # type: ignore[no-any-return]
 
     # Vectors from any input
@@ -195,21 +204,14 @@ class AaSPEncoder(nn.Module):
 
         Raises:
             InputError, AudioError: an input that cannot be embedded; the sentence names it.
+            VectorError: the network answers with NaN or infinite numbers; the sentence names the clip.
             OptionError: an option that is not accepted.
         """
         options = self.options(
             pooling=pooling, last_layers=last_layers, batch_size=batch_size, window=window, context=context
         )
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
-        clips = [ClipVector(options.pooling) for _ in given.clips]
-        for batch in self._batches(given.clips, options):
-            for (clip, _), columns in encode_batch(self.network, batch, options):
-                clips[clip].add(columns)
-        vectors = [clip.vector() for clip in clips]
-        if given.single:
-            return _like(given, vectors[0])
-        width = pooled_dim(self.config.dim, self.config.rows, options.pooling)
-        return _like(given, np.stack(vectors) if vectors else np.empty((0, width), np.float32))
+        return _like(given, self._clip_vectors(given, given.clips, options))
 
     def embed_frames(
         self,
@@ -236,9 +238,8 @@ class AaSPEncoder(nn.Module):
         offsets = grid_offsets(hop)
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
         clips = [{offset: FrameVectors() for offset in offsets} for _ in given.clips]
-        for batch in self._batches(given.clips, options, hop):
-            for (clip, offset), columns in encode_batch(self.network, batch, options):
-                clips[clip][offset].add(columns)
+        for (clip, offset), columns in encode_clips(self.log_mel, self.network, given.clips, options, offsets):
+            clips[clip][offset].add(columns)
         framed = []
         for passes in clips:
             vectors = interleave([passes[offset].vectors() for offset in offsets])
@@ -246,16 +247,12 @@ class AaSPEncoder(nn.Module):
             framed.append(FrameEmbeddings(_like(given, vectors), _like(given, times)))
         return framed[0] if given.single else framed
 
-    def _batches(
-        self, clips: list[Clip], options: EmbedOptions, hop: float = COLUMN_SECONDS
-    ) -> Iterator[list[tuple[tuple[int, int], CutWindow[Tensor]]]]:
-        """Windows of all clips in batches of equal length, with the number of the clip and the offset of the grid."""
-        windows = (
-            ((number, offset), window)
-            for number, clip in enumerate(clips)
-            for offset, window in self.windows(clip.blocks(), options, hop)
-        )
-        return equal_length_batches(windows, options.batch_size * self.config.window)
+    def _clip_vectors(self, given: Inputs, clips: Iterable[Clip], options: EmbedOptions) -> NDArray[np.float32]:
+        """(d,) or (B, d); ``clips`` are the inputs', in order."""
+        vectors = [ClipVector(options.pooling) for _ in given.clips]
+        for (clip, _), columns in encode_clips(self.log_mel, self.network, clips, options):
+            vectors[clip].add(columns)
+        return stack_clips(vectors, given.single, pooled_dim(self.config.dim, self.config.rows, options.pooling))
 
     def windows(
         self, blocks: Iterable[NDArray[np.float32] | Tensor], options: EmbedOptions, hop: float = COLUMN_SECONDS
@@ -277,6 +274,8 @@ class AaSPEncoder(nn.Module):
         Raises:
             OptionError: a choice that is not accepted.
         """
+        mind_fork()
+        self._untrained.warn_once(self.network)
         return resolve_options(self.config, device or self.device.type, precision=self.precision, **choices)
 
     def stream(
@@ -297,9 +296,7 @@ class AaSPEncoder(nn.Module):
         Raises:
             OptionError: a rate, latency or option that is not accepted.
         """
-        window, context = self.config.window, self.config.context
-        if latency is not None:
-            window, context = window_of_latency(latency, window, context)
+        window, context = window_of_latency(latency, self.config.window, self.config.context)
         options = self.options(pooling=pooling, last_layers=last_layers, window=window, context=context)
         return EmbeddingStream(self.log_mel, self.network, options, rate)
 
@@ -318,17 +315,19 @@ class AaSPEncoder(nn.Module):
         """``embed`` with the argument names and return types of sentence-transformers.
 
         Returns a numpy array, a tensor if ``convert_to_tensor``, or a list of tensors if neither; a single input
-        gives a single vector. ``normalize_embeddings`` scales vectors to length 1.
+        gives a single vector. ``normalize_embeddings`` scales vectors to length 1. Errors as in ``embed``.
         """
         if device is not None:
+            check_device(device)
             self.to(device)
-        if show_progress_bar and isinstance(inputs, list):
+        options = self.options(batch_size=batch_size)
+        given = read_inputs(inputs, sample_rate, model_rate=self.config.sample_rate)
+        clips: Iterable[Clip] = given.clips
+        if show_progress_bar:
             from rich.progress import track
 
-            vectors = [self.embed([one], sample_rate) for one in track(inputs, description="Encoding")]
-            result = torch.cat([torch.as_tensor(vector) for vector in vectors])
-        else:
-            result = torch.as_tensor(self.embed(inputs, sample_rate, batch_size=batch_size))
+            clips = track(given.clips, description="Encoding")
+        result = torch.as_tensor(_like(given, self._clip_vectors(given, clips, options)))
         if normalize_embeddings:
             result = nn.functional.normalize(result, dim=-1)
         if convert_to_tensor:

@@ -15,3 +15,7 @@ class AaSPError(Exception):
 
 class OptionError(AaSPError, ValueError):
     """An option or a setting that is not accepted, whatever the sounds are."""
+
+
+class CheckpointError(AaSPError, RuntimeError):
+    """A checkpoint that cannot be found, read, written or trusted; the sentence says what to do."""

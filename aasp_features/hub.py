@@ -6,7 +6,6 @@ strict (every key, every shape, finite values) and never unpickles. A folder and
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tempfile
@@ -16,26 +15,27 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from aasp_features.config import AaSPConfig
-from aasp_features.errors import AaSPError
-from aasp_features.version import __version__
+from aasp_features.config import MOST_JSON, AaSPConfig
+from aasp_features.errors import CheckpointError
+from aasp_features.forked import mind_fork
+from aasp_features.hub_repository import download, upload
+from aasp_features.network import AaSPNetwork
+from aasp_features.weights_file import damaged, not_finite, read_shapes, read_weights, sha256
 
 BUNDLED = {  # checkpoints in this package, by name, with the sha256 of their weights
     "aasp-tiny-open-1": "63d4a06cb6b4805a574a46807559e8b9585ea3b75c75d8c169d7eaa201ea8aba",
     "aasp-tiny-pack-1": "f88d9dab42c5723742f1618c90507336b4018e1999cd3c30062c03cf7186dd47",
 }
 DEFAULT = "aasp-tiny-open-1"
+MOST_CARD = 2**20  # bytes of a card that are read
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 DOWNLOADED = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, "ATTRIBUTION.md", "LICENSE*"]
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-
-
-class CheckpointError(AaSPError, RuntimeError):
-    """A checkpoint that cannot be found, read, written or trusted; the sentence says what to do."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Checkpoint(NamedTuple):
@@ -72,10 +72,11 @@ def load_checkpoint(
     Raises:
         CheckpointError: see the class.
     """
+    mind_fork()
     folder, source = _find(name, revision, token, cache_dir, local_files_only)
     config = _read_config(folder, source)
-    weights = _read_weights(folder, source)
-    return Checkpoint(config, weights, source, hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest())
+    weights, digest = _read_weights(folder, source, config)
+    return Checkpoint(config, weights, source, digest)
 
 
 def read_card(name: str | Path | None = None) -> str:
@@ -86,7 +87,10 @@ def read_card(name: str | Path | None = None) -> str:
     """
     folder, _ = _find(name, None, None, None, False)
     path = folder / CARD_FILE
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return file.read(MOST_CARD).decode("utf-8", errors="replace")
 
 
 def bundled_folder(name: str = DEFAULT) -> Path:
@@ -102,7 +106,7 @@ def bundled_folder(name: str = DEFAULT) -> Path:
     path = folder / WEIGHTS_FILE
     if not path.is_file():
         raise CheckpointError(f"this installation lacks the bundled checkpoint {name}; install aasp-features again.")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != BUNDLED[name]:
+    if sha256(path) != BUNDLED[name]:
         raise CheckpointError(f"the bundled checkpoint {name} has been changed; install aasp-features again.")
     return folder
 
@@ -113,20 +117,22 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) 
     Raises:
         CheckpointError: missing or unknown keys, or other shapes.
     """
-    own = module.state_dict()
+    given = {key: tuple(value.shape) for key, value in weights.items()}
+    _check_fit(module, given, source)
+    module.load_state_dict(weights, strict=True)
+
+
+def _check_fit(module: nn.Module, given: Mapping[str, tuple[int, ...]], source: str) -> None:
+    """Are weights of these shapes those of the module, neither more nor less?"""
+    own = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     problems = [
-        *(f"missing {key}" for key in own if key not in weights),
-        *(f"unknown {key}" for key in weights if key not in own),
-        *(
-            f"{key} is {tuple(weights[key].shape)}, not {tuple(value.shape)}"
-            for key, value in own.items()
-            if key in weights and weights[key].shape != value.shape
-        ),
+        *(f"missing {key}" for key in own if key not in given),
+        *(f"unknown {key[:60]}" for key in given if key not in own),
+        *(f"{key} is {given[key]}, not {shape}" for key, shape in own.items() if given.get(key, shape) != shape),
     ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{source}: weights do not fit its config: {'; '.join(problems[:3])}{more}.")
-    module.load_state_dict(weights, strict=True)
 
 
 def save_checkpoint(
@@ -140,11 +146,13 @@ def save_checkpoint(
         card: text of README.md.
 
     Raises:
-        CheckpointError: the folder cannot be written.
+        CheckpointError: the folder cannot be written, or weights are NaN, infinite, or too large for float16.
     """
     folder = Path(folder)
     dtype = torch.float16 if half else torch.float32
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in weights.items()}
+    if broken := not_finite(tensors):
+        raise CheckpointError(f"{folder}: as {dtype}, the weights {broken} would hold NaN or infinite numbers.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
@@ -172,22 +180,10 @@ def push_checkpoint(
     Raises:
         CheckpointError: not a checkpoint, or the Hub refuses or cannot be reached.
     """
-    from huggingface_hub import HfApi
-
-    _read_config(Path(folder), str(folder))
-    api = HfApi(token=token, library_name="aasp-features", library_version=__version__)
-    try:
-        url = api.create_repo(repo_id, private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=repo_id,
-            folder_path=str(folder),
-            revision=revision,
-            commit_message=commit_message,
-            allow_patterns=DOWNLOADED,
-        )
-    except Exception as error:
-        raise CheckpointError(f"{repo_id}: the Hub did not take the checkpoint ({_first_line(error)}).") from error
-    return str(url)
+    folder = Path(folder)
+    _read_config(folder, str(folder))
+    settings = {"private": private, "token": token, "revision": revision, "commit_message": commit_message}
+    return upload(folder, repo_id, patterns=DOWNLOADED, **settings)  # type: ignore[arg-type]
 
 
 def _find(
@@ -197,18 +193,27 @@ def _find(
     if name is None or str(name) in BUNDLED:
         name = str(name or DEFAULT)
         return bundled_folder(name), f"the bundled checkpoint {name}"
-    if str(name) and Path(name).is_dir():
+    if str(name) and os.path.isdir(name):  # and not Path's, which raises for what cannot be a name
         return Path(name), str(name)
     repository, revision = _hub_name(str(name), revision)
     source = repository if revision is None else f"{repository}@{revision}"
-    return _download(repository, revision, token, cache_dir, local_files_only, source), source
+    folder = download(
+        repository,
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        patterns=DOWNLOADED,
+        source=source,
+    )
+    return folder, source
 
 
 def _hub_name(name: str, revision: str | None) -> tuple[str, str | None]:
     if not HUB_NAME.fullmatch(name):
         raise CheckpointError(
-            f"{name!r} is no folder and no checkpoint's name; give {' or '.join(map(repr, BUNDLED))} (bundled), a "
-            "folder, or org/name[@revision]."
+            f"{name[:200]!r} is no folder and no checkpoint's name; give {' or '.join(map(repr, BUNDLED))} (bundled), "
+            "a folder, or org/name[@revision]."
         )
     repository, _, at = name.partition("@")
     if at and revision not in (None, at):
@@ -216,70 +221,34 @@ def _hub_name(name: str, revision: str | None) -> tuple[str, str | None]:
     return repository, at or revision
 
 
-def _download(
-    repository: str, revision: str | None, token: str | None, cache_dir: Any, local_files_only: bool, source: str
-) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # where old versions have them too
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        folder = snapshot_download(
-            repository,
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            allow_patterns=[*DOWNLOADED],
-            library_name="aasp-features",
-            library_version=__version__,
-        )
-    except GatedRepoError as error:
-        raise CheckpointError(f"{source}: access is restricted; ask for it on the Hub, then pass token=.") from error
-    except RevisionNotFoundError as error:
-        raise CheckpointError(f"{source}: the Hub has no such revision of this repository.") from error
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"{source}: the Hub has no such repository, or it is private; check the name, or pass token=."
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise CheckpointError(
-            f"{source}: not in the local cache, and the Hub cannot be reached; go online once, or give a folder, or "
-            f"{DEFAULT!r} (bundled)."
-        ) from error
-    except Exception as error:
-        raise CheckpointError(f"{source}: the download failed ({_first_line(error)}).") from error
-    return Path(folder)
-
-
 def _read_config(folder: Path, source: str) -> AaSPConfig:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise CheckpointError(f"{source}: no {CONFIG_FILE}; a checkpoint has {CONFIG_FILE} and {WEIGHTS_FILE}.")
     try:
-        return AaSPConfig.from_json(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{source}: {error}") from error
+        with path.open("rb") as file:
+            return AaSPConfig.from_json(file.read(MOST_JSON + 1))
+    except ValueError as error:
+        where = "" if source == str(folder) else f"; the file is {path.resolve()}"  # what the Hub's cache keeps
+        raise CheckpointError(f"{source}: {str(error).rstrip('.')}{where}.") from error
+    except OSError as error:
+        raise CheckpointError(f"{source}: {CONFIG_FILE} cannot be read ({error.strerror or error}).") from error
 
 
-def _read_weights(folder: Path, source: str) -> dict[str, Tensor]:
+def _read_weights(folder: Path, source: str, config: AaSPConfig) -> tuple[dict[str, Tensor], str]:
+    """Weights that fit the config, and the file's sha256."""
     path = folder / WEIGHTS_FILE
     if not path.is_file():
         pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
         offered = f" ({', '.join(pickles)} would have to be unpickled, which is not safe)" if pickles else ""
         raise CheckpointError(f"{source}: no {WEIGHTS_FILE}{offered}; weights are read from safetensors only.")
     try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{source}: {WEIGHTS_FILE} is damaged ({error}); download it again.") from error
-    if broken := [key for key, value in weights.items() if not torch.isfinite(value).all()]:
-        raise CheckpointError(f"{source}: {WEIGHTS_FILE} holds NaN or infinite numbers in {broken[0]}.")
-    return {key: value.float() for key, value in weights.items()}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        shapes = read_shapes(path, source)
+        with torch.device("meta"):  # shapes without memory
+            _check_fit(AaSPNetwork(config), shapes, source)
+        digest, stored_as = sha256(path), path.resolve().name
+        if SHA256.fullmatch(stored_as) and digest != stored_as:  # as the Hub's cache names large files
+            raise damaged(path, source, f"its sha256 is not that which the Hub gave; delete {path.resolve()}")
+        return read_weights(path, source), digest
+    except OSError as error:
+        raise CheckpointError(f"{source}: {WEIGHTS_FILE} cannot be read ({error.strerror or error}).") from error

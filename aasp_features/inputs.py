@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.audio import check_rate, resample_blocks, stream_audio
-from aasp_features.errors import AaSPError
+from aasp_features.errors import AaSPError, OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BLOCK = 20 * 16000  # samples resampled at once
+Array = TypeVar("Array", NDArray[np.float32], "Tensor")
+BLOCK_SECONDS, LARGEST_BLOCK = 20, 20 * 16000  # samples resampled at once, whose result is bounded at any rate
+LOUD = 8.0  # 18 dB over full scale: float recordings go above 1, but not so far; 8-bit numbers held in floats reach 127
 MOST_CHANNELS = 8
+NO_FULL_SCALE = (
+    "whole numbers of no stated range have no full scale; give np.asarray(samples, np.int16) if they are 16-bit "
+    "samples, or divide them by what full scale is (32768.0)"
+)
 NOT_FINITE = "holds NaN or infinite samples, or numbers beyond float32; repair the sound."
 ACCEPTED = (
     "a 1-D array or tensor, (array, rate), {'array': …, 'sampling_rate': …}, a path, or a list of these; "
@@ -51,12 +58,17 @@ class Clip:
         if isinstance(self.source, str):
             yield from stream_audio(self.source, self.model_rate)
             return
-        starts = range(0, len(self.source), BLOCK)
+        rate = self.rate or self.model_rate
         if isinstance(self.source, np.ndarray):
-            pieces = (self.source[start : start + BLOCK] for start in starts)
-            yield from resample_blocks(pieces, self.rate or self.model_rate, self.model_rate)
+            yield from resample_blocks(split(self.source, rate), rate, self.model_rate)
         else:
-            yield from (self.source[start : start + BLOCK] for start in starts)
+            yield from split(self.source, rate)
+
+
+def split(samples: Array, rate: int) -> Iterator[Array]:
+    """Samples in blocks of at most 20 s, and of as many samples as 20 s have at 16 kHz."""
+    block = min(BLOCK_SECONDS * rate, LARGEST_BLOCK)
+    return (samples[start : start + block] for start in range(0, len(samples), block))
 
 
 @dataclass
@@ -117,11 +129,14 @@ class _Reader:
     def __init__(self, sample_rate: int | None, channel_axis: int | None, model_rate: int) -> None:
         self.sample_rate, self.channel_axis, self.model_rate = sample_rate, channel_axis, model_rate
         self.tensors: list[Any] = []
+        self.loud: list[tuple[str, float]] = []  # names and peaks of clips far beyond full scale
 
     def result(self, clips: list[Clip], single: bool) -> Inputs:
         devices = {tensor.device for tensor in self.tensors}
         if len(devices) > 1:
             raise InputError(f"tensors of one call must lie on one device, got {sorted(map(str, devices))}.")
+        if self.loud:
+            warn_loud(self.loud, stacklevel=5)  # where embed was called
         return Inputs(clips, single, bool(devices), devices.pop() if devices else None)
 
     def clip(self, item: Any, name: str) -> Clip:
@@ -142,13 +157,18 @@ class _Reader:
         return self._samples(item, self.sample_rate or self.model_rate, name)
 
     def _sampled(self, array: Any, rate: Any, name: str) -> Clip:
-        rate = check_rate(rate)
+        try:
+            rate = check_rate(rate)
+        except OptionError as error:
+            raise OptionError(f"{name}: {error}") from None
         if self.sample_rate not in (None, rate):
             raise InputError(f"{name}: says {rate} Hz, but sample_rate={self.sample_rate} was given; drop one of them.")
         return self._samples(array, rate, name)
 
     def _samples(self, item: Any, rate: int, name: str) -> Clip:
         if _is_numbers(item):
+            if all(isinstance(number, int) for number in item):
+                raise InputError(f"{name}: {NO_FULL_SCALE}.")
             item = np.asarray(item, np.float32)
         if not _is_array(item):
             raise InputError(f"{name}: got {_describe(item)}; accepted are {ACCEPTED}.")
@@ -170,8 +190,7 @@ class _Reader:
             return None
         self._check_shape(tuple(tensor.shape), name)
         samples = to_rate(tensor, rate, self.model_rate, self.channel_axis)
-        if not bool(samples.isfinite().all()):
-            raise InputError(f"{name}: {NOT_FINITE}")
+        self._check_peak(float(samples.abs().max()), name)
         return Clip(name, samples, self.model_rate, self.model_rate)
 
     def _check_shape(self, shape: tuple[int, ...], name: str) -> None:
@@ -190,18 +209,39 @@ class _Reader:
         if self.channel_axis is not None:
             with np.errstate(over="ignore", invalid="ignore"):  # said below
                 samples = samples.mean(axis=self.channel_axis, dtype=np.float32)
-        if not np.isfinite(samples).all():
-            raise InputError(f"{name}: {NOT_FINITE}")
+        self._check_peak(peak_of(samples), name)
         return samples
+
+    def _check_peak(self, peak: float, name: str) -> None:
+        if not np.isfinite(peak):
+            raise InputError(f"{name}: {NOT_FINITE}")
+        if peak > LOUD:
+            self.loud.append((name, peak))
+
+
+def peak_of(samples: NDArray[np.float32]) -> float:
+    """The largest absolute value of at least one sample; not finite if any is not."""
+    return float(np.maximum(samples.max(), -samples.min()))
+
+
+def warn_loud(loud: Sequence[tuple[str, float]], stacklevel: int) -> None:
+    """One warning for all clips of a call, names and peaks, that lie far beyond full scale; they are taken as given."""
+    name, peak = loud[0]
+    more = f" (and {len(loud) - 1} more like it)" if len(loud) > 1 else ""
+    warnings.warn(
+        f"{name}: floats up to {peak:.4g} where full scale is 1{more}; if these are integers held in floats, divide "
+        "them by their full scale (32768 for 16 bits) or give them as integers.",
+        stacklevel=stacklevel,
+    )
 
 
 def scale_to_float(array: NDArray[Any], name: str = "array") -> NDArray[np.float32]:
     """Samples as float32: floats unchanged, integers divided by their dtype's range, so that full scale is +-1.
 
-    uint8 has its zero at 128. int64 is taken as int32 if its values fit.
+    uint8 has its zero at 128. int64 is what Python's integers become, whatever was recorded, so its range says nothing.
 
     Raises:
-        InputError: bool, complex, other dtypes, or int64 beyond int32.
+        InputError: int64, bool, complex, other dtypes.
     """
     kind = array.dtype
     if kind.kind == "f":
@@ -211,10 +251,7 @@ def scale_to_float(array: NDArray[Any], name: str = "array") -> NDArray[np.float
         centred: NDArray[np.float32] = (array.astype(np.float32) - np.float32(128)) / np.float32(128)
         return centred
     if kind == np.int64:
-        limits = np.iinfo(np.int32)
-        if array.min() < limits.min or array.max() > limits.max:
-            raise InputError(f"{name}: int64 samples beyond int32's range have no known full scale; convert to float.")
-        return (array.astype(np.float64) / 2**31).astype(np.float32)
+        raise InputError(f"{name}: {NO_FULL_SCALE}.")
     if kind in (np.int8, np.int16, np.int32):
         return (array.astype(np.float64) / 2.0 ** (8 * kind.itemsize - 1)).astype(np.float32)
     raise InputError(f"{name}: samples of {kind} are not sound; give float or signed integers (or uint8).")

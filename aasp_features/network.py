@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,7 @@ class AaSPNetwork(nn.Module):
         self.register_buffer("positions", positions, persistent=False)
         self.blocks = nn.ModuleList(Block(config.dim, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
+        self.compile_options: dict[str, Any] | None = None
         self.apply(_initialise)
         nn.init.normal_(self.cls, std=0.02)
 
@@ -69,7 +70,10 @@ class AaSPNetwork(nn.Module):
 
     def encode(self, log_mel: Tensor, frame_lengths: Tensor | None, last_layers: int, masked: bool) -> Features:
         """``forward`` without a look at values, so that it can be traced; ``masked``: are there empty columns?"""
-        outputs, column_frames = self.block_outputs(log_mel, frame_lengths, masked)
+        return self.features(*self.block_outputs(log_mel, frame_lengths, masked), last_layers)
+
+    def features(self, outputs: Iterable[Tensor], column_frames: Tensor, last_layers: int) -> Features:
+        """What ``block_outputs`` gives -> the average of the last blocks, normalised."""
         x = torch.stack([self.norm(output) for output in deque(outputs, maxlen=last_layers)]).mean(dim=0)
         batch, columns = column_frames.shape
         return Features(x[:, 1:].view(batch, columns, self.config.rows, -1), x[:, 0], column_frames)
@@ -98,6 +102,17 @@ class AaSPNetwork(nn.Module):
         for block in self.blocks:
             x, update = block(x, key_mask)
             yield x, update
+
+    def compile_blocks(self, **options: Any) -> None:
+        """Compile the blocks in place; all are one code, so it is compiled once, in the first call."""
+        self.compile_options = {"dynamic": True, **options}
+        for block in self.blocks:
+            block.compile(**self.compile_options)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        if self.compile_options is not None:  # modules drop it from their copies
+            self.compile_blocks(**self.compile_options)
 
     def embed_patches(self, log_mel: Tensor, frame_lengths: Tensor | None = None) -> Tensor:
         """Patch tokens without positions, (batch, columns, rows, dim); see ``forward`` for arguments and errors."""

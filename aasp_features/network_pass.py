@@ -1,25 +1,62 @@
-"""A batch of windows -> what comes out of each, by the network."""
+"""Clips, or a batch of their windows -> what comes out of each window, by the network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from aasp_features.batching import equal_length_batches
 from aasp_features.config import PATCH
+from aasp_features.inputs import Clip
+from aasp_features.log_mel import LogMel
+from aasp_features.log_mel_windows import log_mel_windows
 from aasp_features.network import AaSPNetwork
 from aasp_features.options import EmbedOptions
 from aasp_features.pooling import pool_frames
-from aasp_features.vectors import ColumnVectors
+from aasp_features.vectors import ColumnVectors, finite_columns
 from aasp_features.windows import CutWindow
 
 Key = TypeVar("Key")
 
 
+def encode_clips(
+    log_mel: LogMel,
+    network: AaSPNetwork,
+    clips: Iterable[Clip],
+    options: EmbedOptions,
+    offsets: Sequence[int] = (0,),
+) -> Iterator[tuple[tuple[int, int], ColumnVectors]]:
+    """The vectors of all windows of clips, each with the number of its clip and its offset; a clip's are in order.
+
+    Args:
+        log_mel, network: of the encoder.
+        clips: read one after the other, each when it is needed.
+        options: window, context, batch size; and those of ``encode_batch``.
+        offsets: of the grid of columns, in frames.
+
+    Raises:
+        VectorError: NaN or infinite numbers; the sentence names the clip.
+    """
+    names: list[str] = []
+
+    def windows() -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
+        for number, clip in enumerate(clips):
+            names.append(clip.name)
+            for offset, window in log_mel_windows(clip.blocks(), log_mel, options.window, options.context, offsets):
+                yield (number, offset), window
+
+    for batch in equal_length_batches(windows(), options.batch_size * network.config.window):
+        yield from encode_batch(network, batch, options, lambda key: names[key[0]])
+
+
 def encode_batch(
-    network: AaSPNetwork, batch: Sequence[tuple[Key, CutWindow[Tensor]]], options: EmbedOptions
+    network: AaSPNetwork,
+    batch: Sequence[tuple[Key, CutWindow[Tensor]]],
+    options: EmbedOptions,
+    name: Callable[[Key], str] = lambda _: "a sound",
 ) -> Iterator[tuple[Key, ColumnVectors]]:
     """The vectors of the columns that each window emits, in the batch's order; numpy float32.
 
@@ -27,6 +64,10 @@ def encode_batch(
         network: on the windows' device.
         batch: windows of log-mel of one length, each with the key of its clip.
         options: pooling, last layers, precision.
+        name: what messages call the clip of a key.
+
+    Raises:
+        VectorError: NaN or infinite numbers; the sentence names the clip.
     """
     windows = [window for _, window in batch]
     frame_lengths = torch.tensor([len(window.items) for window in windows])
@@ -38,7 +79,7 @@ def encode_batch(
     frames, cls = features.column_frames.cpu().numpy(), features.cls.float().cpu().numpy()
     for row, (key, window) in enumerate(batch):
         emitted = window.plan.emitted
-        yield key, ColumnVectors(vectors[row, emitted], frames[row, emitted], cls[row])
+        yield key, finite_columns(ColumnVectors(vectors[row, emitted], frames[row, emitted], cls[row]), name(key))
 
 
 def stack_log_mels(log_mels: list[Tensor], frames: int) -> Tensor:

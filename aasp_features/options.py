@@ -60,11 +60,10 @@ def resolve_options(
     if pooling is not None:
         check_choice("pooling", pooling, Pooling)
     check_choice("precision", precision, Precision)
-    counts = {"last_layers": last_layers, "batch_size": batch_size, "window": window, "context": context}
+    counts = {"batch_size": batch_size, "window": window, "context": context}
     for name, value in counts.items():
         check_whole(name, value)
-    if last_layers is not None and not 1 <= last_layers <= config.depth:
-        raise OptionError(f"last_layers must be 1 to {config.depth} (the last k blocks), got {last_layers!r}.")
+    check_last_layers(last_layers, config.depth)
     if batch_size is not None and batch_size < 1:
         raise OptionError(f"batch_size must be at least 1, got {batch_size!r}.")
     if window is not None and not 1 <= window <= config.window:
@@ -90,6 +89,26 @@ def check_choice(name: str, value: object, kind: Any) -> None:
     """
     if value not in get_args(kind):
         raise OptionError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}.")
+
+
+def check_last_layers(value: int | None, depth: int) -> None:
+    """Raise OptionError for anything but None and as many of the last blocks as there are."""
+    check_whole("last_layers", value)
+    if value is not None and not 1 <= value <= depth:
+        raise OptionError(f"last_layers must be 1 to {depth} (the last k blocks), got {value!r}.")
+
+
+def check_device(device: Any) -> None:
+    """Raise OptionError for what torch cannot compute on here; None is left open."""
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except Exception as error:  # of many kinds: not a device, not built in, not there, no driver, no memory
+        raise OptionError(
+            f"device {str(device)[:60]!r} is none that this torch can use; give 'cpu', or 'cuda', 'cuda:1', 'mps' "
+            "where there is one."
+        ) from error
 
 
 def check_whole(name: str, value: object) -> None:

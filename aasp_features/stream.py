@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor
 from aasp_features.audio import Resampler, check_rate
 from aasp_features.config import FRAME_LENGTH, PATCH, frame_dim
 from aasp_features.errors import OptionError
-from aasp_features.inputs import InputError, scale_to_float
+from aasp_features.forked import mind_fork
+from aasp_features.inputs import LOUD, InputError, peak_of, scale_to_float, split, warn_loud
 from aasp_features.log_mel import LogMel
 from aasp_features.log_mel_windows import LogMelStream
 from aasp_features.network import AaSPNetwork
@@ -52,7 +53,7 @@ class EmbeddingStream:
         self._resampler = Resampler(self.rate, config.sample_rate)
         self._log_mel = LogMelStream(log_mel)
         self._cutter = WindowCutter[Tensor](options.window, options.context, torch.cat)
-        self._samples, self._columns, self._finished = 0, 0, False
+        self._samples, self._columns, self._finished, self._loud = 0, 0, False, False
         self._width = frame_dim(config.dim, config.rows, options.pooling)
 
     @property
@@ -71,13 +72,21 @@ class EmbeddingStream:
 
         Raises:
             InputError: not mono samples, NaN, or the stream was finished. The stream can go on after it.
+            VectorError: the network answers with NaN or infinite numbers.
         """
         if self._finished:
             raise InputError("this stream was finished; open a new one for a new signal.")
-        samples = _samples(block)
+        mind_fork()
+        samples, peak = _samples(block)
+        if peak > LOUD and not self._loud:
+            self._loud = True
+            warn_loud([("the stream", peak)], stacklevel=3)
         self._samples += len(samples)
+        return self._encode(window for one in split(samples, self.rate) for window in self._windows(one))
+
+    def _windows(self, samples: NDArray[np.float32]) -> Iterator[CutWindow[Tensor]]:
         piece = self._log_mel.push(self._resampler.push(samples))
-        return self._encode([] if piece is None else self._cutter.push(piece))
+        return iter(()) if piece is None else self._cutter.push(piece)
 
     def finish(self) -> FrameEmbeddings:
         """End the signal and take its last frames.
@@ -87,6 +96,7 @@ class EmbeddingStream:
         """
         if self._finished or self._samples == 0:
             raise InputError("this stream was finished before." if self._finished else "no sample was pushed.")
+        mind_fork()
         self._finished = True
         pieces = [self._log_mel.push(self._resampler.finish()), self._log_mel.finish()]
         windows = [window for piece in pieces if piece is not None for window in self._cutter.push(piece)]
@@ -95,7 +105,7 @@ class EmbeddingStream:
     def _encode(self, windows: Iterable[CutWindow[Tensor]]) -> FrameEmbeddings:
         given = FrameVectors()
         for window in windows:
-            for _, columns in encode_batch(self._network, [(None, window)], self._options):
+            for _, columns in encode_batch(self._network, [(None, window)], self._options, lambda _: "the stream"):
                 given.add(columns)
         if not given.parts:
             return FrameEmbeddings(np.empty((0, self._width), np.float32), np.empty(0))
@@ -106,16 +116,18 @@ class EmbeddingStream:
         return FrameEmbeddings(vectors, np.asarray(times))
 
 
-def window_of_latency(latency: float, window: int, context: int) -> tuple[int, int]:
+def window_of_latency(latency: float | None, window: int, context: int) -> tuple[int, int]:
     """Window and context, in columns, whose vectors are never later than ``latency`` seconds.
 
     Args:
-        latency: seconds; a window waits for the one 25 ms frame that starts past its end.
+        latency: seconds; a window waits for the one 25 ms frame that starts past its end. None is any.
         window, context: the largest allowed.
 
     Raises:
         OptionError: too short for a window of 3 columns.
     """
+    if latency is None:
+        return window, context
     window = min(int((latency - WAIT_SECONDS) / COLUMN_SECONDS + 1e-9), window)
     if window < 3:
         least = 3 * COLUMN_SECONDS + WAIT_SECONDS
@@ -123,11 +135,16 @@ def window_of_latency(latency: float, window: int, context: int) -> tuple[int, i
     return window, min(context, window // 4)
 
 
-def _samples(block: Any) -> NDArray[np.float32]:
-    array = block.detach().cpu().numpy() if isinstance(block, torch.Tensor) else np.asarray(block)
+def _samples(block: Any) -> tuple[NDArray[np.float32], float]:
+    """A block as float32, and its peak."""
+    if isinstance(block, torch.Tensor):
+        block = block.detach().cpu()
+        block = block.float() if block.dtype == torch.bfloat16 else block  # which numpy has not
+    array = np.asarray(block)
     if array.ndim != 1:
         raise InputError(f"a block of a stream is 1-D mono samples, got shape {array.shape}.")
     samples = scale_to_float(array, "the block")
-    if not np.isfinite(samples).all():
+    peak = peak_of(samples) if len(samples) else 0.0
+    if not np.isfinite(peak):
         raise InputError("the block holds NaN or infinite samples.")
-    return samples
+    return samples, peak

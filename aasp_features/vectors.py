@@ -9,6 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.config import VARIANCE_FLOOR, Pooling
+from aasp_features.errors import AaSPError
+
+
+class VectorError(AaSPError, ArithmeticError):
+    """A network that answers a clip with NaN or infinite numbers; the sentence names the clip."""
 
 
 class ColumnVectors(NamedTuple):
@@ -23,6 +28,20 @@ class ColumnVectors(NamedTuple):
     vectors: NDArray[np.float32]
     frames: NDArray[np.int64]
     cls: NDArray[np.float32]
+
+
+def finite_columns(columns: ColumnVectors, name: str) -> ColumnVectors:
+    """The same, once they have been looked at.
+
+    Raises:
+        VectorError: NaN or infinite numbers.
+    """
+    if not (np.isfinite(columns.vectors).all() and np.isfinite(columns.cls).all()):
+        raise VectorError(
+            f"{name}: the network answers with NaN or infinite numbers, so its weights are damaged or too large; use "
+            "another checkpoint."
+        )
+    return columns
 
 
 class ClipVector:
@@ -56,6 +75,14 @@ class ClipVector:
             variance = np.maximum(self.squares / self.weight - np.square(mean), 0)
             chosen = [mean, np.sqrt(variance + VARIANCE_FLOOR)]
         return np.concatenate([np.asarray(part) for part in chosen]).astype(np.float32)
+
+
+def stack_clips(clips: Sequence[ClipVector], single: bool, width: int) -> NDArray[np.float32]:
+    """The vector of a single clip, (width,), or those of several, (B, width), though B be 0."""
+    vectors = [clip.vector() for clip in clips]
+    if single:
+        return vectors[0]
+    return np.stack(vectors) if vectors else np.empty((0, width), np.float32)
 
 
 class FrameVectors:

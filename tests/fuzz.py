@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import collections
 import io
+import resource
+import sys
 import tempfile
 import time
 import warnings
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from fuzz_checkpoints import damaged, loads
 
 from aasp_features.audio import AudioError, stream_audio
 from aasp_features.errors import AaSPError
@@ -23,6 +26,7 @@ from aasp_features.inputs import read_inputs
 from aasp_features.sounds.discovery import Discovery, NothingFoundError
 from aasp_features.sounds.lists import read_list
 
+WARM_UP, MOST_MEMORY = 20, 256  # cases after which memory grows by less than so many MiB
 SLOW_SECONDS = 10.0  # of this thread's own work: a case takes milliseconds, and a busy machine adds none
 KINDS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAVEX", "PCM_16"), ("FLAC", "PCM_16")]
 KINDS += [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("AU", "PCM_16")]
@@ -128,10 +132,21 @@ def garbled_list(rng: np.random.Generator, folder: Path) -> str:
     return "sound"
 
 
+def damaged_checkpoint(rng: np.random.Generator, folder: Path) -> str:
+    """A config or weights that were edited, cut or garbled; see ``fuzz_checkpoints``."""
+    files = damaged(rng, folder)
+    try:
+        loads(folder, files)
+    except AaSPError as error:
+        return sentence(error)
+    return "sound"
+
+
 def sentence(error: Exception) -> str:
     text = str(error)
     assert text.endswith("."), text
     assert "Traceback" not in text
+    assert len(text) < 2000
     return "sentence"
 
 
@@ -139,12 +154,14 @@ TARGETS: dict[str, Callable[[np.random.Generator, Path], str]] = {
     "damaged files": damaged_file,
     "odd arrays": odd_array,
     "garbled lists": garbled_list,
+    "damaged checkpoints": damaged_checkpoint,
 }
 
 
 def run(name: str, cases: int, first: int = 0) -> collections.Counter[str]:
     """Outcomes of so many cases, each made by its own seed."""
     outcomes: collections.Counter[str] = collections.Counter()
+    before = peak_memory()
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(first, first + cases):
             began = time.thread_time()
@@ -153,17 +170,29 @@ def run(name: str, cases: int, first: int = 0) -> collections.Counter[str]:
             except Exception as error:
                 raise AssertionError(f"{name}, seed {seed}: {type(error).__name__}: {error}") from error
             assert time.thread_time() - began < SLOW_SECONDS, f"{name}, seed {seed}: hangs"
+            if seed == first + WARM_UP:
+                before = peak_memory()
+    assert peak_memory() - before < MOST_MEMORY, f"{name}: a case took {peak_memory() - before:.0f} MiB"
     return outcomes
+
+
+def peak_memory() -> float:
+    """MiB that this process held at most, so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=20_000, help="of each kind")
+    parser.add_argument("--kinds", nargs="+", choices=TARGETS, default=list(TARGETS))
     arguments = parser.parse_args()
-    print("| input | cases | sound came out | a sentence | anything else |\n|---|---|---|---|---|")
-    for name in TARGETS:
-        outcomes = run(name, arguments.cases)
-        print(f"| {name} | {arguments.cases} | {outcomes['sound']} | {outcomes['sentence']} | 0 |", flush=True)
+    warnings.simplefilter("ignore")  # of odd samples there are many
+    print("| input | cases | sound came out, or it loaded | a sentence | anything else | memory grew by |")
+    print("|---|---|---|---|---|---|")
+    for name in arguments.kinds:
+        before, outcomes = peak_memory(), run(name, arguments.cases)
+        counts = f"{arguments.cases} | {outcomes['sound']} | {outcomes['sentence']} | 0"
+        print(f"| {name} | {counts} | {peak_memory() - before:.0f} MiB |", flush=True)
 
 
 if __name__ == "__main__":

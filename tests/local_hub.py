@@ -6,6 +6,7 @@ Repositories live in memory: every push makes a commit, branches name commits, p
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
@@ -42,11 +43,16 @@ class Repository:
 
 
 class LocalHub:
-    """``with LocalHub() as hub``: ``hub.endpoint`` is what HF_ENDPOINT names; ``hub.requests`` what was asked."""
+    """``with LocalHub() as hub``: ``hub.endpoint`` is what HF_ENDPOINT names; ``hub.requests`` what was asked.
+
+    ``hub.faults`` says which files, or ``api``, are served badly: redirect (without end), longer and shorter (than was
+    announced), html (for JSON), endless, gone, torn.
+    """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.requests: list[str] = []
+        self.faults: dict[str, str] = {}
         hub = self
 
         class Handler(_Handler):
@@ -76,6 +82,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._note()
+        place = "api" if self.path.startswith("/api/") else self.path.rpartition("/")[2]
+        fault = self.hub.faults.get(place)
+        if fault and self._misbehave(fault):
+            return
         if found := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)(?:/revision/([^/?]+))?(?:\?.*)?", self.path):
             self._model_info(found[1], found[2] or "main")
         elif found := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)/tree/([^/?]+)(?:\?.*)?", self.path):
@@ -86,6 +96,39 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, {"error": f"unknown route {self.path}"})
 
     do_HEAD = do_GET  # noqa: N815
+
+    def _misbehave(self, fault: str) -> bool:
+        """Answer badly; false where this request is answered well, such as one for the size alone."""
+        if fault == "redirect":
+            self._answer(302, b"", {"Location": f"{self.hub.endpoint}{self.path}"})
+        elif fault == "gone":
+            self._answer(404, b"", {"X-Error-Code": "RepoNotFound" if "/api/" in self.path else "EntryNotFound"})
+        elif fault == "html":
+            page = b"<html>Please log in.</html>"
+            (commit, *_) = (repository.branches["main"] for repository in self.hub.repositories.values())
+            self._answer(200, page, {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha256(page).hexdigest()}"'})
+        elif self.command == "HEAD":
+            return False
+        elif fault in ("longer", "shorter"):
+            self._answer(200, bytes(1_000_000 if fault == "shorter" else 20_000_000))
+        elif fault == "torn":
+            self.send_response(200)
+            self.send_header("Content-Length", "20000000")
+            self.end_headers()
+            self.wfile.write(bytes(1000))
+            self.close_connection = True
+        else:
+            self._endless()
+        return True
+
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        chunk = bytes(2**20)
+        with contextlib.suppress(OSError):  # until the client has had enough
+            while True:
+                self.wfile.write(b"%x\r\n" % len(chunk) + chunk + b"\r\n")
 
     def do_POST(self) -> None:
         self._note()

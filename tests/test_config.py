@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 
 from aasp_features import AaSPConfig, __version__
 from aasp_features.config import ConfigError
+from aasp_features.network import AaSPNetwork
 
 
 def test_json_round_trip() -> None:
@@ -25,12 +27,27 @@ def test_json_round_trip() -> None:
         ({"dim": "192"}, "dim must be int"),
         ({"last_layers": True}, "last_layers must be int"),
         ({"patch_embed": "wavelet"}, "not one of"),
-        ({"std": 0.0}, "std > 0"),
-        ({"mean": float("nan")}, "finite"),
+        ({"std": 0.0}, "std must be 0.001 to 100, got 0.0"),
+        ({"std": -1.0}, "std must be 0.001 to 100, got -1.0"),
+        ({"std": 1e30}, "std must be 0.001 to 100"),
+        ({"std": float("inf")}, "std must be 0.001 to 100, got inf"),
+        ({"mean": float("nan")}, "mean must be -100 to 100, got nan"),
+        ({"mean": 10**400}, "mean must be -100 to 100"),
+        ({"mean": -1e30}, "mean must be -100 to 100"),
+        ({"window": 10**9}, "window must be 1 to 1024"),
+        ({"dim": 2**40}, "dim must be 4 to 8192"),
+        ({"dim": 8192, "heads": 8, "depth": 128}, "more than 1073741824 are not accepted"),
+        ({"states": 10**6}, "states must be 1 to 256"),
+        ({"lambda_hidden": 0}, "lambda_hidden must be 1 to"),
+        ({"lowpass_cutoff": float("nan")}, "lowpass_cutoff must be"),
+        ({"lowpass_taps": 64}, "must be odd"),
+        ({"name": "a\ud800"}, "printable"),
+        ({"name": "a" * 201}, "1 to 200 printable characters"),
+        ({"name": ["a"]}, "name must be str"),
         ({"context": 32}, "context"),
         ({"last_layers": 13}, "at most depth=12"),
         ({"lowpass_taps": 31}, "taps"),
-        ({"depth": 0}, "at least 1"),
+        ({"depth": 0}, "depth must be 1 to 128, got 0"),
         ({"sample_rate": 44100}, "not one of"),
     ],
 )
@@ -44,6 +61,9 @@ def test_wrong_values(changes: dict, sentence: str) -> None:
     [
         ("{", "not valid JSON"),
         ("[]", "not an AaSP config"),
+        ('{"model_type": "aasp", "dim": ' + "9" * 5000 + "}", "not valid JSON|missing keys"),
+        ('{"model_type": "aasp", "model_type": "aasp"}', "key 'model_type' stands there twice"),
+        (" " * 65537, "longer than the 65536 bytes"),
         ('{"model_type": "bert"}', "not an AaSP config"),
     ],
 )
@@ -74,5 +94,14 @@ def test_the_key_of_older_checkpoints_loads() -> None:
     older = config.to_json().replace('"last_layers"', '"layers"')
     assert AaSPConfig.from_json(older) == config
     both = config.to_json().replace('"last_layers"', '"layers": 2, "last_layers"')
-    with pytest.raises(ConfigError, match=r"unknown keys \['layers'\]"):
+    with pytest.raises(ConfigError, match=r"'layers' is what 'last_layers' was called; both are given"):
         AaSPConfig.from_json(both)
+
+
+def test_the_largest_network_that_is_accepted() -> None:
+    """The bound counts about what the network has."""
+    for config in (AaSPConfig.tiny(), AaSPConfig.small(patch_embed="conv"), AaSPConfig.base()):
+        with torch.device("meta"):
+            network = AaSPNetwork(config)
+        counted = sum(one.numel() for one in [*network.parameters(), *network.buffers()])
+        assert config._numbers() == pytest.approx(counted, rel=0.05)

@@ -1,143 +1,19 @@
-"""Checkpoints by name: a real Hub on loopback, folders, and everything that can be wrong with either."""
+"""Checkpoints by name and in folders, and everything that can be wrong with one."""
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from local_hub import TOKEN, LocalHub, Repository
-from safetensors.torch import save
 
 from aasp_features import AaSPEncoder, CheckpointError
-from aasp_features.hub import BUNDLED, DEFAULT, load_checkpoint, save_checkpoint
-
-Load = Callable[..., subprocess.CompletedProcess]
-
-LOAD = """
-import sys, json
-from aasp_features import AaSPEncoder, CheckpointError
-options = json.loads(sys.argv[1])
-try:
-    encoder = AaSPEncoder.from_pretrained(**options)
-except CheckpointError as error:
-    sys.exit(f"CheckpointError: {error}")
-print(encoder.config.name, float(encoder.network.cls.double().sum()))
-"""
-
-
-@pytest.fixture
-def hub(checkpoint: Path) -> Iterator[LocalHub]:
-    """A Hub with one public repository, org/tiny."""
-    with LocalHub() as server:
-        server.repositories["org/tiny"] = Repository()
-        server.repositories["org/tiny"].commit({path.name: path.read_bytes() for path in checkpoint.iterdir()})
-        yield server
-
-
-@pytest.fixture
-def environment(hub: LocalHub, tmp_path: Path) -> dict[str, str]:
-    """huggingface_hub reads these once, at its import, so the tests load in processes of their own."""
-    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
-    patient = {"HF_HUB_ETAG_TIMEOUT": "600", "HF_HUB_DOWNLOAD_TIMEOUT": "600"}  # a busy machine may need more than 10 s
-    return {**os.environ, **quiet, **patient, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf")}
-
-
-@pytest.fixture
-def load(environment: dict[str, str]) -> Load:
-    def run(name: str, extra: dict[str, str] | None = None, **options: object) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-c", LOAD, json.dumps({"name": name, **options})]
-        return subprocess.run(command, capture_output=True, text=True, env={**environment, **(extra or {})})
-
-    return run
-
-
-def assert_fails(done: subprocess.CompletedProcess, sentence: str) -> None:
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("CheckpointError: ")
-    assert sentence in done.stderr
-
-
-def test_download_then_cache(hub: LocalHub, load: Load, small_encoder: AaSPEncoder) -> None:
-    expected = f"{small_encoder.config.name} {float(small_encoder.network.cls.double().sum())}\n"
-    assert load("org/tiny").stdout == expected
-    asked = [request for request in hub.requests if request.startswith("GET") and "/resolve/" in request]
-    assert {request.rsplit("/", 1)[1] for request in asked} == {"config.json", "model.safetensors", "README.md"}
-    hub.requests.clear()
-    assert load("org/tiny", {"HF_HUB_OFFLINE": "1"}).stdout == expected
-    assert load("org/tiny", local_files_only=True).stdout == expected
-    assert hub.requests == []
-    hub.stop()
-    assert load("org/tiny").stdout == expected
-
-
-def test_revisions(hub: LocalHub, load: Load, small_encoder: AaSPEncoder) -> None:
-    repository = hub.repositories["org/tiny"]
-    first = repository.branches["main"]
-    config = small_encoder.config.replace(name="aasp-test-random-2").to_json().encode()
-    repository.commit({"config.json": config})
-    assert load("org/tiny").stdout.startswith("aasp-test-random-2")
-    assert load("org/tiny", revision=first).stdout.startswith("aasp-test-random-1")
-    assert load(f"org/tiny@{first}").stdout.startswith("aasp-test-random-1")
-    hub.stop()
-    assert load(f"org/tiny@{first}").stdout.startswith("aasp-test-random-1")
-    assert_fails(load(f"org/tiny@{first}", revision="main"), "drop one of them")
-
-
-def test_what_is_not_there(hub: LocalHub, load: Load, environment: dict[str, str]) -> None:
-    assert_fails(load("org/gone"), "org/gone: the Hub has no such repository, or it is private")
-    assert_fails(load("org/tiny@v9"), "org/tiny@v9: the Hub has no such revision")
-    assert_fails(load("org/other", {"HF_HUB_OFFLINE": "1"}), "org/other: not in the local cache")
-    hub.stop()
-    assert_fails(load("org/other"), "org/other: not in the local cache, and the Hub cannot be reached")
-
-
-def test_private_repositories_want_a_token(hub: LocalHub, load: Load) -> None:
-    hub.repositories["org/tiny"].private = True
-    assert_fails(load("org/tiny"), "or it is private; check the name, or pass token=")
-    assert load("org/tiny", token=TOKEN).returncode == 0
-    assert load("org/tiny", {"HF_TOKEN": TOKEN}).returncode == 0
-
-
-def truncated(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {"model.safetensors": files["model.safetensors"][:-1000]}
-
-
-def tampered(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {"model.safetensors": files["model.safetensors"].replace(b'"F32"', b'"F16"', 1)}
-
-
-def other_architecture(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {"config.json": files["config.json"].replace(b'"depth": 2', b'"depth": 3')}
-
-
-def unknown_key(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {"config.json": files["config.json"].replace(b'"depth": 2', b'"depth": 2, "colour": 1')}
-
-
-def not_finite(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {"model.safetensors": save({"cls": torch.tensor([float("nan")])})}
-
-
-@pytest.mark.parametrize(
-    ("damage", "sentence"),
-    [
-        (truncated, "model.safetensors is damaged"),
-        (tampered, "model.safetensors is damaged"),
-        (other_architecture, "weights do not fit its config: missing blocks.2"),
-        (unknown_key, "unknown keys ['colour']"),
-        (not_finite, "NaN or infinite numbers in cls"),
-    ],
-)
-def test_damaged_checkpoints(hub: LocalHub, load: Load, damage: Callable, sentence: str) -> None:
-    repository = hub.repositories["org/tiny"]
-    repository.commit(damage(repository.commits[repository.branches["main"]]))
-    assert_fails(load("org/tiny"), sentence)
+from aasp_features.hub import BUNDLED, DEFAULT, load_checkpoint, read_card, save_checkpoint
 
 
 def test_extra_and_missing_weights(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
@@ -150,40 +26,7 @@ def test_extra_and_missing_weights(small_encoder: AaSPEncoder, tmp_path: Path) -
         AaSPEncoder.from_pretrained(tmp_path)
 
 
-def test_pickles_are_never_read(hub: LocalHub, load: Load, small_encoder: AaSPEncoder, tmp_path: Path) -> None:
-    folder = tmp_path / "pickled"
-    folder.mkdir()
-    (folder / "config.json").write_text(small_encoder.config.to_json())
-    torch.save(small_encoder.network.state_dict(), folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin would have to be unpickled"):
-        AaSPEncoder.from_pretrained(folder)
-    hub.repositories["org/pickled"] = Repository()
-    hub.repositories["org/pickled"].commit({path.name: path.read_bytes() for path in folder.iterdir()})
-    assert_fails(load("org/pickled"), "weights are read from safetensors only")
-    assert not any("pytorch_model" in request for request in hub.requests)
-
-
-def test_push_and_load_again(hub: LocalHub, load: Load, environment: dict[str, str], checkpoint: Path) -> None:
-    push = (
-        "import sys; from aasp_features import AaSPEncoder\n"
-        "encoder = AaSPEncoder.from_pretrained(sys.argv[1])\n"
-        "print(encoder.push_to_hub('me/mine', half=True, private=True, token=sys.argv[2]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", push, str(checkpoint), TOKEN], capture_output=True, text=True, env=environment
-    )
-    assert done.stdout.strip() == f"{hub.endpoint}/me/mine", done.stderr
-    files = hub.repositories["me/mine"].commits[hub.repositories["me/mine"].branches["main"]]
-    assert {"config.json", "model.safetensors", "README.md"} <= set(files)
-    assert hub.repositories["me/mine"].private
-    assert load("me/mine", token=TOKEN).stdout.startswith("aasp-test-random-1")
-    done = subprocess.run(
-        [sys.executable, "-c", push, str(checkpoint), "hf_wrong"], capture_output=True, text=True, env=environment
-    )
-    assert "me/mine: the Hub did not take the checkpoint" in done.stderr
-
-
-@pytest.mark.parametrize("name", ["tiny", "a b/c", "a/b/c", "", "org/tiny@"])
+@pytest.mark.parametrize("name", ["tiny", "a b/c", "a/b/c", "", "org/tiny@", "a" * 5000, "a\0b"])
 def test_names_that_name_nothing(name: str) -> None:
     with pytest.raises(CheckpointError, match=rf"is no folder and no checkpoint's name; give '{next(iter(BUNDLED))}'"):
         load_checkpoint(name)
@@ -230,3 +73,84 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(
     with pytest.raises(CheckpointError, match=r"could not be written .*No space left"):
         small_encoder.save_pretrained(tmp_path, half=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (b"{" * 60000, "not valid JSON"),
+        (b"[" * 60000, r"not valid JSON \(nested too deeply\)|not valid JSON"),
+        (b'{"model_type": "aasp", "dim": ' + b"9" * 5000 + b"}", "not valid JSON|unknown|missing"),
+        (b'{"a": 1, "a": 2}', "key 'a' stands there twice"),
+        (b'{"std": NaN}', "NaN is no number"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b" " * 100_000_000, "longer than the 65536 bytes"),
+    ],
+)
+def test_configs_that_are_not_json(checkpoint: Path, tmp_path: Path, config: bytes, sentence: str) -> None:
+    folder = copy_of(checkpoint, tmp_path)
+    (folder / "config.json").write_bytes(config)
+    with pytest.raises(CheckpointError, match=sentence) as raised:
+        load_checkpoint(folder)
+    assert len(str(raised.value)) < 600
+
+
+HUGE = """
+import json, resource, sys
+from pathlib import Path
+from aasp_features import AaSPEncoder, CheckpointError
+AaSPEncoder.from_pretrained(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for folder in sys.argv[2:]:
+    try:
+        AaSPEncoder.from_pretrained(folder)
+        print("loaded")
+    except CheckpointError as error:
+        print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_what_claims_to_be_huge_takes_no_memory(checkpoint: Path, tmp_path: Path) -> None:
+    """A terabyte in a sparse file, and every number of a config at what it may be at most."""
+    folders, sentences = [], []
+    for file in ("config.json", "model.safetensors"):
+        folders.append(copy_of(checkpoint, tmp_path / f"sparse-{file}"))
+        os.truncate(folders[-1] / file, 2**40)
+        sentences.append(
+            "longer than the 65536 bytes" if file == "config.json" else "bytes of tensors, where its header"
+        )
+    folders.append(copy_of(checkpoint, tmp_path / "header"))
+    (folders[-1] / "model.safetensors").write_bytes((2**30).to_bytes(8, "little"))
+    os.truncate(folders[-1] / "model.safetensors", 2**40)
+    sentences.append("a header of 1073741824 bytes")
+    for name, value in [("dim", 6000), ("depth", 128), ("lambda_hidden", 8192), ("window", 1024), ("states", 256)]:
+        folders.append(copy_of(checkpoint, tmp_path / name))
+        values = json.loads((folders[-1] / "config.json").read_text())
+        (folders[-1] / "config.json").write_text(json.dumps({**values, name: value}))
+        sentences.append("loaded" if name == "window" else "weights do not fit its config")
+    command = [sys.executable, "-c", HUGE, str(checkpoint), *map(str, folders)]
+    *said, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    for line, sentence in zip(said, sentences, strict=True):
+        assert sentence in line
+    assert int(kilobytes) < 100_000
+
+
+def test_float16_that_cannot_hold_the_weights(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
+    weights = {key: value.clone() for key, value in small_encoder.network.state_dict().items()}
+    weights["cls"][0] = 1e5
+    with pytest.raises(CheckpointError, match=r"as torch.float16, the weights cls would hold NaN or infinite numbers"):
+        save_checkpoint(tmp_path / "half", small_encoder.config, weights, card="", half=True)
+    assert not (tmp_path / "half").exists()
+    save_checkpoint(tmp_path / "whole", small_encoder.config, weights, card="")
+    assert load_checkpoint(tmp_path / "whole").weights["cls"][0] == 1e5
+
+
+def test_a_card_of_any_bytes(checkpoint: Path, tmp_path: Path) -> None:
+    folder = copy_of(checkpoint, tmp_path)
+    (folder / "README.md").write_bytes(b"# \xff" + b"x" * 2**21)
+    assert read_card(folder).startswith("# \ufffdx")
+
+
+def copy_of(checkpoint: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(checkpoint, folder, dirs_exist_ok=True))

@@ -1,15 +1,19 @@
 """The input grammar, form by form, against soundfile and the scaling formulas."""
 
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 import torch
+from helpers import noise
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aasp_features import InputError, OptionError, load_audio
-from aasp_features.inputs import read_inputs, scale_to_float
+from aasp_features.inputs import peak_of, read_inputs, scale_to_float
 
 SOUND = np.random.default_rng(0).normal(size=5000).astype(np.float32) * 0.1
 
@@ -64,7 +68,7 @@ def test_integers_are_scaled_by_their_range(dtype: type, data: st.DataObject) ->
 
 def test_other_dtypes() -> None:
     np.testing.assert_allclose(scale_to_float(np.array([0, 128, 255], np.uint8)), [-1, 0, 127 / 128])
-    np.testing.assert_allclose(scale_to_float(np.array([2**30, -(2**31)])), [0.5, -1])
+    np.testing.assert_allclose(scale_to_float(np.array([2**30, -(2**31)], np.int32)), [0.5, -1])
     np.testing.assert_allclose(samples_of(torch.tensor([0.5, -0.25]).bfloat16())[0], [0.5, -0.25])
     np.testing.assert_allclose(samples_of(np.array([0.5, -0.25], np.float16))[0], [0.5, -0.25])
 
@@ -102,7 +106,12 @@ def test_arrays_and_files_are_resampled_alike(sounds: Path) -> None:
         (np.zeros(5, bool), {}, "samples of bool"),
         (np.zeros(5, complex), {}, "samples of complex128"),
         (np.zeros(5, np.uint16), {}, "samples of uint16"),
-        (np.array([2**40]), {}, "int64"),
+        (np.array([2**40]), {}, "no full scale; give np.asarray"),
+        (np.array([1, 2]), {}, "the input: whole numbers of no stated range have no full scale"),
+        (torch.tensor([1, 2]), {}, "no full scale"),
+        ([1, -2, 3], {}, r"no full scale; give np.asarray\(samples, np.int16\) .* or divide them"),
+        (([1, -2, 3], 8000), {}, "the input: whole numbers"),
+        ([SOUND, {"array": [1, 2], "sampling_rate": 8000}], {}, "clip 1: whole numbers"),
         (np.zeros((2, 5), np.int16), {}, "ambiguous"),
         (np.zeros((16000, 2)), {}, "16000 samples of 2 channels: give channel_axis=1"),
         ((SOUND, 8000), {"sample_rate": 16000}, "says 8000 Hz"),
@@ -125,3 +134,55 @@ def test_rates_that_are_none(rate: object) -> None:
     for inputs, options in [(SOUND, {"sample_rate": rate}), ((SOUND, rate), {})]:
         with pytest.raises(OptionError, match=f"a positive whole number of Hz, got {rate!r}"):
             read_inputs(inputs, **options)
+
+
+@pytest.mark.parametrize("rate", [1, 99, 10_000_001, 2**40, 10**30])
+def test_rates_that_are_too_low_or_too_high(rate: int) -> None:
+    with pytest.raises(OptionError, match="a sample rate is 100 to 10000000 Hz, got "):
+        read_inputs(SOUND, rate)
+
+
+def test_a_wrong_rate_names_its_clip() -> None:
+    for item in [(SOUND, 7), {"array": SOUND, "sampling_rate": 7}]:
+        with pytest.raises(OptionError, match="clip 1: a sample rate is 100 to 10000000 Hz, got 7"):
+            read_inputs([SOUND, item])
+
+
+@pytest.mark.parametrize("rate", [100, 8000, 16000, 44100, 10_000_000])
+def test_blocks_are_bounded_at_any_rate(rate: int) -> None:
+    """And are together what soxr gives of the whole."""
+    sound = noise(700_000)
+    (clip,) = read_inputs((sound, rate)).clips
+    blocks = list(clip.blocks()) if rate > 100 else [block for block, _ in zip(clip.blocks(), range(9), strict=False)]
+    assert max(map(len, blocks)) <= 30 * 16000
+    if rate > 100:
+        expected = soxr.resample(sound, rate, 16000, quality="HQ")
+        np.testing.assert_array_equal(np.concatenate(blocks), expected)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "warned"),
+    [
+        ((SOUND * 32768).round(), "the input: floats up to 1.* where full scale is 1;"),
+        (torch.from_numpy((SOUND * 32768).round()), "the input: floats up to"),
+        ([SOUND, SOUND * 300, SOUND * 32768], r"clip 1: floats up to .* \(and 1 more like it\); if these are integers"),
+        (np.stack([SOUND * 300, SOUND]), "row 0: floats up to"),
+        ((SOUND * 20).tolist(), None),
+        ((SOUND * 32768).astype(np.int16), None),
+    ],
+)
+def test_floats_far_beyond_full_scale_warn_once(inputs: object, warned: str | None) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        given = samples_of(inputs)
+    assert len(caught) == (warned is not None)
+    if warned:
+        assert re.match(warned, str(caught[0].message))
+        loudest = max(given, key=lambda samples: np.abs(samples).max())
+        assert np.abs(loudest).max() > 8  # taken as they are
+
+
+@given(st.lists(st.floats(width=32), min_size=1))
+def test_the_peak(values: list[float]) -> None:
+    peak, expected = peak_of(np.array(values, np.float32)), np.abs(np.array(values, np.float32)).max()
+    assert peak == expected or not (np.isfinite(peak) or np.isfinite(expected))

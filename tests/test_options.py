@@ -1,11 +1,12 @@
 """Choices of a call, filled in once."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aasp_features import AaSPConfig, AaSPError, OptionError
-from aasp_features.options import EmbedOptions, automatic_batch_size, resolve_options
+from aasp_features.options import EmbedOptions, automatic_batch_size, check_device, resolve_options
 
 CONFIG = AaSPConfig.tiny(pooling="mean", last_layers=3)
 
@@ -53,3 +54,11 @@ def test_sentences(choices: dict, sentence: str) -> None:
 def test_automatic_batch_sizes() -> None:
     assert automatic_batch_size(AaSPConfig.base(), "cpu") == automatic_batch_size(AaSPConfig.tiny(), "mps") == 8
     assert automatic_batch_size(AaSPConfig.base(), "cuda") >= 8
+
+
+def test_devices() -> None:
+    for device in (None, "cpu", torch.device("cpu"), "cpu:0"):
+        check_device(device)
+    for device in ("foo", object(), "cuda:-3"):
+        with pytest.raises(OptionError, match=r"device .* is none that this torch can use"):
+            check_device(device)

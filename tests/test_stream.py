@@ -1,5 +1,7 @@
 """A live signal in blocks equals the whole recording, and frames come in time."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,9 @@ def test_sentences(small_encoder: AaSPEncoder) -> None:
         small_encoder.stream(latency=0.3)
     with pytest.raises(OptionError, match="positive whole number of Hz, got 0"):
         small_encoder.stream(0)
+    for rate in (99, 10**8):
+        with pytest.raises(OptionError, match=f"a sample rate is 100 to 10000000 Hz, got {rate}"):
+            small_encoder.stream(rate)
     stream = small_encoder.stream()
     with pytest.raises(InputError, match="no sample was pushed"):
         stream.finish()
@@ -65,7 +70,34 @@ def test_sentences(small_encoder: AaSPEncoder) -> None:
         stream.push(np.zeros((2, 100)))
     with pytest.raises(InputError, match="NaN"):
         stream.push(np.array([np.nan]))
+    for block in ([1, 2, 3], np.array([1, 2, 3]), torch.tensor([1, 2, 3])):
+        with pytest.raises(InputError, match="the block: whole numbers of no stated range have no full scale"):
+            stream.push(block)
     stream.push(noise(800))
     assert len(stream.finish().times) == 1
     with pytest.raises(InputError, match="finished"):
         stream.push(noise(10))
+
+
+def test_floats_far_beyond_full_scale_warn_once(small_encoder: AaSPEncoder) -> None:
+    sound = noise(16000)
+    stream, loud = small_encoder.stream(), small_encoder.stream()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stream.push(sound * 20)
+    with pytest.warns(UserWarning, match="the stream: floats up to .* where full scale is 1; if these are integers"):
+        loud.push(sound * 32768)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loud.push(sound * 32768)
+    expected = small_encoder.embed_frames(np.tile(sound * np.float32(32768), 2))
+    np.testing.assert_allclose(loud.finish().embeddings, expected.embeddings, rtol=1e-4, atol=1e-5)
+
+
+def test_one_long_block_at_a_low_rate(small_encoder: AaSPEncoder) -> None:
+    """A sample becomes 160; the block is taken in pieces, and is what it is at once."""
+    sound = noise(5000)
+    stream = small_encoder.stream(100)
+    pieces = [stream.push(sound), stream.finish()]
+    whole = small_encoder.embed_frames(sound, 100)
+    np.testing.assert_allclose(np.concatenate([one.embeddings for one in pieces]), whole.embeddings, atol=1e-4)

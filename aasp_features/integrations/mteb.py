@@ -12,6 +12,7 @@ from mteb.models.abs_encoder import AbsEncoder
 from numpy.typing import NDArray
 
 from aasp_features.encoder import AaSPEncoder
+from aasp_features.inputs import scale_to_float
 
 CITATION = """@article{yamamoto2025aasp,
   title={AaSP: Aliasing-aware Self-Supervised Pre-Training for Audio Spectrogram Transformers},
@@ -107,4 +108,4 @@ def _sounds(rows: list[dict[str, Any]]) -> list[tuple[NDArray[Any], int]]:
 def _sound(row: dict[str, Any]) -> tuple[NDArray[Any], int]:
     """(samples,) and their rate; channels, which come first, are averaged."""
     array, rate = np.asarray(row["audio"]["array"]), int(row["audio"]["sampling_rate"])
-    return (array.mean(axis=0) if array.ndim == 2 else array), rate
+    return (scale_to_float(array).mean(axis=0) if array.ndim == 2 else array), rate

@@ -14,7 +14,7 @@ from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
 from aasp_features.errors import AaSPError
 from aasp_features.inputs import Inputs, read_inputs
 from aasp_features.options import EmbedOptions, resolve_options
-from aasp_features.vectors import ClipVector, ColumnVectors, FrameEmbeddings, FrameVectors
+from aasp_features.vectors import ClipVector, ColumnVectors, FrameEmbeddings, FrameVectors, finite_columns, stack_clips
 from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, grid_times
 
 Key = TypeVar("Key")
@@ -80,11 +80,8 @@ class OnnxEncoder:
         clips = [ClipVector(options.pooling) for _ in given.clips]
         for batch in self._batches(given, options):
             for clip, columns in self._encode(batch):
-                clips[clip].add(columns)
-        vectors = [clip.vector() for clip in clips]
-        if given.single:
-            return vectors[0]
-        return np.stack(vectors) if vectors else np.empty((0, self.embedding_dim), np.float32)
+                clips[clip].add(finite_columns(columns, given.clips[clip].name))
+        return stack_clips(clips, given.single, self.embedding_dim)
 
     def embed_frames(
         self,
@@ -100,7 +97,7 @@ class OnnxEncoder:
         clips = [FrameVectors() for _ in given.clips]
         for batch in self._batches(given, options):
             for clip, columns in self._encode(batch):
-                clips[clip].add(columns)
+                clips[clip].add(finite_columns(columns, given.clips[clip].name))
         framed = [
             FrameEmbeddings(clip.vectors(), np.asarray(grid_times(clip.frames, COLUMN_SECONDS), np.float64))
             for clip in clips

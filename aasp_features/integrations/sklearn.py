@@ -11,6 +11,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aasp_features.encoder import AaSPEncoder
 
+SCALED = [np.float32, np.int8, np.int16, np.int32, np.uint8]  # what embed scales; other numbers become the first
+
 
 class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Vectors of sounds, by a checkpoint that is not trained further.
@@ -72,7 +74,7 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if len(X) == 0:
                 raise ValueError("X holds no sounds; give at least 1.")
             return list(X)
-        return list(validate_data(self, X, reset=reset, dtype=np.float32))
+        return list(validate_data(self, X, reset=reset, dtype=SCALED))
 
     def _encoder(self) -> AaSPEncoder:
         loaded = getattr(self, "_loaded", None)

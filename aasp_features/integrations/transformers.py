@@ -7,6 +7,7 @@ is in transformers' own layout, for transformers only.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,10 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from aasp_features.config import AaSPConfig
+from aasp_features.config import AaSPConfig, with_current_keys
+from aasp_features.inputs import scale_to_float
 from aasp_features.log_mel import LogMel
-from aasp_features.network import AaSPNetwork, Features, has_empty_columns
+from aasp_features.network import AaSPNetwork, has_empty_columns
 from aasp_features.pooling import pool_clip
 
 
@@ -36,8 +38,7 @@ class AaSPHubConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     model_type = "aasp"
 
     def __init__(self, **values: Any) -> None:
-        if "layers" in values:  # as older checkpoints call it
-            values["last_layers"] = values.pop("layers")
+        values = with_current_keys(values)
         fields = {field.name: field.default for field in dataclasses.fields(AaSPConfig)}
         own = {name: values.pop(name, default) for name, default in fields.items()}
         values.pop("package_version", None)
@@ -110,12 +111,15 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         lengths = None if attention_mask is None else attention_mask.sum(dim=1)
         log_mel = self.log_mel(input_values, lengths)
         frame_lengths = None if lengths is None else self.log_mel.count_frames(lengths)
-        features: Features = self.network(log_mel, frame_lengths)
+        network = self.network
+        masked = has_empty_columns(log_mel, frame_lengths)
+        outputs: Iterable[Tensor]
+        outputs, column_frames = network.block_outputs(log_mel, frame_lengths, masked)
         states = None
         if output_hidden_states or (output_hidden_states is None and self.config.output_hidden_states):
-            masked = has_empty_columns(log_mel, frame_lengths)
-            blocks, __ = self.network.block_outputs(log_mel, frame_lengths, masked)
-            states = tuple(self.network.norm(tokens)[:, 1:] for tokens in blocks)
+            outputs = list(outputs)
+            states = tuple(network.norm(tokens)[:, 1:] for tokens in outputs)
+        features = network.features(outputs, column_frames, network.config.last_layers)
         output = BaseModelOutputWithPooling(
             last_hidden_state=features.tokens.flatten(1, 2),
             pooler_output=pool_clip(features, self.network.config.pooling),
@@ -139,17 +143,17 @@ class AaSPFeatureExtractor(FeatureExtractionMixin):
     def __call__(
         self, raw_speech: Any, sampling_rate: int | None = None, return_tensors: str | None = "pt"
     ) -> BatchFeature:
-        """Pad one waveform, or a list of them, to (batch, samples).
+        """Pad one waveform, or a list of them, to (batch, samples); integers are scaled by their dtype's range.
 
         Raises:
-            ValueError: another sampling rate, or a waveform that is not 1-D.
+            ValueError: another sampling rate, a waveform that is not 1-D, or whole numbers of no stated range.
         """
         if sampling_rate not in (None, self.sampling_rate):
             raise ValueError(
                 f"sampling_rate must be {self.sampling_rate}, got {sampling_rate}; resample, or use AaSPEncoder.embed."
             )
         sounds = raw_speech if isinstance(raw_speech, (list, tuple)) and np.ndim(raw_speech[0]) else [raw_speech]
-        tensors = [torch.as_tensor(np.asarray(sound, np.float32)) for sound in sounds]
+        tensors = [torch.as_tensor(scale_to_float(np.asarray(sound), "a waveform")) for sound in sounds]
         if any(tensor.ndim != 1 for tensor in tensors):
             raise ValueError(f"a waveform is 1-D, got {next(tensor.ndim for tensor in tensors if tensor.ndim != 1)}-D.")
         mask = pad_sequence([torch.ones(len(tensor), dtype=torch.long) for tensor in tensors], batch_first=True)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from aasp_features import AaSPEncoder, InputError, OptionError
 from aasp_features.integrations.onnx import OnnxEncoder, OnnxError, sample_windows
 from aasp_features.train.release.export_onnx import export_onnx
+from aasp_features.vectors import VectorError
 from aasp_features.windows import count_columns, count_frames, plan_windows
 
 
@@ -106,3 +107,18 @@ def test_sentences(onnx_encoder: OnnxEncoder, tmp_path: Path) -> None:
         onnx_encoder.embed(np.empty(0))
     with pytest.raises(OptionError, match="batch_size"):
         onnx_encoder.embed(noise(800), batch_size=0)
+
+
+def test_a_graph_that_overflows_names_the_clip(graph: Path, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(graph)
+    for weight in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if weight.name.startswith("network.blocks") or values.shape == (192, 576):
+            weight.CopyFrom(onnx.numpy_helper.from_array(np.full_like(values, 1e30), weight.name))
+    onnx.save(model, tmp_path / "overflows.onnx")
+    encoder = OnnxEncoder(tmp_path / "overflows.onnx")
+    for call in (encoder.embed, encoder.embed_frames):
+        with pytest.raises(VectorError, match=r"clip [01]: the network answers with NaN or infinite numbers"):
+            call([noise(9000), noise(40_000)])

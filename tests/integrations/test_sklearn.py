@@ -40,6 +40,15 @@ def test_paths_arrays_and_rows(checkpoint: Path, paths: list[str]) -> None:
     np.testing.assert_array_equal(transformer.transform([(wave, 8000) for wave in waves]), encoder.embed(waves, 8000))
 
 
+def test_rows_of_integers_are_scaled_by_their_range(checkpoint: Path) -> None:
+    encoder, transformer = AaSPEncoder.from_pretrained(checkpoint), AaSPTransformer(str(checkpoint))
+    waves = np.random.default_rng(0).normal(size=(3, 8000)) * 0.1
+    whole = (waves * 32768).astype(np.int16)
+    expected = encoder.embed(whole.astype(np.float32) / 32768)
+    np.testing.assert_allclose(transformer.fit_transform(whole), expected, atol=1e-5)
+    assert np.abs(transformer.fit_transform(waves) - expected).max() < 0.1
+
+
 def test_pickles_without_weights_and_clones(checkpoint: Path, paths: list[str]) -> None:
     transformer = AaSPTransformer(str(checkpoint), pooling="mean").fit(paths)
     data = pickle.dumps(transformer)

@@ -1,17 +1,20 @@
 """transformers' Auto classes on this package's checkpoints."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import noise
 
 pytest.importorskip("transformers")
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-from aasp_features import AaSPEncoder
+from aasp_features import AaSPConfig, AaSPEncoder
+from aasp_features.config import ConfigError
 from aasp_features.hub import bundled_folder
-from aasp_features.integrations.transformers import AaSPFeatureExtractor, AaSPModel
+from aasp_features.integrations.transformers import AaSPFeatureExtractor, AaSPHubConfig, AaSPModel
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,38 @@ def test_hidden_states(checkpoint: Path, sounds_of_many_lengths: list[np.ndarray
     torch.testing.assert_close(output.hidden_states[-1], output.last_hidden_state)
     output.pooler_output.sum().backward()
     assert model.network.cls.grad is not None
+
+
+def test_the_network_runs_once_for_all_that_is_asked(checkpoint: Path) -> None:
+    model = AutoModel.from_pretrained(checkpoint)
+    runs = []
+    for block in model.network.blocks:
+        block.register_forward_hook(lambda *_: runs.append(1))
+    batch = AaSPFeatureExtractor()(noise(9000), return_tensors="pt")
+    for wanted in (True, False):
+        runs.clear()
+        assert (model(**batch, output_hidden_states=wanted).hidden_states is not None) == wanted
+        assert len(runs) == model.config.depth
+
+
+def test_the_key_of_older_checkpoints(checkpoint: Path, tmp_path: Path) -> None:
+    """It counts where it stands alone, and is refused beside the one of today, here as elsewhere."""
+    values = json.loads((checkpoint / "config.json").read_text())
+    older = {**values, "layers": 2}
+    del older["last_layers"]
+    assert AaSPHubConfig(**older).to_aasp() == AaSPConfig.from_json(json.dumps(older))
+    assert AaSPHubConfig(**older).last_layers == 2
+    for read in (lambda both: AaSPHubConfig(**both), lambda both: AaSPConfig.from_json(json.dumps(both))):
+        with pytest.raises(ConfigError, match="'layers' is what 'last_layers' was called; both are given"):
+            read({**values, "layers": 2})
+
+
+def test_integers_are_scaled_by_their_range(checkpoint: Path) -> None:
+    sound = (noise(4000) * 32768).astype(np.int16)
+    ours = AaSPFeatureExtractor()([sound, sound[:900]]).input_values
+    np.testing.assert_array_equal(ours[0], sound / np.float32(32768))
+    with pytest.raises(ValueError, match="no full scale"):
+        AaSPFeatureExtractor()(sound.tolist())
 
 
 def test_round_trip(checkpoint: Path, tmp_path: Path, sounds_of_many_lengths: list[np.ndarray]) -> None:
