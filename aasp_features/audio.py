@@ -62,13 +62,13 @@ class AudioStream:
         try:
             self._decoder = open_decoder(self._file, self.name)
             self.info = self._decoder.info
-            self._check_header()
+            self._check_header(self.info.rate)
         except BaseException:
             self._close_file()
             raise
 
-    def _check_header(self) -> None:
-        rate, channels = self.info.rate, self.info.channels
+    def _check_header(self, rate: int) -> None:
+        channels = self.info.channels
         if not LOWEST_RATE <= rate <= HIGHEST_RATE or channels < 1:
             raise AudioError(
                 f"{self.name}: its header says {rate} Hz, {channels} channels, which cannot be; a sound has "
@@ -113,6 +113,7 @@ class AudioStream:
         block_samples = max(1, min(int(self.block_seconds * rate), LARGEST_BLOCK // self.info.channels))
         for own_rate, block in self._decoder.blocks(block_samples, place):
             if own_rate != rate:
+                self._check_header(own_rate)
                 before, place, rate = before + place / rate, 0, own_rate
             first = max(0, round((self.start - before) * rate) - place)
             last = len(block) if self.end is None else max(0, round((self.end - before) * rate) - place)
@@ -151,8 +152,7 @@ def stream_audio(
         UserWarning: what a damaged header says is not what there is; the whole file is read.
     """
     check_rate(sample_rate)
-    if not max_hours > 0:
-        raise OptionError(f"max_hours is a positive number, got {max_hours!r}.")
+    check_hours(max_hours)
     return AudioStream(source, sample_rate, block_seconds, start, end, max_hours)
 
 
@@ -221,6 +221,12 @@ def check_rate(rate: Any) -> int:
     if isinstance(rate, bool) or not whole or rate <= 0:
         raise OptionError(f"a sample rate is a positive whole number of Hz, got {rate!r}.")
     return int(rate)
+
+
+def check_hours(hours: float) -> None:
+    """Raises OptionError for what is no bound on hours."""
+    if not hours > 0:  # NaN neither
+        raise OptionError(f"the hours that a sound may have must be above 0, got {hours!r}.")
 
 
 def describe_source(source: Source) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import soundfile
 import typer
 from typer.testing import CliRunner
 
@@ -34,6 +35,13 @@ def relative_difference(a: np.ndarray, b: np.ndarray) -> float:
     return float((np.abs(a - b) / np.maximum(1, np.abs(b))).max())
 
 
+def sound_bytes(sound: np.ndarray, rate: int, kind: str, subtype: str) -> bytes:
+    """A file by libsndfile."""
+    content = io.BytesIO()
+    soundfile.write(content, sound, rate, format=kind, subtype=subtype)
+    return content.getvalue()
+
+
 def encode(
     sound: np.ndarray, rate: int, container: str, codec: str, bit_rate: int | None = None, **options: str
 ) -> bytes:
@@ -47,7 +55,9 @@ def encode(
             track.bit_rate = bit_rate
         frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
         frame.sample_rate, frame.pts = rate, 0
-        fifo = av.AudioResampler(format=track.format.name, layout=layout, rate=rate, frame_size=track.frame_size or 1024)
+        fifo = av.AudioResampler(
+            format=track.format.name, layout=layout, rate=rate, frame_size=track.frame_size or 1024
+        )
         for piece in [*fifo.resample(frame), *fifo.resample(None)]:
             file.mux(track.encode(piece))
         file.mux(track.encode(None))

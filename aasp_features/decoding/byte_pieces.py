@@ -15,13 +15,14 @@ class BytePieces(io.RawIOBase):
     """Read-only and seekable; nothing of it is held in memory but the pieces that are bytes.
 
     Args:
-        file: that the ranges count in; it is closed when nothing refers to it any more.
+        file: that the ranges count in.
         pieces: in order: bytes; a range of the file's bytes; or a number of zeros.
         name: what messages call it.
+        owned: the file is closed with this one.
     """
 
-    def __init__(self, file: BinaryIO, pieces: Sequence[bytes | range | int], name: str) -> None:
-        self._file, self._pieces, self.name = file, pieces, name
+    def __init__(self, file: BinaryIO, pieces: Sequence[bytes | range | int], name: str, owned: bool = False) -> None:
+        self._file, self._pieces, self.name, self._owned = file, pieces, name, owned
         self._ends = list(accumulate(_length(piece) for piece in pieces))
         self._size = self._ends[-1] if pieces else 0
         self._place = 0
@@ -42,6 +43,12 @@ class BytePieces(io.RawIOBase):
     def tell(self) -> int:
         """As of any file."""
         return self._place
+
+    def close(self) -> None:
+        """As of any file."""
+        if self._owned:
+            self._file.close()
+        super().close()
 
     def readinto(self, buffer: Any) -> int:
         """Fill the buffer; less only at the end, or where the file under it ends."""
@@ -65,9 +72,9 @@ class BytePieces(io.RawIOBase):
         return self._file.read(min(most, piece.stop - piece.start - within))
 
 
-def join_pieces(file: BinaryIO, pieces: Sequence[bytes | range | int], name: str) -> BinaryIO:
+def join_pieces(file: BinaryIO, pieces: Sequence[bytes | range | int], name: str, owned: bool = False) -> BinaryIO:
     """The same, buffered."""
-    return io.BufferedReader(BytePieces(file, pieces, name), BUFFER_BYTES)
+    return io.BufferedReader(BytePieces(file, pieces, name, owned), BUFFER_BYTES)
 
 
 def _length(piece: bytes | range | int) -> int:

@@ -14,6 +14,7 @@ from aasp_features.decoding.ogg_links import OggLink, ogg_links
 from aasp_features.decoding.wav_header import UNKNOWN, check_rest, is_wav, mended_wav
 
 HEAD_BYTES = 64
+VORBIS_PLACE = 28  # in an Ogg file
 W64 = b"riff\x2e\x91\xcf\x11"
 
 
@@ -21,7 +22,7 @@ def open_path(path: str | os.PathLike[str], name: str) -> BinaryIO:
     """Open a regular file; unbuffered, as decoders have buffers.
 
     Raises:
-        AudioError: no such file, a folder, a FIFO or device, one that may not be read, or an empty one.
+        AudioError: no such file, a folder, a FIFO or device, or one that may not be read.
     """
     try:
         status = os.stat(path)
@@ -29,8 +30,6 @@ def open_path(path: str | os.PathLike[str], name: str) -> BinaryIO:
             raise AudioError(f"{name}: a folder, not a sound file; give its files, or use aasp-embed for folders.")
         if not stat.S_ISREG(status.st_mode):  # before it is opened, which may wait for ever, or start a device
             raise AudioError(f"{name}: a pipe, socket or device; a regular file is needed, so write it to one.")
-        if status.st_size == 0:
-            raise AudioError(f"{name}: an empty file; a sound has at least 1 sample.")
         return open(path, "rb", buffering=0)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AudioError(f"{name}: no such file.") from error
@@ -44,7 +43,7 @@ def open_decoder(file: BinaryIO, name: str) -> Decoder:
     """What decodes an open file, which stays open until the decoder was closed.
 
     Raises:
-        AudioError: not sound, or several files joined.
+        AudioError: empty, not sound, or several files joined.
     """
     try:
         file.seek(0)
@@ -53,9 +52,11 @@ def open_decoder(file: BinaryIO, name: str) -> Decoder:
         raise AudioError(f"{name}: an open file must be one of bytes that can be read again from its start.") from error
     if not isinstance(head, bytes):
         raise AudioError(f"{name}: an open file must give bytes; open it with mode 'rb'.")
+    if not head:
+        raise AudioError(f"{name}: an empty file; a sound has at least 1 sample.")
     if head.startswith(b"OggS"):
         links = ogg_links(file)
-        return _open_link(file, links[0], name) if len(links) == 1 else OggChain(file, links, name)
+        return OggChain(file, links, name) if len(links) > 1 else _open_link(file, links, name)
     if is_wav(head):
         return _counted(mended_wav(file, name), name)
     head = _after_tag(file, head)
@@ -66,11 +67,13 @@ def open_decoder(file: BinaryIO, name: str) -> Decoder:
         return _counted(file, name)
     try:
         return FfmpegDecoder(file, name)
-    except AudioError as failure:
+    except AudioError as refused:
+        if head.startswith((b"\xff", b"ID3")):  # libsndfile would guess the length of an MP3
+            raise
         try:
             return SoundfileDecoder(file, name)
         except (AudioError, *REFUSALS):
-            raise failure from None
+            raise refused from None
 
 
 def _counted(file: BinaryIO, name: str) -> Decoder:
@@ -104,11 +107,13 @@ def _stated_end(file: BinaryIO, head: bytes) -> int | None:
         return int.from_bytes(head[16:24], "little")
     if head[:4] != b"caff":
         return None
-    place, tag = 8, b""
-    while place + 12 <= size and tag != b"caff":
+    place = 8
+    while place + 12 <= size:
         file.seek(place)
         tag, length = file.read(4), int.from_bytes(file.read(8), "big", signed=True)
-        place += 12 + (length if length >= 0 else size)
+        if tag == b"caff" or length < 0:  # another file; or a length that is not known: to the end
+            return place if tag == b"caff" else size
+        place += 12 + length
     return place
 
 
@@ -119,17 +124,15 @@ class OggChain:
 
     def __init__(self, file: BinaryIO, links: list[OggLink], name: str) -> None:
         self._file, self._links, self._name = file, links, name
-        seconds, first = 0.0, None
+        infos = []
         for link in links:
             decoder = self._open(link)
-            seconds += decoder.info.seconds
-            first = first or decoder.info
+            infos.append(decoder.info)
             decoder.close()
-        assert first is not None  # two links or more
-        self.info = AudioInfo(seconds, first.rate, first.channels)
+        self.info = AudioInfo(sum(info.seconds for info in infos), infos[0].rate, infos[0].channels)
 
     def _open(self, link: OggLink) -> Decoder:
-        return _open_link(join_pieces(self._file, [range(link.start, link.stop)], self._name), link, self._name)
+        return _open_link(join_pieces(self._file, [range(link.start, link.stop)], self._name), [link], self._name)
 
     def blocks(self, samples: int, first: int) -> Blocks:
         """See ``Decoder``."""
@@ -142,6 +145,8 @@ class OggChain:
         """See ``Decoder``; each link was closed."""
 
 
-def _open_link(file: BinaryIO, link: OggLink, name: str) -> Decoder:
-    """A video's sound is for FFmpeg."""
-    return _counted(file, name) if link.streams == 1 else FfmpegDecoder(file, name)
+def _open_link(file: BinaryIO, links: list[OggLink], name: str) -> Decoder:
+    """The only one of a file; all but Vorbis is for FFmpeg, as are videos and what is damaged."""
+    file.seek(0)
+    vorbis = file.read(HEAD_BYTES)[VORBIS_PLACE:].startswith(b"\x01vorbis")
+    return _counted(file, name) if vorbis and len(links) == 1 and links[0].streams == 1 else FfmpegDecoder(file, name)

@@ -128,4 +128,5 @@ def check_rest(file: BinaryIO, end: int, kinds: tuple[bytes, ...], name: str) ->
     if size - end >= WRAP:
         raise AudioError(f"{name}: its header counts 4 GiB at most and the file is longer; convert it to flac or RF64.")
     if size - end > PADDING:
-        warnings.warn(f"{name}: {size - end} bytes follow the end that its header states; not read.", stacklevel=2)
+        told = f"{name}: {size - end} bytes follow its last sample, tags or damaged sound; not read."
+        warnings.warn(told, stacklevel=2)

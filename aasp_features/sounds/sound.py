@@ -58,11 +58,12 @@ class Sound:
 
     def _open_member(self) -> BinaryIO:
         shard = open_path(self.path, self.name)
-        pieces = list(self._pieces())
-        if shard.seek(0, os.SEEK_END) < max((piece.stop for piece in pieces if isinstance(piece, range)), default=0):
-            shard.close()
-            raise AudioError(f"{self.name}: the shard ends before this member does; it was cut off.")
-        return join_pieces(shard, pieces, self.name)
+        size, pieces = shard.seek(0, os.SEEK_END), list(self._pieces())
+        for piece in pieces:
+            if piece < 0 if isinstance(piece, int) else not piece.start <= piece.stop <= size:
+                shard.close()
+                raise AudioError(f"{self.name}: not in the shard as its header says; the shard is damaged or cut off.")
+        return join_pieces(shard, pieces, self.name, owned=True)
 
     def _pieces(self) -> Iterator[range | int]:
         """Ranges of the shard's bytes, and numbers of zeros between them."""

@@ -5,11 +5,9 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 from helpers import noise
 
-from aasp_features import AudioError
 from aasp_features.sounds.shards import ShardReader
 
 
