@@ -1,6 +1,7 @@
 """``aasp-embed`` judged by files, exit code and stderr: in this process, or in one of its own where that matters."""
 
 import os
+import struct
 import subprocess
 import sys
 import warnings
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from helpers import run_command
+from helpers import noise, run_command, sound_bytes
 
 from aasp_features.cli import app
 
@@ -51,6 +52,33 @@ def test_frames_of_parts_with_other_windows(checkpoint: Path, tmp_path: Path) ->
         np.testing.assert_allclose(np.linalg.norm(file["embeddings"], axis=1), 1, rtol=1e-5)
         assert file["start"].tolist() == [1.0] * 88 + [8.5] * 6
         assert file["time"][:3].tolist() == [0.0875, 0.1675, 0.2475]
+
+
+def test_what_is_missing_mended_or_passed_over_is_said(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    died = sound_bytes(noise(8000), 16000, "WAV", "PCM_16")
+    (tmp_path / "sub" / "died.wav").write_bytes(died.replace(b"data" + struct.pack("<I", 16000), b"data" + bytes(4)))
+    for name in ("a.txt", "b.txt", "c.tar.gz"):
+        (tmp_path / "sub" / name).touch()
+    (tmp_path / "list.txt").write_text("gone.wav\nsub  \n", encoding="utf-16")
+    done = run("--files", "list.txt", "--out", "x.npy", "--model", checkpoint, cwd=tmp_path)
+    assert done.returncode == 1
+    assert sorted(done.stderr.splitlines()) == [
+        "1 vectors in x.npy, 1 failed (see x.errors.csv); passed over: 2 .txt, 1 .tar.gz",
+        "aasp-embed: gone.wav: no such file.",
+        "aasp-embed: sub/died.wav: its header says 0 samples (a recorder that died); it was read to the end of the file.",
+    ]
+    assert (tmp_path / "x.errors.csv").read_text().splitlines() == ["path,error", "gone.wav,no such file."]
+
+
+def test_hours_are_bounded(checkpoint: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(16000 * 4), 16000)
+    options = [tmp_path / "silence.wav", "--out", tmp_path / "x.npy", "--model", checkpoint, "--max-hours"]
+    assert run(*options, 0.0012).returncode == 0
+    done = run(*options, 0.001, "--overwrite")
+    assert done.returncode == 1
+    assert "silence.wav: longer than 0.001 hours; if it really is, allow more hours (--max-hours)." in done.stderr
+    assert run(*options, "nan").returncode == 2
 
 
 def test_paths_on_standard_input(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
@@ -99,7 +127,7 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         (["gone"], "gone: no such file or folder."),
         (["empty"], "no sound found in empty; known endings are"),
         ([], "give files or folders, or --files LIST."),
-        (["--files", "gone.txt"], "--files gone.txt: cannot be read"),
+        (["--files", "gone.txt"], "list gone.txt: cannot be read"),
         (["sound.wav", "--hop", "0.04"], "hop is the distance of frames: it needs frames."),
         (["sound.wav", "--window", "nan"], "--window must be a multiple of 0.16 seconds, got nan."),
         (["sound.wav", "--context", "inf"], "--context must be a multiple of 0.16 seconds, got inf."),
