@@ -31,12 +31,12 @@ def run_process(*arguments: object, **options: object) -> subprocess.CompletedPr
 def test_folder_to_vectors(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
     done = run_process(sounds, "--out", tmp_path / "emb.npy", "--model", checkpoint)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.splitlines() == [f"12 vectors in {tmp_path / 'emb.npy'}"]
+    assert done.stderr.splitlines() == [f"12 vectors in {tmp_path / 'emb.npy'}; passed over: 1 .md, 1 .py"]
     assert np.load(tmp_path / "emb.npy").shape == (12, 1536)
     assert len((tmp_path / "emb.csv").read_text().splitlines()) == 13
     assert sorted(os.listdir(tmp_path)) == ["emb.csv", "emb.json", "emb.npy"]
     again = run(sounds, "--out", tmp_path / "emb.npy", "--model", checkpoint)
-    assert again.stderr.splitlines() == [f"12 vectors in {tmp_path / 'emb.npy'}, 12 sounds of an earlier run"]
+    assert again.stderr.startswith(f"12 vectors in {tmp_path / 'emb.npy'}, 12 sounds of an earlier run; passed over")
     other = run(sounds, "--out", tmp_path / "emb.npy", "--model", checkpoint, "--pooling", "mean")
     assert other.returncode == 2
     assert "pooling was frequency, now mean; choose another --out, or give --overwrite." in other.stderr
@@ -66,7 +66,8 @@ def test_what_is_missing_mended_or_passed_over_is_said(checkpoint: Path, tmp_pat
     assert sorted(done.stderr.splitlines()) == [
         "1 vectors in x.npy, 1 failed (see x.errors.csv); passed over: 2 .txt, 1 .tar.gz",
         "aasp-embed: gone.wav: no such file.",
-        "aasp-embed: sub/died.wav: its header says 0 samples (a recorder that died); it was read to the end of the file.",
+        "aasp-embed: sub/died.wav: its header says 0 samples (a recorder that died); it was read to the end of the "
+        "file.",
     ]
     assert (tmp_path / "x.errors.csv").read_text().splitlines() == ["path,error", "gone.wav,no such file."]
 
@@ -99,7 +100,7 @@ def test_a_broken_file_does_not_stop_the_rest(checkpoint: Path, sounds: Path, tm
     assert done.returncode == 1
     first, last = done.stderr.splitlines()
     assert first.startswith(f"aasp-embed: {tmp_path / 'text.wav'}: not a sound file")
-    assert last.endswith(f"1 failed (see {tmp_path / 'emb.errors.csv'})")
+    assert last.endswith(f"1 failed (see {tmp_path / 'emb.errors.csv'}); passed over: 1 .md, 1 .py")
     assert np.load(tmp_path / "emb.npy").shape == (12, 1536)
 
 
