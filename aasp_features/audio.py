@@ -7,46 +7,35 @@ stream is bit-equal to the whole, so ``load_audio`` is the concatenation of ``st
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from reprlib import repr as short
 from typing import Any, BinaryIO
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from aasp_features.errors import AaSPError, OptionError
+from aasp_features.decoding import AudioError as AudioError  # users find them here
+from aasp_features.decoding import AudioInfo as AudioInfo
+from aasp_features.decoding import Blocks
+from aasp_features.decoding.opening import open_decoder, open_path
+from aasp_features.errors import OptionError
 
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf"}
-    | {".w64", ".rf64", ".voc"}
-)
-AV_SUFFIXES = frozenset(  # in folders; a file that is named itself is tried with FFmpeg whatever its ending
-    {".m4a", ".m4b", ".mp4", ".m4v", ".aac", ".wma", ".asf", ".webm", ".mka", ".mkv", ".mov", ".avi", ".3gp", ".mpg"}
-    | {".ac3", ".eac3", ".amr", ".ape", ".dts", ".gsm", ".mp2", ".mpc", ".spx", ".tta", ".wv"}
+AUDIO_SUFFIXES = frozenset(  # in folders; a file that is named itself is tried whatever its ending
+    {".wav", ".wave", ".bwf", ".rf64", ".bw64", ".w64", ".flac", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf"}
+    | {".ogg", ".oga", ".ogx", ".ogv", ".opus", ".spx", ".mp3", ".mp2", ".mpga", ".aac", ".ac3", ".eac3", ".dts"}
+    | {".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".wma", ".wmv", ".asf", ".webm", ".mka", ".mkv"}
+    | {".avi", ".flv", ".mpg", ".mpeg", ".amr", ".awb", ".gsm", ".ape", ".mpc", ".tta", ".wv", ".tak", ".shn"}
+    | {".voc", ".sph", ".nist"}
 )
 
 LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000  # Hz; 100 give one sample in each frame's 10 ms, and 160 come out for it
 LARGEST_BLOCK = 2**23  # numbers decoded at once, all channels together
+MOST_HOURS = 100.0
 
 Source = str | os.PathLike[str] | BinaryIO
-Opened = str | bytes | BinaryIO  # what the decoders are given
-
-
-class AudioError(AaSPError, ValueError):
-    """A file that cannot be read as sound; the sentence names it."""
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What a file says of itself: duration in seconds, samples per second, channels."""
-
-    seconds: float
-    rate: int
-    channels: int
 
 
 class AudioStream:
@@ -57,51 +46,83 @@ class AudioStream:
     """
 
     def __init__(
-        self, source: Source, sample_rate: int, block_seconds: float, start: float = 0.0, end: float | None = None
+        self,
+        source: Source,
+        sample_rate: int,
+        block_seconds: float,
+        start: float = 0.0,
+        end: float | None = None,
+        max_hours: float = MOST_HOURS,
     ) -> None:
         self.name = describe_source(source)
-        self.sample_rate, self.block_seconds = sample_rate, block_seconds
+        self.sample_rate, self.block_seconds, self.max_hours = sample_rate, block_seconds, max_hours
         if start < 0 or (end is not None and end <= start):
             raise AudioError(f"{self.name}: a part runs from 0 or later to a later end, got {start}-{end} s.")
         self.start, self.end = start, end
-        self._decoder = _open(source, self.name)
-        self.info = self._decoder.info
-        if not 1 <= self.info.rate <= HIGHEST_RATE or self.info.channels < 1:
+        self._file, self._close_file = _open_source(source, self.name)
+        try:
+            self._decoder = open_decoder(self._file, self.name)
+            self.info = self._decoder.info
+            self._check_header(self.info.rate)
+        except BaseException:
+            self._close_file()
+            raise
+
+    def _check_header(self, rate: int) -> None:
+        channels = self.info.channels
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE or channels < 1:
             raise AudioError(
-                f"{self.name}: its header says {self.info.rate} Hz, {self.info.channels} channels, which cannot be; "
-                "it is damaged."
+                f"{self.name}: its header says {rate} Hz, {channels} channels, which cannot be; a sound has "
+                f"{LOWEST_RATE} Hz to 10 MHz."
+            )
+        if self._decoder.exact:
+            self._check_hours(min(self.info.seconds, self.end or self.info.seconds) - self.start)
+
+    def _check_hours(self, seconds: float) -> None:
+        if seconds > 3600 * self.max_hours:
+            raise AudioError(
+                f"{self.name}: longer than {self.max_hours:g} hours; if it really is, allow more hours (--max-hours)."
             )
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        rate = self.info.rate
-        read = 0
+        read: dict[int, int] = {}  # rate -> samples
 
-        def mono() -> Iterator[NDArray[np.float32]]:
-            nonlocal read
-            for block in self._blocks(rate):  # (samples, channels)
+        def mono(blocks: Blocks) -> Iterator[NDArray[np.float32]]:
+            for rate, block in blocks:  # (samples, channels)
                 if not np.isfinite(block).all():
                     raise AudioError(f"{self.name}: holds NaN or infinite samples; repair the file or leave it out.")
-                read += len(block)
+                read[rate] = read.get(rate, 0) + len(block)
                 yield block.mean(axis=1, dtype=np.float32) if block.shape[1] > 1 else block[:, 0]
 
-        yield from resample_blocks(mono(), rate, self.sample_rate)
-        if read == 0:
+        try:
+            for rate, blocks in groupby(self._blocks(), key=itemgetter(0)):  # another rate where files were joined
+                yield from resample_blocks(mono(blocks), rate, self.sample_rate)
+        finally:
+            self._decoder.close()
+            self._close_file()
+        if not read:
             where = f" at {self.start}-{self.end} s" if self.start or self.end is not None else ""
             raise AudioError(f"{self.name}: holds no samples{where}; a sound has at least 1.")
-        self.info = AudioInfo(read / rate, rate, self.info.channels)
+        seconds = sum(samples / rate for rate, samples in read.items())
+        self.info = AudioInfo(seconds, next(iter(read)), self.info.channels)
 
-    def _blocks(self, rate: int) -> Iterator[NDArray[np.float32]]:
+    def _blocks(self) -> Blocks:
         """The decoder's blocks between ``start`` and ``end``, rounded to samples."""
-        first = round(self.start * rate)
+        rate, before = self.info.rate, 0.0  # seconds at other rates
+        place = round(self.start * rate) if self._decoder.exact else 0
+        skipped = place / rate
         block_samples = max(1, min(int(self.block_seconds * rate), LARGEST_BLOCK // self.info.channels))
-        left = None if self.end is None else max(0, round(self.end * rate) - first)
-        for block in self._decoder.blocks(block_samples, first):
-            if left is not None:
-                block = block[:left]
-                left -= len(block)
-            if len(block):
-                yield block
-            if left == 0:
+        for own_rate, block in self._decoder.blocks(block_samples, place):
+            if own_rate != rate:
+                self._check_header(own_rate)
+                before, place, rate = before + place / rate, 0, own_rate
+            first = max(0, round((self.start - before) * rate) - place)
+            last = len(block) if self.end is None else max(0, round((self.end - before) * rate) - place)
+            place += len(block)
+            self._check_hours(before + place / rate - skipped)
+            if len(cut := block[first:last]):
+                yield rate, cut
+            if self.end is not None and last <= len(block):
                 return
 
 
@@ -112,6 +133,7 @@ def stream_audio(
     *,
     start: float = 0.0,
     end: float | None = None,
+    max_hours: float = MOST_HOURS,
 ) -> AudioStream:
     """Open a file for reading in blocks of ``block_seconds``.
 
@@ -120,23 +142,36 @@ def stream_audio(
         sample_rate: of the samples that come out, in Hz.
         block_seconds: decoded at once.
         start, end: seconds, to read a part; it equals the same part cut into a file of its own.
+        max_hours: that may be decoded; a small file can claim to be endless.
 
     Raises:
-        OptionError: a sample rate that is not one.
-        AudioError: no such file, a folder, not sound; while iterating: no samples, NaN, damaged data.
+        OptionError: a sample rate or number of hours that is not one.
+        AudioError: no such file, a folder, not sound, too long; while iterating: no samples, NaN, damaged data, files
+            that were joined and cannot be told apart.
+
+    Warns:
+        UserWarning: what a damaged header says is not what there is; the whole file is read.
     """
     check_rate(sample_rate)
-    return AudioStream(source, sample_rate, block_seconds, start, end)
+    check_hours(max_hours)
+    return AudioStream(source, sample_rate, block_seconds, start, end, max_hours)
 
 
-def load_audio(source: Source, sample_rate: int = 16000) -> NDArray[np.float32]:
+def load_audio(source: Source, sample_rate: int = 16000, *, max_hours: float = MOST_HOURS) -> NDArray[np.float32]:
     """Read a whole file: (samples,) float32, mono, at ``sample_rate``, at least 1; errors as ``stream_audio``."""
-    return np.concatenate(list(stream_audio(source, sample_rate)))
+    return np.concatenate(list(stream_audio(source, sample_rate, max_hours=max_hours)))
 
 
 def audio_info(source: Source) -> AudioInfo:
     """Duration, rate and channels from a file's header; errors as ``stream_audio``."""
-    return _open(source, describe_source(source)).info
+    name = describe_source(source)
+    file, close = _open_source(source, name)
+    try:
+        decoder = open_decoder(file, name)
+        decoder.close()
+    finally:
+        close()
+    return decoder.info
 
 
 class Resampler:
@@ -191,99 +226,20 @@ def check_rate(rate: Any) -> int:
     return int(rate)
 
 
+def check_hours(hours: float) -> None:
+    """Raises OptionError for what is no bound on hours."""
+    if not hours > 0:  # NaN neither
+        raise OptionError(f"the hours that a sound may have must be above 0, got {hours!r}.")
+
+
 def describe_source(source: Source) -> str:
     """What messages call a file."""
     return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "open file"))
 
 
-class _SoundfileDecoder:
-    """libsndfile: wav, flac, ogg, opus, mp3, aiff, …"""
-
-    def __init__(self, file: soundfile.SoundFile, name: str) -> None:
-        self.file, self.name = file, name
-        self.info = AudioInfo(file.frames / max(1, file.samplerate), file.samplerate, file.channels)
-
-    def blocks(self, samples: int, first: int) -> Iterator[NDArray[np.float32]]:
-        """(samples, channels) at a time, from sample ``first`` on."""
-        with self.file as file:
-            if first >= file.frames > 0:
-                return
-            try:
-                if first:
-                    file.seek(first)
-                while len(block := file.read(samples, dtype="float32", always_2d=True)):
-                    yield block
-            except (soundfile.SoundFileError, RuntimeError) as error:
-                raise AudioError(f"{self.name}: damaged, decoding stopped ({error}).") from error
-
-
-class _AvDecoder:
-    """PyAV (extra ``av``): whatever FFmpeg reads."""
-
-    def __init__(self, source: Opened, name: str) -> None:
-        import av
-
-        self.name, self._av = name, av
-        opened: Any = av.open(source if hasattr(source, "read") else os.fsdecode(source))
-        self.container = opened
-        if not self.container.streams.audio:
-            raise AudioError(f"{name}: holds no audio track.")
-        self.track = self.container.streams.audio[0]
-        seconds = float((self.container.duration or 0) / 1_000_000)
-        self.info = AudioInfo(seconds, int(self.track.rate), int(self.track.codec_context.channels))
-
-    def blocks(self, samples: int, first: int) -> Iterator[NDArray[np.float32]]:
-        """(samples, channels) as FFmpeg hands them out, from sample ``first`` on."""
-        with self.container as container:
-            # Interleaved: PyAV reads beyond the planes of frames with more than 8 channels.
-            converter = self._av.AudioResampler(format="flt")
-            try:
-                for packet in container.decode(self.track):
-                    for frame in converter.resample(packet):
-                        block = frame.to_ndarray().reshape(-1, self.info.channels).astype(np.float32, copy=False)
-                        skipped, first = min(first, len(block)), max(0, first - len(block))
-                        yield block[skipped:]
-            except (self._av.error.FFmpegError, ValueError) as error:  # a ValueError where the layout changes midway
-                raise AudioError(f"{self.name}: damaged, decoding stopped ({error}).") from error
-
-
-def _open(source: Source, name: str) -> _SoundfileDecoder | _AvDecoder:
-    opened = _checked_path(source, name) if isinstance(source, (str, os.PathLike)) else source
-    try:
-        return _SoundfileDecoder(soundfile.SoundFile(opened), name)
-    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        return _open_with_av(opened, name, error)
-
-
-def _checked_path(source: str | os.PathLike[str], name: str) -> str | bytes:
-    path = Path(source)
-    if path.is_dir():
-        raise AudioError(f"{name}: a folder, not a sound file; give its files, or use aasp-embed for folders.")
-    if not path.exists():
-        raise AudioError(f"{name}: no such file.")
-    if not os.access(path, os.R_OK):
-        raise AudioError(f"{name}: may not be read; check its permissions.")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{name}: an empty file; a sound has at least 1 sample.")
-    return os.fsencode(path) if os.name == "posix" else str(path)  # names need not be UTF-8
-
-
-def _open_with_av(source: Opened, name: str, error: Exception) -> _AvDecoder:
-    """What libsndfile refuses; ``error`` is its reason."""
-    suffix = Path(name).suffix.lower()
-    if not isinstance(source, (str, bytes)):
-        source.seek(0)
-    try:
-        return _AvDecoder(source, name)
-    except ImportError:
-        # libsndfile keeps its reason in a global that another thread's file may overwrite: not repeatable, so not told.
-        needs = "not a sound file that libsndfile reads; if FFmpeg reads it,"
-        if suffix in AV_SUFFIXES:
-            needs = f"{suffix} needs FFmpeg:"
-        raise AudioError(f'{name}: {needs} pip install "aasp-features[av]".') from error
-    except AudioError:
-        raise
-    except Exception as failure:  # PyAV raises many kinds, and all mean that this is not sound
-        raise AudioError(
-            f"{name}: not a sound file that can be decoded ({getattr(failure, 'strerror', failure)})."
-        ) from failure
+def _open_source(source: Source, name: str) -> tuple[BinaryIO, Callable[[], None]]:
+    """An open file, and what closes it if it was opened here."""
+    if isinstance(source, (str, os.PathLike)):
+        file = open_path(source, name)
+        return file, file.close
+    return source, lambda: None

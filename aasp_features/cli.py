@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from aasp_features import cli_options as opt
+from aasp_features.audio import MOST_HOURS
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
 from aasp_features.folder.options import RunOptions
@@ -50,6 +51,7 @@ def embed(
     context: opt.Context = None,
     dtype: opt.Dtype = "float32",
     normalize: opt.Normalize = False,
+    max_hours: opt.MaxHours = MOST_HOURS,
     batch_size: opt.BatchSize = None,
     workers: opt.Workers = None,
     device: opt.Device = None,
@@ -69,7 +71,7 @@ def embed(
     Exit codes: 0 all sounds, 1 some failed or writing did, 2 nothing done.
     """
     columns = _columns("--window", window), _columns("--context", context)
-    options = RunOptions(pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize)
+    options = RunOptions(pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize, max_hours)
     found = _find(paths or [], files, out)
     if map_page is not None:
         _check_map(map_page, out, frames)
@@ -113,8 +115,14 @@ def _run(engine: Engine, found: Discovery, out: Path, options: RunOptions, overw
     if not quiet:
         before = f", {result.resumed} sounds of an earlier run" if result.resumed else ""
         failed = f", {result.failures} failed (see {out.with_suffix('.errors.csv')})" if result.failures else ""
-        typer.echo(f"{result.rows} vectors in {out}{before}{failed}", err=True)
+        typer.echo(f"{result.rows} vectors in {out}{before}{failed}{_passed_over(found)}", err=True)
     return result
+
+
+def _passed_over(found: Discovery) -> str:
+    """What folders and shards hold besides sounds, by ending, the most frequent first."""
+    endings = [f"{count} {ending}" for ending, count in found.passed_over.most_common()]
+    return f"; passed over: {', '.join(endings[:8])}{' …' if len(endings) > 8 else ''}" if endings else ""
 
 
 def _check_map(page: Path, out: Path, frames: bool) -> None:

@@ -33,6 +33,7 @@ Window = Annotated[float | None, typer.Option(help="Seconds of long audio that t
 Context = Annotated[float | None, typer.Option(help="Seconds of each window's ends that only inform.")]
 Dtype = Annotated[options.Dtype, typer.Option(help="As written.")]
 Normalize = Annotated[bool, typer.Option("--normalize", help="Scale vectors to length 1.")]
+MaxHours = Annotated[float, typer.Option(help="Longer sounds are errors.")]
 BatchSize = Annotated[
     int | None, typer.Option(help="Windows of 10 s, or more shorter ones, encoded together; by the device.")
 ]

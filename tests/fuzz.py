@@ -10,6 +10,7 @@ import collections
 import io
 import resource
 import sys
+import tarfile
 import tempfile
 import time
 import warnings
@@ -19,22 +20,30 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from fuzz_checkpoints import damaged, loads
+from helpers import encode
 
 from aasp_features.audio import AudioError, stream_audio
 from aasp_features.errors import AaSPError
 from aasp_features.inputs import read_inputs
 from aasp_features.sounds.discovery import Discovery, NothingFoundError
 from aasp_features.sounds.lists import read_list
+from aasp_features.sounds.shards import ShardReader
 
 WARM_UP, MOST_MEMORY = 20, 256  # cases after which memory grows by less than so many MiB
 SLOW_SECONDS = 10.0  # of this thread's own work: a case takes milliseconds, and a busy machine adds none
 KINDS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAVEX", "PCM_16"), ("FLAC", "PCM_16")]
 KINDS += [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("AU", "PCM_16")]
 KINDS += [("W64", "PCM_16"), ("CAF", "PCM_16"), ("RF64", "PCM_16")]
+ENCODED = [("ipod", "aac", 44100), ("adts", "aac", 44100), ("webm", "libopus", 48000), ("matroska", "flac", 44100)]
+ENCODED += [("amr", "libopencore_amrnb", 8000), ("wv", "wavpack", 44100), ("tta", "tta", 44100), ("ac3", "ac3", 48000)]
+ENCODED += [("mov", "alac", 44100), ("avi", "mp3", 44100), ("mpegts", "aac", 44100), ("flv", "aac", 44100)]
 
 
-def sound_bytes(rng: np.random.Generator) -> tuple[bytes, str]:
+def a_sound(rng: np.random.Generator) -> tuple[bytes, str]:
     """A short valid file in memory, and its ending."""
+    if rng.random() < 0.3:
+        container, codec, rate = ENCODED[rng.integers(len(ENCODED))]
+        return encode(rng.normal(size=int(rng.integers(2000, 9000))) * 0.1, rate, container, codec), f".{container}"
     kind, subtype = KINDS[rng.integers(len(KINDS))]
     rate = int(rng.choice([8000, 16000, 48000] if kind in ("OGG", "MP3") else [8000, 11025, 44100, 96000]))
     sound = rng.normal(size=(int(rng.integers(1, 3000)), int(rng.integers(1, 3)))) * 0.1
@@ -45,7 +54,7 @@ def sound_bytes(rng: np.random.Generator) -> tuple[bytes, str]:
 
 def damaged_file(rng: np.random.Generator, folder: Path) -> str:
     """A file with bytes changed (mostly in its header), cut off, doubled, or replaced altogether."""
-    content, ending = sound_bytes(rng)
+    content, ending = a_sound(rng)
     data = bytearray(content)
     for _ in range(int(rng.integers(0, 8))):
         reach = min(len(data), 64 if rng.random() < 0.7 else len(data))
@@ -55,21 +64,59 @@ def damaged_file(rng: np.random.Generator, folder: Path) -> str:
         data = data[: rng.integers(len(data) + 1)]
     elif fate < 0.25:
         data = bytearray(rng.bytes(int(rng.integers(0, 500))))
-    elif fate < 0.3:
-        data = data * 2
+    elif fate < 0.35:
+        data = data + (data if rng.random() < 0.5 else a_sound(rng)[0])
     path = folder / f"sound{ending}"
     path.write_bytes(bytes(data))
     start, end = (float(rng.uniform(0, 0.2)), None) if rng.random() < 0.2 else (0.0, None)
     try:
         read = 0
-        for block in stream_audio(path, start=start, end=end):
-            assert block.dtype == np.float32
-            assert np.isfinite(block).all()
-            read += len(block)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of headers that say what is not so
+            for block in stream_audio(path, start=start, end=end):
+                assert block.dtype == np.float32
+                assert np.isfinite(block).all()
+                read += len(block)
         assert read >= 1
     except AudioError as error:
         return sentence(error)
     return "sound"
+
+
+def damaged_shard(rng: np.random.Generator, folder: Path) -> str:
+    """A tar of a few sounds in any of its formats, with bytes changed in its headers, or cut off."""
+    content = io.BytesIO()
+    form = int(rng.choice([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
+    with tarfile.open(fileobj=content, mode="w", format=form) as shard:
+        for number in range(int(rng.integers(1, 5))):
+            sound, _ = a_sound(rng)
+            member = tarfile.TarInfo(f"{'n' * int(rng.choice([1, 60]))}{number}.wav")
+            member.size = len(sound)
+            if number and rng.random() < 0.3:
+                member.type, member.linkname = rng.choice([tarfile.LNKTYPE, tarfile.SYMTYPE]), "n0.wav"
+            shard.addfile(member, io.BytesIO(sound))
+    data = bytearray(content.getvalue())
+    heads = [place for place in range(0, len(data), 512) if data[place + 257 : place + 262] == b"ustar"]
+    for _ in range(int(rng.integers(0, 6))):
+        head = int(rng.choice(heads))
+        place = int(rng.choice([rng.integers(512), rng.integers(124, 157)]))  # the latter: size, time, type
+        data[head + place] = rng.choice([0, 48, 55, 83, 120, 255])
+        if rng.random() < 0.8:  # else the header is seen to be damaged
+            data[head + 148 : head + 156] = b" " * 8
+            data[head + 148 : head + 156] = b"%06o\0 " % sum(data[head : head + 512])
+    path = folder / "shard.tar"
+    path.write_bytes(data[: rng.integers(len(data))] if rng.random() < 0.2 else data)
+    shard, outcome = ShardReader(path), "sound"
+    for reason in shard.problems.values():
+        outcome = sentence(AudioError(reason))
+    for sound in shard.sounds:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                assert sum(map(len, sound.stream(16000, max_hours=1))) >= 1
+        except AudioError as error:
+            outcome = sentence(error)
+    return outcome
 
 
 def odd_array(rng: np.random.Generator, folder: Path) -> str:
@@ -152,6 +199,7 @@ def sentence(error: Exception) -> str:
 
 TARGETS: dict[str, Callable[[np.random.Generator, Path], str]] = {
     "damaged files": damaged_file,
+    "damaged shards": damaged_shard,
     "odd arrays": odd_array,
     "garbled lists": garbled_list,
     "damaged checkpoints": damaged_checkpoint,

@@ -1,11 +1,14 @@
 """What many tests need: sounds, measures, commands."""
 
 import csv
+import io
 import os
 import subprocess
 from pathlib import Path
 
+import av
 import numpy as np
+import soundfile
 import typer
 from typer.testing import CliRunner
 
@@ -30,6 +33,45 @@ def relative_difference(a: np.ndarray, b: np.ndarray) -> float:
     """The largest |a - b| / max(1, |b|): what the promises are stated in."""
     assert a.shape == b.shape
     return float((np.abs(a - b) / np.maximum(1, np.abs(b))).max())
+
+
+def sound_bytes(sound: np.ndarray, rate: int, kind: str, subtype: str) -> bytes:
+    """A file by libsndfile."""
+    content = io.BytesIO()
+    soundfile.write(content, sound, rate, format=kind, subtype=subtype)
+    return content.getvalue()
+
+
+def encode(
+    sound: np.ndarray, rate: int, container: str, codec: str, bit_rate: int | None = None, **options: str
+) -> bytes:
+    """A file by FFmpeg, of (samples,) or (samples, channels) floats; the sample format is the codec's first."""
+    content = io.BytesIO()
+    planes = np.ascontiguousarray(sound.reshape(len(sound), -1).T, np.float32)
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(planes)]
+    with av.open(content, "w", format=container) as file:
+        track = file.add_stream(codec, rate=rate, layout=layout, options=options)
+        if bit_rate:
+            track.bit_rate = bit_rate
+        frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
+        frame.sample_rate, frame.pts = rate, 0
+        fifo = av.AudioResampler(
+            format=track.format.name, layout=layout, rate=rate, frame_size=track.frame_size or 1024
+        )
+        for piece in [*fifo.resample(frame), *fifo.resample(None)]:
+            file.mux(track.encode(piece))
+        file.mux(track.encode(None))
+    return content.getvalue()
+
+
+def ffmpeg_decode(content: bytes) -> tuple[np.ndarray, int]:
+    """(samples, channels) float32 and rate of what PyAV decodes of a file of one rate."""
+    with av.open(io.BytesIO(content)) as file:
+        converter, blocks = av.AudioResampler(format="flt"), []
+        for frame in file.decode(audio=0):
+            for converted in converter.resample(frame):
+                blocks.append(converted.to_ndarray().reshape(-1, len(converted.layout.channels)))
+        return np.concatenate(blocks), converted.sample_rate
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

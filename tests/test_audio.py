@@ -4,10 +4,12 @@ import io
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import psutil
 import pytest
 import soundfile
+from helpers import encode, noise, sound_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,7 +157,6 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
 
 
 def test_av_reads_what_soundfile_does_not(tmp_path: Path) -> None:
-    av = pytest.importorskip("av")
     path = tmp_path / "sound.m4a"
     sound = (0.5 * sine(440, 44100, 1.0)).astype(np.float32)
     with av.open(str(path), "w") as container:
@@ -182,3 +183,42 @@ def test_real_clips(shared_audio: Path) -> None:
         expected, rate = soundfile.read(path, dtype="float32")
         assert rate == 16000
         np.testing.assert_array_equal(sound, expected)
+
+
+@pytest.mark.parametrize(("rate", "read"), [(1, False), (99, False), (100, True), (10**7, True), (10**7 + 1, False)])
+def test_rates_are_bounded(rate: int, read: bool) -> None:
+    file = io.BytesIO(sound_bytes(noise(1000), rate, "WAV", "PCM_16"))
+    if read:
+        assert len(load_audio(file)) == pytest.approx(1000 * 16000 / rate, abs=1)
+    else:
+        with pytest.raises(AudioError, match=f"its header says {rate} Hz, 1 channels, which cannot be"):
+            load_audio(file)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads resident memory as Linux counts it")
+@pytest.mark.parametrize(("rate", "channels"), [(100, 1), (10_000_000, 1), (48000, 1000)])
+def test_memory_is_bounded_at_any_rate(rate: int, channels: int) -> None:
+    silence = np.zeros((10_000_000 // channels, channels), np.int16)
+    file = io.BytesIO(sound_bytes(silence, rate, "WAV", "PCM_16"))
+    process, stream = psutil.Process(), stream_audio(file)
+    before = process.memory_info().rss
+    for count, _ in enumerate(stream):
+        assert process.memory_info().rss - before < 400e6
+        if count == 40:
+            break
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3"])
+def test_hours_are_bounded(kind: str) -> None:
+    """A FLAC or MP3 of silence is small."""
+    sound = np.zeros(3600 * 100)
+    content = encode(sound, 8000, "mp3", "libmp3lame") if kind == "MP3" else sound_bytes(sound, 8000, kind, "PCM_16")
+    hours = len(sound) / 8000 / 3600
+    assert len(load_audio(io.BytesIO(content), 8000, max_hours=hours + 0.001)) == len(sound)
+    with pytest.raises(AudioError, match=r"longer than 0\.01 hours; if it really is, allow more hours"):
+        load_audio(io.BytesIO(content), 8000, max_hours=0.01)
+    part = stream_audio(io.BytesIO(content), 8000, start=1.0, end=2.0, max_hours=0.01)
+    assert sum(map(len, part)) == 8000
+    for wrong in (0, -1.0, float("nan")):
+        with pytest.raises(OptionError, match="must be above 0"):
+            load_audio(io.BytesIO(content), max_hours=wrong)

@@ -1,6 +1,7 @@
 """``aasp-embed`` judged by files, exit code and stderr: in this process, or in one of its own where that matters."""
 
 import os
+import struct
 import subprocess
 import sys
 import warnings
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from helpers import run_command
+from helpers import noise, run_command, sound_bytes
 
 from aasp_features.cli import app
 
@@ -30,12 +31,12 @@ def run_process(*arguments: object, **options: object) -> subprocess.CompletedPr
 def test_folder_to_vectors(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
     done = run_process(sounds, "--out", tmp_path / "emb.npy", "--model", checkpoint)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.splitlines() == [f"12 vectors in {tmp_path / 'emb.npy'}"]
+    assert done.stderr.splitlines() == [f"12 vectors in {tmp_path / 'emb.npy'}; passed over: 1 .md, 1 .py"]
     assert np.load(tmp_path / "emb.npy").shape == (12, 1536)
     assert len((tmp_path / "emb.csv").read_text().splitlines()) == 13
     assert sorted(os.listdir(tmp_path)) == ["emb.csv", "emb.json", "emb.npy"]
     again = run(sounds, "--out", tmp_path / "emb.npy", "--model", checkpoint)
-    assert again.stderr.splitlines() == [f"12 vectors in {tmp_path / 'emb.npy'}, 12 sounds of an earlier run"]
+    assert again.stderr.startswith(f"12 vectors in {tmp_path / 'emb.npy'}, 12 sounds of an earlier run; passed over")
     other = run(sounds, "--out", tmp_path / "emb.npy", "--model", checkpoint, "--pooling", "mean")
     assert other.returncode == 2
     assert "pooling was frequency, now mean; choose another --out, or give --overwrite." in other.stderr
@@ -51,6 +52,34 @@ def test_frames_of_parts_with_other_windows(checkpoint: Path, tmp_path: Path) ->
         np.testing.assert_allclose(np.linalg.norm(file["embeddings"], axis=1), 1, rtol=1e-5)
         assert file["start"].tolist() == [1.0] * 88 + [8.5] * 6
         assert file["time"][:3].tolist() == [0.0875, 0.1675, 0.2475]
+
+
+def test_what_is_missing_mended_or_passed_over_is_said(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    died = sound_bytes(noise(8000), 16000, "WAV", "PCM_16")
+    (tmp_path / "sub" / "died.wav").write_bytes(died.replace(b"data" + struct.pack("<I", 16000), b"data" + bytes(4)))
+    for name in ("a.txt", "b.txt", "c.tar.gz"):
+        (tmp_path / "sub" / name).touch()
+    (tmp_path / "list.txt").write_text("gone.wav\nsub  \n", encoding="utf-16")
+    done = run("--files", "list.txt", "--out", "x.npy", "--model", checkpoint, cwd=tmp_path)
+    assert done.returncode == 1
+    assert sorted(done.stderr.splitlines()) == [
+        "1 vectors in x.npy, 1 failed (see x.errors.csv); passed over: 2 .txt, 1 .tar.gz",
+        "aasp-embed: gone.wav: no such file.",
+        "aasp-embed: sub/died.wav: its header says 0 samples (a recorder that died); it was read to the end of the "
+        "file.",
+    ]
+    assert (tmp_path / "x.errors.csv").read_text().splitlines() == ["path,error", "gone.wav,no such file."]
+
+
+def test_hours_are_bounded(checkpoint: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(16000 * 4), 16000)
+    options = [tmp_path / "silence.wav", "--out", tmp_path / "x.npy", "--model", checkpoint, "--max-hours"]
+    assert run(*options, 0.0012).returncode == 0
+    done = run(*options, 0.001, "--overwrite")
+    assert done.returncode == 1
+    assert "silence.wav: longer than 0.001 hours; if it really is, allow more hours (--max-hours)." in done.stderr
+    assert run(*options, "nan").returncode == 2
 
 
 def test_paths_on_standard_input(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
@@ -71,7 +100,7 @@ def test_a_broken_file_does_not_stop_the_rest(checkpoint: Path, sounds: Path, tm
     assert done.returncode == 1
     first, last = done.stderr.splitlines()
     assert first.startswith(f"aasp-embed: {tmp_path / 'text.wav'}: not a sound file")
-    assert last.endswith(f"1 failed (see {tmp_path / 'emb.errors.csv'})")
+    assert last.endswith(f"1 failed (see {tmp_path / 'emb.errors.csv'}); passed over: 1 .md, 1 .py")
     assert np.load(tmp_path / "emb.npy").shape == (12, 1536)
 
 
@@ -99,7 +128,7 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         (["gone"], "gone: no such file or folder."),
         (["empty"], "no sound found in empty; known endings are"),
         ([], "give files or folders, or --files LIST."),
-        (["--files", "gone.txt"], "--files gone.txt: cannot be read"),
+        (["--files", "gone.txt"], "list gone.txt: cannot be read"),
         (["sound.wav", "--hop", "0.04"], "hop is the distance of frames: it needs frames."),
         (["sound.wav", "--window", "nan"], "--window must be a multiple of 0.16 seconds, got nan."),
         (["sound.wav", "--context", "inf"], "--context must be a multiple of 0.16 seconds, got inf."),

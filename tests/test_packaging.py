@@ -9,7 +9,7 @@ import pytest
 from aasp_features import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_IN_THE_OLDEST_RUN = {"onnx", "onnxscript", "ray", "av", "pyarrow", "h5py"}  # the tests that need them skip there
+NOT_IN_THE_OLDEST_RUN = {"onnx", "onnxscript", "ray", "pyarrow", "h5py"}  # the tests that need them skip there
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_extras_that_are_advised_exist(project: dict) -> None:
     advice = "\n".join(path.read_text(encoding="utf-8") for path in texts)
     lists = re.findall(r"(?:aasp-features|\"\.)\[([a-z,]+)\]", advice)
     advised = {extra for extras in lists for extra in extras.split(",")}
-    assert {"av", "map", "viz"} <= advised <= set(project["optional-dependencies"])
+    assert {"map", "viz"} <= advised <= set(project["optional-dependencies"])
 
 
 def test_make_without_a_target_lists_all_of_them() -> None:

@@ -79,7 +79,7 @@ class BatchWork:
                 yield self._batch(sounds, places)
 
     def _decode(self, place: int) -> Generator[tuple[int, CutWindow[Tensor]], None, None]:
-        stream = self.sounds[place].stream(self.encoder.config.sample_rate)
+        stream = self.sounds[place].stream(self.encoder.config.sample_rate, self.settings.max_hours)
         yield from self.encoder.windows(stream, self.settings.embed, self.settings.hop)
         self.infos[place] = stream.info
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from aasp_features.audio import MOST_HOURS, check_hours
 from aasp_features.config import Pooling, frame_dim, pooled_dim
 from aasp_features.errors import OptionError
 from aasp_features.options import EmbedOptions
@@ -26,9 +27,10 @@ class RunOptions:
         frames: vectors along time instead of one for each sound; ``hop`` seconds apart.
         dtype: ``float32`` or ``float16``, of what is written.
         normalize: scale every vector to length 1.
+        max_hours: of a sound; a longer one is an error.
 
     Raises:
-        OptionError: a hop or dtype that is not accepted.
+        OptionError: a hop, dtype or number of hours that is not accepted.
     """
 
     pooling: Pooling | None = None
@@ -40,6 +42,7 @@ class RunOptions:
     hop: float = COLUMN_SECONDS
     dtype: Dtype = "float32"
     normalize: bool = False
+    max_hours: float = MOST_HOURS
 
     def __post_init__(self) -> None:
         grid_offsets(self.hop)
@@ -47,6 +50,7 @@ class RunOptions:
             raise OptionError("hop is the distance of frames: it needs frames.")
         if self.dtype not in get_args(Dtype):
             raise OptionError(f"dtype must be {' or '.join(get_args(Dtype))}, got {self.dtype!r}.")
+        check_hours(self.max_hours)
 
     def resolve(self, encoder: AaSPEncoder, device: str) -> RunSettings:
         """Everything that decides the bytes but the sounds.
@@ -77,6 +81,7 @@ class RunOptions:
             hop=self.hop,
             dtype=self.dtype,
             normalize=self.normalize,
+            max_hours=self.max_hours,
             compiled=encoder.compiled,
             aasp_features=__version__,
             torch=torch.__version__,
@@ -101,6 +106,7 @@ class RunSettings:
     hop: float
     dtype: Dtype
     normalize: bool
+    max_hours: float
     compiled: bool
     aasp_features: str
     torch: str

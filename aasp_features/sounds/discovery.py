@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 
-from aasp_features.audio import AUDIO_SUFFIXES, AudioError
+from aasp_features.audio import AUDIO_SUFFIXES
 from aasp_features.errors import AaSPError
-from aasp_features.sounds.shards import SHARD_SUFFIXES, SOUND_SUFFIXES, shard_members
+from aasp_features.sounds.shards import SHARD_SUFFIXES, ShardReader
 from aasp_features.sounds.sound import Sound
 
 
@@ -18,35 +20,34 @@ class NothingFoundError(AaSPError, ValueError):
 
 
 class Discovery:
-    """Finds sounds, each file once, in the order of the arguments.
+    """Finds sounds, in the order of the arguments: one for every name, though several may name the same file.
 
     Attributes:
         sounds: what was found.
-        problems: folders and shards that could not be read, with the reason.
+        problems: folders, shards and members of these that could not be read, with the reason.
+        passed_over: how many files in folders and shards have endings that are not known, by ending.
     """
 
     def __init__(self) -> None:
         self.sounds: list[Sound] = []
         self.problems: dict[str, str] = {}
-        self._seen: set[str] = set()
+        self.passed_over: Counter[str] = Counter()
 
     def add_path(self, path: Path) -> None:
         """A file, whatever its ending; a folder, searched to any depth; a tar shard; or a pattern (``**/*.wav``).
 
-        Folders are sorted and searched for known endings only; hidden files and folders are skipped, links to folders
-        are followed once.
+        Folders are sorted and searched for known endings only; hidden files and folders are skipped, links are
+        followed unless they lead back to where they are.
 
         Raises:
             NothingFoundError: no such path.
         """
-        if path.is_dir():
-            self._add_files(self._search(path))
-        elif path.exists():
-            self._add_files([path])
+        if os.path.isdir(path):
+            self._search(path)
+        elif os.path.exists(path):
+            self._add_file(path)
         elif matches := sorted(glob.glob(str(path), recursive=True)):
-            for match in matches:
-                if os.path.isfile(match):
-                    self._add_files([Path(match)])
+            self._add_matches(path, [Path(match) for match in matches])
         else:
             raise NothingFoundError(f"{path}: no such file or folder.")
 
@@ -54,36 +55,47 @@ class Discovery:
         """A part of a file; the same file may come many times."""
         self.sounds.append(Sound(path, start, end))
 
-    def _add_files(self, files: Iterable[Path]) -> None:
-        for file in files:
-            real = os.path.realpath(file)
-            if real not in self._seen:
-                self._seen.add(real)
-                self._add_file(file)
+    def _add_matches(self, pattern: Path, matches: list[Path]) -> None:
+        root = Path(*takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+        circles = {folder: _in_a_circle(folder, root) for folder in {match.parent for match in matches}}
+        for match in matches:
+            if os.path.isfile(match) and not circles[match.parent]:
+                self._add_file(match)
 
     def _add_file(self, file: Path) -> None:
         if file.suffix.lower() not in SHARD_SUFFIXES:
             self.sounds.append(Sound(file))
             return
-        try:
-            self.sounds.extend(shard_members(file))
-        except AudioError as error:
-            self.problems[str(file)] = str(error)
+        shard = ShardReader(file)
+        self.sounds.extend(shard.sounds)
+        self.problems.update(shard.problems)
+        self.passed_over.update(map(_ending, shard.passed_over))
 
-    def _search(self, folder: Path) -> Iterator[Path]:
-        seen: set[str] = set()
-        for directory, folders, files in os.walk(folder, followlinks=True, onerror=self._unreadable):
-            if os.path.realpath(directory) in seen:
-                folders.clear()
-                continue
-            seen.add(os.path.realpath(directory))
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(files):
-                if not name.startswith(".") and Path(name).suffix.lower() in SOUND_SUFFIXES | SHARD_SUFFIXES:
-                    yield Path(directory) / name
+    def _search(self, root: Path) -> None:
+        for directory, folders, files in os.walk(root, followlinks=True, onerror=self._unreadable):
+            links = {name for name in folders if os.path.islink(os.path.join(directory, name))}
+            circles = {name for name in links if _in_a_circle(Path(directory, name), root)}
+            folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in circles)
+            for name in sorted(name for name in files if not name.startswith(".")):
+                if Path(name).suffix.lower() in AUDIO_SUFFIXES | SHARD_SUFFIXES:
+                    self._add_file(Path(directory, name))
+                else:
+                    self.passed_over[_ending(name)] += 1
 
     def _unreadable(self, error: OSError) -> None:
         self.problems[str(error.filename)] = f"this folder may not be read ({error.strerror})."
+
+
+def _in_a_circle(folder: Path, root: Path) -> bool:
+    """Whether the way from ``root`` to a folder, by links, passes a folder twice."""
+    way = [folder, *takewhile(lambda parent: parent != root, folder.parents), root]
+    return folder != root and len({os.path.realpath(passed) for passed in way}) < len(way)
+
+
+def _ending(name: str) -> str:
+    """Of a name, lower case; ``.tar.gz`` is one."""
+    stem, ending = os.path.splitext(name.lower())
+    return ".tar" + ending if stem.endswith(".tar") else ending or "without ending"
 
 
 def find_sounds(paths: Iterable[Path]) -> Discovery:

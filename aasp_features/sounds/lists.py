@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import math
+import os
+import re
 import sys
 from pathlib import Path
 
@@ -17,40 +20,59 @@ def read_list(source: str, found: Discovery) -> None:
     Args:
         source: a text file (one path, folder or pattern a line); a ``.csv`` file (columns ``path`` and, in seconds,
             ``start`` and ``end``, either may be empty; others are not read); or ``-``, a text list on standard input.
-            Relative paths start at the working folder.
+            UTF-8 or UTF-16. Relative paths start at the working folder. A path that does not exist is a sound, too:
+            one that fails when it is read.
         found: what was found so far.
 
     Raises:
-        NothingFoundError: no such list, or a line that cannot be understood; the sentence names it.
+        NothingFoundError: no such list, or a line of a CSV file that cannot be understood; the sentence names it.
     """
     try:
         raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
-        raise NothingFoundError(f"--files {source}: cannot be read ({error.strerror}).") from error
-    text = raw.decode("utf-8-sig", "surrogateescape")  # names need not be UTF-8
+        raise NothingFoundError(f"list {source}: cannot be read ({error.strerror}).") from error
+    text = _decode(raw)
     if Path(source).suffix.lower() == ".csv":
         _read_csv(source, text, found)
     else:
-        for line in text.splitlines():
+        for line in re.split(r"\r\n?|\n", text):
             if line.strip():
-                found.add_path(Path(line))
+                _add_line(_existing(line), found)
+
+
+def _decode(raw: bytes) -> str:
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16", "replace")
+    if 0 in raw[:2]:  # without a mark; no path begins with a NUL, or has it as its second character
+        return raw.decode("utf-16-be" if raw[0] == 0 else "utf-16-le", "replace")
+    return raw.decode("utf-8-sig", "surrogateescape")  # names need not be UTF-8
+
+
+def _existing(path: str) -> Path:
+    """A path as it is written, or, if there is no such file, without blanks around it."""
+    return Path(path if os.path.lexists(path) else path.strip())
+
+
+def _add_line(path: Path, found: Discovery) -> None:
+    try:
+        found.add_path(path)
+    except NothingFoundError:
+        found.add_part(path, None, None)
 
 
 def _read_csv(source: str, text: str, found: Discovery) -> None:
     try:
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except csv.Error as error:
-        raise NothingFoundError(f"--files {source}: not a CSV file that can be read ({error}).") from error
+        raise NothingFoundError(f"list {source}: not a CSV file that can be read ({error}).") from error
     for number, row in enumerate(rows, start=2):
         path = row.get("path")
-        if not path:
-            raise NothingFoundError(f"--files {source}, line {number}: no path; a list has a column named path.")
+        if not path or not path.strip():
+            raise NothingFoundError(f"list {source}, line {number}: no path; a list has a column named path.")
         start, end = _seconds(source, number, row, "start"), _seconds(source, number, row, "end")
         if end is not None and end <= (start or 0.0):
-            raise NothingFoundError(f"--files {source}, line {number}: the end ({end} s) is not after the start.")
-        if not Path(path).exists():
-            raise NothingFoundError(f"--files {source}, line {number}: {path}: no such file.")
-        found.add_part(Path(path), start, end)
+            raise NothingFoundError(f"list {source}, line {number}: the end ({end} s) is not after the start.")
+        found.add_part(_existing(path), start, end)
 
 
 def _seconds(source: str, number: int, row: dict[str, str], column: str) -> float | None:
@@ -62,5 +84,5 @@ def _seconds(source: str, number: int, row: dict[str, str], column: str) -> floa
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise NothingFoundError(f"--files {source}, line {number}: {column} must be seconds from 0 on, got {text!r}.")
+        raise NothingFoundError(f"list {source}, line {number}: {column} must be seconds from 0 on, got {text!r}.")
     return value

@@ -2,28 +2,103 @@
 
 from __future__ import annotations
 
+import posixpath
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from aasp_features.audio import AUDIO_SUFFIXES, AV_SUFFIXES, AudioError
+from aasp_features.audio import AUDIO_SUFFIXES, AudioError
+from aasp_features.decoding.opening import open_path
 from aasp_features.sounds.sound import Sound
 
-SOUND_SUFFIXES = AUDIO_SUFFIXES | AV_SUFFIXES
 SHARD_SUFFIXES = frozenset({".tar"})
+PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
+LONGEST_NAME = 4096  # bytes, as of any path
+MOST_LINKS = 16  # from link to link
 
 
-def shard_members(path: Path) -> list[Sound]:
+class ShardReader:
     """The sounds in a shard, in its order; each can be read on its own, as its place in the shard is known.
 
-    Raises:
-        AudioError: not a shard that can be read.
+    Attributes:
+        sounds: the members, and links to members, that have a sound's ending.
+        problems: what could not be read, with the reason.
+        passed_over: names of the other files in it.
     """
-    try:
-        with tarfile.open(path) as shard:
-            return [
-                Sound(path, member=member.name, offset=member.offset_data, size=member.size)
-                for member in shard
-                if member.isfile() and Path(member.name).suffix.lower() in SOUND_SUFFIXES
-            ]
-    except (tarfile.TarError, OSError) as error:
-        raise AudioError(f"not a tar shard that can be read ({str(error).splitlines()[0]}).") from error
+
+    def __init__(self, path: Path) -> None:
+        self.sounds: list[Sound] = []
+        self.problems: dict[str, str] = {}
+        self.passed_over: list[str] = []
+        self._path = path
+        try:
+            self._read()
+        except AudioError as error:
+            self.problems[str(path)] = str(error).removeprefix(f"{path}: ")
+        except Exception as error:  # what damaged headers raise in tarfile is of many kinds, running out of memory too
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            kept = f"; {len(self.sounds)} sounds in front of that are read" if self.sounds else ""
+            self.problems[str(path)] = f"not a tar shard that can be read ({reason}){kept}."
+
+    def _read(self) -> None:
+        with open_path(self._path, str(self._path)) as file:
+            if (packed := PACKED.get(file.read(2))) is not None:
+                raise AudioError(f"packed by {packed}, so no single member can be read; unpack it to a plain .tar.")
+            file.seek(0)
+            with tarfile.open(fileobj=file, mode="r:") as shard:
+                self._add_members(shard)
+
+    def _add_members(self, shard: tarfile.TarFile) -> None:
+        found: list[tuple[tarfile.TarInfo, tarfile.TarInfo]] = []  # a member, and what it is a hard link to, or itself
+        latest: dict[str, tarfile.TarInfo] = {}  # by name
+        try:
+            for member in _forward(shard):
+                target = latest.get(posixpath.normpath(member.linkname), member) if member.islnk() else member
+                latest[posixpath.normpath(member.name)] = target
+                found.append((member, target))
+        finally:  # those in front of a damaged header are good
+            for number, (member, target) in enumerate(found, start=1):
+                self._add_member(number, member, _end_of_links(target, latest))
+
+    def _add_member(self, number: int, member: tarfile.TarInfo, target: tarfile.TarInfo | None) -> None:
+        if not (member.isfile() or member.islnk() or member.issym()):
+            return
+        if posixpath.splitext(member.name)[1].lower() not in AUDIO_SUFFIXES:
+            self.passed_over.append(member.name)
+        elif "\0" in member.name or len(member.name) > LONGEST_NAME:
+            reason = f"its name is {len(member.name)} characters long or holds a NUL, which no file's may."
+            self.problems[f"{self._path}, member {number}"] = reason
+        elif target is None:
+            reason = f"a link to {member.linkname[:LONGEST_NAME]}, which is no file of this shard."
+            self.problems[f"{self._path}/{member.name}"] = reason
+        else:
+            place = target.offset_data, target.size, _sparse_map(target)
+            self.sounds.append(Sound(self._path, None, None, member.name, *place))
+
+
+def _forward(shard: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members, as long as each lies behind the one before; a size below 0 would lead tarfile in circles."""
+    last = -1
+    for member in shard:
+        if member.offset <= last or member.size < 0:
+            raise AudioError(f"damaged: the header at byte {member.offset} states a size below 0.")
+        last = member.offset
+        yield member
+
+
+def _sparse_map(member: Any) -> tuple[tuple[int, int], ...] | None:
+    """The places and lengths of what is stored; tarfile's types do not know them."""
+    return None if member.sparse is None else tuple((int(start), int(length)) for start, length in member.sparse)
+
+
+def _end_of_links(member: tarfile.TarInfo, latest: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
+    """The file that a member is, or that symbolic links lead to, which may lie behind them."""
+    for _ in range(MOST_LINKS):
+        if member.isfile():
+            return member
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.linkname))
+        if not member.issym() or name not in latest:
+            return None
+        member = latest[name]
+    return None

@@ -32,7 +32,14 @@ def test_folders_are_searched_in_order(tree: Path) -> None:
 
 def test_named_files_come_in_the_order_given_whatever_their_ending(tree: Path) -> None:
     found = names(tree, tree / "sub/notes.txt", tree / "b.wav", tree)
-    assert found == ["sub/notes.txt", "b.wav", "a.FLAC", "ü, x\n.ogg", "sub/deep/c.mp3"]
+    assert found == [
+        "sub/notes.txt",
+        "b.wav",
+        "a.FLAC",
+        "b.wav",
+        "ü, x\n.ogg",
+        "sub/deep/c.mp3",
+    ]
 
 
 def test_patterns(tree: Path) -> None:
@@ -43,8 +50,34 @@ def test_patterns(tree: Path) -> None:
 
 def test_links_that_loop_end(tree: Path) -> None:
     os.symlink(tree, tree / "sub" / "again")
-    os.symlink(tree / "b.wav", tree / "sub" / "same.wav")
     assert len(find_sounds([tree]).sounds) == 4
+    assert names(tree, tree / "**" / "*.mp3") == ["sub/deep/c.mp3"]
+    (tree / "other").mkdir()
+    os.symlink(tree / "other", tree / "sub" / "deep" / "other")
+    os.symlink(tree / "sub" / "deep", tree / "other" / "back")
+    assert names(tree, tree) == ["a.FLAC", "b.wav", "ü, x\n.ogg", "other/back/c.mp3", "sub/deep/c.mp3"]
+
+
+def test_every_name_of_a_file_is_a_sound(tree: Path) -> None:
+    """Else the rows would shift against the labels that somebody has for the names."""
+    os.symlink(tree / "b.wav", tree / "sub" / "linked.wav")
+    os.link(tree / "b.wav", tree / "hard.wav")
+    os.symlink(tree / "sub", tree / "same")
+    assert names(tree, tree) == [
+        *("a.FLAC", "b.wav", "hard.wav", "ü, x\n.ogg", "same/linked.wav", "same/deep/c.mp3"),
+        *("sub/linked.wav", "sub/deep/c.mp3"),
+    ]
+
+
+def test_what_is_passed_over_is_counted(tree: Path) -> None:
+    for name in ("a.tar.gz", "sub/B.TAR.GZ", "c.tgz", "README", "d.sph", "e.nist"):
+        (tree / name).touch()
+    with tarfile.open(tree / "shard.tar", "w") as shard:
+        shard.add(tree / "README", "x.json")
+        shard.add(tree / "b.wav", "x.wav")
+    found = find_sounds([tree])
+    assert dict(found.passed_over) == {".tar.gz": 2, ".tgz": 1, ".txt": 1, "without ending": 1, ".json": 1}
+    assert {sound.suffix for sound in found.sounds} == {".flac", ".wav", ".ogg", ".mp3", ".sph", ".nist"}
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:

@@ -1,37 +1,197 @@
 """Tar shards, against Python's own reader."""
 
+import bz2
+import gzip
 import io
+import lzma
+import os
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-from helpers import noise
+from helpers import noise, sound_bytes
 
-from aasp_features import AudioError
-from aasp_features.sounds.shards import shard_members
+from aasp_features import AudioError, load_audio
+from aasp_features.sounds.shards import ShardReader
+from aasp_features.sounds.sound import Sound
+
+
+def wav(samples: int) -> bytes:
+    return sound_bytes(noise(samples), 16000, "WAV", "PCM_16")
+
+
+def add(shard: tarfile.TarFile, name: str, content: bytes = b"", **fields: object) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    for field, value in fields.items():
+        setattr(member, field, value)
+    shard.addfile(member, io.BytesIO(content))
+
+
+def decode(sound: Sound) -> np.ndarray:
+    return np.concatenate(list(sound.stream(16000)))
+
+
+def by_python(path: Path, name: str) -> np.ndarray:
+    with tarfile.open(path) as shard:
+        return load_audio(io.BytesIO(shard.extractfile(name).read()))
 
 
 def test_members_are_read_from_their_place(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as shard:
         for number, name in enumerate(["b.wav", "a.flac", "deep/c.wav", "notes.txt"]):
-            content = io.BytesIO()
-            soundfile.write(content, noise(800 + number, number), 16000, format="FLAC" if "flac" in name else "WAV")
-            member = tarfile.TarInfo(name)
-            member.size = len(content.getvalue())
-            content.seek(0)
-            shard.addfile(member, content)
-    members = shard_members(tmp_path / "shard.tar")
-    assert [sound.member for sound in members] == ["b.wav", "a.flac", "deep/c.wav"]
-    for sound in members:
-        with tarfile.open(tmp_path / "shard.tar") as shard:
-            expected, _ = soundfile.read(io.BytesIO(shard.extractfile(sound.member).read()), dtype="float32")
-        np.testing.assert_array_equal(np.concatenate(list(sound.stream(16000))), expected)
+            add(shard, name, sound_bytes(noise(800 + number), 16000, "FLAC" if "flac" in name else "WAV", "PCM_16"))
+    found = ShardReader(path)
+    assert [sound.member for sound in found.sounds] == ["b.wav", "a.flac", "deep/c.wav"]
+    assert found.passed_over == ["notes.txt"]
+    for sound in found.sounds:
+        np.testing.assert_array_equal(decode(sound), by_python(path, sound.member))
+
+
+def test_links_are_sounds(tmp_path: Path) -> None:
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as shard:
+        add(shard, "a/later.wav", type=tarfile.SYMTYPE, linkname="../b.wav")
+        add(shard, "b.wav", wav(900))
+        add(shard, "a/hard.wav", type=tarfile.LNKTYPE, linkname="b.wav")
+        add(shard, "twice.wav", type=tarfile.SYMTYPE, linkname="a/hard.wav")
+        add(shard, "b.wav", wav(901))  # tar appends what has changed
+        add(shard, "hard.wav", type=tarfile.LNKTYPE, linkname="b.wav")
+        add(shard, "gone.wav", type=tarfile.SYMTYPE, linkname="/etc/passwd")
+        add(shard, "circle.wav", type=tarfile.SYMTYPE, linkname="circle.wav")
+    found = ShardReader(path)
+    lengths = {sound.member: len(decode(sound)) for sound in found.sounds}
+    assert lengths == {"a/later.wav": 901, "b.wav": 901, "a/hard.wav": 900, "twice.wav": 900, "hard.wav": 901}
+    assert [sound.member for sound in found.sounds].count("b.wav") == 2
+    for name in set(lengths) - {"b.wav", "twice.wav"}:
+        assert len(by_python(path, name)) == lengths[name]
+    assert set(found.problems) == {f"{path}/gone.wav", f"{path}/circle.wav"}
+    assert "a link to /etc/passwd, which is no file of this shard." in found.problems.values()
+
+
+def sparse_wav(path: Path) -> np.ndarray:
+    """A file with holes, and its samples."""
+    sound = noise(400_000)
+    sound[50_000:200_000] = sound[250_000:380_000] = 0
+    content = sound_bytes(sound, 16000, "WAV", "PCM_16")
+    with path.open("wb") as file:
+        for place in range(0, len(content), 4096):
+            piece = content[place : place + 4096]
+            file.seek(place)
+            if any(piece):
+                file.write(piece)
+        file.truncate(len(content))
+    return load_audio(io.BytesIO(content))
+
+
+def gnu_sparse(name: str, content: bytes, holes: list[tuple[int, int]]) -> bytes:
+    """A member in the old GNU format, of which up to four parts are stored; tarfile reads it, but writes none."""
+    kept = [(start, content[start : start + length]) for start, length in holes]
+    head = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    head[124:136] = b"%011o\0" % sum(len(piece) for _, piece in kept)
+    head[156:157] = tarfile.GNUTYPE_SPARSE
+    for number, (start, piece) in enumerate(kept):
+        head[386 + 24 * number : 410 + 24 * number] = b"%011o\0%011o\0" % (start, len(piece))
+    head[483:495] = b"%011o\0" % len(content)
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    data = b"".join(piece for _, piece in kept)
+    return bytes(head) + data + bytes(-len(data) % 512)
+
+
+def pax_sparse(name: str, content: bytes, parts: list[tuple[int, int]]) -> bytes:
+    """The same in PAX format 1.0."""
+    table = "".join(f"{number}\n" for number in [len(parts), *(number for part in parts for number in part)]).encode()
+    data = table + bytes(-len(table) % 512) + b"".join(content[start : start + length] for start, length in parts)
+    member = tarfile.TarInfo(f"GNUSparseFile.0/{name}")
+    member.size = len(data)
+    member.pax_headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": name,
+        "GNU.sparse.realsize": str(len(content)),
+    }
+    return member.tobuf(tarfile.PAX_FORMAT) + data + bytes(-len(data) % 512)
+
+
+@pytest.mark.parametrize("make", [gnu_sparse, pax_sparse])
+def test_sparse_members_are_read_by_their_map(tmp_path: Path, make: object) -> None:
+    expected, path = sparse_wav(tmp_path / "holes.wav"), tmp_path / "shard.tar"
+    content = (tmp_path / "holes.wav").read_bytes()
+    parts = [(0, 102_400), (399_872, 102_400), (759_808, len(content) - 759_808), (len(content), 0)]
+    tail = io.BytesIO()
+    with tarfile.open(fileobj=tail, mode="w") as shard:
+        add(shard, "after.wav", wav(700))
+    path.write_bytes(make("holes.wav", content, parts) + tail.getvalue())
+    holes, after = ShardReader(path).sounds
+    np.testing.assert_array_equal(by_python(path, "holes.wav"), expected)
+    np.testing.assert_array_equal(decode(holes), expected)
+    assert len(decode(after)) == 700
+    assert holes.stamp()[0] == len(content)
+
+
+def test_a_map_that_lies_is_a_sentence(tmp_path: Path) -> None:
+    content, path = wav(9000), tmp_path / "shard.tar"
+    for parts in ([(4096, 512), (0, 512)], [(0, 512), (2**32, 512)], [(0, 10**7)]):
+        path.write_bytes(gnu_sparse("holes.wav", content[:512], parts) + bytes(1024))
+        (sound,) = ShardReader(path).sounds
+        with pytest.raises(AudioError, match="damaged or cut off"):
+            decode(sound)
 
 
 def test_what_is_no_shard_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "text.tar").write_text("a letter, not a tape archive")
-    for name in ("text.tar", "gone.tar"):
-        with pytest.raises(AudioError, match=r"not a tar shard that can be read"):
-            shard_members(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe.tar")
+    sentences = {
+        "text.tar": "not a tar shard that can be read",
+        "gone.tar": "no such file",
+        "pipe.tar": "a pipe, socket",
+    }
+    for name, sentence in sentences.items():
+        shard = ShardReader(tmp_path / name)
+        assert shard.sounds == []
+        assert sentence in shard.problems[str(tmp_path / name)]
+
+
+PACKERS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.mark.parametrize("packer", list(PACKERS))
+def test_packed_shards_are_refused_by_what_packed_them(tmp_path: Path, packer: str) -> None:
+    with tarfile.open(tmp_path / "plain.tar", "w") as shard:
+        add(shard, "a.wav", wav(900))
+    path = tmp_path / "packed.tar"
+    path.write_bytes(PACKERS[packer]((tmp_path / "plain.tar").read_bytes()))
+    found = ShardReader(path)
+    assert found.sounds == []
+    assert found.problems[str(path)].startswith(f"packed by {packer}")
+
+
+def test_headers_that_lie_cost_no_other_sound(tmp_path: Path) -> None:
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as shard:
+        add(shard, "a.wav", wav(900))
+        add(shard, "n" * 100_000 + ".wav", wav(901))
+        add(shard, "nul.wav", wav(902), pax_headers={"path": "nul\0.wav"})
+        add(shard, "b.wav", wav(903))
+    content = path.read_bytes()
+    found = ShardReader(path)
+    assert [(sound.member, len(decode(sound))) for sound in found.sounds] == [("a.wav", 900), ("b.wav", 903)]
+    assert list(found.problems) == [f"{path}, member 2", f"{path}, member 3"]
+    assert all(len(reason) < 200 for reason in found.problems.values())
+    last = content.rindex(b"b.wav\0")
+    for size in (b"77777777777\0", b"\x80" + bytes(3) + b"\x7f" + bytes(7), b"\xff" * 12, b"-0000001000\0"):
+        head = bytearray(content[last : last + 512])
+        head[124:136] = size
+        head[148:156] = b" " * 8
+        head[148:156] = b"%06o\0 " % sum(head)
+        path.write_bytes(content[:last] + head + content[last + 512 :])
+        found = ShardReader(path)
+        assert found.sounds[0].member == "a.wav"
+        assert len(decode(found.sounds[0])) == 900
+        assert str(path) in found.problems
+        for sound in found.sounds[1:]:
+            with pytest.raises(AudioError, match="damaged or cut off"):
+                decode(sound)

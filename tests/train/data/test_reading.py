@@ -5,6 +5,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -27,7 +28,6 @@ def test_what_aasp_embed_finds_in_its_order(sound_folder: Path, tmp_path: Path) 
 
 
 def test_files_that_ffmpeg_reads_are_read(tmp_path: Path) -> None:
-    av = pytest.importorskip("av")
     with av.open(str(tmp_path / "tone.m4a"), "w") as container:
         track = container.add_stream("aac", rate=16000, layout="mono")
         tone = (0.3 * np.sin(np.arange(16000) / 8)).astype(np.float32)

@@ -1,0 +1,97 @@
+"""WAV files whose headers say what is not so, against the array that was written."""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from helpers import noise, sound_bytes
+
+from aasp_features import AudioError, load_audio
+from aasp_features.audio import stream_audio
+
+SOUND = noise(48000)
+CHUNK = b"LIST" + struct.pack("<I", 10_000) + bytes(10_000)
+
+
+def with_count(content: bytes, count: int) -> bytes:
+    """The same file; its chunk of samples says it has so many bytes."""
+    place = content.index(b"data") + 4
+    return content[:place] + struct.pack("<I", count) + content[place + 4 :]
+
+
+@pytest.fixture(params=["FLOAT", "PCM_16", "IMA_ADPCM"])
+def wav(request: pytest.FixtureRequest) -> bytes:
+    """Without the chunk that soundfile writes behind the samples."""
+    content = sound_bytes(SOUND, 16000, "WAV", request.param)
+    place = content.index(b"data") + 4
+    return content[: place + 4 + struct.unpack("<I", content[place : place + 4])[0]]
+
+
+def decoded(content: bytes) -> np.ndarray:
+    return soundfile.read(io.BytesIO(content), dtype="float32")[0]
+
+
+@pytest.mark.parametrize("count", [0, 2**32 - 1, 2**31 - 1])
+def test_a_recorder_that_died_is_read_to_the_end_with_a_warning(wav: bytes, count: int) -> None:
+    with pytest.warns(UserWarning, match="its header says .* read to the end of the file"):
+        read = load_audio(io.BytesIO(with_count(wav, count)))
+    np.testing.assert_array_equal(read, decoded(wav))
+
+
+def test_a_file_that_was_cut_off_is_read_with_a_warning(wav: bytes) -> None:
+    with pytest.warns(UserWarning, match="it was cut off"):
+        read = load_audio(io.BytesIO(wav[: len(wav) // 2]))
+    assert np.array_equal(read, decoded(wav)[: len(read)])
+    assert len(read) == pytest.approx(24000, abs=600)
+
+
+@pytest.mark.filterwarnings("error")
+def test_right_headers_cause_no_warning(wav: bytes) -> None:
+    for content in (wav, wav + CHUNK, wav + bytes(3), sound_bytes(SOUND, 16000, "RF64", "PCM_16")):
+        np.testing.assert_array_equal(load_audio(io.BytesIO(content)), decoded(content))
+    with pytest.raises(AudioError, match="holds no samples"):
+        load_audio(io.BytesIO(sound_bytes(np.empty(0), 16000, "WAV", "PCM_16")))
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_bw64(died: bool) -> None:
+    content = b"BW64" + sound_bytes(SOUND, 16000, "RF64", "PCM_24")[4:]
+    expected = decoded(b"RF64" + content[4:])
+    if died:
+        content = content[:20] + bytes(24) + content[44:]  # the chunk ds64 holds all counts
+        with pytest.warns(UserWarning, match="a recorder that died"):
+            read = load_audio(io.BytesIO(content))
+    else:
+        read = load_audio(io.BytesIO(content))
+    np.testing.assert_array_equal(read, expected)
+
+
+def test_sizes_that_wrapped_at_4_gib(tmp_path: Path) -> None:
+    """A sparse file: 4 GiB of silence, then 100 s, of which the last three are noise."""
+    content = sound_bytes(SOUND, 16000, "WAV", "PCM_16")
+    start = content.index(b"data") + 8
+    path = tmp_path / "long.wav"
+    with path.open("wb") as file:
+        file.write(with_count(content, 100 * 32000)[:start])
+        file.truncate(start + 2**32 + 100 * 32000)
+        file.seek(-96000, io.SEEK_END)
+        file.write(content[start : start + 96000])
+    with pytest.warns(UserWarning, match="counts 4 GiB at most"):
+        stream = stream_audio(path, start=2**31 / 16000 + 97)
+    assert stream.info.seconds == 2**31 / 16000 + 100
+    np.testing.assert_array_equal(np.concatenate(list(stream)), decoded(content))
+
+
+def test_joined_files_are_an_error_that_says_where(wav: bytes) -> None:
+    with pytest.raises(AudioError, match=f"another file begins at byte {len(wav)}: several were joined"):
+        load_audio(io.BytesIO(wav + wav))
+
+
+def test_a_header_that_is_behind_the_samples_is_said() -> None:
+    """A recorder that writes its header every minute, and died."""
+    wav = sound_bytes(SOUND, 16000, "WAV", "PCM_16")
+    with pytest.warns(UserWarning, match="46000 bytes follow its last sample"):
+        assert len(load_audio(io.BytesIO(with_count(wav, 50000)))) == 25000
