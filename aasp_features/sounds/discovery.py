@@ -39,9 +39,14 @@ class Discovery:
         Raises:
             NothingFoundError: no such path.
         """
-        if path.is_dir():
+        try:
+            is_folder, exists = path.is_dir(), path.exists()
+        except PermissionError as error:
+            self.problems[str(path)] = f"it may not be looked for ({error.strerror})."
+            return
+        if is_folder:
             self._add_files(self._search(path))
-        elif path.exists():
+        elif exists:
             self._add_files([path])
         elif matches := sorted(glob.glob(str(path), recursive=True)):
             for match in matches:
@@ -86,17 +91,17 @@ class Discovery:
         self.problems[str(error.filename)] = f"this folder may not be read ({error.strerror})."
 
 
-def find_sounds(paths: Iterable[Path]) -> Discovery:
-    """Everything that ``paths`` mean; see ``Discovery.add_path``.
+def find_sounds(paths: str | Path | Iterable[str | Path]) -> Discovery:
+    """Everything that ``paths`` mean, or one path; see ``Discovery.add_path``.
 
     Raises:
         NothingFoundError: see the class.
     """
-    given = list(paths)
+    given = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
     found = Discovery()
     for path in given:
         found.add_path(path)
-    return require_sounds(found, ", ".join(map(str, given)))
+    return require_sounds(found, ", ".join(map(str, given)) or "an empty list of paths")
 
 
 def require_sounds(found: Discovery, where: str) -> Discovery:

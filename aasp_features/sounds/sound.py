@@ -42,13 +42,14 @@ class Sound:
         source = self.path if self.member is None else self._read_member(self.member)
         return stream_audio(source, sample_rate, start=self.start or 0.0, end=self.end)
 
-    def stamp(self) -> tuple[int, int]:
-        """Size, and time of change in ns; zeros where there is no such file, which is reported when it is read."""
+    def stamp(self) -> tuple[int, int, int]:
+        """Size, and times of change of content and of anything, in ns; zeros where there is no such file, which is
+        reported when it is read."""
         try:
             status = self.path.stat()
         except OSError:
-            return 0, 0
-        return self.size or status.st_size, status.st_mtime_ns
+            return 0, 0, 0
+        return self.size or status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def _read_member(self, member: str) -> io.BytesIO:
         with self.path.open("rb") as shard:
