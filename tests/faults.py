@@ -23,15 +23,16 @@ import numpy as np
 import soundfile
 
 COMMAND = [sys.executable, "-m", "aasp_features.cli"]
-# The command, but after its first batch it says so and waits: what is done to it then does not depend on its speed.
+# The command, but after its first part it says so and waits: what is done to it then does not depend on its speed.
 HELD = """
 import signal, sys
 from aasp_features import cli
 from aasp_features.folder.state import RunState
 commit = RunState.commit
 def commit_and_wait(state, *arguments):
+    first = state.place == 0
     commit(state, *arguments)
-    if state.batches_done == 1:
+    if first:
         print("committed", flush=True)
         sys.stdin.read()
 RunState.commit = commit_and_wait
@@ -71,7 +72,7 @@ class Scene:
         return subprocess.CompletedProcess([], process.returncode, "", stderr)
 
     def held(self, out: Path) -> subprocess.Popen[str]:
-        """A run that has committed one batch, and goes on when ``communicate`` closes its input."""
+        """A run that has committed one part, and goes on when ``communicate`` closes its input."""
         command = [sys.executable, "-c", HELD, str(self.sounds), "--out", str(out)]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
