@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.audio import check_rate, resample_blocks, stream_audio
-from aasp_features.errors import AaSPError
+from aasp_features.errors import AaSPError, OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -142,7 +142,10 @@ class _Reader:
         return self._samples(item, self.sample_rate or self.model_rate, name)
 
     def _sampled(self, array: Any, rate: Any, name: str) -> Clip:
-        rate = check_rate(rate)
+        try:
+            rate = check_rate(rate)
+        except OptionError as error:
+            raise OptionError(f"{name}: {error}") from error
         if self.sample_rate not in (None, rate):
             raise InputError(f"{name}: says {rate} Hz, but sample_rate={self.sample_rate} was given; drop one of them.")
         return self._samples(array, rate, name)

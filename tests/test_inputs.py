@@ -125,3 +125,10 @@ def test_rates_that_are_none(rate: object) -> None:
     for inputs, options in [(SOUND, {"sample_rate": rate}), ((SOUND, rate), {})]:
         with pytest.raises(OptionError, match=f"a positive whole number of Hz, got {rate!r}"):
             read_inputs(inputs, **options)
+
+
+def test_a_wrong_rate_in_a_list_names_its_clip() -> None:
+    clip = np.zeros(1600, np.float32)
+    for rate in (0, -1, 1.5, "x", float("nan")):
+        with pytest.raises(OptionError, match=r"^clip 1: a sample rate is a positive whole number of Hz"):
+            read_inputs([(clip, 16000), (clip, rate)], None, None, 16000)
