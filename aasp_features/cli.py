@@ -6,11 +6,10 @@ Only this file's own needs are imported at the top: help and usage errors come b
 from __future__ import annotations
 
 import copy
-import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +60,7 @@ def embed(
     replicas: opt.Replicas = None,
     map_page: opt.MapPage = None,
     overwrite: opt.Overwrite = False,
+    no_lock: opt.NoLock = False,
     quiet: opt.Quiet = False,
     version: opt.Version = False,
 ) -> None:
@@ -70,22 +70,26 @@ def embed(
     what could not be read (.errors.csv). A run that was stopped goes on when it is called again.
     Exit codes: 0 all sounds, 1 some failed or writing did, 2 nothing done.
     """
-    columns = _columns("--window", window), _columns("--context", context)
+    opt.check_options(frames, hop, last_layers, batch_size, workers)
+    opt.check_engine(engine, replicas)
+    columns = opt.columns("--window", window), opt.columns("--context", context)
     options = RunOptions(pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize, max_hours)
-    found = _find(paths or [], files, out)
     if map_page is not None:
-        _check_map(map_page, out, frames)
+        _check_map(map_page, out, frames, overwrite)
+    found = _find(paths or [], files, out, map_page)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
+        devices = _devices(device, engine)
         encoder = _load(model, precision, compiled)
-        worker = _engine(encoder, engine, device, workers, replicas)
-        result = _run(worker, found, out, options, overwrite, quiet)
+        opt.check_for(encoder.config, last_layers, window, context)
+        worker = _engine(encoder, engine, devices, workers, replicas)
+        result = _run(worker, found, out, options, overwrite, not no_lock, quiet)
     if map_page is not None:
         _draw_map(out, map_page)
     raise typer.Exit(1 if result.failures else 0)
 
 
-def _find(paths: list[Path], files: str | None, out: Path) -> Discovery:
+def _find(paths: list[Path], files: str | None, out: Path, page: Path | None) -> Discovery:
     from aasp_features.folder.formats import check_format
     from aasp_features.folder.output import check_apart, check_writable
     from aasp_features.sounds.discovery import Discovery, require_sounds
@@ -100,20 +104,27 @@ def _find(paths: list[Path], files: str | None, out: Path) -> Discovery:
         found.add_path(path)
     if files is not None:
         read_list(files, found)
-        check_apart(out, Path(files))
+        check_apart(out, [Path(files)], page)
+    if page is not None:
+        check_apart(out, (sound.path for sound in found.sounds), page)
     return require_sounds(found, ", ".join([*map(str, paths), *([files] if files else [])]))
 
 
-def _run(engine: Engine, found: Discovery, out: Path, options: RunOptions, overwrite: bool, quiet: bool) -> RunResult:
+def _run(
+    engine: Engine, found: Discovery, out: Path, options: RunOptions, overwrite: bool, lock: bool, quiet: bool
+) -> RunResult:
     """Embed, and say how it went."""
     from aasp_features.folder.run import embed_sounds
 
     for name, reason in found.problems.items():
         typer.echo(f"aasp-embed: {name}: {reason}", err=True)
-    with _progress(len(found.sounds), quiet) as on_sound:
-        result = embed_sounds(engine, found, out, options, overwrite=overwrite, on_sound=on_sound)
+    with _progress(found, quiet) as on_seconds:
+        result = embed_sounds(
+            engine, found, out, options, overwrite=overwrite, lock=lock, on_sound=_tell_failure, on_seconds=on_seconds
+        )
     if not quiet:
-        before = f", {result.resumed} sounds of an earlier run" if result.resumed else ""
+        more = f" and {result.resumed_seconds:.0f} s of the next" if result.resumed_seconds else ""
+        before = f", {result.resumed} sounds{more} of an earlier run" if result.resumed or more else ""
         failed = f", {result.failures} failed (see {out.with_suffix('.errors.csv')})" if result.failures else ""
         typer.echo(f"{result.rows} vectors in {out}{before}{failed}{_passed_over(found)}", err=True)
     return result
@@ -125,14 +136,16 @@ def _passed_over(found: Discovery) -> str:
     return f"; passed over: {', '.join(endings[:8])}{' …' if len(endings) > 8 else ''}" if endings else ""
 
 
-def _check_map(page: Path, out: Path, frames: bool) -> None:
-    from aasp_features.folder.map_page import check_map
+def _check_map(page: Path, out: Path, frames: bool, overwrite: bool) -> None:
+    from aasp_features.folder.map_page import check_map, is_map_of
     from aasp_features.folder.output import check_writable
 
     if frames or out.suffix != ".npy" or page.suffix != ".html":
         raise OptionError("--map needs a .html file, an --out that ends in .npy, and no --frames.")
     check_map()
     check_writable(page)
+    if page.exists() and not overwrite and not is_map_of(page, out):
+        raise OptionError(f"--map {page} exists and is no map of {out}; choose another, or give --overwrite.")
 
 
 def _draw_map(out: Path, page: Path) -> None:
@@ -154,29 +167,39 @@ def _load(model: str | None, precision: opt.Precision, compiled: bool) -> AaSPEn
     return encoder
 
 
-def _engine(
-    encoder: AaSPEncoder, name: opt.EngineName, device: str | None, workers: int | None, replicas: int | None
-) -> Engine:
-    """What does the work; the encoder itself goes to the first device."""
+def _devices(given: str | None, engine: opt.EngineName) -> list[str]:
+    """What ``--device`` names, if torch has it here; of a cluster's devices only the kind is checked."""
     import torch
 
+    if given is None:
+        return [] if engine == "ray" else ["cuda" if torch.cuda.is_available() else "cpu"]
+    names, accepted = given.split(","), "give cpu, cuda, cuda:1, mps or another that torch has here"
+    try:
+        kinds = {torch.device(name).type for name in names}
+    except RuntimeError as error:
+        raise OptionError(f"--device {given}: torch knows no such device; {accepted}.") from error
+    if len(kinds) > 1:
+        raise OptionError(f"--device: several devices must be of one kind, got {given}.")
+    for name in [] if engine == "ray" else names:
+        try:
+            torch.zeros(1, device=name).item()
+        except Exception as error:  # torch's own, of many kinds
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise OptionError(f"--device {given}: {name} cannot be used ({reason}); {accepted}.") from error
+    return names
+
+
+def _engine(
+    encoder: AaSPEncoder, name: opt.EngineName, devices: list[str], workers: int | None, replicas: int | None
+) -> Engine:
+    """What does the work; the encoder itself goes to the first device."""
     from aasp_features.folder.local_engine import LocalEngine
     from aasp_features.folder.ray_engine import RayEngine
 
-    if workers is not None and workers < 1:
-        raise OptionError(f"--workers must be at least 1, got {workers}.")
-    if replicas is not None and name != "ray":
-        raise OptionError("--replicas counts the encoders of --engine ray; for this machine give --device a,b.")
-    devices = (device or ("cuda" if torch.cuda.is_available() else "cpu")).split(",")
-    try:
-        if name == "ray":
-            return RayEngine(encoder, replicas, device)
-        if len({torch.device(one).type for one in devices}) > 1:
-            raise OptionError(f"--device: several devices must be of one kind, got {device}.")
-        copies = [copy.deepcopy(encoder).to(other) for other in devices[1:]]
-        chosen = LocalEngine([encoder.to(devices[0]), *copies], workers)
-    except (RuntimeError, AssertionError) as error:  # torch's own, for a device that it does not know or have
-        raise OptionError(f"--device {device}: {str(error).splitlines()[0]}") from error
+    if name == "ray":
+        return RayEngine(encoder, replicas, devices[0] if devices else None)
+    copies = [copy.deepcopy(encoder).to(other) for other in devices[1:]]
+    chosen = LocalEngine([encoder.to(devices[0]), *copies], workers)
     if encoder.compiled:
         _try_compiled(encoder)
     return chosen
@@ -193,37 +216,24 @@ def _try_compiled(encoder: AaSPEncoder) -> None:
         raise OptionError(f"--compile: torch.compile failed ({reason}); run without it.") from error
 
 
-def _columns(name: str, seconds: float | None) -> int | None:
-    """Seconds as columns of 160 ms."""
-    if seconds is None:
-        return None
-    if not math.isfinite(seconds):
-        raise OptionError(f"{name} must be a multiple of 0.16 seconds, got {seconds}.")
-    columns = round(seconds / COLUMN_SECONDS)
-    nearest = columns * COLUMN_SECONDS
-    if abs(nearest - seconds) > 1e-6:
-        raise OptionError(f"{name} must be a multiple of 0.16 seconds, got {seconds}; nearest is {nearest:.2f}.")
-    return columns
-
-
 @contextmanager
-def _progress(sounds: int, quiet: bool) -> Iterator[Callable[[str, str | None], None]]:
-    """A bar on stderr where it is a terminal; failures are printed either way."""
+def _progress(found: Discovery, quiet: bool) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr where it is a terminal; gives what is called with the seconds of sound that were done."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from aasp_features.folder.progress import estimated_seconds, progress_bar
 
     console = Console(stderr=True)
-    shown = console.is_terminal and not quiet
-    bar = Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True)
-    task = bar.add_task("", total=sounds)
+    if quiet or not console.is_terminal:
+        yield lambda seconds: None
+        return
+    with progress_bar(console, estimated_seconds(found.sounds)) as on_seconds:
+        yield on_seconds
 
-    def on_sound(name: str, error: str | None) -> None:
-        bar.advance(task)
-        if error is not None:
-            typer.echo(f"aasp-embed: {name}: {error}", err=True)
 
-    with bar if shown else nullcontext():
-        yield on_sound
+def _tell_failure(name: str, error: str | None) -> None:
+    if error is not None:
+        typer.echo(f"aasp-embed: {name}: {error}", err=True)
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:

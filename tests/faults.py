@@ -1,7 +1,8 @@
 """Things that go wrong during a run of ``aasp-embed``, made to happen to real processes: what it says, what is lost.
 
 ``python tests/faults.py [--sounds 900]`` prints a table. "Same bytes" compares vectors, table and record with those of
-a run that nothing happened to.
+a run that nothing happened to. ``--damaged 1000`` damages the unfinished work of killed runs at random, so many times;
+``--long 36000`` kills a run of one recording of so many seconds ten times (see ``faults_of_state.py``).
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ import numpy as np
 import soundfile
 
 COMMAND = [sys.executable, "-m", "aasp_features.cli"]
-# The command, but after its first batch it says so and waits: what is done to it then does not depend on its speed.
+# The command, but after its first part it says so and waits: what is done to it then does not depend on its speed.
 HELD = """
 import signal, sys
 from aasp_features import cli
 from aasp_features.folder.state import RunState
 commit = RunState.commit
 def commit_and_wait(state, *arguments):
+    first = state.place == 0
     commit(state, *arguments)
-    if state.batches_done == 1:
+    if first:
         print("committed", flush=True)
         sys.stdin.read()
 RunState.commit = commit_and_wait
@@ -70,7 +72,7 @@ class Scene:
         return subprocess.CompletedProcess([], process.returncode, "", stderr)
 
     def held(self, out: Path) -> subprocess.Popen[str]:
-        """A run that has committed one batch, and goes on when ``communicate`` closes its input."""
+        """A run that has committed one part, and goes on when ``communicate`` closes its input."""
         command = [sys.executable, "-c", HELD, str(self.sounds), "--out", str(out)]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
@@ -187,8 +189,7 @@ def other_sounds(scene: Scene) -> Row:
     last = sorted(scene.sounds.iterdir())[-1]
     soundfile.write(last, np.random.default_rng(1).normal(size=16000) * 0.1, 16000)
     done = scene.run(out)
-    shutil.copy2(scene.original / last.name, last)
-    return str(done.returncode), says(done.stderr, scene), f"the sound as it was, {scene.goes_on(out)}"
+    return str(done.returncode), says(done.stderr, scene), "nothing was touched"
 
 
 def _rows_but_the_last(scene: Scene, out: Path) -> str:
@@ -224,8 +225,19 @@ def rows(sounds: int) -> Iterator[tuple[str, Row]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sounds", type=int, default=900)
+    parser.add_argument("--damaged", type=int, default=0)
+    parser.add_argument("--long", type=float, default=0.0)
+    given = parser.parse_args()
+    if given.damaged or given.long:
+        from faults_of_state import print_damaged, print_long_recording
+
+        if given.damaged:
+            print_damaged(given.damaged)
+        if given.long:
+            print_long_recording(given.long)
+        return
     print("| fault | exit code | what it says | what was lost |\n|---|---|---|---|")
-    for fault, row in rows(parser.parse_args().sounds):
+    for fault, row in rows(given.sounds):
         print(f"| {fault} | " + " | ".join(row) + " |", flush=True)
 
 

@@ -1,9 +1,13 @@
 """``aasp-embed`` judged by files, exit code and stderr: in this process, or in one of its own where that matters."""
 
+import errno
 import os
+import shlex
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -129,11 +133,22 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         (["empty"], "no sound found in empty; known endings are"),
         ([], "give files or folders, or --files LIST."),
         (["--files", "gone.txt"], "list gone.txt: cannot be read"),
-        (["sound.wav", "--hop", "0.04"], "hop is the distance of frames: it needs frames."),
+        (["sound.wav", "--hop", "0.04"], "--hop is the distance of frames: it needs --frames."),
+        (
+            ["sound.wav", "--frames", "--hop", "nan"],
+            "--hop must be one of 0.16, 0.08, 0.04, 0.02, 0.01 seconds, got nan.",
+        ),
         (["sound.wav", "--window", "nan"], "--window must be a multiple of 0.16 seconds, got nan."),
         (["sound.wav", "--context", "inf"], "--context must be a multiple of 0.16 seconds, got inf."),
         (["sound.wav", "--window", "1"], "--window must be a multiple of 0.16 seconds, got 1.0; nearest is 0.96."),
-        (["sound.wav", "--window", "16"], "window must be 1 to 64 columns of 160 ms, as trained, got 100."),
+        (["sound.wav", "--window", "0"], "--window must be at least 0.16 seconds, got 0.0."),
+        (["sound.wav", "--window", "-inf"], "--window must be a multiple of 0.16 seconds, got -inf."),
+        (["sound.wav", "--window", "16"], "--window must be 0.16 to 10.24 seconds, as trained, got 16.0."),
+        (
+            ["sound.wav", "--context", "5.12"],
+            "--context must be less than half of the window, got 5.12 seconds",
+        ),
+        (["sound.wav", "--context", "-0.16"], "--context must be at least 0.0 seconds, got -0.16."),
         (["sound.wav", "--map", "map.png"], "--map needs a .html file"),
         (["sound.wav", "--frames", "--map", "map.html"], "and no --frames"),
         (["sound.wav", "--dtype", "int8"], "'int8' is not one of 'float32', 'float16'"),
@@ -141,13 +156,20 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         (["sound.wav", "--out", "no/emb.npy"], "the folder no does not exist"),
         (["sound.wav", "--model", "nothing"], "'nothing' is no folder and no checkpoint's name"),
         (["sound.wav", "--pooling", "max"], "'max' is not one of 'mean', 'cls'"),
-        (["sound.wav", "--last-layers", "99"], "last_layers must be 1 to 2"),
-        (["sound.wav", "--device", "toaster"], "--device toaster"),
+        (["sound.wav", "--last-layers", "99"], "--last-layers must be 1 to 2 (the last k blocks), got 99."),
+        (
+            ["sound.wav", "--device", "toaster"],
+            "--device toaster: torch knows no such device; give cpu, cuda, cuda:1",
+        ),
+        (["sound.wav", "--device", "gpu"], "--device gpu: torch knows no such device; give cpu, cuda, cuda:1, mps"),
+        (["sound.wav", "--device", ""], "--device : torch knows no such device"),
+        (["sound.wav", "--device", "meta"], "--device meta: meta cannot be used"),
         (["sound.wav", "--device", "cpu,meta"], "several devices must be of one kind"),
         (["sound.wav", "--engine", "spark"], "'spark' is not one of 'local', 'ray'"),
         (["sound.wav", "--replicas", "2"], "--replicas counts the encoders of --engine ray"),
         (["sound.wav", "--workers", "0"], "--workers must be at least 1, got 0"),
-        (["sound.wav", "--batch-size", "0"], "batch_size must be at least 1, got 0"),
+        (["sound.wav", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
+        (["sound.wav", "--engine", "ray", "--replicas", "0"], "--replicas must be at least 1, got 0"),
     ],
 )
 def test_usage_errors(checkpoint: Path, tmp_path: Path, arguments: list[str], sentence: str) -> None:
@@ -173,6 +195,112 @@ def test_unknown_model_offline(tmp_path: Path) -> None:
     done = run_process(tmp_path / "sound.wav", "--out", tmp_path / "emb.npy", "--model", "org/unknown", env=offline)
     assert done.returncode == 2
     assert "org/unknown: not in the local cache" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--hop", "0.04"],
+        ["--frames", "--hop", "inf"],
+        ["--window", "nan"],
+        ["--context", "1"],
+        ["--last-layers", "0"],
+        ["--batch-size", "-1"],
+        ["--workers", "0"],
+        ["--replicas", "2"],
+        ["--device", "gpu"],
+        ["--map", "map.png"],
+    ],
+)
+def test_options_are_checked_before_the_checkpoint_is_looked_for(tmp_path: Path, arguments: list[str]) -> None:
+    soundfile.write(tmp_path / "sound.wav", np.zeros(1600), 16000)
+    done = run("sound.wav", "--out", "emb.npy", "--model", "no such model", *arguments, cwd=tmp_path)
+    name = "--hop" if "--hop" in arguments else arguments[0]
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"aasp-embed: {name}")
+
+
+def test_all_sounds_failed(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("a letter")
+    done = run(tmp_path / "text.wav", "--out", tmp_path / "emb.npy", "--model", checkpoint)
+    assert done.returncode == 2
+    assert "none of the 1 sounds could be read, so nothing is written" in done.stderr
+    assert os.listdir(tmp_path) == ["text.wav"]
+
+
+def test_a_closed_standard_input(tmp_path: Path) -> None:
+    command = " ".join([*map(shlex.quote, COMMAND), "--files", "-", "--out", "emb.npy", "<&-"])
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "standard input is closed" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_folders_that_may_not_be_searched_do_not_stop_the_rest(checkpoint: Path, sounds: Path) -> None:
+    """By a process without root's rights, where the tests run as root."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o777)
+        shutil.copytree(sounds / "voice", place / "open" / "voice")
+        shutil.copytree(checkpoint, place / "checkpoint")
+        (place / "checkpoint").chmod(0o755)
+        for locked in ("locked", "open/locked"):
+            shutil.copytree(sounds / "voice", place / locked / "inner")
+            (place / locked).chmod(0)
+        given = ["--model", place / "checkpoint", "--device", "cpu"]
+        run(place / "open" / "voice", "--out", place / "first.npy", *given)  # imports what it needs, while it may
+        root = os.geteuid() == 0
+        try:
+            if root:
+                os.seteuid(65534)
+            paths = [place / "open", place / "locked", place / "locked" / "inner", place / "locked" / "inner" / "a.wav"]
+            done = run(*paths, "--out", place / "emb.npy", *given)
+        finally:
+            if root:
+                os.seteuid(0)
+            for locked in ("locked", "open/locked"):
+                (place / locked).chmod(0o755)
+        assert done.returncode == 1
+        *problems, last = done.stderr.splitlines()
+        assert len(problems) == 4
+        assert all("may not be" in line and "Permission denied" in line for line in problems)
+        assert f"2 vectors in {place / 'emb.npy'}, 4 failed" in last
+
+
+def test_a_page_that_is_no_map_of_the_output_is_not_replaced(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    (tmp_path / "map.html").write_text("<p>mine</p>")
+    given = [sounds / "voice", "--out", "emb.npy", "--model", checkpoint, "--map", "map.html"]
+    done = run(*given, cwd=tmp_path)
+    assert (done.returncode, os.listdir(tmp_path)) == (2, ["map.html"])
+    assert "--map map.html exists and is no map of emb.npy; choose another, or give --overwrite." in done.stderr
+    assert run(*given, "--overwrite", cwd=tmp_path).returncode == 0
+    page = (tmp_path / "map.html").read_text()
+    assert run(*given, cwd=tmp_path).returncode == 0  # its own
+    assert (tmp_path / "map.html").read_text() == page
+    other = run(sounds / "voice", "--out", "b.npy", "--model", checkpoint, "--map", "map.html", cwd=tmp_path)
+    assert (other.returncode, "is no map of b.npy" in other.stderr) == (2, True)
+    (tmp_path / "list.html").write_text(f"{sounds / 'voice'}\n")
+    listed = ["--files", "list.html", "--out", "c.npy", "--model", checkpoint, "--map", "list.html", "--overwrite"]
+    done = run(*listed, cwd=tmp_path)
+    assert (done.returncode, "would replace list.html, which this run reads" in done.stderr) == (2, True)
+
+
+def test_a_file_system_without_locks(
+    checkpoint: Path, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    given = [sounds / "voice", "--out", tmp_path / "emb.npy", "--model", checkpoint]
+    done = run(*given)
+    assert (done.returncode, os.listdir(tmp_path)) == (2, [])
+    assert "its file system has no locks (Operation not supported); give --no-lock" in done.stderr
+    assert run(*given, "--no-lock").returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["emb.csv", "emb.json", "emb.npy"]
 
 
 def test_full_disk(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
@@ -221,9 +349,9 @@ RunState.commit = commit_and_interrupt
     "within the second batch": """
 from aasp_features.folder.batch_work import BatchWork
 windows = BatchWork._windows
-def windows_and_interrupt(work, sounds, places, failures):
-    for count, window in enumerate(windows(work, sounds, places, failures)):
-        if places.start == 12 and count == 3:
+def windows_and_interrupt(work, left, *arguments):
+    for count, window in enumerate(windows(work, left, *arguments)):
+        if left.places.start == 12 and count == 3:
             signal.raise_signal(signal.SIGINT)
         yield window
 BatchWork._windows = windows_and_interrupt

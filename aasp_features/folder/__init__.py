@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from aasp_features.folder.options import RunOptions
     from aasp_features.folder.output import OutputError
     from aasp_features.folder.ray_engine import RayEngine
-    from aasp_features.folder.run import InterruptedRun, RunResult, WriteError, embed_sounds
+    from aasp_features.folder.run import AllFailedError, InterruptedRun, RunResult, WriteError, embed_sounds
     from aasp_features.sounds.discovery import Discovery, NothingFoundError, find_sounds
     from aasp_features.sounds.lists import read_list
 
 _HOME_OF = {
+    "AllFailedError": "folder.run",
     "Discovery": "sounds.discovery",
     "InterruptedRun": "folder.run",
     "LocalEngine": "folder.local_engine",
@@ -33,6 +34,7 @@ _HOME_OF = {
 }
 
 __all__ = [
+    "AllFailedError",
     "Discovery",
     "InterruptedRun",
     "LocalEngine",

@@ -1,10 +1,14 @@
-"""A batch of sounds -> its rows and what became of each sound; the unit of work of every engine."""
+"""Sounds of a batch -> parts: rows, and what became of each sound; the work of every engine.
+
+A part ends after ten minutes of sound, inside a sound or after one, and at the end of its batch. What waits to be
+encoded is encoded then, so a part's bytes depend on where it begins, and on nothing that was computed before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +20,33 @@ from aasp_features.audio import AudioInfo
 from aasp_features.batching import equal_length_batches
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.options import RunSettings
-from aasp_features.folder.sound_rows import ClipRow, FrameRows
+from aasp_features.folder.parts import OpenSound, Outcome, Part
+from aasp_features.folder.sound_rows import UNOPENED, ClipRow, FrameRows
 from aasp_features.folder.spill_file import SpillFile
-from aasp_features.folder.state import Outcome
 from aasp_features.network_pass import encode_batch
 from aasp_features.sounds.read_ahead import ReadAhead
 from aasp_features.sounds.sound import Sound
-from aasp_features.windows import CutWindow
+from aasp_features.windows import COLUMN_SECONDS, CutWindow
 
-Windows = Iterator[tuple[int, CutWindow[Tensor]]]  # of one sound, with the offset of the grid of columns
+Round = list[tuple[int, CutWindow[Tensor]]]  # the n-th window of each pass over a sound, with the pass' offset
+Placed = tuple[tuple[int, int], CutWindow[Tensor]]  # a window with its sound's place and its pass' offset
 
 
-@dataclass(frozen=True)
-class BatchResult:
-    """What a batch gave; a context manager, as its rows may lie in a temporary file.
+@dataclass
+class PartInWork:
+    """What a part holds while it is made.
 
     Attributes:
-        outcomes: of its sounds, in order.
-        rows: (n, width) pieces in order, read as they are asked for.
-        close: lets the temporary file go.
+        spill: for rows along time.
+        rows: of each sound that it has seen, by place.
+        failures: of sounds, by place.
+        ended: places of the sounds that ended, in order.
     """
 
-    outcomes: list[Outcome]
-    rows: Iterator[NDArray[Any]]
-    close: Callable[[], None] = lambda: None
-
-    def __enter__(self) -> BatchResult:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    spill: SpillFile
+    rows: dict[int, ClipRow | FrameRows] = field(default_factory=dict)
+    failures: dict[int, Exception] = field(default_factory=dict)
+    ended: list[int] = field(default_factory=list)
 
 
 class BatchWork:
@@ -57,6 +58,7 @@ class BatchWork:
         stamps: of each, when the run was planned.
         settings: what to compute.
         folder: for temporary files; the system's unless given.
+        on_seconds: called with the seconds of sound that were encoded, as they are.
     """
 
     def __init__(
@@ -66,58 +68,97 @@ class BatchWork:
         stamps: NDArray[np.int64],
         settings: RunSettings,
         folder: Path | None = None,
+        on_seconds: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.encoder, self.sounds, self.stamps, self.settings, self.folder = encoder, sounds, stamps, settings, folder
-        self.columns = settings.embed.batch_size * encoder.config.window
+        self.columns, self.on_seconds = settings.embed.batch_size * encoder.config.window, on_seconds
         self.infos: dict[int, AudioInfo] = {}  # of sounds decoded to their end, by place
 
-    def batches(self, batches: Sequence[range], threads: int) -> Generator[BatchResult, None, None]:
-        """Do batches in order; those that follow are decoded, by so many threads, while one is encoded."""
-        with ReadAhead(self._decode, chain.from_iterable(batches), threads) as decoded:
-            sounds = iter(decoded)
-            for places in batches:
-                yield self._batch(sounds, places)
+    def parts(
+        self, batches: Sequence[range], threads: int, opened: OpenSound | None = None
+    ) -> Generator[Part, None, None]:
+        """Do batches in order; those that follow are decoded, by so many threads, while one is encoded.
 
-    def _decode(self, place: int) -> Generator[tuple[int, CutWindow[Tensor]], None, None]:
+        ``opened`` is what was done of the first sound, which is decoded from its beginning nevertheless: only so does a
+        resampler give the same samples.
+        """
+        places = list(chain.from_iterable(batches))
+        done = {places[0]: opened.rounds} if opened else {}
+        with ReadAhead(lambda place: self._decode(place, done.get(place, 0)), places, threads) as decoded:
+            sounds = iter(decoded)
+            for batch in batches:
+                yield from self._batch(batch, sounds, opened)
+                opened = None
+
+    def _decode(self, place: int, done: int) -> Generator[Round, None, None]:
         stream = self.sounds[place].stream(self.encoder.config.sample_rate, self.settings.max_hours)
-        yield from self.encoder.windows(stream, self.settings.embed, self.settings.hop)
+        windows = self.encoder.windows(stream, self.settings.embed, self.settings.hop)
+        yield from islice(rounds_of(windows, len(self.settings.offsets)), done, None)
         self.infos[place] = stream.info
 
-    def _batch(self, sounds: Iterator[Windows], places: range) -> BatchResult:
-        settings, spill = self.settings, SpillFile(self.folder)
-        rows = {
-            place: FrameRows(spill, settings.offsets) if settings.frames else ClipRow(settings.embed.pooling)
-            for place in places
-        }
-        failures: dict[int, Exception] = {}
-        for batch in equal_length_batches(self._windows(sounds, places, failures), self.columns):
-            for (place, offset), columns in encode_batch(self.encoder.network, batch, settings.embed):
-                rows[place].add(offset, columns)
-        for place in places:
-            if place not in failures and self.sounds[place].stamp() not in (tuple(self.stamps[place]), (0, 0)):
-                failures[place] = OSError(
-                    "it was changed during the run; when it is complete, run again with --overwrite."
-                )
-        outcomes = [self._outcome(place, rows[place], failures.get(place)) for place in places]
-        pieces = (piece for place in places if place not in failures for piece in rows[place].pieces())
-        return BatchResult(outcomes, map(self._finish, pieces), spill.close)
+    def _batch(
+        self, places: range, sounds: Iterator[Iterator[Round]], opened: OpenSound | None
+    ) -> Generator[Part, None, None]:
+        left = BatchLeft(places, sounds)
+        while left.places:
+            part = self._part(left, opened or UNOPENED)
+            yield part
+            opened = part.opened
 
-    def _windows(
-        self, sounds: Iterator[Windows], places: range, failures: dict[int, Exception]
-    ) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
-        """The windows of all sounds, with place and offset; a sound that fails ends early and is noted."""
-        for place, windows in zip(places, sounds, strict=False):
+    def _part(self, left: BatchLeft, before: OpenSound) -> Part:
+        part = PartInWork(SpillFile(self.folder))
+        for batch in equal_length_batches(self._windows(left, part, before), self.columns):
+            for (place, offset), columns in encode_batch(self.encoder.network, batch, self.settings.embed):
+                part.rows[place].add(offset, columns)
+            self.on_seconds(sum(emitted_seconds(window) for (_, offset), window in batch if offset == 0))
+        outcomes = [self._outcome(place, part) for place in part.ended]
+        rows = [part.rows[place].pieces() for place in part.ended if place not in part.failures]
+        going_on = part.rows[left.places[0]] if left.rounds is not None else None
+        return Part(
+            outcomes,
+            going_on.opened() if going_on else None,
+            not left.places,
+            map(self._finish, chain.from_iterable(rows)),
+            map(self._finish, going_on.open_pieces() if going_on else ()),
+            part.spill.close,
+        )
+
+    def _windows(self, left: BatchLeft, part: PartInWork, before: OpenSound) -> Iterator[Placed]:
+        """The windows of a part; a sound that fails ends early and is noted."""
+        seconds, settings = 0.0, self.settings
+        while left.places and seconds < settings.part_seconds:
+            place = left.places[0]
+            part.rows[place] = (
+                FrameRows(part.spill, settings.offsets, before)
+                if settings.frames
+                else ClipRow(settings.embed.pooling, before)
+            )
             try:
-                for offset, window in windows:
-                    yield (place, offset), window
+                for windows in left.first():
+                    yield from (((place, offset), window) for offset, window in windows)
+                    seconds += emitted_seconds(windows[0][1])
+                    if seconds >= settings.part_seconds and equally_far(windows, len(settings.offsets)):
+                        return
+                self._check_unchanged(place)
             except Exception as error:  # one sound's failure must not end the run, whatever it is
-                failures[place] = error
+                part.failures[place] = error
+            left.end_first()
+            part.ended.append(place)
+            if place in part.failures and before.rows:
+                return  # its rows of earlier parts are dropped before others are written
+            before = UNOPENED
 
-    def _outcome(self, place: int, rows: ClipRow | FrameRows, failure: Exception | None) -> Outcome:
+    def _check_unchanged(self, place: int) -> None:
+        stamp = self.sounds[place].stamp()
+        if any(stamp) and stamp != tuple(self.stamps[place]):  # one that is gone was read to its end before
+            raise OSError("it was changed during the run; when it is complete, run again with --overwrite.")
+
+    def _outcome(self, place: int, part: PartInWork) -> Outcome:
         info = self.infos.pop(place, None)
-        if failure is not None:
-            return Outcome(error=_reason(failure, self.sounds[place].name))
+        if place in part.failures:
+            return Outcome(error=_reason(part.failures[place], self.sounds[place].name))
         assert info is not None  # a sound without failure was decoded to its end
+        rows = part.rows[place]
         return Outcome(rows.rows, round(info.seconds, 6), info.rate, info.channels, rows.frames)
 
     def _finish(self, rows: NDArray[np.float32]) -> NDArray[Any]:
@@ -125,6 +166,55 @@ class BatchWork:
             length = np.linalg.norm(rows, axis=1, keepdims=True)
             rows = rows / np.maximum(length, np.finfo(np.float32).tiny)
         return rows.astype(self.settings.dtype)
+
+
+class BatchLeft:
+    """What is left of a batch.
+
+    Attributes:
+        places: of the sounds that have not ended.
+        rounds: that are left of the first of these, where it has begun.
+    """
+
+    def __init__(self, places: range, sounds: Iterator[Iterator[Round]]) -> None:
+        self.places, self._sounds = places, sounds
+        self.rounds: Iterator[Round] | None = None
+
+    def first(self) -> Iterator[Round]:
+        """The rounds that are left of the first sound."""
+        if self.rounds is None:
+            self.rounds = next(self._sounds)
+        return self.rounds
+
+    def end_first(self) -> None:
+        """It has ended."""
+        self.rounds, self.places = None, self.places[1:]
+
+
+def rounds_of(windows: Iterator[tuple[int, CutWindow[Tensor]]], passes: int) -> Iterator[Round]:
+    """The windows of one sound -> the first of each pass, the second of each, …; the last of these may lack some."""
+    waiting: list[Round] = []
+    seen: dict[int, int] = {}
+    gone = 0
+    for offset, window in windows:
+        number = seen[offset] = seen.get(offset, 0) + 1
+        if number - gone > len(waiting):
+            waiting.append([])
+        waiting[number - gone - 1].append((offset, window))
+        if len(waiting[0]) == passes:
+            gone += 1
+            yield waiting.pop(0)
+    yield from waiting
+
+
+def equally_far(windows: Round, passes: int) -> bool:
+    """Have all passes emitted as many columns, up to these windows?"""
+    return len(windows) == passes and len({window.plan.emit_stop for _, window in windows}) == 1
+
+
+def emitted_seconds(window: CutWindow[Tensor]) -> float:
+    """Of sound, that a window's vectors stand for."""
+    return (window.plan.emit_stop - window.plan.emit_start) * COLUMN_SECONDS
 
 
 def _reason(error: Exception, name: str) -> str:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 
 from aasp_features.encoder import AaSPEncoder
-from aasp_features.folder.batch_work import BatchResult, BatchWork
+from aasp_features.folder.batch_work import BatchWork
+from aasp_features.folder.parts import OpenSound, Part
 from aasp_features.folder.plan import Plan
 from aasp_features.sounds.read_ahead import ReadAhead
 
+PARTS_AHEAD = 6  # an hour of sound, which a device may do while another is at an earlier batch
+
 
 class LocalEngine:
-    """Gives a plan's batches in order, whatever does them.
+    """Gives a plan's parts in order, whatever does them.
 
     Args:
         encoders: one for each device; equal but for the device. With several, batches are dealt out in turn, and each
@@ -32,27 +35,32 @@ class LocalEngine:
         self.workers = max(1, (workers or default_workers(len(encoders))) // len(encoders))
         self.device = encoders[0].device.type
 
-    def batches(self, plan: Plan, first: int, folder: Path) -> Generator[BatchResult, None, None]:
-        """Do the batches from ``first`` on; temporary files lie in ``folder``."""
-        left = plan.batches[first:]
+    def parts(
+        self, plan: Plan, place: int, opened: OpenSound | None, folder: Path, on_seconds: Callable[[float], None]
+    ) -> Generator[Part, None, None]:
+        """Do what is left from a sound on; temporary files lie in ``folder``."""
+        left, count = plan.left(place), len(self.encoders)
         shares = [
-            BatchWork(encoder, plan.sounds, plan.stamps, plan.settings, folder).batches(
-                left[turn :: len(self.encoders)], self.workers
+            BatchWork(encoder, plan.sounds, plan.stamps, plan.settings, folder, on_seconds).parts(
+                left[turn::count], self.workers, opened if turn == 0 else None
             )
-            for turn, encoder in enumerate(self.encoders)
+            for turn, encoder in enumerate(self.encoders[: len(left)])
         ]
         if len(shares) == 1:
             yield from shares[0]
             return
         with ExitStack() as stack:
             ahead = [_in_thread(share, stack) for share in shares]
-            for _, results in zip(left, cycle(ahead), strict=False):
-                yield next(results)
+            for _, parts in zip(left, cycle(ahead), strict=False):
+                for part in parts:
+                    yield part
+                    if part.last:
+                        break
 
 
-def _in_thread(share: Generator[BatchResult, None, None], stack: ExitStack) -> Iterator[BatchResult]:
-    """A device's batches, done in a thread, up to two of them before they are asked for."""
-    reader = ReadAhead[None, BatchResult](lambda _: share, [None], threads=1, pieces_ahead=1)
+def _in_thread(share: Generator[Part, None, None], stack: ExitStack) -> Iterator[Part]:
+    """A device's parts, done in a thread, up to so many of them before they are asked for."""
+    reader = ReadAhead[None, Part](lambda _: share, [None], threads=1, pieces_ahead=PARTS_AHEAD)
     return next(iter(stack.enter_context(reader)))
 
 

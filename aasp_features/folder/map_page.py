@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -18,6 +19,7 @@ from aasp_features.errors import AaSPError
 from aasp_features.folder.table import plain_text
 
 NEIGHBOURS = 10
+DATA = re.compile(r'<script id="data" type="application/json">(\{"of":.*\})</script>')
 PCA_DIMENSIONS = 50
 CHUNK_ROWS = 1024
 
@@ -50,10 +52,18 @@ def map_run(out: Path, page: Path) -> None:
             {"path": row["path"], **{name: float(row[name]) for name in ("start", "end") if row.get(name)}}
             for row in csv.DictReader(file)
         ]
-    write_map(page, np.load(out, mmap_mode="r"), table)
+    write_map(page, np.load(out, mmap_mode="r"), table, of=out.name)
 
 
-def write_map(page: Path, vectors: NDArray[Any], table: Iterable[dict[str, Any]], *, seed: int = 0) -> None:
+def is_map_of(page: Path, out: Path) -> bool:
+    """Was this page drawn of ``out``, or rather of a file of its name?"""
+    drawn = DATA.search(page.read_text(encoding="utf-8", errors="replace"))
+    return drawn is not None and bool(json.loads(drawn[1])["of"] == out.name)
+
+
+def write_map(
+    page: Path, vectors: NDArray[Any], table: Iterable[dict[str, Any]], *, seed: int = 0, of: str = ""
+) -> None:
     """Draw the map.
 
     Args:
@@ -61,6 +71,7 @@ def write_map(page: Path, vectors: NDArray[Any], table: Iterable[dict[str, Any]]
         vectors: (rows, d), at least 1 row.
         table: for each row ``path``, and ``start`` and ``end`` in seconds where a part is meant.
         seed: of the projection; the same seed gives the same page.
+        of: what the page says it is a map of.
 
     Raises:
         MapError: scikit-learn is not installed.
@@ -71,6 +82,7 @@ def write_map(page: Path, vectors: NDArray[Any], table: Iterable[dict[str, Any]]
     names = [line["path"] for line in lines]
     nearest, cosines = neighbours(vectors)
     data = {
+        "of": plain_text(of),
         "names": [plain_text(name) for name in names],
         "groups": folders(names),
         "sounds": [_address(page, line) for line in lines],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from aasp_features.encoder import AaSPEncoder
 
 Dtype = Literal["float32", "float16"]
+PART_SECONDS = 580.0  # with the windows that overshoot it, at most ten minutes
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class RunOptions:
         return RunSettings(
             checkpoint=config.name,
             checkpoint_sha256=encoder.sha256,
+            config_sha256=hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest(),
+            weights_sha256=weights_sha256(encoder),
             embed=embed,
             frames=self.frames,
             hop=self.hop,
@@ -86,6 +91,7 @@ class RunOptions:
             aasp_features=__version__,
             torch=torch.__version__,
             device=device,
+            part_seconds=PART_SECONDS,
             threads=torch.get_num_threads(),
             width=(frame_dim if self.frames else pooled_dim)(config.dim, config.rows, embed.pooling),
         )
@@ -93,14 +99,20 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """A run's options, filled in, with checkpoint, versions, device and threads; two equal ones give equal bytes.
+    """A run's options, filled in, with checkpoint, versions and device; two equal ones give equal bytes.
 
     Attributes:
+        checkpoint_sha256: of the weights' file; None where there is none.
+        config_sha256, weights_sha256: of what the encoder is now.
+        part_seconds: of sound, after which work is committed, inside a sound or after one.
+        threads: of torch; another number may change last bits, but a run goes on with any.
         width: numbers in a row.
     """
 
     checkpoint: str
     checkpoint_sha256: str | None
+    config_sha256: str
+    weights_sha256: str
     embed: EmbedOptions
     frames: bool
     hop: float
@@ -111,6 +123,7 @@ class RunSettings:
     aasp_features: str
     torch: str
     device: str
+    part_seconds: float
     threads: int
     width: int
 
@@ -120,7 +133,15 @@ class RunSettings:
         return grid_offsets(self.hop)
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat and plain, for records; the width follows from the rest."""
+        """What decides the bytes, flat and plain; the width follows from the rest."""
         values = asdict(self)
-        del values["width"]
+        del values["width"], values["threads"]
         return {**values.pop("embed"), **values}
+
+
+def weights_sha256(encoder: AaSPEncoder) -> str:
+    """Of the weights as they are, wherever they came from and lie."""
+    digest = hashlib.sha256()
+    for name, value in sorted(encoder.network.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

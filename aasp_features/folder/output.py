@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from aasp_features.errors import AaSPError
-from aasp_features.folder.lock import FileLock, LockedError
+from aasp_features.folder.lock import FileLock, LockedError, NoLocksError
 from aasp_features.folder.plan import Plan
+from aasp_features.folder.seal import fingerprint, read_sealed
 
 LOCK_FILE = "lock"
+CHOOSE = "choose another --out, or give --overwrite."
 
 
 class OutputError(AaSPError, OSError):
@@ -24,6 +25,11 @@ class OutputError(AaSPError, OSError):
 def side_file(out: Path, ending: str) -> Path:
     """``emb.npy`` and ``.csv`` -> ``emb.csv``."""
     return out.with_suffix(ending)
+
+
+def result_files(out: Path) -> list[Path]:
+    """All that a run may write: vectors, table, record, list of failures."""
+    return [out, *(side_file(out, ending) for ending in (".csv", ".json", ".errors.csv"))]
 
 
 def partial_folder(out: Path) -> Path:
@@ -37,72 +43,120 @@ def check_writable(out: Path) -> None:
     Raises:
         OutputError: a folder, a missing folder, or one that may not be written.
     """
-    if out.is_dir():
-        raise OutputError(f"--out {out} is a folder; name a file in it, such as {out / 'emb.npy'}.")
-    if not out.parent.is_dir():
-        raise OutputError(f"--out {out}: the folder {out.parent} does not exist; make it first.")
-    probe = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
+        if out.is_dir():
+            raise OutputError(f"--out {out} is a folder; name a file in it, such as {out / 'emb.npy'}.")
+        if not out.parent.is_dir():
+            raise OutputError(f"--out {out}: the folder {out.parent} does not exist; make it first.")
+        probe = out.with_name(f".{out.name}.{os.getpid()}.tmp")
         probe.touch()
         probe.unlink()
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"--out {out}: the folder {out.parent} cannot be written ({error.strerror}).") from error
 
 
-def check_apart(out: Path, source: Path) -> None:
+def check_apart(out: Path, sources: Iterable[Path], page: Path | None = None) -> None:
     """Would the results replace what they are made from?
 
+    Args:
+        out: of the results.
+        sources: files that are read.
+        page: another file that is written.
+
     Raises:
-        OutputError: ``source`` is one of the files that are written.
+        OutputError: one of them is a file that is written, or lies in the folder for unfinished work.
     """
-    for file in (out, *(side_file(out, ending) for ending in (".csv", ".json", ".errors.csv"))):
-        if file.resolve() == source.resolve():
-            raise OutputError(f"--out {out} would replace {source}, which this run reads; choose another --out.")
+    written = [file for file in (*result_files(out), *([page] if page else [])) if file.exists()]
+    stats = [file.stat() for file in written]
+    folder = os.path.abspath(partial_folder(out)) + os.sep
+    if not stats and not os.path.isdir(folder):
+        return
+    for source in sources:
+        try:
+            own = os.stat(source)
+        except OSError:  # what cannot be read is told when its turn comes
+            continue
+        if any(os.path.samestat(own, stat) for stat in stats) or os.path.abspath(source).startswith(folder):
+            place = f"--out {out}" if page is None else f"--out {out} or --map {page}"
+            raise OutputError(f"{place} would replace {source}, which this run reads; choose another.")
+
+
+class Claim:
+    """The right to write an output.
+
+    Attributes:
+        folder: for unfinished work.
+    """
+
+    def __init__(self, folder: Path, lock: FileLock | None) -> None:
+        self.folder, self._lock = folder, lock
+
+    @property
+    def lost(self) -> bool:
+        """Was the folder deleted by somebody else?"""
+        return not self.folder.is_dir() if self._lock is None else not self._lock.held
 
 
 @contextmanager
-def claimed(out: Path) -> Iterator[Path]:
-    """Be the only one that writes ``out``; gives the folder for unfinished work, which goes again if it stays empty.
+def claimed(out: Path, lock: bool = True) -> Iterator[Claim]:
+    """Be the only one that writes ``out``; the folder for unfinished work goes again if it stays empty.
+
+    Args:
+        out: of the results.
+        lock: take a lock; without it, nobody else is kept away.
 
     Raises:
-        OutputError: another process writes ``out``.
+        OutputError: another process writes ``out``, or the file system has no locks.
     """
     folder = partial_folder(out)
-    lock = FileLock(folder / LOCK_FILE)
+    own = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire()
+        if lock:
+            own.acquire()
+        else:
+            folder.mkdir(exist_ok=True)
     except LockedError as error:
         raise OutputError(f"--out {out}: another process is writing it; wait for it, or choose another.") from error
+    except NoLocksError as error:
+        raise OutputError(
+            f"--out {out}: its file system has no locks ({error}); give --no-lock if no other process writes there."
+        ) from error
+    except OSError as error:
+        raise OutputError(f"--out {out}: {folder} cannot be used ({error.strerror}); remove what is there.") from error
     try:
-        yield folder
+        yield Claim(folder, own if lock else None)
     finally:
-        if os.listdir(folder) == [LOCK_FILE]:
-            if sys.platform == "win32":  # where open files cannot be deleted
-                lock.release()
-            with suppress(OSError):
-                os.unlink(folder / LOCK_FILE)
+        with suppress(OSError):  # of a folder that is gone
+            if set(os.listdir(folder)) <= {LOCK_FILE}:
+                if sys.platform == "win32":  # where open files cannot be deleted
+                    own.release()
+                with suppress(FileNotFoundError):
+                    os.unlink(folder / LOCK_FILE)
                 os.rmdir(folder)
-        lock.release()
+        own.release()
 
 
 def finished_record(out: Path, plan: Plan) -> dict[str, Any] | None:
-    """The record of results that are this plan's already; None where there are none.
+    """The record of results that are this plan's already, and whole; None where there are none, or not all of them.
 
     Raises:
-        OutputError: ``out``, or the table or record that it would have, holds other results, or is of unknown origin.
+        OutputError: a file that the results would replace is not of a run of this plan for ``out``, or was changed.
     """
-    record_file = side_file(out, ".json")
-    present = [file for file in (out, side_file(out, ".csv"), record_file) if file.exists()]
+    present = [file for file in result_files(out) if file.exists()]
     if not present:
         return None
-    choose = "choose another --out, or give --overwrite."
-    try:
-        record = json.loads(record_file.read_text(encoding="utf-8"))
-        difference = plan.differs_from(record)
-    except (OSError, ValueError, AttributeError) as error:
-        raise OutputError(
-            f"--out {out}: {present[0].name} exists and has no record ({record_file.name}); {choose}"
-        ) from error
-    if difference:
-        raise OutputError(f"--out {out}: {present[0].name} holds the results of another run: {difference}; {choose}")
-    return dict(record) if out.exists() else None
+    record_file = side_file(out, ".json")
+    record = read_sealed(record_file)
+    if record is None or "files" not in record:
+        what = "has no record" if not record_file.exists() else "has a record that is damaged or of another kind"
+        raise OutputError(f"--out {out}: {present[0].name} exists and {what} ({record_file.name}); {CHOOSE}")
+    if record["output"] != out.name:
+        raise OutputError(f"--out {out}: {record_file.name} and its table belong to {record['output']}; {CHOOSE}")
+    if difference := plan.differs_from(record):
+        raise OutputError(f"--out {out}: {present[0].name} holds the results of another run: {difference}; {CHOOSE}")
+    for file in present:
+        if file != record_file and record["files"].get(file.name) != fingerprint(file):
+            raise OutputError(f"--out {out}: {file.name} is not as the run left it; {CHOOSE}")
+    return record if {file.name for file in present} == {record_file.name, *record["files"]} else None

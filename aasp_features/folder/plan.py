@@ -1,7 +1,7 @@
 """What a run will do, fixed before it starts: which sounds, in which batches, with which settings.
 
-Batches are decided by the list of sounds alone, and a vector's last bits depend only on its batch; so a run that was
-killed and goes on gives the very bytes of a run that was not.
+Batches are decided by the list of sounds alone, their parts by the sounds' lengths, and a vector's last bits depend
+only on its part; so a run that was killed and goes on gives the very bytes of a run that was not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aasp_features.folder.options import RunSettings
 from aasp_features.sounds.sound import Sound
 
 BATCH_SOUNDS = 256
-BATCH_BYTES = 64 * 2**20  # compressed; so that hour-long files are not committed by the hundred
+BATCH_BYTES = 64 * 2**20  # compressed; so that several devices share long files, too
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Plan:
 
     Attributes:
         sounds: in the order of the rows.
-        stamps: (sounds, 2) size and time of change of each, when the plan was made.
-        batches: ranges of ``sounds``; each is committed as a whole.
+        stamps: (sounds, 3) size and times of change of each, when the plan was made; see ``Sound.stamp``.
+        batches: ranges of ``sounds``; each is done by one device.
         settings: everything else that decides the bytes written.
         digest: sha256 of the sounds' identities.
     """
@@ -39,6 +39,10 @@ class Plan:
     batches: list[range]
     settings: RunSettings
     digest: str
+
+    def left(self, place: int) -> list[range]:
+        """The batches from a sound on, which may lie inside the first of them."""
+        return [range(max(place, batch.start), batch.stop) for batch in self.batches if batch.stop > place]
 
     def identity(self) -> dict[str, Any]:
         """What makes it this run: number of sounds, digest, settings; plain values."""
@@ -65,7 +69,7 @@ def make_plan(sounds: Sequence[Sound], settings: RunSettings) -> Plan:
     """Divide the sounds into batches: neighbours, up to 256 of them or 64 MiB of files, at least one."""
     digest = hashlib.sha256()
     batches, first, size = [], 0, 0
-    stamps = np.zeros((len(sounds), 2), np.int64)
+    stamps = np.zeros((len(sounds), 3), np.int64)
     for place, sound in enumerate(sounds):
         stamps[place] = stamp = sound.stamp()
         digest.update(json.dumps([sound.name, sound.start, sound.end, *stamp]).encode() + b"\n")

@@ -1,7 +1,7 @@
 """A finished run's results -> their places, all or none.
 
 They are made in ``making/``, which becomes ``ready/`` when all are whole. From then on they are moved, and what a
-process that dies while moving leaves is moved by the next.
+process that dies while moving leaves is moved by the next, if it is still what the record says.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from aasp_features.folder.formats import WRITERS
 from aasp_features.folder.output import LOCK_FILE, side_file
 from aasp_features.folder.plan import Plan
+from aasp_features.folder.seal import fingerprint, read_sealed, seal
 from aasp_features.folder.state import ROWS_FILE, RunState
 from aasp_features.folder.table import ERROR_COLUMNS, RowTable, write_csv
 
@@ -25,7 +26,7 @@ def make_results(state: RunState, plan: Plan, table: RowTable, out: Path, proble
     """Write vectors, table, list of failures and record into ``ready/``.
 
     Args:
-        state, plan: of a run whose batches are all committed.
+        state, plan: of a run whose parts are all committed.
         table: of its rows.
         out: where the vectors will go; its ending names their format.
         problems: folders and shards that could not be searched.
@@ -37,35 +38,49 @@ def make_results(state: RunState, plan: Plan, table: RowTable, out: Path, proble
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir()
     failures = [*([name, reason] for name, reason in problems.items()), *table.failures()]
-    record = make_record(state, plan, len(failures))
+    record = make_record(state, plan, out, len(failures))
     write_csv(making / side_file(out, ".csv").name, table.columns, table)
     if failures:
         write_csv(making / side_file(out, ".errors.csv").name, ERROR_COLUMNS, failures)
-    text = json.dumps(record, indent=2) + "\n"
-    (making / side_file(out, ".json").name).write_text(text, encoding="utf-8")
+    files = {path.name: fingerprint(path) for path in sorted(making.iterdir())}
     if out.suffix == ".npy":
         state.write_npy_header()
+        files[out.name] = fingerprint(state.rows_path)
     else:
         metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in record.items()}
         WRITERS[out.suffix](making / out.name, state.array(), table, metadata)
+        files[out.name] = fingerprint(making / out.name)
+    text = seal({**record, "files": files}, indent=2)
+    (making / side_file(out, ".json").name).write_text(text, encoding="utf-8")
     os.replace(making, state.folder / READY)
 
 
 def move_results(folder: Path, out: Path) -> bool:
-    """Move what lies in ``ready/`` beside ``out`` and empty the folder; False if there is nothing ready."""
+    """Move what lies in ``ready/`` beside ``out`` and empty the folder; False if nothing is ready, or not as it was."""
     ready = folder / READY
     if not ready.is_dir():
         return False
-    record, errors = side_file(out, ".json").name, side_file(out, ".errors.csv")
-    if (ready / record).exists():  # it goes last, so all of this may have been done before
+    record_file, errors = side_file(out, ".json").name, side_file(out, ".errors.csv")
+    if (ready / record_file).exists():  # it goes last, so all of this may have been done before
+        record = read_sealed(ready / record_file)
+        if record is None or not all(_is_whole(folder, out, name, print) for name, print in record["files"].items()):
+            shutil.rmtree(ready)  # the run makes it again
+            return False
         if (folder / ROWS_FILE).exists() and out.suffix == ".npy":
             os.replace(folder / ROWS_FILE, out)
-        if json.loads((ready / record).read_text(encoding="utf-8"))["failures"] == 0:
+        if record["failures"] == 0:
             errors.unlink(missing_ok=True)  # of an earlier run
-        for path in sorted(ready.iterdir(), key=lambda path: path.name == record):
+        for path in sorted(ready.iterdir(), key=lambda path: path.name == record_file):
             os.replace(path, out.with_name(path.name))
     clear(folder)
     return True
+
+
+def _is_whole(folder: Path, out: Path, name: str, expected: dict[str, Any]) -> bool:
+    """Is a result, which may have been moved already, what was made?"""
+    rows = [folder / ROWS_FILE] if name == out.name and out.suffix == ".npy" else []
+    places = [*rows, folder / READY / name, out.with_name(name)]
+    return fingerprint(next((path for path in places if path.exists()), Path(os.devnull))) == expected
 
 
 def clear(folder: Path) -> None:
@@ -77,12 +92,14 @@ def clear(folder: Path) -> None:
             path.unlink()
 
 
-def make_record(state: RunState, plan: Plan, failures: int) -> dict[str, Any]:
+def make_record(state: RunState, plan: Plan, out: Path, failures: int) -> dict[str, Any]:
     """What the results are; no clock time, so that the same run gives the same bytes."""
     return {
         **{name: getattr(plan.settings, name) for name in ("checkpoint", "checkpoint_sha256", "aasp_features")},
+        "output": out.name,
         "rows": state.rows,
         "dimension": state.width,
         "failures": failures,
+        "threads": state.threads,
         **plan.identity(),
     }

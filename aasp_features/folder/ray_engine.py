@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-from collections.abc import Generator, Iterator
-from itertools import chain, groupby
+from collections.abc import Callable, Generator, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,17 @@ from numpy.typing import NDArray
 
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
-from aasp_features.folder.batch_work import BatchResult, BatchWork
+from aasp_features.folder.batch_work import BatchWork
 from aasp_features.folder.options import RunSettings
+from aasp_features.folder.parts import OpenSound, Part
 from aasp_features.folder.plan import Plan
 
-Piece = dict[str, Any]  # batch, outcomes (pickled; of the first piece), rows (bytes)
+Piece = dict[str, Any]  # numbers of batch and part; content: of the first piece the pickled head, then bytes of rows
+PIECE_BYTES = 2**24
 
 
 class RayEngine:
-    """Gives a plan's batches in order, done by actors.
+    """Gives a plan's parts in order, done by actors.
 
     Joins the cluster that ``RAY_ADDRESS`` names, or starts one on this machine. Every node must be able to read the
     sounds under the paths that this process found them at.
@@ -40,7 +42,7 @@ class RayEngine:
         device: of the actors; None takes ``cuda`` where the cluster has GPUs.
 
     Attributes:
-        device: kind of device that the batches are done on.
+        device: kind of device that the parts are done on.
 
     Raises:
         OptionError: Ray is not installed, ``replicas`` is below 1, or the cluster has too little for them.
@@ -67,20 +69,23 @@ class RayEngine:
             )
         self._needs: dict[str, Any] = {f"num_{unit.lower()}s": each}
 
-    def batches(self, plan: Plan, first: int, folder: Path) -> Generator[BatchResult, None, None]:
-        """Do the batches from ``first`` on; temporary files lie where the actors are, not in ``folder``."""
+    def parts(
+        self, plan: Plan, place: int, opened: OpenSound | None, folder: Path, on_seconds: Callable[[float], None]
+    ) -> Generator[Part, None, None]:
+        """Do what is left from a sound on; temporary files lie where the actors are, not in ``folder``."""
         import ray.data
 
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
+        context.target_max_block_size = 1  # so that each piece comes as soon as it is made
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        left = plan.batches[first:]
+        left = [slice(places.start, places.stop) for places in plan.left(place)]
         if not left:
             return
         tasks = [
-            {"batch": number, "sounds": pickle.dumps((plan.sounds[of], plan.stamps[of]))}
-            for number, of in enumerate(slice(places.start, places.stop) for places in left)
+            {"batch": number, "sounds": pickle.dumps((plan.sounds[of], plan.stamps[of], None if number else opened))}
+            for number, of in enumerate(left)
         ]
         pieces = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
             Replica,
@@ -89,8 +94,10 @@ class RayEngine:
             compute=ray.data.ActorPoolStrategy(size=min(self.replicas, len(tasks))),
             **self._needs,
         )
-        for _, of_batch in groupby(pieces.iter_rows(), key=lambda piece: piece["batch"]):
-            yield _batch_result(of_batch, plan.settings.width, plan.settings.dtype)
+        for _, of_part in groupby(pieces.iter_rows(), key=lambda piece: (piece["batch"], piece["part"])):
+            seconds, part = _part(of_part, plan.settings.width, plan.settings.dtype)
+            on_seconds(seconds)
+            yield part
 
 
 class Replica:
@@ -111,21 +118,48 @@ class Replica:
         self.settings, self.threads = settings, threads
 
     def __call__(self, task: dict[str, NDArray[Any]]) -> Iterator[dict[str, list[Any]]]:
-        """Do one batch; gives it in pieces."""
-        sounds, stamps = pickle.loads(task["sounds"][0])
-        work = BatchWork(self.encoder, sounds, stamps, self.settings)
-        for result in work.batches([range(len(sounds))], self.threads):
-            with result:
-                outcomes = pickle.dumps(result.outcomes)
-                for rows in chain([np.empty((0, 0), self.settings.dtype)], result.rows):
-                    yield {"batch": [task["batch"][0]], "outcomes": [outcomes], "rows": [rows.tobytes()]}
-                    outcomes = b""
+        """Do one batch; gives its parts in pieces."""
+        sounds, stamps, opened = pickle.loads(task["sounds"][0])
+        seconds: list[float] = []
+        work = BatchWork(self.encoder, sounds, stamps, self.settings, on_seconds=seconds.append)
+        for number, part in enumerate(work.parts([range(len(sounds))], self.threads, opened)):
+            own: dict[str, list[Any]] = {"batch": [task["batch"][0]], "part": [number]}
+            with part:
+                head = pickle.dumps((part.outcomes, part.opened, part.last, sum(seconds)))
+                yield {**own, "content": [head], "open": [False]}
+                for going_on, pieces in ((False, part.rows), (True, part.open_rows)):
+                    for rows in joined(pieces):
+                        yield {**own, "content": [rows.tobytes()], "open": [going_on]}
+            seconds.clear()
 
 
-def _batch_result(pieces: Iterator[Piece], width: int, dtype: str) -> BatchResult:
-    head = next(pieces)
-    rows = (np.frombuffer(piece["rows"], dtype).reshape(-1, width) for piece in pieces)
-    return BatchResult(pickle.loads(head["outcomes"]), rows)
+def joined(pieces: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Pieces of rows in larger ones, as each costs Ray something."""
+    waiting: list[NDArray[Any]] = []
+    for piece in pieces:
+        waiting.append(piece)
+        if sum(rows.nbytes for rows in waiting) >= PIECE_BYTES:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _part(pieces: Iterator[Piece], width: int, dtype: str) -> tuple[float, Part]:
+    """A part, and the seconds of sound that were encoded for it."""
+    outcomes, opened, last, seconds = pickle.loads(next(pieces)["content"])
+    groups = groupby(pieces, key=lambda piece: piece["open"])
+    waiting: list[Any] = []
+
+    def rows(going_on: bool) -> Iterator[NDArray[Any]]:
+        group = waiting.pop() if waiting else next(groups, None)
+        if group is not None and group[0] != going_on:
+            waiting.append(group)
+        elif group is not None:
+            for piece in group[1]:
+                yield np.frombuffer(piece["content"], dtype).reshape(-1, width)
+
+    return seconds, Part(outcomes, opened, last, rows(False), rows(True))
 
 
 def _join_cluster(cpus: int) -> None:

@@ -8,23 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from aasp_features.config import PATCH
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
-from aasp_features.folder.batch_work import BatchResult
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
-from aasp_features.folder.output import OutputError, claimed, finished_record
+from aasp_features.folder.output import Claim, OutputError, check_apart, claimed, finished_record
+from aasp_features.folder.parts import OpenSound, Part
 from aasp_features.folder.plan import Plan, make_plan
 from aasp_features.folder.publish import clear, make_results, move_results
-from aasp_features.folder.state import ChangedRunError, RunState, goes_on
+from aasp_features.folder.state import ChangedRunError, RunState, may_replace
 from aasp_features.folder.table import RowTable
 from aasp_features.sounds.discovery import Discovery
+from aasp_features.windows import COLUMN_SECONDS
 
 
 class WriteError(AaSPError, OSError):
     """Writing failed in the middle of a run; the sentence says why, what is kept, and how to go on."""
 
     exit_code = 1
+
+
+class AllFailedError(AaSPError, ValueError):
+    """None of the sounds could be read, so nothing was written."""
 
 
 class InterruptedRun(KeyboardInterrupt):
@@ -42,15 +48,17 @@ class RunResult:
         rows: written.
         failures: sounds, and folders that could not be searched.
         resumed: sounds that were done before this run; all of them if nothing was left to do.
+        resumed_seconds: of the sound after these that were done, too.
     """
 
     rows: int
     failures: int
     resumed: int
+    resumed_seconds: float = 0.0
 
 
 class Engine(Protocol):
-    """Does the batches of a plan; see ``local_engine`` and ``ray_engine``."""
+    """Does the parts of a plan; see ``local_engine`` and ``ray_engine``."""
 
     @property
     def encoder(self) -> AaSPEncoder:
@@ -58,10 +66,20 @@ class Engine(Protocol):
 
     @property
     def device(self) -> str:
-        """Kind of device that the batches are done on."""
+        """Kind of device that the parts are done on."""
 
-    def batches(self, plan: Plan, first: int, folder: Path) -> Generator[BatchResult, None, None]:
-        """The batches from ``first`` on, in order; temporary files lie in ``folder``."""
+    def parts(
+        self, plan: Plan, place: int, opened: OpenSound | None, folder: Path, on_seconds: Callable[[float], None]
+    ) -> Generator[Part, None, None]:
+        """What is left from a sound on, in order.
+
+        Args:
+            plan: of the run.
+            place: of the first sound that has not ended.
+            opened: what was done of it.
+            folder: for temporary files.
+            on_seconds: called, from any thread, with the seconds of sound that were encoded, as they are.
+        """
 
 
 def embed_sounds(
@@ -71,7 +89,9 @@ def embed_sounds(
     options: RunOptions | None = None,
     *,
     overwrite: bool = False,
+    lock: bool = True,
     on_sound: Callable[[str, str | None], None] = lambda name, error: None,
+    on_seconds: Callable[[float], None] = lambda seconds: None,
 ) -> RunResult:
     """Embed sounds; write ``out``, its table ``.csv``, its record ``.json``, and ``.errors.csv`` if anything failed.
 
@@ -84,29 +104,34 @@ def embed_sounds(
         found: what to embed.
         out: path of the vectors; the ending names the format.
         options: what to compute and how to write it.
-        overwrite: start again, whatever is there.
+        overwrite: start again, whatever is there, and replace it; never a sound that is read.
+        lock: keep other processes away; False where the file system has no locks.
         on_sound: called for every sound that is done, also by an earlier run, with its error if it failed.
+        on_seconds: called, from any thread, with the seconds of sound that were encoded, as they are.
 
     Raises:
         OptionError: an option that the encoder does not accept.
         OutputError: another process has the output, or it belongs to other sounds or options.
+        AllFailedError: see the class.
         WriteError: the disk is full or fails.
         InterruptedRun: Ctrl-C.
     """
     if isinstance(engine, AaSPEncoder):
         engine = LocalEngine([engine])
     settings = (options or RunOptions()).resolve(engine.encoder, engine.device)
+    check_apart(out, (sound.path for sound in found.sounds))
     plan = make_plan(found.sounds, settings)
     try:
-        with claimed(out) as folder:
-            move_results(folder, out)
+        with claimed(out, lock) as claim:
+            move_results(claim.folder, out)
             if overwrite:
-                clear(folder)
-            elif not goes_on(folder, plan) and (record := finished_record(out, plan)):
+                clear(claim.folder)
+            replaces = overwrite or may_replace(claim.folder, plan)
+            if not replaces and (record := finished_record(out, plan)):
                 return RunResult(record["rows"], record["failures"], len(plan.sounds))
-            run = FolderRun(plan, folder)
+            run = FolderRun(plan, claim, out, replaces)
             again = "the command again without --overwrite" if overwrite else "the same command again"
-            return _carry_out(run, out, found.problems, engine, on_sound, again)
+            return _carry_out(run, found.problems, engine, on_sound, on_seconds, again)
     except ChangedRunError as error:
         raise OutputError(
             f"--out {out}: its unfinished run was another one: {error}; run that again, or give --overwrite."
@@ -115,61 +140,90 @@ def embed_sounds(
 
 def _carry_out(
     run: FolderRun,
-    out: Path,
     problems: dict[str, str],
     engine: Engine,
     on_sound: Callable[[str, str | None], None],
+    on_seconds: Callable[[float], None],
     again: str,
 ) -> RunResult:
     """Embed and publish; whatever stops it, what is kept is said, and what to run to go on."""
-    resumed = run.done
+    resumed, seconds = run.state.place, run.opened_seconds
     try:
-        run.embed(engine, on_sound)
-        return RunResult(run.state.rows, run.publish(out, problems), resumed)
+        run.embed(engine, on_sound, on_seconds)
+        return RunResult(run.state.rows, run.publish(problems), resumed, seconds)
+    except OutputError:
+        raise
     except (OSError, KeyboardInterrupt) as error:
-        kept = f"{run.done} of {len(run.plan.sounds)} sounds are done and kept in {run.state.folder}"
         if isinstance(error, KeyboardInterrupt):
-            raise InterruptedRun(f"interrupted; {kept}; run {again} to go on.") from error
+            raise InterruptedRun(f"interrupted; {run.kept()}; run {again} to go on.") from error
         raise WriteError(
-            f"{out}: writing failed ({error.strerror or error}); {kept}; when it can be written again, run {again} "
-            "to go on."
+            f"{run.out}: writing failed ({error.strerror or error}); {run.kept()}; when it can be written again, run "
+            f"{again} to go on."
         ) from error
 
 
 class FolderRun:
-    """A run whose output is claimed: embeds batch by batch, then publishes.
+    """A run whose output is claimed: embeds part by part, then publishes.
 
     Attributes:
         state: on disk.
-        done: sounds of committed batches.
     """
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self.plan = plan
-        self.state = RunState(folder, plan)
+    def __init__(self, plan: Plan, claim: Claim, out: Path, replaces: bool) -> None:
+        self.plan, self.claim, self.out, self.replaces = plan, claim, out, replaces
+        self.state = RunState(claim.folder, plan, replaces)
 
     @property
-    def done(self) -> int:
-        """Sounds of committed batches."""
-        return self.plan.batches[self.state.batches_done - 1].stop if self.state.batches_done else 0
+    def opened_seconds(self) -> float:
+        """Done of the sound that has not ended."""
+        return self.state.opened.frames * COLUMN_SECONDS / PATCH if self.state.opened else 0.0
 
-    def embed(self, engine: Engine, on_sound: Callable[[str, str | None], None]) -> None:
-        """Do the batches that are left."""
-        for sound, outcome in zip(self.plan.sounds, self.state.outcomes(), strict=False):
+    def kept(self) -> str:
+        """What the next run need not do again, in words."""
+        if self.claim.lost:
+            return f"{self.claim.folder} was deleted meanwhile, and nothing is kept"
+        more = f", and {self.opened_seconds:.0f} s of the next," if self.state.opened else ""
+        return f"{self.state.place} of {len(self.plan.sounds)} sounds{more} are done and kept in {self.claim.folder}"
+
+    def embed(
+        self, engine: Engine, on_sound: Callable[[str, str | None], None], on_seconds: Callable[[float], None]
+    ) -> None:
+        """Do what is left."""
+        state, sounds, before = self.state, self.plan.sounds, self.opened_seconds
+        for sound, outcome in zip(sounds, state.outcomes(), strict=False):
             on_sound(sound.name, outcome.error)
-        first = self.state.batches_done
-        with closing(engine.batches(self.plan, first, self.state.folder)) as results:
-            for places, result in zip(self.plan.batches[first:], results, strict=True):
-                with result:
-                    self.state.commit(result.rows, result.outcomes)
-                for place, outcome in zip(places, result.outcomes, strict=True):
-                    on_sound(self.plan.sounds[place].name, outcome.error)
+            before += outcome.seconds
+        on_seconds(before)  # at once, as it says nothing of how fast this run is
+        with closing(engine.parts(self.plan, state.place, state.opened, state.folder, on_seconds)) as parts:
+            for part in parts:
+                first = state.place
+                with part:
+                    self._check_claim()
+                    state.commit(part)
+                for sound, outcome in zip(sounds[first : state.place], part.outcomes, strict=True):
+                    on_sound(sound.name, outcome.error)
 
-    def publish(self, out: Path, problems: dict[str, str]) -> int:
+    def publish(self, problems: dict[str, str]) -> int:
         """Put the results in their places; returns the number of failures."""
         hop = self.plan.settings.hop if self.plan.settings.frames else None
         table = RowTable(self.plan.sounds, self.state.outcomes, hop)
         failures = len(problems) + sum(1 for _ in table.failures())
-        make_results(self.state, self.plan, table, out, problems)
-        move_results(self.state.folder, out)
+        if self.state.rows == 0:
+            self._fail_all(table)
+        self._check_claim()
+        if not self.replaces:
+            finished_record(self.out, self.plan)  # has somebody else written there meanwhile?
+        make_results(self.state, self.plan, table, self.out, problems)
+        move_results(self.state.folder, self.out)
         return failures
+
+    def _check_claim(self) -> None:
+        if self.claim.lost:
+            raise FileNotFoundError(f"{self.claim.folder} was deleted")
+
+    def _fail_all(self, table: RowTable) -> None:
+        name, reason = next(table.failures())
+        clear(self.state.folder)  # what is wrong may be mended, so the next run tries again
+        raise AllFailedError(
+            f"none of the {len(self.plan.sounds)} sounds could be read, so nothing is written; {name}: {reason}"
+        )

@@ -1,10 +1,11 @@
-"""Vectors along time of a batch of sounds, which may be hours long: in one file until the batch is committed."""
+"""Vectors along time of a part of a run: in one file until the part is committed."""
 
 from __future__ import annotations
 
 import tempfile
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,23 @@ class Extent(NamedTuple):
 
 
 class SpillFile:
-    """A nameless file that all sounds of a batch share, so that their number is not limited by open files."""
+    """A nameless file that all sounds of a part share, so that their number is not limited by open files.
+
+    Args:
+        folder: it lies in; the system's for temporary files unless given. It is made when there is something to write.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (see close)
+        self._folder = folder
+
+    @cached_property
+    def _file(self) -> IO[bytes]:
+        return tempfile.TemporaryFile(dir=self._folder)  # see close
 
     def close(self) -> None:
         """Let it go."""
-        self._file.close()
+        if "_file" in self.__dict__:
+            self._file.close()
 
     def append(self, rows: NDArray[np.float32]) -> int:
         """Write rows at the end; returns their position."""

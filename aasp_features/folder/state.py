@@ -1,63 +1,68 @@
-"""A run on disk while it is under way: ``OUT.partial/`` with the plan, the rows so far, and what each batch gave.
+"""A run on disk while it is under way: ``OUT.partial/`` with the plan, the rows so far, and what each part gave.
 
-Rows are appended, then a line about their batch; a line that is whole says that its rows are whole. So after a kill at
-any moment everything up to the last whole line counts, the rest is cut off, and the run goes on from there.
+What lies there:
+
+- ``plan.json``: the identity of the run (``Plan.identity``) and ``overwrites``, whether older results may be replaced.
+- ``rows.bin``: 128 bytes for an ``.npy`` header, then the rows, as they will stand in the result.
+- ``parts.jsonl``: a line for each committed part. ``sounds``: what became of those that ended in it (``Outcome``
+  without its defaults). ``rows``: number and sha256 of the rows that the part added for them. ``open``: null, or the
+  sound that goes on (``OpenSound``), with ``added``, the same of its rows. ``threads``: of torch. If a sound that went
+  on has failed, its part ends with it, and the rows that earlier lines tell of it are no more.
+- ``making/`` and ``ready/``: see ``publish``; ``lock``: see ``output``; temporary files have no name.
+
+``plan.json`` and each line end in ``sha256``: of the rest, and for a line of the line before, too, or of the identity
+for the first. So a line counts only if it is the n-th of this very run, and its rows are checked when the run goes on.
+Rows are appended, then a line about their part. After a kill, or damage, everything up to the last line that holds
+counts; what follows is cut off, and computed again.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.errors import AaSPError
+from aasp_features.folder.parts import OpenSound, Outcome, Part
 from aasp_features.folder.plan import Plan
+from aasp_features.folder.seal import checksum, read_sealed, seal, unseal, write_whole
 
-PLAN_FILE, ROWS_FILE, LOG_FILE = "plan.json", "rows.bin", "batches.jsonl"
+PLAN_FILE, ROWS_FILE, LOG_FILE = "plan.json", "rows.bin", "parts.jsonl"
 NPY_HEADER = 128  # bytes kept free in front of the rows, for the header of an .npy
+CHECKED_BYTES = 2**24  # read at once
 
 
 class ChangedRunError(AaSPError, ValueError):
-    """The state on disk belongs to another run; the sentence says what differs."""
+    """The state on disk belongs to another run, or to nobody knows which; the sentence says what differs."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one sound.
+class Extent(NamedTuple):
+    """Rows ``[first, stop)`` that line number ``line`` added."""
 
-    Attributes:
-        rows: that it has; 0 if it failed.
-        seconds, sample_rate, channels: of the original.
-        frames: log-mel frames that its rows stand for (frame vectors only).
-        error: why it failed, in one sentence.
-    """
-
-    rows: int = 0
-    seconds: float = 0.0
-    sample_rate: int = 0
-    channels: int = 0
-    frames: int = 0
-    error: str | None = None
+    line: int
+    first: int
+    stop: int
+    sha256: str
 
 
 def has_work(folder: Path) -> bool:
-    """Does an unfinished run lie here that has committed a batch, or begun to?"""
+    """Does an unfinished run lie here that has committed a part, or begun to?"""
     log = folder / LOG_FILE
     return log.exists() and log.stat().st_size > 0
 
 
-def goes_on(folder: Path, plan: Plan) -> bool:
-    """Does unfinished work lie here that decides how a run of this plan goes on: its own, or another's with a batch?"""
-    path = folder / PLAN_FILE
-    if has_work(folder) or not path.exists():
-        return has_work(folder)
-    return not plan.differs_from(json.loads(path.read_text(encoding="utf-8")))
+def may_replace(folder: Path, plan: Plan) -> bool:
+    """Does an unfinished run lie here, this plan's or with work, that may replace older results?"""
+    stored = read_sealed(folder / PLAN_FILE)
+    if stored is None or not stored["overwrites"]:
+        return False
+    return has_work(folder) or not plan.differs_from(stored)
 
 
 class RunState:
@@ -66,44 +71,69 @@ class RunState:
     Args:
         folder: of the run.
         plan: what the run does.
+        overwrites: may it replace older results? Kept for the runs that go on with it.
 
     Attributes:
-        batches_done, rows: committed so far.
+        place: of the first sound that has not ended.
+        opened: what was done of that sound; None if it has not begun.
+        rows: committed so far, those of ``opened`` among them.
+        threads: numbers of threads that the parts were computed with.
 
     Raises:
         ChangedRunError: see the class.
     """
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, overwrites: bool = False) -> None:
         self.folder, self.width, self.dtype = folder, plan.settings.width, np.dtype(plan.settings.dtype)
-        self.batches_done, self.rows = 0, 0
-        self._check_plan(plan)
-        self.rows_path = folder / ROWS_FILE
+        self.rows_path, self.log_path = folder / ROWS_FILE, folder / LOG_FILE
+        self._row_bytes, self._own_threads = self.width * self.dtype.itemsize, plan.settings.threads
+        self._seed = checksum(plan.identity())
+        self._begin()
+        self._check_plan(plan, overwrites)
         self._resume()
 
-    def commit(self, rows: Iterator[NDArray[Any]], outcomes: Sequence[Outcome]) -> None:
-        """Append a batch's rows, (n, width) pieces in order, and what became of its sounds; then it counts.
+    def commit(self, part: Part) -> None:
+        """Append a part's rows, and what became of its sounds; then it counts.
 
         Raises:
             OSError: disk full or failing; what was committed before stays.
         """
         try:
-            added = self._append_rows(rows)
-            line = {"rows": self.rows + added, "sounds": [_compact(o) for o in outcomes]}
-            with (self.folder / LOG_FILE).open("ab") as log:
-                log.write(json.dumps(line).encode() + b"\n")
+            first = self.rows if not _drops(self.opened, part.outcomes) else self.rows - self.opened_rows
+            with self.rows_path.open("r+b") as file:
+                file.seek(NPY_HEADER + first * self._row_bytes)
+                added, opened = self._write_rows(file, part.rows), self._write_rows(file, part.open_rows)
+                _sync(file)
+            values = {
+                "sounds": [outcome.to_json() for outcome in part.outcomes],
+                "rows": added,
+                "open": part.opened and {**part.opened.to_json(), "added": opened},
+                "threads": self._own_threads,
+            }
+            line = seal(values, self._chain).encode()
+            with self.log_path.open("ab") as log:
+                log.write(line)
                 _sync(log)
         except BaseException:
             self._cut()
             raise
-        self.rows += added
-        self.batches_done += 1
+        self._take(line)
+        self._cut()
+
+    @property
+    def opened_rows(self) -> int:
+        """Of the sound that goes on."""
+        return self.opened.rows if self.opened else 0
 
     def outcomes(self) -> Iterator[Outcome]:
-        """What became of every sound of the committed batches, in order."""
+        """What became of every sound that has ended, in order."""
+        chain = self._seed
         for line in self._lines():
-            for values in line["sounds"]:
-                yield Outcome(**values)
+            if (values := unseal(line, chain)) is None:
+                raise OSError(f"{self.log_path} was changed by something else")
+            chain = values["sha256"]
+            for outcome in values["sounds"]:
+                yield Outcome(**outcome)
 
     def array(self) -> NDArray[Any]:
         """The committed rows, (rows, width), mapped from disk."""
@@ -117,52 +147,103 @@ class RunState:
             file.write(npy_header(self.rows, self.width, self.dtype))
             _sync(file)
 
-    def _check_plan(self, plan: Plan) -> None:
+    def _begin(self) -> None:
+        """As if no line were there."""
+        self.place, self.rows = 0, 0
+        self.opened: OpenSound | None = None
+        self.threads: list[int] = []
+        self._chain, self._log_bytes = self._seed, 0
+
+    def _check_plan(self, plan: Plan, overwrites: bool) -> None:
+        """Is what lies here of this plan? A first line that holds says so, whatever became of ``plan.json``."""
         path = self.folder / PLAN_FILE
-        if path.exists() and has_work(self.folder):  # else there is nothing to lose
-            if difference := plan.differs_from(json.loads(path.read_text(encoding="utf-8"))):
+        stored = read_sealed(path)
+        first = next(self._lines(), None) if has_work(self.folder) else None
+        if first is None or unseal(first, self._seed) is None:
+            if stored is None and (first is not None or path.exists()):
+                raise ChangedRunError(f"its {PLAN_FILE} is missing, damaged, or of another version of aasp-features")
+            if first is not None and stored is not None and (difference := plan.differs_from(stored)):
                 raise ChangedRunError(difference)
-        else:
-            write_whole(path, json.dumps(plan.identity(), indent=2) + "\n")
+        if stored is None or first is None:
+            write_whole(path, seal({**plan.identity(), "overwrites": overwrites}, indent=2))
 
     def _resume(self) -> None:
         self.rows_path.open("ab").close()
-        (self.folder / LOG_FILE).open("ab").close()
-        for line in self._lines():
-            self.batches_done += 1
-            self.rows = line["rows"]
+        self.log_path.open("ab").close()
+        good = self._good_lines()
+        for _, line in zip(range(good), self._lines(), strict=False):
+            self._take(line)
+        if any(self._lines(self._log_bytes)):
+            warnings.warn(
+                f"{self.folder}: damaged after {self.place} sounds; what follows is computed again.", stacklevel=2
+            )
         self._cut()
 
-    def _append_rows(self, pieces: Iterator[NDArray[Any]]) -> int:
-        added = 0
-        with self.rows_path.open("r+b") as file:
-            file.seek(NPY_HEADER + self.rows * self.width * self.dtype.itemsize)
-            for piece in pieces:
-                file.write(np.ascontiguousarray(piece, self.dtype).tobytes())
-                added += len(piece)
-            _sync(file)
-        return added
+    def _good_lines(self) -> int:
+        """Lines at the beginning of the log that hold, and whose rows do."""
+        lines, rows, opened_rows, chain = 0, 0, 0, self._seed
+        extents: list[Extent] = []
+        for line in self._lines():
+            if (values := unseal(line, chain)) is None:
+                break
+            chain, opened = values["sha256"], values["open"]
+            if values["sounds"] and "error" in values["sounds"][0]:
+                rows -= opened_rows
+                extents = [extent for extent in extents if extent.stop <= rows]
+            for count, sha256 in [values["rows"], *([opened["added"]] if opened else [])]:
+                extents.append(Extent(lines, rows, rows + count, sha256))
+                rows += count
+            lines, opened_rows = lines + 1, opened["rows"] if opened else 0
+        with self.rows_path.open("rb") as file:
+            for extent in extents:
+                if self._sha256(file, extent) != extent.sha256:
+                    return extent.line
+        return lines
+
+    def _sha256(self, file: Any, extent: Extent) -> str:
+        digest, left = hashlib.sha256(), (extent.stop - extent.first) * self._row_bytes
+        file.seek(NPY_HEADER + extent.first * self._row_bytes)
+        while block := file.read(min(left, CHECKED_BYTES)):
+            digest.update(block)
+            left -= len(block)
+        return digest.hexdigest()
+
+    def _take(self, line: bytes) -> None:
+        """Count a line that holds."""
+        values = unseal(line, self._chain)
+        assert values is not None
+        outcomes, opened = [Outcome(**outcome) for outcome in values["sounds"]], values["open"]
+        if _drops(self.opened, outcomes):
+            self.rows -= self.opened_rows
+        self.place += len(outcomes)
+        self.rows += values["rows"][0] + (opened["added"][0] if opened else 0)
+        self.opened = OpenSound.from_json(opened) if opened else None
+        if values["threads"] not in self.threads:
+            self.threads.append(values["threads"])
+        self._chain, self._log_bytes = values["sha256"], self._log_bytes + len(line)
+
+    def _write_rows(self, file: Any, pieces: Iterator[NDArray[Any]]) -> list[Any]:
+        """Their number and sha256."""
+        count, digest = 0, hashlib.sha256()
+        for piece in pieces:
+            content = np.ascontiguousarray(piece, self.dtype).tobytes()
+            file.write(content)
+            digest.update(content)
+            count += len(piece)
+        return [count, digest.hexdigest()]
 
     def _cut(self) -> None:
-        """Drop what was written after the last committed batch."""
-        os.truncate(self.folder / LOG_FILE, self._whole_lines())
-        os.truncate(self.rows_path, NPY_HEADER + self.rows * self.width * self.dtype.itemsize)
+        """Drop what was written after the last part that counts."""
+        os.truncate(self.log_path, self._log_bytes)
+        os.truncate(self.rows_path, NPY_HEADER + self.rows * self._row_bytes)
 
-    def _whole_lines(self) -> int:
-        size = 0
-        with (self.folder / LOG_FILE).open("rb") as log:
-            for number, line in enumerate(log):
-                if number >= self.batches_done:
-                    break
-                size += len(line)
-        return size
-
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        with (self.folder / LOG_FILE).open("rb") as log:
+    def _lines(self, start: int = 0) -> Iterator[bytes]:
+        """Whole lines of the log, from a byte on."""
+        with self.log_path.open("rb") as log:
+            log.seek(start)
             for line in log:
-                if not line.endswith(b"\n"):
-                    return
-                yield json.loads(line)
+                if line.endswith(b"\n"):  # one that does not was cut off by a kill
+                    yield line
 
 
 def npy_header(rows: int, width: int, dtype: np.dtype[Any]) -> bytes:
@@ -171,19 +252,9 @@ def npy_header(rows: int, width: int, dtype: np.dtype[Any]) -> bytes:
     return b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + values.ljust(117).encode("latin1") + b"\n"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that it is there in full or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _compact(outcome: Outcome) -> dict[str, Any]:
-    """Without the values that are their defaults."""
-    return {name: value for name, value in asdict(outcome).items() if value != getattr(Outcome(), name)}
+def _drops(opened: OpenSound | None, outcomes: list[Outcome]) -> bool:
+    """Has a sound failed that went on?"""
+    return opened is not None and bool(outcomes) and outcomes[0].error is not None
 
 
 def _sync(file: Any) -> None:

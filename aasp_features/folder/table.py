@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from aasp_features.folder.state import Outcome
+from aasp_features.folder.parts import Outcome
 from aasp_features.sounds.sound import Sound
 from aasp_features.windows import grid_times
 

@@ -42,9 +42,14 @@ class Discovery:
         Raises:
             NothingFoundError: no such path.
         """
-        if os.path.isdir(path):
+        try:
+            is_folder, exists = path.is_dir(), path.exists()
+        except PermissionError as error:
+            self.problems[str(path)] = f"it may not be looked for ({error.strerror})."
+            return
+        if is_folder:
             self._search(path)
-        elif os.path.exists(path):
+        elif exists:
             self._add_file(path)
         elif matches := sorted(glob.glob(str(path), recursive=True)):
             self._add_matches(path, [Path(match) for match in matches])
@@ -98,17 +103,17 @@ def _ending(name: str) -> str:
     return ".tar" + ending if stem.endswith(".tar") else ending or "without ending"
 
 
-def find_sounds(paths: Iterable[Path]) -> Discovery:
-    """Everything that ``paths`` mean; see ``Discovery.add_path``.
+def find_sounds(paths: str | Path | Iterable[str | Path]) -> Discovery:
+    """Everything that ``paths`` mean, or one path; see ``Discovery.add_path``.
 
     Raises:
         NothingFoundError: see the class.
     """
-    given = list(paths)
+    given = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
     found = Discovery()
     for path in given:
         found.add_path(path)
-    return require_sounds(found, ", ".join(map(str, given)))
+    return require_sounds(found, ", ".join(map(str, given)) or "an empty list of paths")
 
 
 def require_sounds(found: Discovery, where: str) -> Discovery:

@@ -27,6 +27,8 @@ def read_list(source: str, found: Discovery) -> None:
     Raises:
         NothingFoundError: no such list, or a line of a CSV file that cannot be understood; the sentence names it.
     """
+    if source == "-" and sys.stdin is None:
+        raise NothingFoundError("list -: standard input is closed; give a list, or the paths themselves.")
     try:
         raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:

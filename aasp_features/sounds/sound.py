@@ -48,13 +48,14 @@ class Sound:
         source = self.path if self.member is None else self._open_member()
         return stream_audio(source, sample_rate, start=self.start or 0.0, end=self.end, max_hours=max_hours)
 
-    def stamp(self) -> tuple[int, int]:
-        """Size, and time of change in ns; zeros where there is no such file, which is reported when it is read."""
+    def stamp(self) -> tuple[int, int, int]:
+        """Size, and times of change of content and of anything, in ns; zeros where there is no such file, which is
+        reported when it is read."""
         try:
             status = self.path.stat()
         except (OSError, ValueError):  # a ValueError for names that no file can have
-            return 0, 0
-        return self.size or status.st_size, status.st_mtime_ns
+            return 0, 0, 0
+        return self.size or status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def _open_member(self) -> BinaryIO:
         shard = open_path(self.path, self.name)

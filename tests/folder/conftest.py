@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp_features.folder import Discovery, find_sounds, plan
+from aasp_features.folder import Discovery, find_sounds, options, plan
 
 
 @pytest.fixture
@@ -34,3 +34,21 @@ def corpus(sounds: Path, tmp_path: Path) -> list[Path]:
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two sounds each, so that there are many."""
     monkeypatch.setattr(plan, "BATCH_SOUNDS", 2)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 15 seconds, so that longer sounds go through several."""
+    monkeypatch.setattr(options, "PART_SECONDS", 15.0)
+
+
+@pytest.fixture
+def long_sounds(tmp_path: Path) -> Discovery:
+    """At a rate that is resampled, with short ones between; one fails at its end, after half a minute."""
+    folder, rng = tmp_path / "long", np.random.default_rng(0)
+    folder.mkdir()
+    for name, seconds in {"a": 70, "b": 0.5, "c": 41, "d": 5, "e": 33.3}.items():
+        soundfile.write(folder / f"{name}.wav", rng.normal(size=int(22050 * seconds)) * 0.1, 22050)
+    failing = np.append(rng.normal(size=22050 * 40) * 0.1, np.nan)
+    soundfile.write(folder / "c_failing.wav", failing, 22050, subtype="FLOAT")
+    return find_sounds([folder])

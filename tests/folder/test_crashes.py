@@ -1,11 +1,15 @@
-"""Kill a run at every step that it takes on the disk; the same command again ends with the same bytes."""
+"""Kill a run at every step on the disk, or damage its work: the same command again ends with the same bytes."""
 
 import multiprocessing
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from faults_of_state import damaged
+
+from aasp_features.folder import options, plan
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills processes by POSIX signals")
 
@@ -72,3 +76,12 @@ def test_killed_again_and_again_it_still_gets_there(start, checkpoint: Path, sou
         assert lives < 20
     assert lives >= 2
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_damaged_work_is_never_wrong_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``tests/faults.py --damaged`` does it more often."""
+    monkeypatch.setattr(options, "PART_SECONDS", options.PART_SECONDS)  # which it changes
+    monkeypatch.setattr(plan, "BATCH_SOUNDS", plan.BATCH_SOUNDS)
+    endings = Counter(ending for _, ending in damaged(40, seed=1))
+    assert set(endings) == {"same bytes", "refused in a sentence"}
+    assert endings["same bytes"] > 20

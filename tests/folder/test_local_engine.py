@@ -6,6 +6,7 @@ import pytest
 from engine_runs import FRAMES, embed, written
 
 from aasp_features import AaSPEncoder
+from aasp_features.folder import Discovery
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
 
@@ -21,6 +22,18 @@ def test_two_devices_give_the_bytes_of_one(
         result = embed(LocalEngine([small_encoder] * devices, 4), corpus, tmp_path / f"{devices}", options)
         assert (result.rows > 0, result.failures) == (True, 1)
         assert written(tmp_path / f"{devices}") == written(tmp_path / "one")
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("options", [RunOptions(), FRAMES], ids=["clips", "frames"])
+def test_devices_share_sounds_of_many_parts(
+    small_encoder: AaSPEncoder, long_sounds: Discovery, tmp_path: Path, options: RunOptions
+) -> None:
+    corpus = [sound.path for sound in long_sounds.sounds]
+    embed(small_encoder, corpus, tmp_path / "one", options)
+    result = embed(LocalEngine([small_encoder] * 2, 4), corpus, tmp_path / "two", options)
+    assert (result.rows > 0, result.failures) == (True, 1)
+    assert written(tmp_path / "two") == written(tmp_path / "one")
 
 
 def test_a_failing_device_ends_the_run_with_its_error(

@@ -26,8 +26,8 @@ def test_changed_files_make_another_plan(tmp_path: Path) -> None:
 @given(st.lists(st.integers(0, 2 * BATCH_BYTES), max_size=700))
 def test_batches_cover_all_sounds_in_order_within_their_limits(sizes: list[int]) -> None:
     class Sized(Sound):
-        def stamp(self) -> tuple[int, int]:
-            return self.size, 0
+        def stamp(self) -> tuple[int, int, int]:
+            return self.size, 0, 0
 
     batches = make_plan([Sized(Path("x"), size=size) for size in sizes], run_settings()).batches
     assert [place for batch in batches for place in batch] == list(range(len(sizes)))

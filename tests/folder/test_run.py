@@ -1,18 +1,23 @@
 """Sounds to vectors on disk, in threads."""
 
+import contextlib
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from engine_runs import FRAMES, embed, stop_after, written
 from helpers import read_csv, relative_difference
 
 from aasp_features import AaSPEncoder
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.output import OutputError
-from aasp_features.folder.run import InterruptedRun, embed_sounds
+from aasp_features.folder.run import AllFailedError, InterruptedRun, WriteError, embed_sounds
 from aasp_features.sounds.discovery import Discovery, find_sounds
 
 
@@ -56,7 +61,7 @@ def test_an_overwriting_run_stopped_early_goes_on_and_leaves_others_refused(
         embed_sounds(small_encoder, find_sounds([sounds]), out, overwrite=True, on_sound=interrupt)
     with pytest.raises(OutputError, match="unfinished run was another one"):  # a batch of it is there
         embed_sounds(small_encoder, found, out)
-    (tmp_path / "emb.npy.partial" / "batches.jsonl").write_bytes(b"")  # stopped before its first batch
+    (tmp_path / "emb.npy.partial" / "parts.jsonl").write_bytes(b"")  # stopped before its first batch
     with pytest.raises(OutputError, match="holds the results of another run"):
         embed_sounds(small_encoder, find_sounds([sounds / "music"]), out)
     assert out.read_bytes() == before
@@ -90,14 +95,162 @@ def test_the_list_of_failures_goes_when_all_is_well(
     assert not (tmp_path / "emb.errors.csv").exists()
 
 
-@pytest.mark.parametrize("ending", [".npy", ".parquet", ".h5", ".npz", ".safetensors", ".jsonl"])
-def test_all_sounds_fail(small_encoder: AaSPEncoder, tmp_path: Path, ending: str) -> None:
-    pytest.importorskip({".parquet": "pyarrow", ".h5": "h5py"}.get(ending, "numpy"))
+def test_all_sounds_fail(small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path) -> None:
+    """Nothing is written, what was there stays, and the next run tries again."""
     (tmp_path / "text.wav").write_text("not a sound")
-    result = embed_sounds(small_encoder, find_sounds([tmp_path / "text.wav"]), tmp_path / f"none{ending}")
-    assert (result.rows, result.failures) == (0, 1)
-    if ending == ".npy":
-        assert np.load(tmp_path / "none.npy").shape == (0, 1536)
+    found = find_sounds([tmp_path / "text.wav"])
+    for _ in range(2):
+        with pytest.raises(AllFailedError, match=r"none of the 1 sounds could be read, so nothing is .*text.wav"):
+            embed_sounds(small_encoder, found, tmp_path / "emb.npy")
+        assert os.listdir(tmp_path) == ["text.wav"]
+    embed_sounds(small_encoder, find_sounds([sounds / "voice"]), tmp_path / "emb.npy")
+    before = (tmp_path / "emb.npy").read_bytes()
+    with pytest.raises(AllFailedError):
+        embed_sounds(small_encoder, found, tmp_path / "emb.npy", overwrite=True)
+    assert (tmp_path / "emb.npy").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["emb.csv", "emb.json", "emb.npy", "text.wav"]
+
+
+@pytest.mark.usefixtures("small_parts", "small_batches")
+@pytest.mark.parametrize(
+    "options",
+    [
+        RunOptions(),
+        RunOptions(pooling="mean+std"),
+        RunOptions(pooling="mean+cls", dtype="float16"),
+        RunOptions(frames=True, hop=0.04, pooling="mean"),
+        RunOptions(frames=True, normalize=True),
+    ],
+    ids=["frequency", "mean+std", "mean+cls", "frames 0.04", "frames 0.16"],
+)
+def test_stopped_after_every_part_a_run_gives_the_bytes_of_one_that_was_not(
+    small_encoder: AaSPEncoder, long_sounds: Discovery, tmp_path: Path, options: RunOptions
+) -> None:
+    """Inside sounds, too: no more than a part is done again."""
+    corpus = [sound.path for sound in long_sounds.sounds]
+    assert embed(small_encoder, corpus, tmp_path / "whole", options).failures == 1
+    lives, result = 0, None
+    while result is None:
+        lives += 1
+        with stop_after(1), contextlib.suppress(InterruptedRun):
+            result = embed(small_encoder, corpus, tmp_path / "cut", options)
+    assert lives >= 8
+    assert result.resumed == len(corpus)
+    assert written(tmp_path / "cut") == written(tmp_path / "whole")
+    names = [path for path in corpus if "failing" not in path.name]
+    vectors, rows = np.load(tmp_path / "whole" / "emb.npy"), read_csv(tmp_path / "whole" / "emb.csv")
+    for name in names:
+        own = vectors[[int(row["row"]) for row in rows if row["path"] == str(name)]].astype(np.float32)
+        if options.frames:
+            alone = small_encoder.embed_frames(name, hop=options.hop, pooling=options.pooling).embeddings
+        else:
+            alone = small_encoder.embed(name, pooling=options.pooling)[None]
+        if options.normalize:
+            alone = alone / np.linalg.norm(alone, axis=1, keepdims=True)
+        assert relative_difference(alone, own) <= (1e-3 if options.dtype == "float16" else 1e-5)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_what_is_encoded_again_is_bounded(small_encoder: AaSPEncoder, long_sounds: Discovery, tmp_path: Path) -> None:
+    """Stopped by anything between two commits, at most a part and the windows that overshoot it are done twice."""
+    corpus = [sound.path for sound in long_sounds.sounds if "failing" not in sound.name]
+    embed(small_encoder, corpus, tmp_path / "whole", FRAMES)
+    encoded, lives = 0.0, 0
+    rng = np.random.default_rng(0)
+    while not (tmp_path / "cut" / "emb.npy").exists():
+        left, first, own = rng.uniform(20, 60), True, 0.0
+
+        def count(seconds: float) -> None:
+            nonlocal left, first, own
+            if first:  # what earlier lives did
+                first = False
+                return
+            own, left = own + seconds, left - seconds
+            if left < 0:
+                raise KeyboardInterrupt
+
+        with contextlib.suppress(InterruptedRun):
+            embed(small_encoder, corpus, tmp_path / "cut", FRAMES, on_seconds=count)
+        encoded, lives = encoded + own, lives + 1
+    whole = sum(soundfile.info(path).duration for path in corpus)
+    assert lives >= 3
+    assert encoded - whole <= (lives - 1) * (15 + 2 * 10.24)
+    assert (tmp_path / "cut" / "emb.npy").read_bytes() == (tmp_path / "whole" / "emb.npy").read_bytes()
+
+
+def test_another_config_or_other_weights_are_another_run(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
+    found, out = find_sounds([sounds / "voice"]), tmp_path / "emb.npy"
+    embed_sounds(AaSPEncoder.from_pretrained(checkpoint), found, out)
+    changed = tmp_path / "changed"
+    shutil.copytree(checkpoint, changed)
+    config = json.loads((changed / "config.json").read_text())
+    (changed / "config.json").write_text(json.dumps({**config, "mean": config["mean"] + 1}))
+    with pytest.raises(OutputError, match=r"config_sha256 was \w+, now \w+; choose another"):
+        embed_sounds(AaSPEncoder.from_pretrained(changed), found, out)
+    tuned = AaSPEncoder.from_pretrained(checkpoint)
+    with torch.no_grad():
+        tuned.network.cls.add_(1)
+    with pytest.raises(OutputError, match=r"weights_sha256 was \w+, now \w+; choose another"):
+        embed_sounds(tuned, found, out)
+    with stop_after(1), pytest.raises(InterruptedRun):
+        embed_sounds(AaSPEncoder.from_pretrained(checkpoint), found, tmp_path / "unfinished.npy")
+    with pytest.raises(OutputError, match=r"its unfinished run was another one: config_sha256 was"):
+        embed_sounds(AaSPEncoder.from_pretrained(changed), found, tmp_path / "unfinished.npy")
+
+
+def test_a_sound_changed_behind_its_time_stamp_is_another(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
+    path = tmp_path / "sound.wav"
+    for seed in (0, 1):
+        soundfile.write(path, np.random.default_rng(seed).normal(size=16000) * 0.1, 16000)
+        os.utime(path, ns=(1, 1))
+        if seed == 0:
+            embed_sounds(small_encoder, find_sounds(path), tmp_path / "emb.npy")
+    with pytest.raises(OutputError, match=r"the sounds are others .files were changed"):
+        embed_sounds(small_encoder, find_sounds(path), tmp_path / "emb.npy")
+
+
+def test_a_sound_is_never_replaced(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
+    for name in ("emb.npy", "emb.csv"):
+        soundfile.write(tmp_path / name, np.zeros(16000), 16000, format="WAV")
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(OutputError, match=f"would replace .*{name}, which this run reads"):
+            embed_sounds(small_encoder, find_sounds(tmp_path / name), tmp_path / "emb.npy", overwrite=True)
+        assert (tmp_path / name).read_bytes() == before
+        (tmp_path / name).unlink()
+
+
+def test_files_of_others_are_left_alone(small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path) -> None:
+    found, notes = find_sounds([sounds / "voice"]), tmp_path / "emb.errors.csv"
+    notes.write_text("mine")
+    with pytest.raises(OutputError, match=r"emb.errors.csv exists and has no record"):
+        embed_sounds(small_encoder, found, tmp_path / "emb.npy")
+    assert os.listdir(tmp_path) == [notes.name]
+    notes.unlink()
+    with pytest.raises(OutputError, match=r"emb.errors.csv exists and has no record"):  # made during the run
+        embed_sounds(small_encoder, found, tmp_path / "emb.npy", on_sound=lambda *_: notes.write_text("mine"))
+    assert notes.read_text() == "mine"
+    notes.unlink()
+    assert embed_sounds(small_encoder, found, tmp_path / "emb.npy").resumed == 2  # all its work was kept
+    with pytest.raises(OutputError, match=r"emb.json and its table belong to emb.npy"):
+        embed_sounds(small_encoder, found, tmp_path / "emb.npz")
+    embed_sounds(small_encoder, found, tmp_path / "emb.npz", overwrite=True)
+    with pytest.raises(OutputError, match=r"emb.json and its table belong to emb.npz"):
+        embed_sounds(small_encoder, found, tmp_path / "emb.npy")
+
+
+@pytest.mark.parametrize("moment", ["before a part", "after the last part"])
+def test_a_folder_of_work_deleted_meanwhile(
+    small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    folder, found = tmp_path / "emb.npy.partial", find_sounds([sounds / "voice"])
+
+    def delete(*_: object) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    hook = {"on_seconds": delete} if moment == "before a part" else {"on_sound": delete}
+    with pytest.raises(WriteError, match=r"emb.npy.partial was deleted meanwhile, and nothing is kept; .*same command"):
+        embed_sounds(small_encoder, found, tmp_path / "emb.npy", **hook)
+    assert embed_sounds(small_encoder, found, tmp_path / "emb.npy").rows == 2
 
 
 def test_the_record_names_the_weights(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:

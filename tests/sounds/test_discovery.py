@@ -129,3 +129,11 @@ def test_nothing_found(tmp_path: Path) -> None:
         find_sounds([tmp_path])
     with pytest.raises(NothingFoundError, match="no such file or folder"):
         find_sounds([tmp_path / "gone"])
+
+
+def test_one_path_and_none(sounds: Path) -> None:
+    one = [sound.path for sound in find_sounds([sounds / "voice"]).sounds]
+    for path in (sounds / "voice", str(sounds / "voice"), [str(sounds / "voice")]):
+        assert [sound.path for sound in find_sounds(path).sounds] == one
+    with pytest.raises(NothingFoundError, match="no sound found in an empty list of paths"):
+        find_sounds([])

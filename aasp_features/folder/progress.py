@@ -1,0 +1,60 @@
+"""How far a run is, in seconds of sound."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from aasp_features.sounds.sound import Sound
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HEADERS_READ = 200
+
+
+def estimated_seconds(sounds: Sequence[Sound]) -> float:
+    """Of all sounds together: from the headers of 200 of them, evenly chosen, and the sizes of the others by ending."""
+    step = -(-len(sounds) // HEADERS_READ)
+    seconds, size = defaultdict[str, float](float), defaultdict[str, int](int)  # of the whole files behind the chosen
+    for sound in sounds[::step]:
+        with suppress(Exception):  # what cannot be read is told when its turn comes
+            seconds[sound.suffix] += sound.stream(16000).info.seconds
+            size[sound.suffix] += sound.stamp()[0]
+    return sum(_length(sound, seconds[sound.suffix] / max(1, size[sound.suffix])) for sound in sounds)
+
+
+def _length(sound: Sound, seconds_a_byte: float) -> float:
+    whole = sound.stamp()[0] * seconds_a_byte
+    end = whole if sound.end is None else min(sound.end, whole)
+    return max(0.0, end - (sound.start or 0.0))
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes, seconds: ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def progress_line(done: float, total: float, speed: float | None) -> str:
+    """``0:12:00 of about 1:00:00 of sound, 31x`` real time."""
+    rate = "" if speed is None else f", {speed:.0f}x" if speed >= 10 else f", {speed:.1f}x"
+    return f"{clock(done)} of about {clock(max(done, total))} of sound{rate}"
+
+
+@contextmanager
+def progress_bar(console: Console, seconds: float) -> Iterator[Callable[[float], None]]:
+    """A bar with rate and time left while it is open; gives what is called with the seconds of sound that were done."""
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.text import Text
+
+    class SoundColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(progress_line(task.completed, task.total or 0.0, task.speed))
+
+    columns = BarColumn(), SoundColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=120) as bar:
+        task = bar.add_task("", total=seconds)
+        yield lambda done: bar.advance(task, done)
