@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -49,14 +49,14 @@ def encode_clips(
                 yield (number, offset), window
 
     for batch in equal_length_batches(windows(), options.batch_size * network.config.window):
-        yield from encode_batch(network, batch, options, lambda key: names[key[0]])
+        for key, columns in encode_batch(network, batch, options):
+            yield key, finite_columns(columns, names[key[0]])
 
 
 def encode_batch(
     network: AaSPNetwork,
     batch: Sequence[tuple[Key, CutWindow[Tensor]]],
     options: EmbedOptions,
-    name: Callable[[Key], str] = lambda _: "a sound",
 ) -> Iterator[tuple[Key, ColumnVectors]]:
     """The vectors of the columns that each window emits, in the batch's order; numpy float32.
 
@@ -64,10 +64,8 @@ def encode_batch(
         network: on the windows' device.
         batch: windows of log-mel of one length, each with the key of its clip.
         options: pooling, last layers, precision.
-        name: what messages call the clip of a key.
 
-    Raises:
-        VectorError: NaN or infinite numbers; the sentence names the clip.
+    They are as the network gives them; see ``finite_columns``.
     """
     windows = [window for _, window in batch]
     frame_lengths = torch.tensor([len(window.items) for window in windows])
@@ -79,7 +77,7 @@ def encode_batch(
     frames, cls = features.column_frames.cpu().numpy(), features.cls.float().cpu().numpy()
     for row, (key, window) in enumerate(batch):
         emitted = window.plan.emitted
-        yield key, finite_columns(ColumnVectors(vectors[row, emitted], frames[row, emitted], cls[row]), name(key))
+        yield key, ColumnVectors(vectors[row, emitted], frames[row, emitted], cls[row])
 
 
 def stack_log_mels(log_mels: list[Tensor], frames: int) -> Tensor:

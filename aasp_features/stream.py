@@ -20,7 +20,7 @@ from aasp_features.log_mel_windows import LogMelStream
 from aasp_features.network import AaSPNetwork
 from aasp_features.network_pass import encode_batch
 from aasp_features.options import EmbedOptions
-from aasp_features.vectors import FrameEmbeddings, FrameVectors
+from aasp_features.vectors import FrameEmbeddings, FrameVectors, finite_columns
 from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, column_time
 
 WAIT_SECONDS = FRAME_LENGTH / 16000
@@ -105,8 +105,8 @@ class EmbeddingStream:
     def _encode(self, windows: Iterable[CutWindow[Tensor]]) -> FrameEmbeddings:
         given = FrameVectors()
         for window in windows:
-            for _, columns in encode_batch(self._network, [(None, window)], self._options, lambda _: "the stream"):
-                given.add(columns)
+            for _, columns in encode_batch(self._network, [(None, window)], self._options):
+                given.add(finite_columns(columns, "the stream"))
         if not given.parts:
             return FrameEmbeddings(np.empty((0, self._width), np.float32), np.empty(0))
         vectors = given.vectors()

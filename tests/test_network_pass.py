@@ -48,9 +48,6 @@ def test_a_network_that_overflows_is_an_error_that_names_the_clip() -> None:
     stream = encoder.stream()
     with pytest.raises(VectorError, match="the stream: the network answers"):
         stream.push(noise(200_000))
-    plan = CutWindow(torch.zeros(16, 128), Window(0, 1, 0, 1))
-    with pytest.raises(VectorError, match="a sound: the network answers"):
-        list(encode_batch(encoder.network, [(None, plan)], encoder.options()))
 
 
 def test_all_windows_of_clips(small_encoder: AaSPEncoder) -> None:

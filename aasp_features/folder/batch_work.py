@@ -26,6 +26,7 @@ from aasp_features.folder.spill_file import SpillFile
 from aasp_features.network_pass import encode_batch
 from aasp_features.sounds.read_ahead import ReadAhead
 from aasp_features.sounds.sound import Sound
+from aasp_features.vectors import ColumnVectors, VectorError, finite_columns
 from aasp_features.windows import COLUMN_SECONDS, CutWindow
 
 Round = list[tuple[int, CutWindow[Tensor]]]  # the n-th window of each pass over a sound, with the pass' offset
@@ -109,8 +110,10 @@ class BatchWork:
         part = PartInWork(SpillFile(self.folder))
         for batch in equal_length_batches(self._windows(left, part, before), self.columns):
             for (place, offset), columns in encode_batch(self.encoder.network, batch, self.settings.embed):
-                part.rows[place].add(offset, columns)
+                self._take(part, place, offset, columns, before)
             self.on_seconds(sum(emitted_seconds(window) for (_, offset), window in batch if offset == 0))
+        if left.rounds is not None and left.places[0] in part.failures:
+            raise part.failures[left.places[0]]  # it goes on, and nothing that follows would make it whole
         outcomes = [self._outcome(place, part) for place in part.ended]
         rows = [part.rows[place].pieces() for place in part.ended if place not in part.failures]
         going_on = part.rows[left.places[0]] if left.rounds is not None else None
@@ -148,6 +151,19 @@ class BatchWork:
                 return  # its rows of earlier parts are dropped before others are written
             before = UNOPENED
 
+    def _take(self, part: PartInWork, place: int, offset: int, columns: ColumnVectors, before: OpenSound) -> None:
+        """Add a window's vectors to its sound's rows; a sound with NaN among them has none.
+
+        Raises:
+            VectorError: NaN in a sound that has rows in earlier parts; they cannot be taken back here.
+        """
+        try:
+            part.rows[place].add(offset, finite_columns(columns, self.sounds[place].name))
+        except VectorError as error:
+            if before.rows and place == min(part.rows):
+                raise
+            part.failures.setdefault(place, error)
+
     def _check_unchanged(self, place: int) -> None:
         stamp = self.sounds[place].stamp()
         if any(stamp) and stamp != tuple(self.stamps[place]):  # one that is gone was read to its end before
@@ -165,7 +181,11 @@ class BatchWork:
         if self.settings.normalize:
             length = np.linalg.norm(rows, axis=1, keepdims=True)
             rows = rows / np.maximum(length, np.finfo(np.float32).tiny)
-        return rows.astype(self.settings.dtype)
+        with np.errstate(over="ignore"):  # said below
+            rows = rows.astype(self.settings.dtype)
+        if not np.isfinite(rows).all():
+            raise VectorError("a vector's numbers lie beyond float16's; give --dtype float32.")
+        return rows
 
 
 class BatchLeft:

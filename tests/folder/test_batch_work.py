@@ -1,16 +1,21 @@
 """What becomes of each sound of a batch."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import read_csv
+import soundfile
+import torch
+from helpers import noise, read_csv
 
-from aasp_features import AaSPEncoder
+from aasp_features import AaSPEncoder, VectorError
+from aasp_features.folder import options as run_options
 from aasp_features.folder import plan
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.run import embed_sounds
+from aasp_features.network import Features
 from aasp_features.sounds.discovery import find_sounds
 
 
@@ -54,3 +59,40 @@ def test_an_unexpected_failure_costs_one_sound(
     result = embed_sounds(small_encoder, find_sounds([sounds]), tmp_path / "emb.npy")
     assert (result.rows, result.failures) == (11, 1)
     assert read_csv(tmp_path / "emb.errors.csv")[0]["error"] == "no memory for a bell"
+
+
+@pytest.fixture
+def deaf_to_loud(small_encoder: AaSPEncoder) -> Iterator[AaSPEncoder]:
+    """A network whose answer to loud sounds is NaN."""
+
+    def damage(network: object, inputs: tuple[torch.Tensor, ...], features: Features) -> None:
+        features.tokens[inputs[0].amax(dim=(1, 2)) > 2] = torch.nan
+
+    hook = small_encoder.network.register_forward_hook(damage)
+    yield small_encoder
+    hook.remove()
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_an_answer_that_is_not_finite_is_no_row(deaf_to_loud: AaSPEncoder, tmp_path: Path, frames: bool) -> None:
+    levels = [0.001, 0.9, 0.002, 0.001]
+    for name, level in zip("abcd", levels, strict=True):
+        soundfile.write(tmp_path / f"{name}.wav", level * noise(30_000) / 0.5, 16000, subtype="FLOAT")
+    result = embed_sounds(deaf_to_loud, find_sounds(tmp_path), tmp_path / "emb.npy", RunOptions(frames=frames))
+    assert result.failures == 1
+    (failure,) = read_csv(tmp_path / "emb.errors.csv")
+    assert failure["path"].endswith("b.wav")
+    assert "the network answers with NaN" in failure["error"]
+    quiet = [deaf_to_loud.embed_frames(tmp_path / f"{name}.wav", hop=0.16).embeddings for name in "acd"]
+    if not frames:
+        quiet = [deaf_to_loud.embed(tmp_path / f"{name}.wav")[None] for name in "acd"]
+    np.testing.assert_allclose(np.load(tmp_path / "emb.npy"), np.concatenate(quiet), atol=1e-5)
+
+
+def test_a_long_sound_with_such_an_answer_ends_the_run(
+    deaf_to_loud: AaSPEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_options, "PART_SECONDS", 5.0)
+    soundfile.write(tmp_path / "long.wav", noise(16000 * 30), 16000)
+    with pytest.raises(VectorError, match=r"long\.wav: the network answers with NaN"):
+        embed_sounds(deaf_to_loud, find_sounds(tmp_path), tmp_path / "emb.npy", RunOptions(frames=True))
