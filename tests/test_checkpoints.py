@@ -39,6 +39,7 @@ def test_a_bundled_checkpoint_gives_the_vectors_it_was_released_with(sounds: Pat
 def test_the_bundled_checkpoint_beats_the_untrained_network(shared_audio: Path) -> None:
     """One task here; the card's table has all."""
     from aasp_features.train.evaluate.features import encoder_vectors, untrained_encoder
+
     from aasp_features.train.evaluate.linear import linear_classifier
     from aasp_features.train.evaluate.probe import probe
     from aasp_features.train.evaluate.tasks import read_task

@@ -13,7 +13,7 @@ import typer
 
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
-from aasp_features.train.evaluate.command import probe
+from aasp_features.train.evaluate.command import knn, linear
 from aasp_features.train.release import command as release
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class TrainCommand(SentenceCommand):
             raise typer.Exit(2) from error
 
 
-for command in (probe, release.export, release.card, release.info, release.curves, release.export_onnx):
+for command in (linear, knn, release.export, release.card, release.info, release.curves, release.export_onnx):
     app.command(cls=TrainCommand)(command)
 
 

@@ -1,67 +1,166 @@
-"""``aasp-train probe``: which vectors, which tasks, one table."""
+"""``aasp-train linear`` and ``knn``: which vectors, which tasks, one report."""
 
 from __future__ import annotations
 
+import json
 import sys
-from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aasp_features.errors import OptionError
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from aasp_features.train.evaluate.classifier import Classifier
+    from aasp_features.train.evaluate.methods import Method
+    from aasp_features.train.evaluate.task import Task
+
+Checkpoints = Annotated[list[str] | None, typer.Argument(help="Checkpoints; default: the bundled one.")]
+Tasks = Annotated[
+    list[str],
+    typer.Option(
+        help="NAME:FOLDER of a public task, a .csv, a folder with labels.csv (or several such), or a folder with a "
+        "folder of sounds for each class; may be repeated."
+    ),
+]
+Poolings = Annotated[list[str] | None, typer.Option(help="May be repeated; default: the checkpoint's.")]
+LastLayers = Annotated[list[int] | None, typer.Option(help="Average of the last k blocks; may be repeated.")]
+Beside = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What else is measured: untrained (the same network, three seeds), log-mel (mean and std), another "
+        "encoder's .py whose load() gives a callable (waveform, rate) -> vector, a teacher's .yaml; may be repeated."
+    ),
+]
+Graphs = Annotated[str, typer.Option(help="Folder of the teachers' files, if not beside their descriptions.")]
+Selection = Annotated[bool, typer.Option("--selection", help="Leave out the last fold and the test part.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for report.md and report.json.")]
+Cache = Annotated[Path | None, typer.Option(help="Folder where vectors are kept; default: in the user's cache.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.")]
 
 
-def probe(
-    tasks: Annotated[Path, typer.Option(help="A task's folder (labels.csv and sounds), or a folder of these.")],
-    model: Annotated[
-        list[str] | None, typer.Option(help="Checkpoint; may be repeated; default: the bundled one.")
-    ] = None,
-    pooling: Annotated[list[str] | None, typer.Option(help="May be repeated; default: the checkpoint's.")] = None,
-    last_layers: Annotated[
-        list[int] | None, typer.Option(help="Average of the last k blocks; may be repeated.")
-    ] = None,
-    untrained: Annotated[bool, typer.Option(help="Also the same network untrained, three seeds.")] = True,
-    log_mel: Annotated[bool, typer.Option(help="Also mean and standard deviation of the log-mel.")] = True,
-    teachers: Annotated[
-        list[Path] | None, typer.Option(help="Also external teachers (.yaml, or a folder), each and side by side.")
-    ] = None,
-    graphs: Annotated[str, typer.Option(help="Folder of the teachers' files, if not beside their descriptions.")] = "",
-    folds: Annotated[str, typer.Option(help="Folds in use; 1-4 for selections.")] = "1-5",
-    classifier: Annotated[Literal["linear", "knn"], typer.Option(help="What reads the vectors.")] = "linear",
-    out: Annotated[Path | None, typer.Option(help="Markdown file to write as well.")] = None,
+def linear(
+    task: Tasks,
+    checkpoint: Checkpoints = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Logistic regression by scikit-learn: seconds.")] = False,
+    pooling: Poolings = None,
+    last_layers: LastLayers = None,
+    beside: Beside = None,
+    graphs: Graphs = "",
+    selection: Selection = False,
+    out: Out = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
 ) -> None:
-    """Probe frozen vectors on labelled tasks; prints each task's metric in % with 95 % intervals."""
-    from aasp_features.train.evaluate.features import encoder_methods, teacher_methods
-    from aasp_features.train.evaluate.probe import CLASSIFIERS
-    from aasp_features.train.evaluate.probe import probe as run_probe
-    from aasp_features.train.evaluate.report import report
-    from aasp_features.train.evaluate.tasks import FOLDS, read_tasks
+    """Can a linear model read the labels off frozen vectors? Prints each task's metric with 95 % intervals."""
+    from aasp_features.train.evaluate.linear import linear_layer
+    from aasp_features.train.evaluate.logistic import logistic_regression
+    from aasp_features.train.evaluate.tasks.registry import read_tasks
 
-    used, read = _parse_folds(folds), read_tasks(tasks)
-    results = {}
-    methods = chain(
-        teacher_methods(teachers or [], graphs),
-        encoder_methods(model or [""], pooling or [None], last_layers or [None], untrained, log_mel),
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
+    kept = None if no_cache else _cache(cache)
+    if quick:
+        evaluate("Logistic regression", logistic_regression, read_tasks(task), methods, selection, out, kept)
+    else:
+        evaluate("Linear layer", linear_layer, read_tasks(task), methods, selection, out, kept)
+
+
+def knn(
+    task: Tasks,
+    checkpoint: Checkpoints = None,
+    pooling: Poolings = None,
+    last_layers: LastLayers = None,
+    beside: Beside = None,
+    graphs: Graphs = "",
+    selection: Selection = False,
+    out: Out = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Do the five nearest neighbours of a clip have its label? Prints each task's metric with 95 % intervals."""
+    from aasp_features.train.evaluate.knn import nearest_neighbours
+    from aasp_features.train.evaluate.tasks.registry import read_tasks
+
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
+    kept = None if no_cache else _cache(cache)
+    evaluate("Five nearest neighbours", nearest_neighbours, read_tasks(task), methods, selection, out, kept)
+
+
+def find_methods(
+    checkpoints: list[str] | None,
+    poolings: list[str] | None,
+    last_layers: list[int] | None,
+    beside: list[str] | None,
+    graphs: str,
+) -> Iterator[Method]:
+    """The checkpoints, then what is measured beside them; each is loaded when it is its turn."""
+    from aasp_features.train.evaluate.methods import (
+        baseline_methods,
+        check_beside,
+        encoder_methods,
+        peer_method,
+        teacher_methods,
     )
-    for name, vectoriser in methods:
-        results[name] = {
-            task.name: run_probe(vectoriser(task.files), task, CLASSIFIERS[classifier], used) for task in read
-        }
-        typer.echo(f"{name}: " + ", ".join(f"{k} {v.score:.1f}" for k, v in results[name].items()), err=True)
-    text = report(read, results, classifier, folds, FOLDS[-1] in used)
+
+    models, others = checkpoints or [""], beside or []
+    read: tuple[Sequence[str | None], Sequence[int | None]] = poolings or [None], last_layers or [None]
+    check_beside(others)
+    yield from encoder_methods(models, *read)
+    yield from baseline_methods(models, *read, untrained="untrained" in others, log_mel="log-mel" in others)
+    for one in others:
+        if one.endswith(".py"):
+            yield peer_method(Path(one))
+    yield from teacher_methods([Path(one) for one in others if one.endswith((".yaml", ".yml"))], graphs)
+
+
+def evaluate(
+    evaluation: str,
+    classifier: Classifier,
+    tasks: list[Task],
+    methods: Iterator[Method],
+    selection: bool,
+    out: Path | None,
+    cache: Path | None,
+) -> None:
+    """Every method on every task, a line on stderr for each; the report on stdout and in ``out``."""
+    from aasp_features.train.evaluate.probe import ProbeResult, probe
+    from aasp_features.train.evaluate.report import as_json, report
+
+    results: dict[str, dict[str, ProbeResult]] = {}
+    for method in methods:
+        results[method.name] = {}
+        for task in tasks:
+            vectors = with_progress(method, task, cache)
+            result = probe(vectors, task, classifier, selection)
+            results[method.name][task.name] = result
+            low, high = result.interval
+            typer.echo(f"{method.name}: {task.name} {result.value:.1f} ({low:.1f}-{high:.1f})", err=True)
+    text = report(tasks, results, evaluation, selection)
     sys.stdout.write(text)
     if out is not None:
-        out.write_text(text, encoding="utf-8")
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "report.md").write_text(text, encoding="utf-8")
+        numbers = as_json(tasks, results, evaluation, selection)
+        (out / "report.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
-def _parse_folds(text: str) -> list[int]:
-    from aasp_features.train.evaluate.tasks import FOLDS
+def with_progress(method: Method, task: Task, cache: Path | None) -> NDArray[np.float32]:
+    """Vectors of a task's files, with a bar on stderr."""
+    from rich.console import Console
+    from rich.progress import Progress
 
-    first, _, last = text.partition("-")
-    if not (first.isdecimal() and (last or first).isdecimal() and len(text) <= 9):
-        raise OptionError(f"--folds is a range such as 1-4, got {text!r}.")
-    chosen = list(range(int(first), int(last or first) + 1))
-    if len(chosen) < 2 or not set(chosen) <= set(FOLDS):
-        raise OptionError(f"--folds must name at least two of {FOLDS}, got {text!r}.")
-    return chosen
+    from aasp_features.train.evaluate.vector_cache import task_vectors
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(f"{method.name}: {task.name}", total=len(task.files))
+        return task_vectors(method, task.files, cache, lambda count: progress.advance(bar, count))
+
+
+def _cache(folder: Path | None) -> Path:
+    from aasp_features.train.evaluate.vector_cache import default_cache
+
+    return folder or default_cache()

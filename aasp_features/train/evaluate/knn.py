@@ -1,20 +1,22 @@
-"""Do the nearest neighbours of a clip among frozen vectors have its label?"""
+"""Do the nearest neighbours of a clip among frozen vectors have its labels?"""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
-from aasp_features.train.evaluate.metrics import Labels, Metric
+from aasp_features.train.evaluate.classifier import Examples, Vectors, one_hot
+from aasp_features.train.evaluate.metrics import Metric, Scores
 
 NEIGHBOURS = 5
 
 
 def nearest_neighbours(
-    train: NDArray[np.float64], labels: Labels, groups: NDArray[np.str_], test: NDArray[np.float64], metric: Metric
-) -> Labels:
-    """Majority of the 5 nearest training clips by cosine; arguments as for ``linear_classifier``."""
-    from sklearn.neighbors import KNeighborsClassifier
+    train: Examples, validation: Examples | None, test: Vectors, classes: int, metric: Metric
+) -> list[Scores]:
+    """Share of the 5 nearest training clips, by cosine, that have each class; there is nothing to choose or to draw.
 
-    model = KNeighborsClassifier(NEIGHBOURS, metric="cosine").fit(train, labels)
-    return np.asarray(model.predict(test))
+    Arguments as of ``Classifier``.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    index = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train.vectors)), metric="cosine").fit(train.vectors)
+    nearest = index.kneighbors(test, return_distance=False)
+    return [one_hot(train.labels, classes)[nearest].mean(axis=1)]

@@ -1,30 +1,47 @@
-"""How right predictions are: metrics, in %, and intervals of them."""
+"""How right scores are: metrics, in %, and intervals of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Labels = NDArray[np.str_]
+Labels = NDArray[Any]  # (clips,) int64, places in the task's classes; or (clips, classes) bool where a clip has several
+Scores = NDArray[np.float64]  # (clips, classes), the higher the likelier
 
 
 class Metric(NamedTuple):
-    """A metric: what tables call it, and its value in % from the labels and what was predicted."""
+    """A metric: what tables call it, its value in % from labels and scores, and how often its interval resamples."""
 
     name: str
-    score: Callable[[Labels, Labels], float]
+    value: Callable[[Labels, Scores], float]
+    resamples: int = 1000
 
 
-def balanced_accuracy(labels: Labels, predicted: Labels) -> float:
-    """Mean over the classes present of the share of their clips that were recognised, in %."""
-    right = labels == predicted
+def accuracy(labels: Labels, scores: Scores) -> float:
+    """Share of the clips whose highest score is their class's."""
+    return 100.0 * float(np.mean(scores.argmax(axis=1) == labels))
+
+
+def balanced_accuracy(labels: Labels, scores: Scores) -> float:
+    """Mean over the classes present of the share of their clips that were recognised."""
+    right = scores.argmax(axis=1) == labels
     return 100.0 * float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
+def mean_average_precision(labels: Labels, scores: Scores) -> float:
+    """Mean over the classes that any clip has of the area under their precision-recall curve, as scikit-learn's."""
+    from sklearn.metrics import average_precision_score
+
+    present = labels.any(axis=0)
+    return 100.0 * float(average_precision_score(labels[:, present], scores[:, present], average="macro"))
+
+
+ACCURACY = Metric("accuracy", accuracy)
 BALANCED_ACCURACY = Metric("balanced accuracy", balanced_accuracy)
+MEAN_AVERAGE_PRECISION = Metric("mAP", mean_average_precision, resamples=100)  # it sorts every class's scores
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

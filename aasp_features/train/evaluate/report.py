@@ -1,56 +1,67 @@
-"""Probe results of several methods on several tasks -> a table."""
+"""Results of several methods on several tasks -> tables in Markdown, and everything in JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from aasp_features.train.evaluate.metrics import interval
 from aasp_features.train.evaluate.probe import ProbeResult
-from aasp_features.train.evaluate.tasks import FOLDS, Task
+from aasp_features.train.evaluate.task import Task
 
 Results = Mapping[str, Mapping[str, ProbeResult]]  # method -> task -> result
 
 
-def report(tasks: Sequence[Task], results: Results, classifier: str, folds: str, last_fold: bool) -> str:
-    """Markdown: all tables, with a line on each.
+def report(tasks: Sequence[Task], results: Results, evaluation: str, selection: bool) -> str:
+    """Markdown: what was measured, all tables with a line on each, what is missing.
 
     Args:
         tasks: in the order of the columns.
-        results: of every method; the last one is compared with the others.
-        classifier, folds: as they were asked for.
-        last_fold: is the fold that selections leave out among them?
+        results: of every method; the first is compared with the others.
+        evaluation: what read the vectors.
+        selection: was what is opened once left out?
     """
-    metrics = " and ".join(dict.fromkeys(task.metric.name for task in tasks))
-    parts = [f"{metrics.capitalize()} (%), {classifier} probe, folds {folds}:", table(results)]
-    if last_fold:
-        parts += [f"Fold {FOLDS[-1]} alone, which selections leave out:", fold_table(results, -1)]
+    metrics = ", ".join(f"{task.name} {task.metric.name}" for task in tasks)
+    left_out = ", without the last fold or the test part" if selection else ""
+    parts = [f"{evaluation}{left_out}; in %, 95 % intervals: {metrics}.", table(tasks, results)]
+    folded = [task for task in tasks if task.folds]
+    if folded and not selection:
+        parts += ["The last fold alone, which selections leave out:", last_fold_table(folded, results)]
     if len(results) > 1:
-        parts += ["Differences, paired clip by clip:", differences(tasks, results, list(results)[-1])]
+        parts += ["Differences, paired clip by clip:", differences(tasks, results)]
+    parts += [
+        f"{task.name}: {len(task.missing)} of {len(task.missing) + len(task.files)} clips are missing, "
+        f"the first is {task.missing[0]}."
+        for task in tasks
+        if task.missing
+    ]
     return "\n\n".join(parts) + "\n"
 
 
-def table(results: Results) -> str:
+def table(tasks: Sequence[Task], results: Results) -> str:
     """Markdown: one row for each method, the metric with its 95 % interval for each task, and the average."""
-    tasks = list(next(iter(results.values())))
     rows = {}
-    for method, scores in results.items():
-        found = [scores[task] for task in tasks]
-        rows[method] = [(one.score, f" ({one.interval[0]:.1f}–{one.interval[1]:.1f})") for one in found]
+    for method, found in results.items():
+        cells = [found[task.name] for task in tasks]
+        rows[method] = [(one.value, f" ({one.interval[0]:.1f}–{one.interval[1]:.1f})") for one in cells]
     return _table(tasks, rows)
 
 
-def fold_table(results: Results, fold: int) -> str:
-    """Markdown: the metric on one held-out fold alone (place ``fold`` of those in use), without intervals."""
-    tasks = list(next(iter(results.values())))
-    rows = {method: [(scores[task].folds[fold], "") for task in tasks] for method, scores in results.items()}
+def last_fold_table(tasks: Sequence[Task], results: Results) -> str:
+    """Markdown: the metric on the last fold alone, without intervals."""
+    rows = {
+        method: [(found[task.name].splits[f"fold {task.folds[-1]}"], "") for task in tasks]
+        for method, found in results.items()
+    }
     return _table(tasks, rows)
 
 
-def _table(tasks: list[str], rows: Mapping[str, Sequence[tuple[float, str]]]) -> str:
+def _table(tasks: Sequence[Task], rows: Mapping[str, Sequence[tuple[float, str]]]) -> str:
     """A row for each method, a column for each task, and the mean of the numbers."""
-    lines = ["| | " + " | ".join(tasks) + " | average |", "|---" * (len(tasks) + 2) + "|"]
+    names = [task.name for task in tasks]
+    lines = ["| | " + " | ".join(names) + " | average |", "|---" * (len(names) + 2) + "|"]
     for method, cells in rows.items():
         average = float(np.mean([value for value, _ in cells]))
         texts = [f"{value:.1f}{more}" for value, more in [*cells, (average, "")]]
@@ -58,20 +69,40 @@ def _table(tasks: list[str], rows: Mapping[str, Sequence[tuple[float, str]]]) ->
     return "\n".join(lines)
 
 
-def differences(tasks: Sequence[Task], results: Results, method: str) -> str:
-    """Markdown: ``method`` minus each other method, paired clip by clip, with 95 % intervals."""
-    lines = [f"| {method} minus | " + " | ".join(task.name for task in tasks) + " |", "|---" * (len(tasks) + 1) + "|"]
-    for other, scores in results.items():
-        if other != method:
-            cells = [_difference(task, results[method][task.name], scores[task.name]) for task in tasks]
-            lines.append(f"| {other} | " + " | ".join(cells) + " |")
+def differences(tasks: Sequence[Task], results: Results) -> str:
+    """Markdown: the first method minus each other, paired clip by clip, with 95 % intervals."""
+    first, *others = results
+    lines = [f"| {first} minus | " + " | ".join(task.name for task in tasks) + " |", "|---" * (len(tasks) + 1) + "|"]
+    for other in others:
+        cells = [_difference(task, results[first][task.name], results[other][task.name]) for task in tasks]
+        lines.append(f"| {other} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _difference(task: Task, one: ProbeResult, other: ProbeResult) -> str:
-    values = []
-    for drawn in task.resamples(one.tested):
-        places = one.tested[drawn]
-        values.append(task.score(places, one.predicted[drawn]) - task.score(places, other.predicted[drawn]))
-    low, high = interval(values)
-    return f"{one.score - other.score:+.1f} ({low:+.1f} to {high:+.1f})"
+    def value(result: ProbeResult, drawn: Any) -> float:
+        return float(np.mean([task.value(result.tested[drawn], scores[drawn]) for scores in result.scores]))
+
+    low, high = interval([value(one, drawn) - value(other, drawn) for drawn in task.resamples(one.tested)])
+    return f"{one.value - other.value:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def as_json(tasks: Sequence[Task], results: Results, evaluation: str, selection: bool) -> dict[str, Any]:
+    """What the tables say, and what they were made of, for other programs."""
+    described = {
+        task.name: {
+            "metric": task.metric.name,
+            "clips": len(task.files),
+            "classes": len(task.classes),
+            "missing": [str(path) for path in task.missing],
+        }
+        for task in tasks
+    }
+    rows = {
+        method: {
+            name: {"value": one.value, "interval": one.interval, "splits": one.splits, "seeds": one.seeds}
+            for name, one in found.items()
+        }
+        for method, found in results.items()
+    }
+    return {"evaluation": evaluation, "selection": selection, "tasks": described, "results": rows}

@@ -1,33 +1,50 @@
-"""``aasp-train probe`` from folders to tables."""
+"""``aasp-train linear`` and ``knn``, from folders to reports."""
 
+import json
 import re
 from pathlib import Path
 
+import pytest
 from teacher_helpers import write_callable, write_graph
 from typer.testing import CliRunner
 
 from aasp_features.train.cli import app
 
 
-def test_probe_command(task_folder: Path, checkpoint: Path, tmp_path: Path) -> None:
-    options = ["--model", checkpoint, "--pooling", "mean", "--last-layers", 2, "--out", tmp_path / "table.md"]
-    done = CliRunner().invoke(app, list(map(str, ["probe", "--tasks", task_folder.parent, *options])))
+@pytest.mark.parametrize("command", [["linear", "--quick"], ["linear"], ["knn"]])
+def test_reports(command: list[str], task_folder: Path, checkpoint: Path, tmp_path: Path) -> None:
+    options = ["--pooling", "mean", "--last-layers", 2, "--beside", "log-mel", "--beside", "untrained"]
+    places = ["--out", tmp_path / "out", "--cache", tmp_path / "cache"]
+    arguments = [*command, checkpoint, "--task", task_folder.parent, *options, *places]
+    done = CliRunner().invoke(app, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
-    text = (tmp_path / "table.md").read_text()
-    assert "| log-mel mean and std (1024 points) | 100.0" in text
-    assert "| untrained, seed 2, `mean`, last 2 blocks |" in text
-    assert "| aasp-test-random-1, `mean`, last 2 blocks |" in text
-    done = CliRunner().invoke(app, ["probe", "--tasks", str(task_folder), "--folds", "5"])
-    assert done.exit_code == 2
-    assert "at least two" in done.output
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert text in done.output
+    rows = re.findall(r"^\| (.*?) \| ([\d.]+) \(", text, re.MULTILINE)
+    own = "aasp-test-random-1, `mean`, last 2 blocks"
+    untrained = [f"untrained, seed {seed}, `mean`, last 2 blocks" for seed in range(3)]
+    assert [name for name, _ in rows] == [own, "log-mel mean and std (1024 points)", *untrained]
+    assert dict(rows)["log-mel mean and std (1024 points)"] == "100.0"
+    numbers = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert f"{numbers['results'][own]['tones']['value']:.1f}" == dict(rows)[own]
+    again = CliRunner().invoke(app, list(map(str, arguments)))
+    assert again.output == done.output  # with the kept vectors
 
 
-def test_teachers_are_probed_beside(task_folder: Path, tmp_path: Path) -> None:
+def test_teachers_are_measured_beside(task_folder: Path, checkpoint: Path, tmp_path: Path) -> None:
     write_callable(tmp_path / "teachers")
     write_graph(tmp_path / "teachers")
-    options = ["--tasks", str(task_folder), "--teachers", str(tmp_path / "teachers"), "--no-untrained", "--no-log-mel"]
-    done = CliRunner().invoke(app, ["probe", *options])
+    cards = [option for card in sorted((tmp_path / "teachers").glob("*.yaml")) for option in ("--beside", str(card))]
+    arguments = ["linear", "--quick", str(checkpoint), "--task", str(task_folder), "--no-cache", *cards]
+    done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    scores = dict(re.findall(r"^\| (teacher.*?) \| ([\d.]+) ", done.output, re.MULTILINE))
+    scores = dict(re.findall(r"^\| (teacher.*?) \| ([\d.]+) \(", done.output, re.MULTILINE))
     assert list(scores) == ["teacher levels", "teacher peaks", "teachers levels, peaks side by side"]
     assert float(scores["teacher levels"]) == float(scores["teachers levels, peaks side by side"]) == 100.0
+
+
+def test_wrong_options_come_before_any_work(task_folder: Path) -> None:
+    for wrong in (["--task", "gone"], ["--task", str(task_folder), "--beside", "mfcc"]):
+        done = CliRunner().invoke(app, ["knn", "no-such-checkpoint", *wrong])
+        assert done.exit_code == 2
+        assert wrong[-1] in done.output

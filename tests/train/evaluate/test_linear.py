@@ -1,37 +1,93 @@
-"""The linear classifier: a rotation that changes nothing, and a penalty that the task's metric chooses."""
+"""The linear layer: heads alone and together, early stopping, against scikit-learn's solver."""
+
+import copy
 
 import numpy as np
+import pytest
+import torch
 from evaluate_helpers import features_of, made_task
-from sklearn.linear_model import LogisticRegression
 
 from aasp_features.train.evaluate import linear
-from aasp_features.train.evaluate.linear import linear_classifier, rotate
-from aasp_features.train.evaluate.metrics import Metric
-from aasp_features.train.evaluate.probe import standardise
+from aasp_features.train.evaluate.classifier import Examples, standardise
+from aasp_features.train.evaluate.linear import Head, hold_out, linear_layer, new_layer, train_heads
+from aasp_features.train.evaluate.logistic import logistic_regression
+from aasp_features.train.evaluate.metrics import ACCURACY, MEAN_AVERAGE_PRECISION, accuracy
 
 
-def test_rotation_changes_no_prediction() -> None:
-    task = made_task(60, 20)
-    train, test = standardise(features_of(task, 1.0, width=300), features_of(task, 1.0, seed=1, width=300))
-    turned, turned_test = rotate(train, test)
-    assert turned.shape == (60, 60)
-    for c in (0.01, 1.0):
-        plain = LogisticRegression(C=c, max_iter=5000, tol=1e-8).fit(train, task.labels)
-        fast = LogisticRegression(C=c, max_iter=5000, tol=1e-8).fit(turned, task.labels)
-        np.testing.assert_allclose(fast.predict_proba(turned_test), plain.predict_proba(test), atol=1e-4)
+def examples(strength: float, seed: int, clips: int = 600) -> Examples:
+    task = made_task(clips, 100)
+    return Examples(standardise(features_of(task, strength, seed))[0], task.labels, task.groups)
 
 
-def test_the_metric_chooses_the_penalty() -> None:
-    """A metric that likes few words for the answer prefers the strongest penalty; its opposite another."""
-    task = made_task()
-    train, test = standardise(features_of(task, 1.0), features_of(task, 1.0, seed=1))
-    fits = {c: LogisticRegression(C=c, max_iter=2000).fit(train, task.labels).predict(test) for c in linear.C_GRID}
-    asked = []
+def test_as_good_as_scikit_learns_solver() -> None:
+    """On the same vectors; both are near the best linear rule, whose errors are the noise's."""
+    train, test = examples(1.5, 0), examples(1.5, 1, 3000)
+    ours = [accuracy(test.labels, scores) for scores in linear_layer(train, None, test.vectors, 3, ACCURACY)]
+    (scores,) = logistic_regression(train, None, test.vectors, 3, ACCURACY)
+    assert len(ours) == 3
+    assert np.mean(ours) == pytest.approx(accuracy(test.labels, scores), abs=2.0)
 
-    def order(labels: np.ndarray, predicted: np.ndarray) -> float:
-        asked.append(predicted)
-        return -float(len(asked))  # the first C of the grid is best
 
-    guess = linear_classifier(train, task.labels, task.groups, test, Metric("order", order))
-    assert len(asked) == 2 * len(linear.C_GRID)
-    assert np.array_equal(guess, fits[linear.C_GRID[0]])
+def test_twice_is_once_and_seeds_differ() -> None:
+    train, validation, test = examples(1.0, 0, 90), examples(1.0, 1, 60), examples(1.0, 2, 60).vectors
+    one, again = (linear_layer(train, validation, test, 3, ACCURACY) for _ in range(2))
+    assert all(np.array_equal(*pair) for pair in zip(one, again, strict=True))
+    assert not np.array_equal(one[0], one[1])
+
+
+def test_a_head_is_what_it_would_be_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, validation = examples(1.0, 0, 90), examples(1.0, 1, 60)
+    rates = linear.RATES
+    together = train_heads(train, validation, 3, ACCURACY, 42)
+    alone = []
+    for place in range(len(rates)):  # all draw their weights in turn, so that each begins as it did together
+        monkeypatch.setattr(linear, "RATES", rates)
+        heads = train_all(train, validation, place)
+        alone.append(heads)
+    best = max(alone, key=lambda head: head.best_value)
+    assert torch.equal(best.best_layer.weight, together.weight)
+
+
+def train_all(train: Examples, validation: Examples, place: int) -> Head:
+    """The loop of ``train_heads`` written out for one head."""
+    generator = torch.Generator().manual_seed(42)
+    layers = [new_layer(train.vectors.shape[1], 3, generator) for _ in linear.RATES]
+    head = Head(linear.RATES[place], layers[place])
+    vectors, labels = torch.from_numpy(train.vectors).float(), torch.from_numpy(train.labels)
+    held = torch.from_numpy(validation.vectors).float()
+    for epoch in range(linear.EPOCHS):
+        order = torch.randperm(len(vectors), generator=generator)
+        if epoch - head.best_epoch <= linear.PATIENCE:
+            for batch in order.split(linear.BATCH):
+                head.step(vectors[batch], labels[batch])
+            head.judge(held, validation.labels, ACCURACY, epoch)
+    return head
+
+
+def test_the_best_weights_are_kept_and_ties_are_later() -> None:
+    head = Head(1e-3, new_layer(4, 3, torch.Generator().manual_seed(0)))
+    values, kept = iter([1.0, 3.0, 2.0, 3.0, 2.9]), []
+    metric = ACCURACY._replace(value=lambda labels, scores: next(values))
+    vectors, labels = torch.randn(20, 4), torch.arange(20) % 3
+    for epoch in range(5):
+        head.step(vectors, labels)
+        kept.append(copy.deepcopy(head.layer.weight))
+        head.judge(vectors, labels.numpy(), metric, epoch)
+    assert (head.best_value, head.best_epoch) == (3.0, 3)
+    assert torch.equal(head.best_layer.weight, kept[3])
+
+
+def test_a_tenth_is_held_out_with_whole_groups() -> None:
+    train = examples(1.0, 0, 300)
+    kept, held = hold_out(train, 42)
+    assert not set(kept.groups) & set(held.groups)
+    assert len(set(held.groups)) == 10
+    assert len(kept.labels) + len(held.labels) == 300
+
+
+def test_several_labels() -> None:
+    task = made_task(300, 100)
+    (vectors,) = standardise(features_of(task, 30.0))
+    several = np.stack([task.labels == 0, task.labels != 1, task.labels == 2], axis=1)
+    for scores in linear_layer(Examples(vectors, several, task.groups), None, vectors, 3, MEAN_AVERAGE_PRECISION):
+        assert MEAN_AVERAGE_PRECISION.value(several, scores) > 99

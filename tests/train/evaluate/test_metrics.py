@@ -2,15 +2,25 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 
-from aasp_features.train.evaluate.metrics import balanced_accuracy, interval
+from aasp_features.train.evaluate.metrics import accuracy, balanced_accuracy, interval, mean_average_precision
 
 
-def test_balanced_accuracy_is_scikit_learns() -> None:
+def test_accuracies_are_scikit_learns() -> None:
     rng = np.random.default_rng(0)
-    labels, guesses = rng.choice(list("abc"), 50), rng.choice(list("abc"), 50)
-    assert balanced_accuracy(labels, guesses) == pytest.approx(100 * balanced_accuracy_score(labels, guesses))
+    labels, scores = rng.integers(0, 3, 50), rng.random((50, 3))
+    guesses = scores.argmax(axis=1)
+    assert accuracy(labels, scores) == pytest.approx(100 * accuracy_score(labels, guesses))
+    assert balanced_accuracy(labels, scores) == pytest.approx(100 * balanced_accuracy_score(labels, guesses))
+
+
+def test_mean_average_precision_is_over_classes_that_occur() -> None:
+    rng = np.random.default_rng(0)
+    labels, scores = rng.random((50, 4)) < 0.3, rng.random((50, 4))
+    labels[:, 2] = False
+    each = [average_precision_score(labels[:, place], scores[:, place]) for place in (0, 1, 3)]
+    assert mean_average_precision(labels, scores) == pytest.approx(100 * np.mean(each))
 
 
 def test_the_interval_holds_the_middle() -> None:

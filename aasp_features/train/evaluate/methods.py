@@ -1,0 +1,185 @@
+"""Where vectors come from: a checkpoint, the same network untrained, log-mel statistics, external teachers, peers."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aasp_features.audio import audio_info, load_audio
+from aasp_features.config import AaSPConfig
+from aasp_features.encoder import AaSPEncoder
+from aasp_features.errors import OptionError
+from aasp_features.log_mel import LogMel
+from aasp_features.train.errors import TrainError
+from aasp_features.train.pretrain.external_teachers import ExternalTeacher, read_descriptions
+from aasp_features.version import __version__
+
+Vectoriser = Callable[[Sequence[Path]], NDArray[np.float32]]
+UNTRAINED_SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way from sound files to vectors.
+
+    Attributes:
+        name: what tables call it.
+        identity: of all that its vectors depend on but the sounds, so that they may be kept; the name does not count.
+        vectorise: files -> (clips, d) float32.
+    """
+
+    name: str
+    identity: str
+    vectorise: Vectoriser
+
+
+def check_beside(wanted: Sequence[str]) -> None:
+    """Before anything is computed.
+
+    Raises:
+        OptionError: not what can be measured beside a checkpoint, or no such file.
+    """
+    for one in wanted:
+        if one in ("untrained", "log-mel"):
+            continue
+        if not one.endswith((".py", ".yaml", ".yml")):
+            raise OptionError(f"--beside is untrained, log-mel, an encoder's .py or a teacher's .yaml, got {one!r}.")
+        if not Path(one).is_file():
+            raise OptionError(f"--beside {one}: no such file.")
+
+
+def encoder_methods(
+    models: Sequence[str], poolings: Sequence[str | None], last_layers: Sequence[int | None]
+) -> Iterator[Method]:
+    """Each checkpoint under each pooling.
+
+    Raises:
+        CheckpointError, OptionError: no such checkpoint, or pooling.
+    """
+    for model in models:
+        encoder = AaSPEncoder.from_pretrained(model or None)
+        for pooling in poolings:
+            for count in last_layers:
+                yield encoder_method(encoder, encoder.config.name, pooling, count)
+
+
+def baseline_methods(
+    models: Sequence[str],
+    poolings: Sequence[str | None],
+    last_layers: Sequence[int | None],
+    untrained: bool,
+    log_mel: bool,
+) -> Iterator[Method]:
+    """Log-mel statistics with the checkpoints' front ends, and their networks with random weights, three seeds."""
+    configs = [AaSPEncoder.from_pretrained(model or None).config for model in models]
+    if log_mel:
+        for fft_length in sorted({config.fft_length for config in configs}):
+            yield log_mel_statistics(fft_length)
+    for config in dict.fromkeys(config.replace(name="untrained") for config in configs) if untrained else ():
+        for seed in UNTRAINED_SEEDS:
+            torch.manual_seed(seed)
+            encoder = AaSPEncoder(config)
+            for pooling in poolings:
+                for count in last_layers:
+                    yield encoder_method(encoder, f"untrained, seed {seed}", pooling, count)
+
+
+def encoder_method(encoder: AaSPEncoder, name: str, pooling: str | None, last_layers: int | None) -> Method:
+    """``AaSPEncoder.embed``."""
+    options = encoder.options(pooling=pooling, last_layers=last_layers)
+    blocks = f", last {options.last_layers} blocks" if options.last_layers > 1 else ""
+    return Method(
+        f"{name}, `{options.pooling}`{blocks}",
+        identity("encoder", encoder.config.to_json(), weights_hash(encoder), options.pooling, str(options.last_layers)),
+        lambda files: np.asarray(encoder.embed(list(files), pooling=options.pooling, last_layers=options.last_layers)),
+    )
+
+
+def log_mel_statistics(fft_length: int) -> Method:
+    """Mean and standard deviation of each log-mel band over time, (clips, 256)."""
+    front_end = LogMel(AaSPConfig(fft_length=fft_length, mean=0.0, std=1.0))
+
+    def vector(path: Path) -> NDArray[np.float32]:
+        log_mel = front_end(torch.from_numpy(load_audio(path))).numpy()
+        return np.concatenate([log_mel.mean(axis=0), log_mel.std(axis=0)])
+
+    name = f"log-mel mean and std ({fft_length} points)"
+    return Method(name, identity("log-mel statistics", str(fft_length)), one_by_one(vector))
+
+
+def teacher_methods(places: Sequence[Path], graphs: str) -> Iterator[Method]:
+    """Each external teacher, and all of them side by side.
+
+    Raises:
+        TeacherError: see ``read_descriptions`` and ``ExternalTeacher``.
+    """
+    found = [ExternalTeacher(description) for description in read_descriptions(places, graphs)] if places else []
+    for teacher in found:
+        yield teacher_method(f"teacher {teacher.description.name}", [teacher])
+    if len(found) > 1:
+        names = ", ".join(teacher.description.name for teacher in found)
+        yield teacher_method(f"teachers {names} side by side", found)
+
+
+def teacher_method(name: str, teachers: Sequence[ExternalTeacher]) -> Method:
+    """What external teachers say of each whole clip, side by side."""
+
+    def vector(path: Path) -> NDArray[np.float32]:
+        sound = load_audio(path)[None]
+        return np.concatenate([teacher.hear(sound)[0] for teacher in teachers])
+
+    said = [json.dumps(teacher.description.identity, sort_keys=True, default=str) for teacher in teachers]
+    return Method(name, identity("teachers", *said), one_by_one(vector))
+
+
+def peer_method(script: Path) -> Method:
+    """Any encoder: a Python file whose ``load()`` gives a callable, (waveform, rate) -> (d,) vector.
+
+    The waveform is float32, mono, at the file's own rate unless the callable has an attribute ``sample_rate``.
+
+    Raises:
+        TrainError: no such file, no ``load`` in it, or it fails.
+    """
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    if spec is None or spec.loader is None or not script.is_file():
+        raise TrainError(f"--beside {script}: no such Python file.")
+    module: Any = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        peer = module.load()
+    except Exception as error:  # whatever a stranger's code raises
+        raise TrainError(f"--beside {script}: load() failed ({type(error).__name__}: {error}).") from error
+
+    def vector(path: Path) -> NDArray[np.float32]:
+        rate = getattr(peer, "sample_rate", None) or audio_info(path).rate
+        return np.asarray(peer(load_audio(path, rate), rate), np.float32).reshape(-1)
+
+    return Method(script.stem, identity("peer", script.read_text(encoding="utf-8")), one_by_one(vector))
+
+
+def one_by_one(vector: Callable[[Path], NDArray[np.float32]]) -> Vectoriser:
+    """Files in turn."""
+    return lambda files: np.stack([vector(path) for path in files]).astype(np.float32)
+
+
+def identity(*parts: str) -> str:
+    """A hash of what decides a method's vectors, this package's version among it."""
+    return hashlib.sha256("\0".join([__version__, *parts]).encode()).hexdigest()
+
+
+def weights_hash(encoder: AaSPEncoder) -> str:
+    """Of all weights, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()

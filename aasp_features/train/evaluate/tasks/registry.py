@@ -1,0 +1,66 @@
+"""Which task is meant: a public one by name, or the user's own by its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.task import Task
+from aasp_features.train.evaluate.tasks.class_folders import read_class_folders
+from aasp_features.train.evaluate.tasks.tables import read_table
+
+
+class PublicTask(NamedTuple):
+    """A task that others distribute.
+
+    Attributes:
+        name: by which it is asked for.
+        title: as its authors call it.
+        source: where it comes from.
+        layout: what the folder holds, in a sentence.
+        read: its folder -> the task.
+    """
+
+    name: str
+    title: str
+    source: str
+    layout: str
+    read: Callable[[Path], Task]
+
+
+PUBLIC_TASKS: dict[str, PublicTask] = {}
+TABLE = "labels.csv"
+
+
+def read_tasks(wanted: Sequence[str]) -> list[Task]:
+    """Tasks in the order in which they were asked for.
+
+    Args:
+        wanted: each a public task and its folder, ``esc50:/data/ESC-50``; a .csv (see ``read_table``); a folder with
+            labels.csv, or with several such folders; or a folder with a folder of sounds for each class.
+
+    Raises:
+        TrainError: nothing of these, or a task that is not what it should be.
+    """
+    tasks = [task for one in wanted for task in _read(one)]
+    names = [task.name for task in tasks]
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise TrainError(f"two tasks are called {double[0]}; give them one after the other.")
+    return tasks
+
+
+def _read(wanted: str) -> list[Task]:
+    name, colon, folder = wanted.partition(":")
+    if colon and name in PUBLIC_TASKS:
+        return [PUBLIC_TASKS[name].read(Path(folder))]
+    path = Path(wanted)
+    if path.is_file():
+        return [read_table(path, path.parent.name if path.name == TABLE else path.stem)]
+    if not path.is_dir():
+        known = f"; the public tasks are {', '.join(PUBLIC_TASKS)}" if PUBLIC_TASKS else ""
+        raise TrainError(f"--task {wanted}: no such file or folder, and no public task with its folder{known}.")
+    if tables := sorted(path.glob(TABLE)) or sorted(path.glob(f"*/{TABLE}")):
+        return [read_table(table) for table in tables]
+    return [read_class_folders(path)]

@@ -1,0 +1,83 @@
+"""A task of the user's own: a table of sounds and labels."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.metrics import BALANCED_ACCURACY, MEAN_AVERAGE_PRECISION
+from aasp_features.train.evaluate.task import TEST, TRAIN, VALIDATION, Row, Task, build_task, make_folds
+
+SEPARATOR = ";"  # between the labels of one sound
+PARTS = {
+    "train": TRAIN,
+    "validation": VALIDATION,
+    "valid": VALIDATION,
+    "val": VALIDATION,
+    "dev": VALIDATION,
+    "test": TEST,
+}
+COLUMNS = "file, label (several: separated by ';'), and optionally group, and fold or split (train, validation, test)"
+
+
+def read_table(table: Path, name: str | None = None) -> Task:
+    """Read a .csv with a header; files are relative to its folder.
+
+    Columns: file; label, where ``;`` stands between several; group, sounds that must not be split (default: the file);
+    fold, a number, or split: train, validation, test (default: five folds, stratified, groups whole).
+
+    Raises:
+        TrainError: not such a table, or a file that is missing.
+    """
+    rows = _rows(table)
+    labels = [tuple(label.strip() for label in row["label"].split(SEPARATOR)) for row in rows]
+    groups = [row.get("group") or row["file"] for row in rows]
+    parts = _parts(table, rows, labels, groups)
+    part_of = dict(zip(groups, parts, strict=True))
+    if torn := [group for group, part in zip(groups, parts, strict=True) if part_of[group] != part]:
+        raise TrainError(f"{table}: the group {torn[0]!r} lies in two parts; its sounds would be on both sides.")
+    several = any(len(found) > 1 for found in labels)
+    files = [table.parent / row["file"] for row in rows]
+    if absent := [path for path in files if not path.is_file()]:
+        raise TrainError(f"{table}: {len(absent)} files are missing, the first is {absent[0]}.")
+    found = [Row(*values) for values in zip(files, labels, groups, parts, strict=True)]
+    metric = MEAN_AVERAGE_PRECISION if several else BALANCED_ACCURACY
+    return build_task(name or table.parent.name, found, metric, several=several)
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TrainError(f"{table}: cannot be read as a UTF-8 table with commas ({error}).") from error
+    if not rows:
+        raise TrainError(f"{table}: holds no rows; its columns are {COLUMNS}.")
+    if missing := [column for column in ("file", "label") if column not in rows[0]]:
+        raise TrainError(f"{table}: lacks the column {missing[0]}; its columns are {COLUMNS}.")
+    for number, row in enumerate(rows, start=2):
+        if not row["file"] or "\0" in row["file"] or not (row["label"] or "").strip(f" {SEPARATOR}"):
+            raise TrainError(f"{table}: row {number} has no file or no label.")
+    return rows
+
+
+def _parts(table: Path, rows: list[dict[str, str]], labels: list[tuple[str, ...]], groups: list[str]) -> list[str]:
+    """The table's own folds or splits, or folds made here."""
+    if "fold" in rows[0] and "split" in rows[0]:
+        raise TrainError(f"{table}: has both columns fold and split; keep one of them.")
+    if "split" in rows[0]:
+        if other := sorted({str(row["split"]) for row in rows} - set(PARTS)):
+            raise TrainError(f"{table}: the split {other[0]!r} is none of {sorted(PARTS)}.")
+        return [PARTS[row["split"]] for row in rows]
+    if "fold" in rows[0]:
+        folds = [str(row["fold"]) for row in rows]
+        if other := [fold for fold in folds if not fold.isdigit()]:
+            raise TrainError(f"{table}: the fold {other[0]!r} is not a number.")
+        if len(set(folds)) < 2:
+            raise TrainError(f"{table}: all sounds are in one fold; at least two are needed.")
+        return [str(int(fold)) for fold in folds]
+    try:
+        return make_folds([found[0] for found in labels], groups)
+    except TrainError as error:
+        raise TrainError(f"{table}: {error}") from None

@@ -1,0 +1,81 @@
+"""Tables of sounds and labels, right and wrong."""
+
+from pathlib import Path
+
+import pytest
+from evaluate_helpers import write_tone
+
+from aasp_features.train.evaluate.tasks.tables import read_table
+
+
+def written(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    for index in range(6):
+        write_tone(folder / f"{index}.wav", 300)
+    (folder / "mine.csv").write_text(text, encoding=encoding)
+    return folder / "mine.csv"
+
+
+def test_folds_are_made_where_there_are_none(task_folder: Path) -> None:
+    task = read_table(task_folder / "labels.csv")
+    assert (task.name, task.classes, len(task.files)) == ("tones", ("high", "low"), 40)
+    assert task.labels.tolist() == [1, 0] * 20
+    assert len(task.folds) == 5
+    assert task.files[3] == task_folder / "audio" / "3.wav"
+
+
+def test_a_sound_is_its_own_group(tmp_path: Path) -> None:
+    task = read_table(written(tmp_path, "file,label\n" + "".join(f"{n}.wav,{'ab'[n == 0]}\n" for n in range(6))))
+    assert task.groups.tolist() == [f"{n}.wav" for n in range(6)]
+
+
+def test_own_folds_and_splits_count(tmp_path: Path) -> None:
+    rows = [f"{n}.wav,{'ab'[n % 2]}" for n in range(6)]
+    folds = "file,label,fold\n" + "\n".join(f"{row},{1 + n // 2}" for n, row in enumerate(rows))
+    assert read_table(written(tmp_path, folds, "utf-8-sig")).parts.tolist() == ["1", "1", "2", "2", "3", "3"]
+    names = ["train", "train", "valid", "dev", "test", "test"]
+    splits = "file,label,split\n" + "\n".join(f"{row},{name}" for row, name in zip(rows, names, strict=True))
+    assert read_table(written(tmp_path, splits)).parts.tolist() == [
+        *["train"] * 2,
+        *["validation"] * 2,
+        *["test"] * 2,
+    ]
+
+
+def test_several_labels_are_judged_by_map(tmp_path: Path) -> None:
+    task = read_table(written(tmp_path, "file,label,fold\n0.wav,a;b,1\n1.wav,b,1\n2.wav,c ; a,2\n"))
+    assert task.metric.name == "mAP"
+    assert task.labels.tolist() == [[True, True, False], [False, True, False], [True, False, True]]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "holds no rows; its columns are file, label"),
+        ("file,label\n", "holds no rows"),
+        ("file,name\n0.wav,a\n", "lacks the column label"),
+        ("path,label\n0.wav,a\n", "lacks the column file"),
+        ("file,label\n0.wav,\n", "row 2 has no file or no label"),
+        ("file,label\n0.wav\n", "row 2 has no file or no label"),
+        ("file,label\n0.wav,;\n", "row 2 has no file or no label"),
+        ("file,label\n0.wav,a\ngone.wav,b\n", r"1 files are missing, the first is .*gone\.wav"),
+        ("file,label\n0.wav,a\n1.wav,b\n", "no class has 5 clips, so they cannot make 5 folds"),
+        ("file,label,group\n" + "0.wav,a,g\n1.wav,b,h\n" * 5, "2 groups cannot make 5 folds"),
+        ("file,label,fold\n0.wav,a,one\n1.wav,b,2\n", "the fold 'one' is not a number"),
+        ("file,label,fold\n0.wav,a,1\n1.wav,b,1\n", "all sounds are in one fold"),
+        ("file,label,split\n0.wav,a,train\n1.wav,b,new\n", "the split 'new' is none of"),
+        ("file,label,split,fold\n0.wav,a,train,1\n", "both columns fold and split"),
+        ("file,label,group,fold\n0.wav,a,g,1\n1.wav,b,g,2\n", "the group 'g' lies in two parts"),
+        (f"file,label\n0.wav,{'a' * 200_000}\n", "cannot be read as a UTF-8 table"),
+        ("file,label,fold\n0.wav,a,1\n1.wav,a,2\n", "all clips are labelled 'a'"),
+    ],
+)
+def test_wrong_tables_are_a_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        read_table(written(tmp_path, text))
+
+
+def test_other_encodings_are_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be read as a UTF-8 table"):
+        read_table(written(tmp_path, "file,label\n0.wav,é\n", "utf-16"))
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_table(tmp_path)
