@@ -19,7 +19,7 @@ def test_the_bundled_checkpoints_are_complete() -> None:
         card = (folder / "README.md").read_text(encoding="utf-8")
         assert "license: apache-2.0" in card
         assert "## Limits" in card
-        assert "aasp-train probe" in card
+        assert "aasp-train linear" in card
         assert "LibriSpeech" in (folder / "ATTRIBUTION.md").read_text(encoding="utf-8")
         assert "Apache License" in (folder / "LICENSE").read_text(encoding="utf-8")
     assert AaSPEncoder.from_pretrained().config.name == DEFAULT
@@ -38,15 +38,13 @@ def test_a_bundled_checkpoint_gives_the_vectors_it_was_released_with(sounds: Pat
 @pytest.mark.data
 def test_the_bundled_checkpoint_beats_the_untrained_network(shared_audio: Path) -> None:
     """One task here; the card's table has all."""
-    from aasp_features.train.evaluate.features import encoder_vectors, untrained_encoder
-
-    from aasp_features.train.evaluate.linear import linear_classifier
+    from aasp_features.train.evaluate.logistic import logistic_regression
+    from aasp_features.train.evaluate.methods import baseline_methods, encoder_methods
     from aasp_features.train.evaluate.probe import probe
-    from aasp_features.train.evaluate.tasks import read_task
+    from aasp_features.train.evaluate.tasks.registry import read_tasks
 
-    task, encoder = read_task(shared_audio / "tasks" / "speaker_id"), AaSPEncoder.from_pretrained()
-    scores = [
-        probe(encoder_vectors(one, None, None)(task.files), task, linear_classifier).score
-        for one in (encoder, untrained_encoder(encoder.config, 0))
-    ]
-    assert scores[0] > scores[1]
+    (task,) = read_tasks([str(shared_audio / "tasks" / "speaker_id")])
+    own = next(encoder_methods([""], [None], [None]))
+    untrained = next(baseline_methods([""], [None], [None], untrained=True, log_mel=False))
+    values = [probe(method.vectorise(task.files), task, logistic_regression).value for method in (own, untrained)]
+    assert values[0] > values[1]

@@ -97,24 +97,28 @@ def find_methods(
     beside: list[str] | None,
     graphs: str,
 ) -> Iterator[Method]:
-    """The checkpoints, then what is measured beside them; each is loaded when it is its turn."""
-    from aasp_features.train.evaluate.methods import (
-        baseline_methods,
-        check_beside,
-        encoder_methods,
-        peer_method,
-        teacher_methods,
-    )
+    """The checkpoints, then what is measured beside them; each is loaded when it is its turn.
 
-    models, others = checkpoints or [""], beside or []
-    read: tuple[Sequence[str | None], Sequence[int | None]] = poolings or [None], last_layers or [None]
-    check_beside(others)
+    Raises:
+        OptionError: what cannot be measured beside them; the other errors come with their turns.
+    """
+    from aasp_features.train.evaluate.methods import check_beside
+
+    check_beside(beside or [])
+    return _in_turn(checkpoints or [""], poolings or [None], last_layers or [None], beside or [], graphs)
+
+
+def _in_turn(
+    models: list[str], poolings: Sequence[str | None], last_layers: Sequence[int | None], beside: list[str], graphs: str
+) -> Iterator[Method]:
+    from aasp_features.train.evaluate.methods import baseline_methods, encoder_methods, peer_method, teacher_methods
+
+    read = poolings, last_layers
     yield from encoder_methods(models, *read)
-    yield from baseline_methods(models, *read, untrained="untrained" in others, log_mel="log-mel" in others)
-    for one in others:
-        if one.endswith(".py"):
-            yield peer_method(Path(one))
-    yield from teacher_methods([Path(one) for one in others if one.endswith((".yaml", ".yml"))], graphs)
+    yield from baseline_methods(models, *read, untrained="untrained" in beside, log_mel="log-mel" in beside)
+    places = [Path(one) for one in beside if one not in ("untrained", "log-mel")]
+    yield from (peer_method(place) for place in places if place.suffix == ".py")
+    yield from teacher_methods([place for place in places if place.suffix != ".py"], graphs)
 
 
 def evaluate(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from aasp_features.train.pretrain.external_teachers import ExternalTeacher, read
 from aasp_features.version import __version__
 
 Vectoriser = Callable[[Sequence[Path]], NDArray[np.float32]]
+TEACHER_SUFFIXES = (".yaml", ".yml")  # or a folder of such
 UNTRAINED_SEEDS = (0, 1, 2)
 
 
@@ -51,9 +53,10 @@ def check_beside(wanted: Sequence[str]) -> None:
     for one in wanted:
         if one in ("untrained", "log-mel"):
             continue
-        if not one.endswith((".py", ".yaml", ".yml")):
+        path = Path(one)
+        if path.suffix not in (".py", *TEACHER_SUFFIXES) and not path.is_dir():
             raise OptionError(f"--beside is untrained, log-mel, an encoder's .py or a teacher's .yaml, got {one!r}.")
-        if not Path(one).is_file():
+        if not path.exists():
             raise OptionError(f"--beside {one}: no such file.")
 
 
@@ -90,7 +93,8 @@ def baseline_methods(
             encoder = AaSPEncoder(config)
             for pooling in poolings:
                 for count in last_layers:
-                    yield encoder_method(encoder, f"untrained, seed {seed}", pooling, count)
+                    method = encoder_method(encoder, f"untrained, seed {seed}", pooling, count)
+                    yield replace(method, vectorise=knowingly_untrained(method.vectorise))
 
 
 def encoder_method(encoder: AaSPEncoder, name: str, pooling: str | None, last_layers: int | None) -> Method:
@@ -102,6 +106,17 @@ def encoder_method(encoder: AaSPEncoder, name: str, pooling: str | None, last_la
         identity("encoder", encoder.config.to_json(), weights_hash(encoder), options.pooling, str(options.last_layers)),
         lambda files: np.asarray(encoder.embed(list(files), pooling=options.pooling, last_layers=options.last_layers)),
     )
+
+
+def knowingly_untrained(vectorise: Vectoriser) -> Vectoriser:
+    """Without the warning that the weights are random."""
+
+    def vectors(files: Sequence[Path]) -> NDArray[np.float32]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "this encoder's weights are random")
+            return vectorise(files)
+
+    return vectors
 
 
 def log_mel_statistics(fft_length: int) -> Method:

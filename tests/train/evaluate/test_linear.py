@@ -21,7 +21,7 @@ def examples(strength: float, seed: int, clips: int = 600) -> Examples:
 
 def test_as_good_as_scikit_learns_solver() -> None:
     """On the same vectors; both are near the best linear rule, whose errors are the noise's."""
-    train, test = examples(1.5, 0), examples(1.5, 1, 3000)
+    train, test = examples(1.5, 0, 3000), examples(1.5, 1, 3000)
     ours = [accuracy(test.labels, scores) for scores in linear_layer(train, None, test.vectors, 3, ACCURACY)]
     (scores,) = logistic_regression(train, None, test.vectors, 3, ACCURACY)
     assert len(ours) == 3

@@ -61,7 +61,7 @@ def test_validation_is_kept_apart() -> None:
 def test_a_task_that_is_too_small_is_a_sentence() -> None:
     labels, folds = np.array([0] * 9 + [1]), [str(1 + place // 2) for place in range(10)]
     task = replace(made_task(10, 10, folds), labels=labels)
-    with pytest.raises(ValueError, match=r"task made cannot be learnt from \(fold 5: "):
+    with pytest.raises(ValueError, match=r"task made cannot be learnt from \(fold [0-9]: "):
         probe(features_of(task, 1.0), task, logistic_regression)
 
 

@@ -31,6 +31,9 @@ def read_table(table: Path, name: str | None = None) -> Task:
         TrainError: not such a table, or a file that is missing.
     """
     rows = _rows(table)
+    files = [table.parent / row["file"] for row in rows]
+    if absent := [path for path in files if not path.is_file()]:
+        raise TrainError(f"{table}: {len(absent)} files are missing, the first is {absent[0]}.")
     labels = [tuple(label.strip() for label in row["label"].split(SEPARATOR)) for row in rows]
     groups = [row.get("group") or row["file"] for row in rows]
     parts = _parts(table, rows, labels, groups)
@@ -38,9 +41,6 @@ def read_table(table: Path, name: str | None = None) -> Task:
     if torn := [group for group, part in zip(groups, parts, strict=True) if part_of[group] != part]:
         raise TrainError(f"{table}: the group {torn[0]!r} lies in two parts; its sounds would be on both sides.")
     several = any(len(found) > 1 for found in labels)
-    files = [table.parent / row["file"] for row in rows]
-    if absent := [path for path in files if not path.is_file()]:
-        raise TrainError(f"{table}: {len(absent)} files are missing, the first is {absent[0]}.")
     found = [Row(*values) for values in zip(files, labels, groups, parts, strict=True)]
     metric = MEAN_AVERAGE_PRECISION if several else BALANCED_ACCURACY
     return build_task(name or table.parent.name, found, metric, several=several)
