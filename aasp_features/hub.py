@@ -74,8 +74,11 @@ def load_checkpoint(
     """
     mind_fork()
     folder, source = _find(name, revision, token, cache_dir, local_files_only)
-    config = _read_config(folder, source)
-    weights, digest = _read_weights(folder, source, config)
+    try:
+        config = _read_config(folder, source)
+        weights, digest = _read_weights(folder, source, config)
+    except PermissionError as error:
+        raise CheckpointError(f"{source}: {error.filename} may not be read; check its permissions.") from error
     return Checkpoint(config, weights, source, digest)
 
 

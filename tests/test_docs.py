@@ -19,6 +19,7 @@ NEEDED = {
     "guides/hub.md": ["transformers", "onnx", "onnxruntime", "onnxscript"],
     "guides/big_corpora.md": ["ray"],
     "guides/pre_training.md": ["omegaconf"],
+    "guides/evaluation.md": ["omegaconf", "sklearn"],
     "guides/distillation.md": ["omegaconf", "sklearn", "onnx", "onnxruntime", "onnxscript"],
     "how_aape_works.md": ["matplotlib"],
 }

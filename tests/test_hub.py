@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,23 @@ def test_a_card_of_any_bytes(checkpoint: Path, tmp_path: Path) -> None:
 
 def copy_of(checkpoint: Path, folder: Path) -> Path:
     return Path(shutil.copytree(checkpoint, folder, dirs_exist_ok=True))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_a_checkpoint_that_may_not_be_read(checkpoint: Path) -> None:
+    """By a process without root's rights, where the tests run as root."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o777)
+        shutil.copytree(checkpoint, place / "locked")
+        (place / "locked").chmod(0)
+        root = os.geteuid() == 0
+        try:
+            if root:
+                os.seteuid(65534)
+            with pytest.raises(CheckpointError, match=r"locked.*may not be read; check its permissions"):
+                AaSPEncoder.from_pretrained(place / "locked")
+        finally:
+            if root:
+                os.seteuid(0)
+            (place / "locked").chmod(0o755)
