@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from aasp_features.folder.lock import FileLock, LockedError
+from aasp_features.folder.lock import FileLock, LockedError, NoLocksError
 from aasp_features.train.data.waveform_crops import PIECE
 from aasp_features.train.distillation_settings import CropSettings
 from aasp_features.train.errors import TrainError
@@ -54,6 +54,10 @@ class Makers:
     def _start(self, workers: int, damaged: Sequence[Path]) -> None:
         try:
             self._lock.acquire()
+        except NoLocksError as error:
+            raise TrainError(
+                f"the file system of {self.features.folder} has no locks; give a folder on another one."
+            ) from error
         except LockedError as error:
             raise TrainError(
                 f"another process makes features in {self.features.folder}; wait for it, or use what it makes "
@@ -115,6 +119,8 @@ class Makers:
             self._lock.acquire()
         except LockedError:
             return True
+        except NoLocksError:  # then none could have begun
+            return False
         self._lock.release()
         return False
 

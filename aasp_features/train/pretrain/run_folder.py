@@ -7,17 +7,15 @@ RUN/run.lock            held by the process that trains
 
 from __future__ import annotations
 
-import errno
 import logging
 from pathlib import Path
 
-from aasp_features.folder.lock import FileLock, LockedError
+from aasp_features.folder.lock import FileLock, LockedError, NoLocksError
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.json_lines import append_json_line, read_json_lines, write_json_lines
 
 logger = logging.getLogger(__name__)
 STATE_FILE, METRICS_FILE, LOCK_FILE = "state.safetensors", "metrics.jsonl", "run.lock"
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def lock_run(folder: Path) -> FileLock:
@@ -30,9 +28,9 @@ def lock_run(folder: Path) -> FileLock:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+    except NoLocksError as error:
+        raise TrainError(f"the file system of {folder} has no locks; give a folder on another one.") from error
     except LockedError as error:
-        if getattr(error.__cause__, "errno", None) in NO_LOCKS:
-            raise TrainError(f"the file system of {folder} has no locks; give a folder on another one.") from error
         raise TrainError(f"another process trains in {folder}; wait for it, or give another folder.") from error
     except OSError as error:
         raise TrainError(f"{folder} cannot become a run's folder ({error.strerror}); give another one.") from error

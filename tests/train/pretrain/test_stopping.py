@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 TESTS = Path(__file__).resolve().parents[1]
 
 TRAIN = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {tests!r} + "/pretrain"]
 import typer
@@ -36,6 +38,14 @@ def train(out: Path) -> None:
 
 app()
 """
+
+
+@pytest.fixture(autouse=True)
+def obeying() -> Iterator[None]:
+    """A shell lets what it starts in the background ignore Ctrl-C, these tests too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
