@@ -37,11 +37,16 @@ def finite_columns(columns: ColumnVectors, name: str) -> ColumnVectors:
         VectorError: NaN or infinite numbers.
     """
     if not (np.isfinite(columns.vectors).all() and np.isfinite(columns.cls).all()):
-        raise VectorError(
-            f"{name}: the network answers with NaN or infinite numbers, so its weights are damaged or too large; use "
-            "another checkpoint."
-        )
+        raise not_finite(name)
     return columns
+
+
+def not_finite(name: str) -> VectorError:
+    """The error of a clip for which the network's numbers are none."""
+    return VectorError(
+        f"{name}: the network answers with NaN or infinite numbers, so its weights are damaged or too large; use "
+        "another checkpoint."
+    )
 
 
 class ClipVector:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from aasp_features.config import FRAME_HOP, PATCH
 from aasp_features.encoder import AaSPEncoder
+from aasp_features.inputs import Clip, read_inputs
+from aasp_features.vectors import not_finite
 
 
 class UpstreamExpert(nn.Module):
@@ -33,25 +34,31 @@ class UpstreamExpert(nn.Module):
         """Encode.
 
         Args:
-            wavs: (samples,) float each, at 16 kHz in +-1, of any length.
+            wavs: (samples,) each, at 16 kHz in +-1 (integers are scaled by their range), of any length.
 
         Returns:
             ``hidden_states``: for each block (batch, T, dim), the mean over frequency, zeros past a sound's end;
             ``last_hidden_state``: the last of them; ``lengths``: (batch,) states of each sound.
+
+        Raises:
+            InputError: what is no sound, as of ``AaSPEncoder.embed``.
+            VectorError: the network answers with NaN or infinite numbers.
         """
-        states = [self._encode(wav) for wav in wavs]  # (depth, T, dim) each
+        states = [self._encode(clip) for clip in read_inputs(list(wavs)).clips]  # (depth, T, dim) each
         lengths = torch.tensor([one.shape[1] for one in states])
         padded = pad_sequence([one.transpose(0, 1) for one in states], batch_first=True)  # (batch, T, depth, dim)
         hidden = list(padded.unbind(dim=2))
         return {"hidden_states": hidden, "last_hidden_state": hidden[-1], "lengths": lengths}
 
-    def _encode(self, wav: Tensor) -> Tensor:
-        encoder, samples = self.encoder, wav.detach().float().cpu().numpy()
-        pieces = []
-        for _, window in encoder.windows([np.ascontiguousarray(samples)], encoder.options()):
+    def _encode(self, clip: Clip) -> Tensor:
+        encoder, pieces = self.encoder, []
+        for _, window in encoder.windows(clip.blocks(), encoder.options()):
             with torch.inference_mode():
                 outputs, _ = encoder.network.block_outputs(window.items[None], None, masked=False)
                 tokens = torch.stack([encoder.network.norm(output)[0, 1:] for output in outputs])
             columns = tokens.view(len(tokens), window.columns, encoder.config.rows, -1)  # (depth, columns, rows, dim)
             pieces.append(columns[:, window.plan.emitted].mean(dim=2))
-        return torch.cat(pieces, dim=1).clone()
+        states = torch.cat(pieces, dim=1).clone()
+        if not states.isfinite().all():
+            raise not_finite(clip.name)
+        return states

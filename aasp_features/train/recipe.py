@@ -16,6 +16,7 @@ from aasp_features.errors import OptionError
 from aasp_features.train.distillation_settings import DistillationSettings
 
 LARGEST = 1e12  # number in a recipe; products of a seed with what seeds are multiplied by stay below 2^63
+MOST = 100_000  # of a size that memory grows with
 AASP_LOSSES = ("frame", "clip", "contrast")
 SIZES = {"tiny": AaSPConfig.tiny, "small": AaSPConfig.small, "base": AaSPConfig.base}
 
@@ -87,8 +88,8 @@ class DataSettings:
         ends = [stage.until for stage in self.stages]
         if not ends or ends != sorted(ends) or ends[-1] != 1.0:
             raise OptionError(f"recipe: `until` of data.stages must rise to 1.0, got {ends}.")
-        if any(min(stage.columns, stage.sounds) < 1 for stage in self.stages):
-            raise OptionError("recipe: columns and sounds of data.stages must be at least 1.")
+        if not all(1 <= size <= MOST for stage in self.stages for size in (stage.columns, stage.sounds)):
+            raise OptionError(f"recipe: columns and sounds of data.stages must be 1 to {MOST}.")
         if self.crops not in (1, 2):
             raise OptionError(f"recipe: data.crops must be 1 or 2, got {self.crops}.")
         if not 0 <= self.mix_probability <= 1 or not 0 <= self.mix_power < 1:
@@ -116,8 +117,8 @@ class MaskingSettings:
     query_fraction: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.views < 1:
-            raise OptionError(f"recipe: masking.views must be at least 1, got {self.views}.")
+        if not 1 <= self.views <= MOST:
+            raise OptionError(f"recipe: masking.views must be 1 to {MOST}, got {self.views}.")
         if not 0 < self.visible_fraction < 1 or not 0 < self.query_fraction <= 1:
             raise OptionError("recipe: masking.visible_fraction must be inside 0-1 and query_fraction in (0, 1].")
 
@@ -153,8 +154,9 @@ class ObjectiveSettings:
             raise OptionError("recipe: objective.weights must be finite and at least 0.")
         if self.contrast_on not in ("cls", "mean") or not self.contrast_temperature > 0:
             raise OptionError("recipe: objective.contrast_on is cls or mean; contrast_temperature is above 0.")
-        if min(self.predictor_depth, self.contrast_hidden, self.contrast_dim) < 1:
-            raise OptionError("recipe: objective.predictor_depth, contrast_hidden and contrast_dim must be at least 1.")
+        if not all(1 <= size <= MOST for size in (self.predictor_depth, self.contrast_hidden, self.contrast_dim)):
+            names = "objective.predictor_depth, contrast_hidden and contrast_dim"
+            raise OptionError(f"recipe: {names} must be 1 to {MOST}.")
         if not 0 <= self.momentum_start <= 1 or not 0 <= self.momentum_end <= 1:
             raise OptionError("recipe: objective.momentum_start and momentum_end must be 0 to 1.")
 
