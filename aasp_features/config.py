@@ -124,10 +124,11 @@ class AaSPConfig:
             raise ConfigError(f"config: last_layers must be at most depth={self.depth}, got {self.last_layers}.")
         if self.lowpass_taps % 2 == 0:
             raise ConfigError(f"config: lowpass_taps must be odd, got {self.lowpass_taps}.")
-        if (numbers := self._numbers()) > MOST_PARAMETERS:
-            raise ConfigError(f"config: a network of {numbers} numbers; more than {MOST_PARAMETERS} are not accepted.")
+        if self.numbers > MOST_PARAMETERS:
+            raise ConfigError(f"config: a network of {self.numbers} numbers; at most {MOST_PARAMETERS} are accepted.")
 
-    def _numbers(self) -> int:
+    @property
+    def numbers(self) -> int:
         """That the network will hold, about: blocks, positions, patch embedding."""
         blocks = self.depth * (4 + 2 * self.mlp_ratio) * self.dim**2
         alias = self.lambda_hidden * (PATCH**2 + 2 * self.states) + 3 * self.states * self.dim

@@ -6,6 +6,7 @@ strict (every key, every shape, finite values) and never unpickles. A folder and
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -30,6 +31,7 @@ BUNDLED = {  # checkpoints in this package, by name, with the sha256 of their we
     "aasp-tiny-pack-1": "f88d9dab42c5723742f1618c90507336b4018e1999cd3c30062c03cf7186dd47",
 }
 DEFAULT = "aasp-tiny-open-1"
+SPARE_NUMBERS = 2**22  # that a config may ask for beyond twice those stored, and be compared key by key
 MOST_CARD = 2**20  # bytes of a card that are read
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 DOWNLOADED = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, "ATTRIBUTION.md", "LICENSE*"]
@@ -247,8 +249,12 @@ def _read_weights(folder: Path, source: str, config: AaSPConfig) -> tuple[dict[s
         raise CheckpointError(f"{source}: no {WEIGHTS_FILE}{offered}; weights are read from safetensors only.")
     try:
         shapes = read_shapes(path, source)
-        with torch.device("meta"):  # shapes without memory
-            _check_fit(AaSPNetwork(config), shapes, source)
+        stored = sum(math.prod(shape) for shape in shapes.values())
+        if config.numbers > 2 * stored + SPARE_NUMBERS:  # before a network of that size is made to compare with
+            raise CheckpointError(
+                f"{source}: weights do not fit its config: {stored} numbers, and a network of about {config.numbers}."
+            )
+        _check_fit(AaSPNetwork(config), shapes, source)
         digest, stored_as = sha256(path), path.resolve().name
         if SHA256.fullmatch(stored_as) and digest != stored_as:  # as the Hub's cache names large files
             raise damaged(path, source, f"its sha256 is not that which the Hub gave; delete {path.resolve()}")
