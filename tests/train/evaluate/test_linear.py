@@ -13,6 +13,8 @@ from aasp_features.train.evaluate.linear import Head, hold_out, linear_layer, ne
 from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.metrics import ACCURACY, MEAN_AVERAGE_PRECISION, accuracy
 
+pytestmark = pytest.mark.usefixtures("few_epochs")
+
 
 def examples(strength: float, seed: int, clips: int = 600) -> Examples:
     task = made_task(clips, 100)

@@ -15,6 +15,7 @@ from aasp_features.train.evaluate.methods import log_mel_statistics
 from aasp_features.train.evaluate.probe import probe
 from aasp_features.train.evaluate.tasks.registry import read_tasks
 
+pytestmark = pytest.mark.usefixtures("few_epochs")
 ALL = [linear_layer, logistic_regression, nearest_neighbours]
 FIXED = ["train"] * 90 + ["validation"] * 30 + ["test"] * 30
 

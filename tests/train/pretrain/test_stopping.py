@@ -42,10 +42,11 @@ app()
 
 @pytest.fixture(autouse=True)
 def obeying() -> Iterator[None]:
-    """A shell lets what it starts in the background ignore Ctrl-C, these tests too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell lets what it starts in the background ignore Ctrl-C, these tests too; and Ray handles SIGTERM."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGTERM, before[1])
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
