@@ -1,6 +1,6 @@
 """This checkout against another one: the same calls in turn, each side in a process of its own.
 
-``git worktree add /tmp/before COMMIT && python tests/benchmarks/before_after.py /tmp/before [--rounds 15]``. The cases
+``git worktree add ../before COMMIT && python tests/benchmarks/before_after.py ../before [--rounds 15]``. The cases
 are those of bench_inference.py and bench_folder.py that a user calls. A ratio is the seconds here over those there, of
 the same round, with its quartiles; above 1 this checkout is slower. Two processes of the very same code differ by up
 to 7 % (give this checkout as the other one to see it): a difference counts when it stays in a second run. Nothing is

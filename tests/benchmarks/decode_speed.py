@@ -1,6 +1,6 @@
 """Decoding with this checkout against another one, kind by kind: files of 1 to 10 s by ``load_audio``, in turn.
 
-``git worktree add /tmp/before COMMIT && python tests/benchmarks/decode_speed.py /tmp/before [--rounds 15]``. A ratio is
+``git worktree add ../before COMMIT && python tests/benchmarks/decode_speed.py ../before [--rounds 15]``. A ratio is
 the seconds here over those there, of the same round, with its quartiles; above 1 this checkout is slower. Both sides
 are processes of their own. Nothing is asserted.
 """
