@@ -36,12 +36,6 @@ def download(
         CheckpointError: not there, not allowed, not reachable; or the server sends anything but these files.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # where old versions have them too
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     try:
         folder = snapshot_download(
@@ -54,24 +48,34 @@ def download(
             tqdm_class=_bounded_bar(source),
             **LIBRARY,
         )
-    except GatedRepoError as error:
-        raise CheckpointError(f"{source}: access is restricted; ask for it on the Hub, then pass token=.") from error
-    except RevisionNotFoundError as error:
-        raise CheckpointError(f"{source}: the Hub has no such revision of this repository.") from error
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"{source}: the Hub has no such repository, or it is private; check the name, or pass token=."
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise CheckpointError(
-            f"{source}: not in the local cache, and the Hub cannot be reached; go online once, or give a folder, or "
-            "the name of a bundled checkpoint."
-        ) from error
     except CheckpointError:
         raise
     except Exception as error:  # of the Hub's client, of HTTP, of JSON, of the file system: there are dozens
-        raise CheckpointError(f"{source}: the download failed ({_first_line(error)}).") from error
+        raise CheckpointError(f"{source}: {_why(error)}") from error
     return Path(folder)
+
+
+def _why(error: Exception) -> str:
+    """What a failed download means, and what to do."""
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # where old versions have them too
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError
+        return "access is restricted; ask for it on the Hub, then pass token=."
+    if isinstance(error, RevisionNotFoundError):
+        return "the Hub has no such revision of this repository."
+    if isinstance(error, RepositoryNotFoundError):
+        return "the Hub has no such repository, or it is private; check the name, or pass token=."
+    if isinstance(error, LocalEntryNotFoundError):
+        return (
+            "not in the local cache, and the Hub cannot be reached; go online once, or give a folder, or the name of a "
+            "bundled checkpoint."
+        )
+    return f"the download failed ({_first_line(error)})."
 
 
 def _bounded_bar(source: str) -> Any:

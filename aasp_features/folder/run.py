@@ -123,19 +123,26 @@ def embed_sounds(
     plan = make_plan(found.sounds, settings)
     try:
         with claimed(out, lock) as claim:
-            move_results(claim.folder, out)
-            if overwrite:
-                clear(claim.folder)
-            replaces = overwrite or may_replace(claim.folder, plan)
-            if not replaces and (record := finished_record(out, plan)):
-                return RunResult(record["rows"], record["failures"], len(plan.sounds))
-            run = FolderRun(plan, claim, out, replaces)
+            run = _begin(plan, claim, out, overwrite)
+            if isinstance(run, RunResult):
+                return run
             again = "the command again without --overwrite" if overwrite else "the same command again"
             return _carry_out(run, found.problems, engine, on_sound, on_seconds, again)
     except ChangedRunError as error:
         raise OutputError(
             f"--out {out}: its unfinished run was another one: {error}; run that again, or give --overwrite."
         ) from error
+
+
+def _begin(plan: Plan, claim: Claim, out: Path, overwrite: bool) -> FolderRun | RunResult:
+    """The run that is to be carried out, or the result of one that was finished."""
+    move_results(claim.folder, out)
+    if overwrite:
+        clear(claim.folder)
+    replaces = overwrite or may_replace(claim.folder, plan)
+    if not replaces and (record := finished_record(out, plan)):
+        return RunResult(record["rows"], record["failures"], len(plan.sounds))
+    return FolderRun(plan, claim, out, replaces)
 
 
 def _carry_out(
