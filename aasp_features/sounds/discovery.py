@@ -5,8 +5,8 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, takewhile
 from pathlib import Path
 
 from aasp_features.audio import AUDIO_SUFFIXES
@@ -51,21 +51,15 @@ class Discovery:
             self._search(path)
         elif exists:
             self._add_file(path)
-        elif matches := sorted(glob.glob(str(path), recursive=True)):
-            self._add_matches(path, [Path(match) for match in matches])
+        elif matches := _matches(path):
+            for match in filter(os.path.isfile, matches):
+                self._add_file(match)
         else:
             raise NothingFoundError(f"{path}: no such file or folder.")
 
     def add_part(self, path: Path, start: float | None, end: float | None) -> None:
         """A part of a file; the same file may come many times."""
         self.sounds.append(Sound(path, start, end))
-
-    def _add_matches(self, pattern: Path, matches: list[Path]) -> None:
-        root = Path(*takewhile(lambda part: not glob.has_magic(part), pattern.parts))
-        circles = {folder: _in_a_circle(folder, root) for folder in {match.parent for match in matches}}
-        for match in matches:
-            if os.path.isfile(match) and not circles[match.parent]:
-                self._add_file(match)
 
     def _add_file(self, file: Path) -> None:
         if file.suffix.lower() not in SHARD_SUFFIXES:
@@ -77,11 +71,8 @@ class Discovery:
         self.passed_over.update(map(_ending, shard.passed_over))
 
     def _search(self, root: Path) -> None:
-        for directory, folders, files in os.walk(root, followlinks=True, onerror=self._unreadable):
-            links = {name for name in folders if os.path.islink(os.path.join(directory, name))}
-            circles = {name for name in links if _in_a_circle(Path(directory, name), root)}
-            folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in circles)
-            for name in sorted(name for name in files if not name.startswith(".")):
+        for directory, files in _walk(root, self._unreadable):
+            for name in files:
                 if Path(name).suffix.lower() in AUDIO_SUFFIXES | SHARD_SUFFIXES:
                     self._add_file(Path(directory, name))
                 else:
@@ -89,6 +80,28 @@ class Discovery:
 
     def _unreadable(self, error: OSError) -> None:
         self.problems[str(error.filename)] = f"this folder may not be read ({error.strerror})."
+
+
+def _walk(root: Path, unreadable: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Folders from ``root`` on with the names of their files, sorted, without hidden ones and circles of links."""
+    for directory, folders, files in os.walk(root, followlinks=True, onerror=unreadable):
+        links = {name for name in folders if os.path.islink(os.path.join(directory, name))}
+        circles = {name for name in links if _in_a_circle(Path(directory, name), root)}
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in circles)
+        yield directory, sorted(name for name in files if not name.startswith("."))
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """What a pattern means, in the order of the names; ``glob``'s own ``**`` follows circles of links."""
+    root = Path(pattern.anchor)
+    reached = {root}
+    for part in pattern.parts[len(root.parts) :]:
+        if part == "**":
+            reached = {Path(way, name) for place in reached for way, files in _walk(place) for name in ("", *files)}
+        else:
+            found = (glob.glob(os.path.join(glob.escape(str(place)), part)) for place in reached)
+            reached = set(map(Path, chain.from_iterable(found)))
+    return sorted(reached, key=str)
 
 
 def _in_a_circle(folder: Path, root: Path) -> bool:

@@ -1,5 +1,6 @@
 """Which sounds a command line means."""
 
+import glob
 import io
 import os
 import tarfile
@@ -46,6 +47,24 @@ def test_patterns(tree: Path) -> None:
     assert names(tree, tree / "**" / "*.[mw]*") == ["b.wav", "sub/deep/c.mp3"]
     with pytest.raises(NothingFoundError, match="no such file or folder"):
         find_sounds([tree / "*.aiff"])
+
+
+@pytest.mark.parametrize(
+    "pattern", ["**", "**/*.wav", "*", "*/**", "**/deep/**", "sub/../*.wav", "[ab].*", "**/s*/**/*.mp3"]
+)
+def test_patterns_mean_what_python_says(tree: Path, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    for given in (tree / pattern, Path(pattern)):
+        expected = sorted({str(Path(name)) for name in glob.glob(str(given), recursive=True) if os.path.isfile(name)})
+        assert [sound.name for sound in find_sounds([given]).sounds] == expected
+
+
+def test_patterns_end_however_links_loop(tree: Path) -> None:
+    """Python's own ``**`` would follow two links back 2**40 ways."""
+    for name in ("back", "again"):
+        os.symlink(tree, tree / "sub" / name)
+    assert names(tree, tree / "**" / "*.wav") == ["b.wav"]
+    assert names(tree, tree / "**" / "deep" / "**") == ["sub/deep/c.mp3"]
 
 
 def test_links_that_loop_end(tree: Path) -> None:

@@ -96,9 +96,17 @@ def test_no_such_list(tmp_path: Path) -> None:
         read(tmp_path / "gone.txt")
 
 
+def _without_ways_out(content: bytes) -> bytes:
+    """Names below the working folder only: a list that says ``/`` means every sound of this machine."""
+    return content.replace(b"/", b"").replace(b".", b"")
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
-@given(content=st.binary(max_size=200), ending=st.sampled_from([".csv", ".txt"]))
-def test_any_bytes_give_sounds_or_a_sentence(tmp_path: Path, content: bytes, ending: str) -> None:
+@given(content=st.binary(max_size=200).map(_without_ways_out), ending=st.sampled_from([".csv", ".txt"]))
+def test_any_bytes_give_sounds_or_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, ending: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / f"list{ending}"
     path.write_bytes(b"path,start,end\n" + content if ending == ".csv" else content)
     with contextlib.suppress(NothingFoundError):
