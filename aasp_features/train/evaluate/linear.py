@@ -7,6 +7,7 @@ each head is what it would be alone.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,18 +57,35 @@ def train_heads(train: Examples, validation: Examples, classes: int, metric: Met
     vectors, labels = torch.from_numpy(train.vectors).float(), torch.from_numpy(train.labels)
     held = torch.from_numpy(validation.vectors).float()
     heads = [Head(rate, new_layer(vectors.shape[1], classes, generator)) for rate in RATES]
+    optimizer = torch.optim.Adam(
+        [{"params": head.layer.parameters(), "lr": head.rate} for head in heads], weight_decay=DECAY
+    )
     for epoch in range(EPOCHS):
         training = [head for head in heads if epoch - head.best_epoch <= PATIENCE]
         if not training:
             break
         order = torch.randperm(len(vectors), generator=generator)
         for batch in torch.split(order, BATCH):
-            x, y = vectors[batch], labels[batch]
-            for head in training:
-                head.step(x, y)
+            optimizer.zero_grad(set_to_none=True)  # a head that has stopped has no gradient, and stays as it is
+            total_loss([head.layer for head in training], vectors[batch], labels[batch]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
         for head in training:
             head.judge(held, validation.labels, metric, epoch)
     return max(heads, key=lambda head: head.best_value).best_layer
+
+
+def total_loss(layers: Sequence[nn.Linear], vectors: Tensor, labels: Tensor) -> Tensor:
+    """Sum over layers of each one's loss on a batch, so that each has the gradient it would have alone.
+
+    Cross-entropy, or binary cross-entropy where clips have several labels.
+    """
+    weight, bias = torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
+    scores = functional.linear(vectors, weight, bias).reshape(len(vectors), len(layers), -1)  # (clips, layers, classes)
+    if labels.ndim == 2:
+        several = labels.float()[:, None].expand_as(scores)
+        return functional.binary_cross_entropy_with_logits(scores, several) * len(layers)
+    places = labels[:, None].expand(-1, len(layers))
+    return functional.cross_entropy(scores.flatten(0, 1), places.flatten()) * len(layers)
 
 
 def new_layer(width: int, classes: int, generator: torch.Generator) -> nn.Linear:
@@ -89,24 +107,9 @@ class Head:
     best_value: float = -np.inf
     best_epoch: int = 0
     best_layer: nn.Linear = field(init=False)
-    optimizer: torch.optim.Adam = field(init=False)
 
     def __post_init__(self) -> None:
         self.best_layer = self.layer
-        self.optimizer = torch.optim.Adam(self.layer.parameters(), lr=self.rate, weight_decay=DECAY)
-
-    def step(self, vectors: Tensor, labels: Tensor) -> None:
-        """One step on a batch; cross-entropy, or binary cross-entropy where clips have several labels."""
-        scores = self.layer(vectors)
-        several = labels.ndim == 2
-        loss = (
-            functional.binary_cross_entropy_with_logits(scores, labels.float())
-            if several
-            else functional.cross_entropy(scores, labels)
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
 
     def judge(self, vectors: Tensor, labels: Labels, metric: Metric, epoch: int) -> None:
         """Keep the weights if they are as good as the best so far."""

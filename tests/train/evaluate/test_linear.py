@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from evaluate_helpers import features_of, made_task
+from torch.nn import functional
 
 from aasp_features.train.evaluate import linear
 from aasp_features.train.evaluate.classifier import Examples, standardise
@@ -37,33 +38,50 @@ def test_twice_is_once_and_seeds_differ() -> None:
     assert not np.array_equal(one[0], one[1])
 
 
-def test_a_head_is_what_it_would_be_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_is_what_it_would_be_alone() -> None:
+    """Each rate by PyTorch's own layer, loss and Adam; those that stop early wait for the others."""
     train, validation = examples(1.0, 0, 90), examples(1.0, 1, 60)
-    rates = linear.RATES
     together = train_heads(train, validation, 3, ACCURACY, 42)
-    alone = []
-    for place in range(len(rates)):  # all draw their weights in turn, so that each begins as it did together
-        monkeypatch.setattr(linear, "RATES", rates)
-        heads = train_all(train, validation, place)
-        alone.append(heads)
+    alone = [train_alone(train, validation, place) for place in range(len(linear.RATES))]
     best = max(alone, key=lambda head: head.best_value)
-    assert torch.equal(best.best_layer.weight, together.weight)
+    torch.testing.assert_close(together.weight, best.best_layer.weight, rtol=0, atol=1e-5)
+    torch.testing.assert_close(together.bias, best.best_layer.bias, rtol=0, atol=1e-5)
 
 
-def train_all(train: Examples, validation: Examples, place: int) -> Head:
+def train_alone(train: Examples, validation: Examples, place: int) -> Head:
     """The loop of ``train_heads`` written out for one head."""
     generator = torch.Generator().manual_seed(42)
-    layers = [new_layer(train.vectors.shape[1], 3, generator) for _ in linear.RATES]
+    layers = [new_layer(train.vectors.shape[1], 3, generator) for _ in linear.RATES]  # all draw in turn
     head = Head(linear.RATES[place], layers[place])
+    optimizer = torch.optim.Adam(head.layer.parameters(), head.rate, weight_decay=linear.DECAY)
     vectors, labels = torch.from_numpy(train.vectors).float(), torch.from_numpy(train.labels)
     held = torch.from_numpy(validation.vectors).float()
     for epoch in range(linear.EPOCHS):
         order = torch.randperm(len(vectors), generator=generator)
         if epoch - head.best_epoch <= linear.PATIENCE:
             for batch in order.split(linear.BATCH):
-                head.step(vectors[batch], labels[batch])
+                optimizer.zero_grad()
+                functional.cross_entropy(head.layer(vectors[batch]), labels[batch]).backward()
+                optimizer.step()
             head.judge(held, validation.labels, ACCURACY, epoch)
     return head
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_total_loss_gives_each_layer_its_own_gradient(several: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layers = [new_layer(8, 3, generator) for _ in range(4)]
+    vectors = torch.randn(7, 8, generator=generator)
+    labels = torch.rand(7, 3, generator=generator) > 0.5 if several else torch.arange(7) % 3
+    linear.total_loss(layers, vectors, labels).backward()
+    for layer in layers:
+        found = layer.weight.grad
+        layer.weight.grad = None
+        if several:
+            functional.binary_cross_entropy_with_logits(layer(vectors), labels.float()).backward()
+        else:
+            functional.cross_entropy(layer(vectors), labels).backward()
+        torch.testing.assert_close(found, layer.weight.grad)
 
 
 def test_the_best_weights_are_kept_and_ties_are_later() -> None:
@@ -72,7 +90,8 @@ def test_the_best_weights_are_kept_and_ties_are_later() -> None:
     metric = ACCURACY._replace(value=lambda labels, scores: next(values))
     vectors, labels = torch.randn(20, 4), torch.arange(20) % 3
     for epoch in range(5):
-        head.step(vectors, labels)
+        with torch.no_grad():
+            head.layer.weight += 1
         kept.append(copy.deepcopy(head.layer.weight))
         head.judge(vectors, labels.numpy(), metric, epoch)
     assert (head.best_value, head.best_epoch) == (3.0, 3)
