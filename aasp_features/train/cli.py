@@ -14,6 +14,7 @@ import typer
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
 from aasp_features.train.evaluate.command import knn, linear
+from aasp_features.train.evaluate.stability.command import stability
 from aasp_features.train.release import command as release
 
 if TYPE_CHECKING:
@@ -44,7 +45,16 @@ class TrainCommand(SentenceCommand):
             raise typer.Exit(2) from error
 
 
-for command in (linear, knn, release.export, release.card, release.info, release.curves, release.export_onnx):
+for command in (
+    linear,
+    knn,
+    stability,
+    release.export,
+    release.card,
+    release.info,
+    release.curves,
+    release.export_onnx,
+):
     app.command(cls=TrainCommand)(command)
 
 

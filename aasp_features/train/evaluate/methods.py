@@ -22,9 +22,13 @@ from aasp_features.errors import OptionError
 from aasp_features.log_mel import LogMel
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, read_descriptions
+from aasp_features.vectors import FrameEmbeddings
 from aasp_features.version import __version__
 
+Waveform = NDArray[np.float32]
 Vectoriser = Callable[[Sequence[Path]], NDArray[np.float32]]
+Hearing = Callable[[Sequence[Waveform], int], NDArray[np.float32]]
+FrameHearing = Callable[[Sequence[Waveform], int], list[FrameEmbeddings]]
 TEACHER_SUFFIXES = (".yaml", ".yml")  # or a folder of such
 UNTRAINED_SEEDS = (0, 1, 2)
 
@@ -37,11 +41,17 @@ class Method:
         name: what tables call it.
         identity: of all that its vectors depend on but the sounds, so that they may be kept; the name does not count.
         vectorise: files -> (clips, d) float32.
+        hear: waveforms and their rate -> the same.
+        hear_frames: waveforms and their rate -> vectors along time; None where there are none.
+        sample_rate: at which it hears, Hz; None takes any.
     """
 
     name: str
     identity: str
     vectorise: Vectoriser
+    hear: Hearing
+    hear_frames: FrameHearing | None = None
+    sample_rate: int | None = 16000
 
 
 def check_beside(wanted: Sequence[str]) -> None:
@@ -89,46 +99,47 @@ def baseline_methods(
             yield log_mel_statistics(fft_length)
     for config in dict.fromkeys(config.replace(name="untrained") for config in configs) if untrained else ():
         for seed in UNTRAINED_SEEDS:
-            torch.manual_seed(seed)
-            encoder = AaSPEncoder(config)
+            encoder = untrained_encoder(config, seed)
             for pooling in poolings:
                 for count in last_layers:
-                    method = encoder_method(encoder, f"untrained, seed {seed}", pooling, count)
-                    yield replace(method, vectorise=knowingly_untrained(method.vectorise))
+                    yield encoder_method(encoder, f"untrained, seed {seed}", pooling, count)
 
 
 def encoder_method(encoder: AaSPEncoder, name: str, pooling: str | None, last_layers: int | None) -> Method:
-    """``AaSPEncoder.embed``."""
+    """``AaSPEncoder.embed`` and ``embed_frames``."""
     options = encoder.options(pooling=pooling, last_layers=last_layers)
     blocks = f", last {options.last_layers} blocks" if options.last_layers > 1 else ""
+    read: Any = {"pooling": options.pooling, "last_layers": options.last_layers}
     return Method(
         f"{name}, `{options.pooling}`{blocks}",
         identity("encoder", encoder.config.to_json(), weights_hash(encoder), options.pooling, str(options.last_layers)),
-        lambda files: np.asarray(encoder.embed(list(files), pooling=options.pooling, last_layers=options.last_layers)),
+        lambda files: np.asarray(encoder.embed(list(files), **read)),
+        lambda waveforms, rate: np.asarray(encoder.embed(list(waveforms), rate, **read)),
+        lambda waveforms, rate: list(encoder.embed_frames(list(waveforms), rate, **read)),
+        encoder.config.sample_rate,
     )
 
 
-def knowingly_untrained(vectorise: Vectoriser) -> Vectoriser:
-    """Without the warning that the weights are random."""
-
-    def vectors(files: Sequence[Path]) -> NDArray[np.float32]:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "this encoder's weights are random")
-            return vectorise(files)
-
-    return vectors
+def untrained_encoder(config: AaSPConfig, seed: int) -> AaSPEncoder:
+    """Random weights; that they are is meant, so the warning, which comes once, is heard here."""
+    torch.manual_seed(seed)
+    encoder = AaSPEncoder(config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        encoder.options()
+    return encoder
 
 
 def log_mel_statistics(fft_length: int) -> Method:
     """Mean and standard deviation of each log-mel band over time, (clips, 256)."""
     front_end = LogMel(AaSPConfig(fft_length=fft_length, mean=0.0, std=1.0))
 
-    def vector(path: Path) -> NDArray[np.float32]:
-        log_mel = front_end(torch.from_numpy(load_audio(path))).numpy()
+    def vector(waveform: Waveform, rate: int) -> Waveform:
+        log_mel = front_end(torch.from_numpy(waveform)).numpy()
         return np.concatenate([log_mel.mean(axis=0), log_mel.std(axis=0)])
 
     name = f"log-mel mean and std ({fft_length} points)"
-    return Method(name, identity("log-mel statistics", str(fft_length)), one_by_one(vector))
+    return one_by_one(name, identity("log-mel statistics", str(fft_length)), vector)
 
 
 def teacher_methods(places: Sequence[Path], graphs: str) -> Iterator[Method]:
@@ -148,18 +159,18 @@ def teacher_methods(places: Sequence[Path], graphs: str) -> Iterator[Method]:
 def teacher_method(name: str, teachers: Sequence[ExternalTeacher]) -> Method:
     """What external teachers say of each whole clip, side by side."""
 
-    def vector(path: Path) -> NDArray[np.float32]:
-        sound = load_audio(path)[None]
-        return np.concatenate([teacher.hear(sound)[0] for teacher in teachers])
+    def vector(waveform: Waveform, rate: int) -> Waveform:
+        return np.concatenate([teacher.hear(waveform[None])[0] for teacher in teachers])
 
     said = [json.dumps(teacher.description.identity, sort_keys=True, default=str) for teacher in teachers]
-    return Method(name, identity("teachers", *said), one_by_one(vector))
+    return one_by_one(name, identity("teachers", *said), vector)
 
 
 def peer_method(script: Path) -> Method:
     """Any encoder: a Python file whose ``load()`` gives a callable, (waveform, rate) -> (d,) vector.
 
-    The waveform is float32, mono, at the file's own rate unless the callable has an attribute ``sample_rate``.
+    The waveform is float32, mono, at the file's own rate unless the callable has an attribute ``sample_rate``. It may
+    have ``frames``, too: (waveform, rate) -> (T, d), vectors at equal distances from the first sample to the last.
 
     Raises:
         TrainError: no such file, no ``load`` in it, or it fails.
@@ -174,16 +185,44 @@ def peer_method(script: Path) -> Method:
     except Exception as error:  # whatever a stranger's code raises
         raise TrainError(f"--beside {script}: load() failed ({type(error).__name__}: {error}).") from error
 
-    def vector(path: Path) -> NDArray[np.float32]:
-        rate = getattr(peer, "sample_rate", None) or audio_info(path).rate
-        return np.asarray(peer(load_audio(path, rate), rate), np.float32).reshape(-1)
+    def vector(waveform: Waveform, rate: int) -> Waveform:
+        return np.asarray(peer(waveform, rate), np.float32).reshape(-1)
 
-    return Method(script.stem, identity("peer", script.read_text(encoding="utf-8")), one_by_one(vector))
+    method = one_by_one(
+        script.stem,
+        identity("peer", script.read_text(encoding="utf-8")),
+        vector,
+        getattr(peer, "sample_rate", None),
+    )
+    return replace(method, hear_frames=_peer_frames(peer.frames)) if hasattr(peer, "frames") else method
 
 
-def one_by_one(vector: Callable[[Path], NDArray[np.float32]]) -> Vectoriser:
-    """Files in turn."""
-    return lambda files: np.stack([vector(path) for path in files]).astype(np.float32)
+def _peer_frames(frames: Callable[[Waveform, int], Any]) -> FrameHearing:
+    def hear(waveforms: Sequence[Waveform], rate: int) -> list[FrameEmbeddings]:
+        found = [np.asarray(frames(waveform, rate), np.float32) for waveform in waveforms]
+        seconds = [len(waveform) / rate / len(vectors) for waveform, vectors in zip(waveforms, found, strict=True)]
+        return [
+            FrameEmbeddings(vectors, (np.arange(len(vectors)) + 0.5) * step)
+            for vectors, step in zip(found, seconds, strict=True)
+        ]
+
+    return hear
+
+
+def one_by_one(
+    name: str, identity: str, vector: Callable[[Waveform, int], Waveform], sample_rate: int | None = 16000
+) -> Method:
+    """A method that hears one waveform at a time; without a rate of its own, at the file's."""
+
+    def hear(waveforms: Sequence[Waveform], rate: int) -> NDArray[np.float32]:
+        return np.stack([vector(waveform, rate) for waveform in waveforms]).astype(np.float32)
+
+    def vectorise(files: Sequence[Path]) -> NDArray[np.float32]:
+        rates = [sample_rate or audio_info(path).rate for path in files]
+        rows = [vector(load_audio(path, rate), rate) for path, rate in zip(files, rates, strict=True)]
+        return np.stack(rows).astype(np.float32)
+
+    return Method(name, identity, vectorise, hear, sample_rate=sample_rate)
 
 
 def identity(*parts: str) -> str:

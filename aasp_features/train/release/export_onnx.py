@@ -165,6 +165,7 @@ def _quantise(path: Path, mels: int) -> Path:
         smaller,
         weight_type=QuantType.QInt8,
         per_channel=True,
+        reduce_range=True,  # seven bits: where a CPU has AVX2 alone, two products of eight bits overflow
         op_types_to_quantize=["MatMul", "Gemm"],
         nodes_to_exclude=filters,
     )

@@ -1,0 +1,1 @@
+"""How steady an encoder's vectors are, and what they tell of modulation."""

@@ -1,0 +1,81 @@
+"""``aasp-train stability``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aasp_features.train.evaluate.command import Beside, Checkpoints, Graphs, LastLayers, Poolings, find_methods
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from aasp_features.sounds.sound import Sound
+    from aasp_features.train.evaluate.methods import Method
+    from aasp_features.train.evaluate.stability.change import Recordings
+    from aasp_features.train.evaluate.stability.report import Stability
+
+MODEL_RATE = 16000
+
+
+def stability(
+    checkpoint: Checkpoints = None,
+    sounds: Annotated[
+        list[str] | None,
+        typer.Option(help="Files, folders, shards or patterns that crops are cut from; without, modulation only."),
+    ] = None,
+    recordings: Annotated[int, typer.Option(min=2, help="At most so many of them.")] = 200,
+    seconds: Annotated[float, typer.Option(min=0.5, max=10.0, help="Length of a crop.")] = 4.0,
+    pooling: Poolings = None,
+    last_layers: LastLayers = None,
+    beside: Beside = None,
+    graphs: Graphs = "",
+    out: Annotated[Path | None, typer.Option(help="Folder for stability.md, .json and .png.")] = None,
+) -> None:
+    """How steady are vectors when a sound moves in time or speed, and do they tell modulation from its alias?"""
+    from aasp_features.sounds.discovery import find_sounds
+    from aasp_features.train.evaluate.stability.report import as_json, draw, report
+
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
+    found = find_sounds(sounds).sounds if sounds else []
+    results, heard = _measure(methods, found, recordings, seconds)
+    text = report(results, heard, seconds)
+    sys.stdout.write(text)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "stability.md").write_text(text, encoding="utf-8")
+        numbers = json.dumps(as_json(results, heard, seconds), indent=1)
+        (out / "stability.json").write_text(numbers + "\n", encoding="utf-8")
+        draw(results, out / "stability.png")
+
+
+def _measure(
+    methods: Iterable[Method], sounds: Sequence[Sound], most: int, seconds: float
+) -> tuple[dict[str, Stability], int]:
+    """Each method's results, and how many recordings there were; a line on stderr for each."""
+    from aasp_features.train.evaluate.stability.change import changes, read_recordings
+    from aasp_features.train.evaluate.stability.modulation import read_modulation
+    from aasp_features.train.evaluate.stability.report import Stability
+
+    results: dict[str, Stability] = {}
+    read: dict[int, Recordings] = {}
+    for method in methods:
+        rate = method.sample_rate or MODEL_RATE
+        if sounds and rate not in read:
+            read[rate] = read_recordings(sounds, rate, seconds, most)
+            _say_what_is_missing(read[rate], rate)
+        moved = changes(method, read[rate].waveforms, rate, seconds) if sounds else None
+        results[method.name] = Stability(moved, read_modulation(method.hear, rate))
+        typer.echo(f"{method.name}: measured", err=True)
+    return results, max((len(one.waveforms) for one in read.values()), default=0)
+
+
+def _say_what_is_missing(recordings: Recordings, rate: int) -> None:
+    if recordings.too_short:
+        typer.echo(f"{recordings.too_short} sounds are too short for such crops, and left out", err=True)
+    for name, reason in recordings.unreadable.items():
+        typer.echo(f"{name}: {reason}", err=True)
