@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import json
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -179,6 +181,7 @@ def peer_method(script: Path) -> Method:
     if spec is None or spec.loader is None or not script.is_file():
         raise TrainError(f"--beside {script}: no such Python file.")
     module: Any = importlib.util.module_from_spec(spec)
+    hide_broken_torchaudio()
     try:
         spec.loader.exec_module(module)
         peer = module.load()
@@ -195,6 +198,14 @@ def peer_method(script: Path) -> Method:
         getattr(peer, "sample_rate", None),
     )
     return replace(method, hear_frames=_peer_frames(peer.frames)) if hasattr(peer, "frames") else method
+
+
+def hide_broken_torchaudio() -> None:
+    """Of another build than torch it fails when imported; transformers can do without, if it sees none."""
+    try:
+        importlib.import_module("torchaudio")
+    except (ImportError, OSError):
+        sys.modules["torchaudio"] = None  # type: ignore[assignment]
 
 
 def _peer_frames(frames: Callable[[Waveform, int], Any]) -> FrameHearing:
