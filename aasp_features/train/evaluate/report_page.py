@@ -1,0 +1,136 @@
+"""Results of several methods on several tasks -> one HTML page: tables, confusion matrices, the worst clips to hear."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aasp_features.train.evaluate.probe import ProbeResult
+from aasp_features.train.evaluate.report import Results
+from aasp_features.train.evaluate.task import Task
+
+MATRIX_CLASSES = 60  # more would not fit a page; the commonest confusions tell them all the same
+CONFUSIONS, CLIPS = 10, 12
+
+
+def report_page(tasks: Sequence[Task], results: Results, evaluation: str, selection: bool, folder: Path) -> str:
+    """The page, which needs nothing else but the sounds that it plays, where they lie.
+
+    Args:
+        tasks: in the order of the columns.
+        results: of every method; matrices and clips are those of the first.
+        evaluation: what read the vectors.
+        selection: was what is opened once left out?
+        folder: where the page will be; links to sounds begin there.
+    """
+    first, found = next(iter(results.items()))
+    left_out = ", without the last fold or the test part" if selection else ""
+    parts = [
+        f'<p class="note">In %, with 95 % intervals{left_out}. Below the table: {escape(first)}.</p>',
+        _scores(tasks, results),
+    ]
+    for task in tasks:
+        result = found[task.name]
+        low, high = result.interval
+        value = f"{task.metric.name} {result.value:.1f} ({low:.1f}–{high:.1f}), {len(result.tested):,} clips"
+        parts += [f"<h2>{escape(task.name)}</h2>", f"<p>{value}, {len(task.classes)} classes.</p>"]
+        if task.labels.ndim == 1:
+            parts += _confusions(task, result)
+        parts += _worst(task, result, folder)
+    page = resources.files(__package__).joinpath("report_page.html").read_text(encoding="utf-8")
+    return Template(page).substitute(title=escape(evaluation), body="\n".join(parts))
+
+
+def _scores(tasks: Sequence[Task], results: Results) -> str:
+    head = [f"{escape(task.name)}<br><small>{task.metric.name}</small>" for task in tasks]
+    rows = []
+    for method, found in results.items():
+        values = [found[task.name] for task in tasks]
+        cells = [f"{one.value:.1f} <small>({one.interval[0]:.1f}–{one.interval[1]:.1f})</small>" for one in values]
+        rows.append([escape(method), *cells, f"{np.mean([one.value for one in values]):.1f}"])
+    return f'<div class="wide">{_table(["", *head, "average"], rows)}</div>'
+
+
+def _confusions(task: Task, result: ProbeResult) -> list[str]:
+    """The matrix, unless it is too large, and the pairs of classes that are most often confused."""
+    matrix = confusion_matrix(task, result)
+    parts = []
+    if len(task.classes) <= MATRIX_CLASSES:
+        parts += ["<h3>Confusion matrix</h3>", '<p class="note">Rows: label. Columns: prediction. Clips.</p>']
+        parts.append(_matrix(task.classes, matrix))
+    wrong = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
+    pairs = [divmod(int(place), len(task.classes)) for place in order if wrong.flat[place]]
+    if pairs:
+        rows = [
+            [escape(task.classes[row]), escape(task.classes[column]), str(wrong[row, column]), str(matrix[row].sum())]
+            for row, column in pairs
+        ]
+        parts += ["<h3>Most often confused</h3>", _table(["label", "taken for", "clips", "of"], rows)]
+    return parts
+
+
+def confusion_matrix(task: Task, result: ProbeResult) -> NDArray[np.int64]:
+    """(classes, classes) counts of held-out clips: rows are labels, columns the likeliest classes over the seeds."""
+    matrix = np.zeros((len(task.classes),) * 2, np.int64)
+    np.add.at(matrix, (task.labels[result.tested], result.predicted), 1)
+    return matrix
+
+
+def _matrix(classes: Sequence[str], matrix: NDArray[np.int64]) -> str:
+    head = "".join(f"<th><span>{escape(name)}</span></th>" for name in classes)
+    lines = [f'<div class="wide"><table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>']
+    for row, (name, counts) in enumerate(zip(classes, matrix, strict=True)):
+        shares = counts / max(counts.sum(), 1)
+        cells = "".join(
+            f'<td style="background: rgba(var({"--mark" if row == column else "--wrong"}), {share:.2f})" '
+            f'title="{escape(name)} → {escape(classes[column])}: {share:.0%}">{count or ""}</td>'
+            for column, (count, share) in enumerate(zip(counts, shares, strict=True))
+        )
+        lines.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
+    return "\n".join([*lines, "</tbody></table></div>"])
+
+
+def _worst(task: Task, result: ProbeResult, folder: Path) -> list[str]:
+    """The clips whose labels are furthest from being the likeliest, with a player for each."""
+    margins, guesses = margin(task, result)
+    rows = []
+    for place in np.argsort(margins, kind="stable")[:CLIPS]:
+        if margins[place] >= 0:
+            break
+        clip = result.tested[place]
+        file = os.fsencode(os.path.relpath(task.files[clip], folder))  # names need not be UTF-8
+        player = f'<audio controls preload="none" src="{escape(quote(file))}"></audio>'
+        names = [", ".join(_labels(task, clip)), task.classes[guesses[place]], file.decode("utf-8", "replace")]
+        rows.append([player, *map(escape, names)])
+    if not rows:
+        return ["<p>Every label is the likeliest.</p>"]
+    return ["<h3>Worst clips</h3>", _table(["", "label", "taken for", "file"], rows, "clips")]
+
+
+def margin(task: Task, result: ProbeResult) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """By how much the least likely of a clip's labels is above the likeliest other class, and which that is."""
+    scores = np.mean(result.scores, axis=0)
+    labels = task.labels[result.tested]
+    own = labels if labels.ndim == 2 else labels[:, None] == np.arange(len(task.classes))
+    others = np.where(own, -np.inf, scores)
+    return np.where(own, scores, np.inf).min(axis=1) - others.max(axis=1), others.argmax(axis=1)
+
+
+def _labels(task: Task, clip: int) -> list[str]:
+    labels = task.labels[clip]
+    return [task.classes[labels]] if task.labels.ndim == 1 else [task.classes[k] for k in np.flatnonzero(labels)]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    lines = [f'<table class="{kind}"><tr>' + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
+    return "\n".join([*lines, "</table>"])
