@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from aasp_features import AaSPEncoder
+from aasp_features.folder import embed_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = """
@@ -40,6 +41,34 @@ def test_find_similar_puts_the_sound_itself_first(sounds: Path, capsys: pytest.C
     assert len(lines) == 12
     assert lines[0].startswith("+1.00")
     assert lines[0].endswith("bell.flac")
+
+
+def test_few_shot_names_the_examples_themselves(sounds: Path, capsys: pytest.CaptureFixture) -> None:
+    run_example("few_shot.py", sounds, sounds)
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 12
+    assert all(Path(file).parent.name == name for name, _, _, file in rows)
+
+
+def test_clusters_and_outliers(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Tones and noises are two groups, and a click among them is the outlier; from the folder or from its vectors."""
+    rng = np.random.default_rng(0)
+    for place in range(5):
+        tone = 0.2 * np.sin(2 * np.pi * (400 + 10 * place) * np.arange(16000) / 16000)
+        soundfile.write(tmp_path / f"tone{place}.wav", tone, 16000)
+        soundfile.write(tmp_path / f"noise{place}.wav", 0.1 * rng.standard_normal(16000), 16000)
+    click = np.zeros(16000)
+    click[8000:8020] = 0.9
+    soundfile.write(tmp_path / "click.wav", click, 16000)
+    run_example("cluster_sounds.py", tmp_path, 3)
+    printed = capsys.readouterr().out
+    groups, outliers = printed.split("least like any other")
+    found = [set(re.findall(r"(\w+?)\d?\.wav", group)) for group in groups.split("group ")[1:]]
+    assert sorted(map(sorted, found)) == [["click"], ["noise"], ["tone"]]
+    assert "click.wav" in outliers.splitlines()[1]
+    embed_folder(tmp_path, tmp_path / "emb.npy")
+    run_example("cluster_sounds.py", tmp_path, 3, tmp_path / "emb.npy")
+    assert capsys.readouterr().out == printed
 
 
 def test_the_picture_of_similarities(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""Name sounds after a few examples: ``python examples/few_shot.py EXAMPLES SOUNDS``.
+
+EXAMPLES has a folder for each name, with one sound or a few in it. Each name is the mean of its examples' vectors, and a
+sound gets the name whose mean is nearest by cosine; with so few examples nothing that has more parameters does better.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from aasp_features import AaSPEncoder
+from aasp_features.folder import find_sounds
+
+examples, folder = Path(sys.argv[1]), Path(sys.argv[2])
+encoder = AaSPEncoder.from_pretrained()
+names = sorted(path.name for path in examples.iterdir() if path.is_dir())
+shown = [encoder.embed([sound.path for sound in find_sounds(examples / name).sounds]) for name in names]
+files = [sound.path for sound in find_sounds(folder).sounds]
+vectors = encoder.embed(files)
+# Vectors share a large common part; what tells sounds apart is how each differs from the mean.
+common = np.concatenate([*shown, vectors]).mean(axis=0)
+means = np.stack([own.mean(axis=0) for own in shown]) - common
+centred = vectors - common
+cosines = centred @ means.T / np.linalg.norm(centred, axis=1)[:, None] / np.linalg.norm(means, axis=1)
+for file, row in zip(files, cosines, strict=True):
+    best, second = np.argsort(-row)[:2] if len(names) > 1 else (0, 0)
+    print(f"{names[best]}\t{row[best]:+.2f}\t{row[best] - row[second]:.2f} before {names[second]}\t{file}")
