@@ -1,9 +1,9 @@
 """The paper's benchmarks: its published figures, where their data lies, and a table with ours.
 
 The figures are those of Yamamoto & Okusa, arXiv 2512.03637, as far as they are public. Which protocol a figure follows
-is known only in part: the abstract speaks of fine-tuning on AudioSet-20K, ESC-50 and NSynth, and of linear evaluation on
-UrbanSound8K and NSynth; the others are presumed to follow the field. Figures of different protocols are no measure of
-each other, and stand in tables of their own.
+is known only in part: the abstract speaks of fine-tuning on AudioSet-20K, ESC-50 and NSynth, and of linear evaluation
+on UrbanSound8K and NSynth; the others are presumed to follow the field. Figures of different protocols are no measure
+of each other, and stand in tables of their own.
 """
 
 from __future__ import annotations

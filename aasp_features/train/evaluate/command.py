@@ -23,8 +23,8 @@ Checkpoints = Annotated[list[str] | None, typer.Argument(help="Checkpoints; defa
 Tasks = Annotated[
     list[str],
     typer.Option(
-        help="NAME:FOLDER of a public task (see aasp-train tasks), a .csv, a folder with labels.csv (or several such), or a folder with a "
-        "folder of sounds for each class; may be repeated."
+        help="NAME:FOLDER of a public task (see aasp-train tasks), a .csv, a folder with labels.csv (or several "
+        "such), or a folder with a folder of sounds for each class; may be repeated."
     ),
 ]
 Poolings = Annotated[list[str] | None, typer.Option(help="May be repeated; default: the checkpoint's.")]

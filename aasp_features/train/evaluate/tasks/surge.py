@@ -16,14 +16,14 @@ from aasp_features.train.evaluate.tasks.public_task import Listing, PublicTask
 
 PARTS = {"train": TRAIN, "valid": VALIDATION, "test": TEST}
 LIST = "dataset_surge_tone_splits.csv"
-LIST_FROM = f"https://github.com/nttcslab/eval-audio-repr/blob/main/evar/predefined/{LIST}"
+LIST_FROM = "https://github.com/nttcslab/eval-audio-repr (evar/predefined)"
 
 
 def list_clips(folder: Path) -> Listing:
     """Every pitch that occurs at all, of every tone that the list names."""
     table, clips = folder / LIST, ClipFiles()
     if not table.is_file():
-        raise TrainError(f"{table} is not there; the list is at {LIST_FROM}, put it into {folder}.")
+        raise TrainError(f"{table} is not there; the list is in {LIST_FROM}, put it into {folder}.")
     rows = read_rows(table, ["tone", "split"])
     parts = {row["tone"]: known(row["split"], PARTS, table, row["tone"]) for row in rows}
     pitches = sorted(

@@ -1,7 +1,7 @@
 """VoxForge: which of six languages is spoken, in archives of utterances that volunteers uploaded.
 
-EVAR (nttcslab/eval-audio-repr) splits 176,428 clips by archive, 70/15/15, by a list that its public files lack; the
-split here is by uploader, made by a hash.
+EVAR (nttcslab/eval-audio-repr) splits 176,428 clips by archive, 70/15/15, at random, by its list
+evar/metadata/voxforge.csv; the split here is by uploader, made by a hash, and needs no list.
 """
 
 from __future__ import annotations
@@ -50,6 +50,6 @@ VOXFORGE = PublicTask(
     layout="de, en, es, fr, it and ru, in each the unpacked archives: ARCHIVE/wav/*.wav or ARCHIVE/flac/*.flac",
     expected={WHOLE: 176_428},
     list_clips=list_clips,
-    note="The split is by a hash of the uploader, made here; EVAR's own list is not public, so its numbers are of "
+    note="The split is by a hash of the uploader, made here; EVAR has a list of its own, so its numbers are of "
     "another split.",
 )
