@@ -72,7 +72,7 @@ def find_benchmarks(root: Path) -> Found:
         task = PUBLIC_TASKS[benchmark.task]
         holding = [place for place in places if all((place / name).exists() for name in benchmark.files)]
         if not holding:
-            names = " with ".join(benchmark.files)
+            names = ", ".join(benchmark.files)
             found.lacking[task.name] = f"neither {root} nor a folder in it holds {names}. {task.place}"
             continue
         found.folders[task.name] = holding[0]
@@ -92,25 +92,29 @@ def benchmark_report(found: Found, results: Results, evaluation: str) -> str:
         evaluation: what read the vectors.
     """
     parts = [f"# The paper's benchmarks\n\nOurs: {evaluation.lower()} on frozen vectors; in %, 95 % intervals."]
+    columns = {f"ours by {evaluation.lower()}, {method}": by_task for method, by_task in results.items()}
     linear = [benchmark for benchmark in BENCHMARKS if benchmark.protocol.startswith(LINEAR)]
     others = [benchmark for benchmark in BENCHMARKS if not benchmark.protocol.startswith(LINEAR)]
     parts += _section(
         "The paper's figures by linear evaluation",
         "As far as is public; the paper's pooling, layers and settings of the linear layer are not.",
         linear,
-        results,
+        found,
+        columns,
     )
     parts += _section(
         "The paper's figures by other protocols",
         "They are no measure of ours: fine-tuning trains the encoder, a linear evaluation does not.",
         others,
-        results,
+        found,
+        columns,
     )
     tasks = list(found.tasks.values())
     if found.folders:
         parts += ["## Data", *(f"{name}: {folder}." for name, folder in found.folders.items()), *remarks(tasks)]
     if found.lacking:
-        parts += ["## Missing", *(f"{_title(name)} ({name}): {reason}" for name, reason in found.lacking.items())]
+        parts.append("## Missing")
+        parts += [f"{PUBLIC_TASKS[name].title} ({name}): {reason}" for name, reason in found.lacking.items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -134,15 +138,16 @@ def benchmark_json(found: Found, results: Results, evaluation: str) -> dict[str,
     return {"evaluation": evaluation, "benchmarks": benchmarks, "tasks": tasks}
 
 
-def _section(title: str, remark: str, benchmarks: Sequence[Benchmark], results: Results) -> list[str]:
+def _section(title: str, remark: str, benchmarks: Sequence[Benchmark], found: Found, columns: Results) -> list[str]:
     """A table: a row for each benchmark, whether or not it was found; a column for each method."""
-    head = ["benchmark", "metric", *(f"ours, {method}" for method in results), "the paper's", "its protocol"]
+    head = ["benchmark", "metric", "clips", *columns, "the paper's", "its protocol"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for benchmark in benchmarks:
-        ours = [_cell(by_task, benchmark.task) for by_task in results.values()]
-        metric = PUBLIC_TASKS[benchmark.task].metric.name
-        cells = [_title(benchmark.task), metric, *ours, f"{benchmark.figure:.1f}", benchmark.protocol]
-        lines.append("| " + " | ".join(cells) + " |")
+        task = PUBLIC_TASKS[benchmark.task]
+        clips = len(found.tasks[task.name].files) if task.name in found.tasks else 0
+        cells = [task.title, task.metric.name, f"{clips:,} of {sum(task.expected.values()):,}"]
+        cells += [_cell(by_task, task.name) for by_task in columns.values()]
+        lines.append("| " + " | ".join([*cells, f"{benchmark.figure:.1f}", benchmark.protocol]) + " |")
     return [f"## {title}", remark, "\n".join(lines)]
 
 
@@ -152,7 +157,3 @@ def _cell(by_task: Mapping[str, ProbeResult], name: str) -> str:
         return "–"
     low, high = result.interval
     return f"{result.value:.1f} ({low:.1f}–{high:.1f})"
-
-
-def _title(name: str) -> str:
-    return PUBLIC_TASKS[name].title
