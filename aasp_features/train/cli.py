@@ -13,6 +13,7 @@ import typer
 
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
+from aasp_features.train.evaluate.benchmark_command import reproduce, tasks
 from aasp_features.train.evaluate.command import knn, linear
 from aasp_features.train.evaluate.stability.command import stability
 from aasp_features.train.release import command as release
@@ -45,16 +46,9 @@ class TrainCommand(SentenceCommand):
             raise typer.Exit(2) from error
 
 
-for command in (
-    linear,
-    knn,
-    stability,
-    release.export,
-    release.card,
-    release.info,
-    release.curves,
-    release.export_onnx,
-):
+EVALUATION = (linear, knn, stability, reproduce, tasks)
+RELEASE = (release.export, release.card, release.info, release.curves, release.export_onnx)
+for command in (*EVALUATION, *RELEASE):
     app.command(cls=TrainCommand)(command)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,14 +16,15 @@ if TYPE_CHECKING:
 
     from aasp_features.train.evaluate.classifier import Classifier
     from aasp_features.train.evaluate.methods import Method
+    from aasp_features.train.evaluate.probe import ProbeResult
     from aasp_features.train.evaluate.task import Task
 
 Checkpoints = Annotated[list[str] | None, typer.Argument(help="Checkpoints; default: the bundled one.")]
 Tasks = Annotated[
     list[str],
     typer.Option(
-        help="NAME:FOLDER of a public task, a .csv, a folder with labels.csv (or several such), or a folder with a "
-        "folder of sounds for each class; may be repeated."
+        help="NAME:FOLDER of a public task (see aasp-train tasks), a .csv, a folder with labels.csv (or several "
+        "such), or a folder with a folder of sounds for each class; may be repeated."
     ),
 ]
 Poolings = Annotated[list[str] | None, typer.Option(help="May be repeated; default: the checkpoint's.")]
@@ -38,7 +38,7 @@ Beside = Annotated[
 ]
 Graphs = Annotated[str, typer.Option(help="Folder of the teachers' files, if not beside their descriptions.")]
 Selection = Annotated[bool, typer.Option("--selection", help="Leave out the last fold and the test part.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for report.md and report.json.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for report.md, report.json, and lists of missing clips.")]
 Cache = Annotated[Path | None, typer.Option(help="Folder where vectors are kept; default: in the user's cache.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.")]
 
@@ -62,7 +62,7 @@ def linear(
     from aasp_features.train.evaluate.tasks.registry import read_tasks
 
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
-    kept = None if no_cache else _cache(cache)
+    kept = None if no_cache else vector_cache(cache)
     if quick:
         evaluate("Logistic regression", logistic_regression, read_tasks(task), methods, selection, out, kept)
     else:
@@ -86,7 +86,7 @@ def knn(
     from aasp_features.train.evaluate.tasks.registry import read_tasks
 
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
-    kept = None if no_cache else _cache(cache)
+    kept = None if no_cache else vector_cache(cache)
     evaluate("Five nearest neighbours", nearest_neighbours, read_tasks(task), methods, selection, out, kept)
 
 
@@ -131,25 +131,27 @@ def evaluate(
     cache: Path | None,
 ) -> None:
     """Every method on every task, a line on stderr for each; the report on stdout and in ``out``."""
-    from aasp_features.train.evaluate.probe import ProbeResult, probe
-    from aasp_features.train.evaluate.report import as_json, report
+    from aasp_features.train.evaluate.report import as_json, report, write_report
 
     results: dict[str, dict[str, ProbeResult]] = {}
     for method in methods:
         results[method.name] = {}
         for task in tasks:
-            vectors = with_progress(method, task, cache)
-            result = probe(vectors, task, classifier, selection)
-            results[method.name][task.name] = result
-            low, high = result.interval
-            typer.echo(f"{method.name}: {task.name} {result.value:.1f} ({low:.1f}-{high:.1f})", err=True)
+            results[method.name][task.name] = measure(method, task, classifier, selection, cache)
     text = report(tasks, results, evaluation, selection)
     sys.stdout.write(text)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "report.md").write_text(text, encoding="utf-8")
-        numbers = as_json(tasks, results, evaluation, selection)
-        (out / "report.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        write_report(out, tasks, text, as_json(tasks, results, evaluation, selection))
+
+
+def measure(method: Method, task: Task, classifier: Classifier, selection: bool, cache: Path | None) -> ProbeResult:
+    """One method on one task, and a line on stderr."""
+    from aasp_features.train.evaluate.probe import probe
+
+    result = probe(with_progress(method, task, cache), task, classifier, selection)
+    low, high = result.interval
+    typer.echo(f"{method.name}: {task.name} {result.value:.1f} ({low:.1f}-{high:.1f})", err=True)
+    return result
 
 
 def with_progress(method: Method, task: Task, cache: Path | None) -> NDArray[np.float32]:
@@ -164,7 +166,8 @@ def with_progress(method: Method, task: Task, cache: Path | None) -> NDArray[np.
         return task_vectors(method, task.files, cache, lambda count: progress.advance(bar, count))
 
 
-def _cache(folder: Path | None) -> Path:
+def vector_cache(folder: Path | None) -> Path:
+    """Where vectors are kept: the folder, or in the user's cache."""
     from aasp_features.train.evaluate.vector_cache import default_cache
 
     return folder or default_cache()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aasp_features.train.evaluate.metrics import interval
 from aasp_features.train.evaluate.probe import ProbeResult
-from aasp_features.train.evaluate.task import Task
+from aasp_features.train.evaluate.task import WHOLE, Task
 
 Results = Mapping[str, Mapping[str, ProbeResult]]  # method -> task -> result
 
@@ -31,13 +33,44 @@ def report(tasks: Sequence[Task], results: Results, evaluation: str, selection: 
         parts += ["The last fold alone, which selections leave out:", last_fold_table(folded, results)]
     if len(results) > 1:
         parts += ["Differences, paired clip by clip:", differences(tasks, results)]
-    parts += [
-        f"{task.name}: {len(task.missing)} of {len(task.missing) + len(task.files)} clips are missing, "
-        f"the first is {task.missing[0]}."
-        for task in tasks
-        if task.missing
-    ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *remarks(tasks)]) + "\n"
+
+
+def remarks(tasks: Sequence[Task]) -> list[str]:
+    """What should be known of the tasks: clips expected and found, which are missing, notes; a paragraph each."""
+    parts = []
+    for task in tasks:
+        sentences = []
+        if task.found != dict(task.expected):
+            sentences.append(f"of the official distribution's clips there are {_counts(task)}.")
+        if task.missing:
+            listed = len(task.missing) + len(task.files)
+            sentences.append(f"{len(task.missing):,} of {listed:,} clips are missing, the first is {task.missing[0]}.")
+        sentences += [task.note] if task.note else []
+        parts += [f"{task.name}: {' '.join(sentences)}"] if sentences else []
+    return parts
+
+
+def _counts(task: Task) -> str:
+    """Found and expected clips of the parts where they differ."""
+    counts = []
+    for part, found in task.found.items():
+        if found != task.expected[part]:
+            called = "" if part == WHOLE else f"fold {part}: " if part.isdigit() else f"{part}: "
+            counts.append(f"{called}{found:,} of {task.expected[part]:,}")
+    return ", ".join(counts)
+
+
+def write_report(folder: Path, tasks: Sequence[Task], text: str, numbers: Mapping[str, Any]) -> None:
+    """Write report.md, report.json, and for every task that lacks clips missing-NAME.txt, a path on each line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    (folder / "report.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    for task in tasks:
+        if task.missing:
+            lines = "".join(f"{path}\n" for path in task.missing)
+            place = folder / f"missing-{task.name}.txt"
+            place.write_text(lines, encoding="utf-8", errors="surrogateescape")
 
 
 def table(tasks: Sequence[Task], results: Results) -> str:
@@ -89,15 +122,6 @@ def _difference(task: Task, one: ProbeResult, other: ProbeResult) -> str:
 
 def as_json(tasks: Sequence[Task], results: Results, evaluation: str, selection: bool) -> dict[str, Any]:
     """What the tables say, and what they were made of, for other programs."""
-    described = {
-        task.name: {
-            "metric": task.metric.name,
-            "clips": len(task.files),
-            "classes": len(task.classes),
-            "missing": [str(path) for path in task.missing],
-        }
-        for task in tasks
-    }
     rows = {
         method: {
             name: {"value": one.value, "interval": one.interval, "splits": one.splits, "seeds": one.seeds}
@@ -105,4 +129,22 @@ def as_json(tasks: Sequence[Task], results: Results, evaluation: str, selection:
         }
         for method, found in results.items()
     }
-    return {"evaluation": evaluation, "selection": selection, "tasks": described, "results": rows}
+    return {
+        "evaluation": evaluation,
+        "selection": selection,
+        "tasks": {task.name: described(task) for task in tasks},
+        "results": rows,
+    }
+
+
+def described(task: Task) -> dict[str, Any]:
+    """What a task was made of."""
+    return {
+        "metric": task.metric.name,
+        "clips": len(task.files),
+        "classes": len(task.classes),
+        "expected": dict(task.expected),
+        "found": task.found,
+        "missing": [str(path) for path in task.missing],
+        "note": task.note,
+    }

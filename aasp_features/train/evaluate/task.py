@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.metrics import ACCURACY, Labels, Metric, Scores
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+WHOLE = "whole"  # all parts together, where clips are counted
 FOLDS = 5  # of tasks that bring none
 FEW_GROUPS = 20
 Places = NDArray[np.int64]
@@ -52,6 +53,8 @@ class Task:
         metric: by which scores are judged.
         seconds: usual length of a clip; None where they vary.
         missing: files that the task's own lists name and that are not there; they are left out.
+        expected: how many clips the official distribution has in each part, or in the ``WHOLE``; empty: nobody says.
+        note: what readers of its numbers should know, a sentence.
     """
 
     name: str
@@ -63,6 +66,14 @@ class Task:
     metric: Metric = ACCURACY
     seconds: float | None = None
     missing: tuple[Path, ...] = ()
+    expected: Mapping[str, int] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def found(self) -> dict[str, int]:
+        """How many clips are there, counted as in ``expected``."""
+        parts = Counter(self.parts.tolist())
+        return {part: len(self.files) if part == WHOLE else parts[part] for part in self.expected}
 
     @property
     def folds(self) -> list[str]:
@@ -143,7 +154,10 @@ def build_task(
     Raises:
         TrainError: none of the files is there, fewer than two classes, or a label that is no class.
     """
-    there = [row for row in rows if row.file.is_file()]
+    there: list[Row] = []
+    missing: list[Row] = []
+    for row in rows:
+        (there if row.file.is_file() else missing).append(row)
     if not there:
         example = f", the first is {rows[0].file}" if rows else ""
         raise TrainError(f"{name}: none of its {len(rows)} sound files is there{example}.")
@@ -169,7 +183,7 @@ def build_task(
         np.array([row.part for row in there]),
         metric,
         seconds,
-        tuple(row.file for row in rows if not row.file.is_file()),
+        tuple(row.file for row in missing),
     )
 
 

@@ -8,7 +8,15 @@ from evaluate_helpers import features_of, made_task
 
 from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.probe import probe
-from aasp_features.train.evaluate.report import as_json, differences, last_fold_table, report, table
+from aasp_features.train.evaluate.report import (
+    as_json,
+    differences,
+    last_fold_table,
+    remarks,
+    report,
+    table,
+    write_report,
+)
 
 
 def test_report() -> None:
@@ -37,3 +45,30 @@ def test_report() -> None:
     numbers = json.loads(json.dumps(as_json([task], results, "Logistic regression", False)))
     assert numbers["results"]["strong"]["made"]["value"] == strong.value
     assert numbers["tasks"]["made"]["missing"] == ["gone.wav"]
+
+
+def test_what_readers_should_know_of_the_tasks() -> None:
+    task = made_task(parts=["train"] * 90 + ["validation"] * 30 + ["test"] * 30)
+    assert remarks([task]) == []
+    official = replace(task, expected={"train": 90, "validation": 30, "test": 30})
+    assert remarks([official]) == []
+    partial = replace(task, expected={"train": 90, "validation": 1030, "test": 20})
+    assert remarks([official, partial]) == [
+        "made: of the official distribution's clips there are validation: 30 of 1,030, test: 30 of 20."
+    ]
+    lacking = replace(task, expected={"whole": 7442}, missing=(Path("a.wav"), Path("b.wav")), note="Made here.")
+    assert remarks([lacking]) == [
+        "made: of the official distribution's clips there are 150 of 7,442. "
+        "2 of 152 clips are missing, the first is a.wav. Made here."
+    ]
+    folds = replace(made_task(), expected={"1": 31, "2": 30})
+    assert remarks([folds]) == ["made: of the official distribution's clips there are fold 1: 30 of 31."]
+
+
+def test_missing_clips_are_listed_in_files(tmp_path: Path) -> None:
+    whole, lacking = made_task(), replace(made_task(), name="lacking", missing=(Path("a.wav"), Path("b\udce9.wav")))
+    write_report(tmp_path / "new" / "out", [whole, lacking], "text", {"number": 1})
+    out = tmp_path / "new" / "out"
+    assert sorted(path.name for path in out.iterdir()) == ["missing-lacking.txt", "report.json", "report.md"]
+    assert (out / "missing-lacking.txt").read_bytes() == b"a.wav\nb\xe9.wav\n"
+    assert json.loads((out / "report.json").read_text()) == {"number": 1}

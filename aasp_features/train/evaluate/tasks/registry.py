@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.task import Task
+from aasp_features.train.evaluate.tasks.audioset import AUDIOSET_2M, AUDIOSET_20K
 from aasp_features.train.evaluate.tasks.class_folders import read_class_folders
+from aasp_features.train.evaluate.tasks.crema_d import CREMA_D
+from aasp_features.train.evaluate.tasks.esc50 import ESC10, ESC50
+from aasp_features.train.evaluate.tasks.fsd50k import FSD50K
+from aasp_features.train.evaluate.tasks.gtzan import GTZAN
+from aasp_features.train.evaluate.tasks.nsynth import NSYNTH
+from aasp_features.train.evaluate.tasks.public_task import PublicTask
+from aasp_features.train.evaluate.tasks.speech_commands import SPEECH_COMMANDS_V2
+from aasp_features.train.evaluate.tasks.surge import SURGE
 from aasp_features.train.evaluate.tasks.tables import read_table
+from aasp_features.train.evaluate.tasks.urban_sound import URBAN_SOUND_8K
+from aasp_features.train.evaluate.tasks.voxceleb import VOXCELEB1
+from aasp_features.train.evaluate.tasks.voxforge import VOXFORGE
 
-
-class PublicTask(NamedTuple):
-    """A task that others distribute.
-
-    Attributes:
-        name: by which it is asked for.
-        title: as its authors call it.
-        source: where it comes from.
-        layout: what the folder holds, in a sentence.
-        read: its folder -> the task.
-    """
-
-    name: str
-    title: str
-    source: str
-    layout: str
-    read: Callable[[Path], Task]
-
-
-PUBLIC_TASKS: dict[str, PublicTask] = {}
+PUBLIC_TASKS: dict[str, PublicTask] = {
+    task.name: task
+    for task in (
+        *(AUDIOSET_2M, AUDIOSET_20K, FSD50K, ESC50, ESC10, URBAN_SOUND_8K),
+        *(SPEECH_COMMANDS_V2, VOXCELEB1, VOXFORGE, CREMA_D),
+        *(GTZAN, NSYNTH, SURGE),
+    )
+}
 TABLE = "labels.csv"
 
 
@@ -59,8 +58,10 @@ def _read(wanted: str) -> list[Task]:
     if path.is_file():
         return [read_table(path, path.parent.name if path.name == TABLE else path.stem)]
     if not path.is_dir():
-        known = f"; the public tasks are {', '.join(PUBLIC_TASKS)}" if PUBLIC_TASKS else ""
-        raise TrainError(f"--task {wanted}: no such file or folder, and no public task with its folder{known}.")
+        known = ", ".join(PUBLIC_TASKS)
+        raise TrainError(
+            f"--task {wanted}: no such file or folder, and no public task with its folder; public tasks are {known}."
+        )
     if tables := sorted(path.glob(TABLE)) or sorted(path.glob(f"*/{TABLE}")):
         return [read_table(table) for table in tables]
     return [read_class_folders(path)]

@@ -1,0 +1,159 @@
+"""The paper's benchmarks: its published figures, where their data lies, and a table with ours.
+
+The figures are those of Yamamoto & Okusa, arXiv 2512.03637, as far as they are public. Which protocol a figure follows
+is known only in part: the abstract speaks of fine-tuning on AudioSet-20K, ESC-50 and NSynth, and of linear evaluation
+on UrbanSound8K and NSynth; the others are presumed to follow the field. Figures of different protocols are no measure
+of each other, and stand in tables of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.probe import ProbeResult
+from aasp_features.train.evaluate.report import Results, described, remarks
+from aasp_features.train.evaluate.task import Task
+from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
+
+LINEAR, FINE_TUNING, EITHER = "linear evaluation", "fine-tuning", "fine-tuning or linear evaluation, not said which"
+PRESUMED = ", presumably"
+AUDIOSET = ("class_labels_indices.csv", "eval_segments.csv", "balanced_train_segments.csv")
+
+
+class Benchmark(NamedTuple):
+    """A figure of the paper.
+
+    Attributes:
+        task: the public task's name.
+        figure: in %, by the task's metric.
+        protocol: what was done with the encoder, and whether that is only presumed.
+        files: what a folder with the task's data holds, by which it is recognised.
+    """
+
+    task: str
+    figure: float
+    protocol: str
+    files: tuple[str, ...]
+
+
+BENCHMARKS = (
+    Benchmark("as2m", 49.8, FINE_TUNING + PRESUMED, (*AUDIOSET, "unbalanced_train_segments.csv")),
+    Benchmark("as20k", 41.9, FINE_TUNING, AUDIOSET),
+    Benchmark("esc50", 97.5, FINE_TUNING, ("meta/esc50.csv",)),
+    Benchmark("spcv2", 97.9, FINE_TUNING + PRESUMED, ("testing_list.txt", "backward")),  # V1 has no such word
+    Benchmark("us8k", 89.7, LINEAR, ("metadata/UrbanSound8K.csv",)),
+    Benchmark("cremad", 68.7, LINEAR + PRESUMED, ("AudioWAV",)),
+    Benchmark("nsynth", 80.5, EITHER, ("nsynth-train/examples.json",)),
+)
+
+
+class Found(NamedTuple):
+    """What a data root holds of the benchmarks: tasks, and for the others why not; both by the tasks' names."""
+
+    tasks: dict[str, Task]
+    folders: dict[str, Path]
+    lacking: dict[str, str]
+
+
+def find_benchmarks(root: Path) -> Found:
+    """Look for each benchmark's data in a folder and in the folders in it.
+
+    Raises:
+        TrainError: no such folder.
+    """
+    if not root.is_dir():
+        raise TrainError(f"--data-root {root}: no such folder.")
+    places = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    found = Found({}, {}, {})
+    for benchmark in BENCHMARKS:
+        task = PUBLIC_TASKS[benchmark.task]
+        holding = [place for place in places if all((place / name).exists() for name in benchmark.files)]
+        if not holding:
+            names = ", ".join(benchmark.files)
+            found.lacking[task.name] = f"neither {root} nor a folder in it holds {names}. {task.place}"
+            continue
+        found.folders[task.name] = holding[0]
+        try:
+            found.tasks[task.name] = task.read(holding[0])
+        except TrainError as error:
+            found.lacking[task.name] = str(error)
+    return found
+
+
+def benchmark_report(found: Found, results: Results, evaluation: str) -> str:
+    """Markdown: a table for the paper's linear figures, one for the others, what is missing and where it comes from.
+
+    Args:
+        found: what there is.
+        results: of every method on tasks that were found.
+        evaluation: what read the vectors.
+    """
+    parts = [f"# The paper's benchmarks\n\nOurs: {evaluation.lower()} on frozen vectors; in %, 95 % intervals."]
+    columns = {f"ours by {evaluation.lower()}, {method}": by_task for method, by_task in results.items()}
+    linear = [benchmark for benchmark in BENCHMARKS if benchmark.protocol.startswith(LINEAR)]
+    others = [benchmark for benchmark in BENCHMARKS if not benchmark.protocol.startswith(LINEAR)]
+    parts += _section(
+        "The paper's figures by linear evaluation",
+        "As far as is public; the paper's pooling, layers and settings of the linear layer are not.",
+        linear,
+        found,
+        columns,
+    )
+    parts += _section(
+        "The paper's figures by other protocols",
+        "They are no measure of ours: fine-tuning trains the encoder, a linear evaluation does not.",
+        others,
+        found,
+        columns,
+    )
+    tasks = list(found.tasks.values())
+    if found.folders:
+        parts += ["## Data", *(f"{name}: {folder}." for name, folder in found.folders.items()), *remarks(tasks)]
+    if found.lacking:
+        parts.append("## Missing")
+        parts += [f"{PUBLIC_TASKS[name].title} ({name}): {reason}" for name, reason in found.lacking.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def benchmark_json(found: Found, results: Results, evaluation: str) -> dict[str, object]:
+    """What the report says, for other programs."""
+    benchmarks = [
+        {
+            "task": benchmark.task,
+            "paper": {"value": benchmark.figure, "protocol": benchmark.protocol},
+            "ours": {
+                method: {"value": by_task[benchmark.task].value, "interval": by_task[benchmark.task].interval}
+                for method, by_task in results.items()
+                if benchmark.task in by_task
+            },
+            "folder": str(found.folders[benchmark.task]) if benchmark.task in found.folders else None,
+            "lacking": found.lacking.get(benchmark.task),
+        }
+        for benchmark in BENCHMARKS
+    ]
+    tasks = {name: described(task) for name, task in found.tasks.items()}
+    return {"evaluation": evaluation, "benchmarks": benchmarks, "tasks": tasks}
+
+
+def _section(title: str, remark: str, benchmarks: Sequence[Benchmark], found: Found, columns: Results) -> list[str]:
+    """A table: a row for each benchmark, whether or not it was found; a column for each method."""
+    head = ["benchmark", "metric", "clips", *columns, "the paper's", "its protocol"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for benchmark in benchmarks:
+        task = PUBLIC_TASKS[benchmark.task]
+        clips = len(found.tasks[task.name].files) if task.name in found.tasks else 0
+        cells = [task.title, task.metric.name, f"{clips:,} of {sum(task.expected.values()):,}"]
+        cells += [_cell(by_task, task.name) for by_task in columns.values()]
+        lines.append("| " + " | ".join([*cells, f"{benchmark.figure:.1f}", benchmark.protocol]) + " |")
+    return [f"## {title}", remark, "\n".join(lines)]
+
+
+def _cell(by_task: Mapping[str, ProbeResult], name: str) -> str:
+    result = by_task.get(name)
+    if result is None:
+        return "–"
+    low, high = result.interval
+    return f"{result.value:.1f} ({low:.1f}–{high:.1f})"

@@ -1,0 +1,98 @@
+"""``aasp-train tasks`` and ``reproduce``: which public tasks there are, and the paper's table with our numbers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aasp_features.errors import AaSPError
+from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.command import (
+    Cache,
+    Checkpoints,
+    LastLayers,
+    NoCache,
+    Out,
+    Poolings,
+    find_methods,
+    measure,
+    vector_cache,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aasp_features.train.evaluate.benchmark import Found
+    from aasp_features.train.evaluate.classifier import Classifier
+    from aasp_features.train.evaluate.methods import Method
+    from aasp_features.train.evaluate.probe import ProbeResult
+
+
+def tasks() -> None:
+    """Print the public tasks: for --task NAME:FOLDER, how they are split and judged, what their folders hold."""
+    from aasp_features.train.evaluate.task import WHOLE
+    from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
+
+    for task in PUBLIC_TASKS.values():
+        length = "" if task.seconds is None else f", {task.seconds:g} s"
+        typer.echo(f"{task.name}: {task.title}; {task.classes} classes{length}; {task.metric.name}; {task.splits}.")
+        parts = [f"{part} {count:,}" for part, count in task.expected.items() if part.isalpha() and part != WHOLE]
+        counts = f" ({', '.join(parts)})" if parts else ""
+        typer.echo(f"    {sum(task.expected.values()):,} clips{counts}. {task.place}")
+        if task.note:
+            typer.echo(f"    {task.note}")
+
+
+def reproduce(
+    data_root: Annotated[Path, typer.Option(help="Folder that holds the benchmarks' folders.")],
+    checkpoint: Checkpoints = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Logistic regression instead of the linear layer.")] = False,
+    pooling: Poolings = None,
+    last_layers: LastLayers = None,
+    out: Out = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Run the linear evaluation on every benchmark of the paper that is there; its figures stand beside ours."""
+    from aasp_features.train.evaluate.benchmark import benchmark_json, benchmark_report, find_benchmarks
+    from aasp_features.train.evaluate.linear import linear_layer
+    from aasp_features.train.evaluate.logistic import logistic_regression
+    from aasp_features.train.evaluate.report import write_report
+
+    found = find_benchmarks(data_root)
+    methods = find_methods(checkpoint, pooling, last_layers, None, "")
+    evaluation, classifier = ("Logistic regression", logistic_regression) if quick else ("Linear layer", linear_layer)
+    results = run_benchmarks(found, methods, classifier, None if no_cache else vector_cache(cache))
+    text = benchmark_report(found, results, evaluation)
+    sys.stdout.write(text)
+    if out is not None:
+        write_report(out, list(found.tasks.values()), text, benchmark_json(found, results, evaluation))
+    if failed := [name for name in found.folders if name in found.lacking]:
+        raise TrainError(f"{', '.join(failed)}: found, but could not be evaluated; the report says why.")
+    if not found.tasks:
+        raise TrainError(
+            f"--data-root {data_root}: holds none of the paper's benchmarks; the report says what it lacks."
+        )
+
+
+def run_benchmarks(
+    found: Found, methods: Iterator[Method], classifier: Classifier, cache: Path | None
+) -> dict[str, dict[str, ProbeResult]]:
+    """Every method on every task; a task that cannot be evaluated goes to ``found.lacking``, the others go on."""
+    results: dict[str, dict[str, ProbeResult]] = {}
+    if not found.tasks:
+        return results
+    for method in methods:
+        results[method.name] = {}
+        for name, task in found.tasks.items():
+            if name in found.lacking:
+                continue
+            try:
+                results[method.name][name] = measure(method, task, classifier, False, cache)
+            except AaSPError as error:
+                found.lacking[name] = str(error)
+                typer.echo(f"{method.name}: {name}: {error}", err=True)
+    return results

@@ -1,0 +1,115 @@
+"""AudioSet: 10 s of videos, 527 classes, several a clip; trained on the balanced part (20K) or on all (2M).
+
+Lists and counts: https://research.google.com/audioset/download.html. The sounds are not distributed: everyone's copy
+lacks videos that are gone, and names its files in its own way, ``ID.wav``, ``YID.wav``, ``ID_30.000_40.000.wav``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.metrics import MEAN_AVERAGE_PRECISION
+from aasp_features.train.evaluate.task import TEST, TRAIN, Row
+from aasp_features.train.evaluate.tasks.clip_files import ClipFiles
+from aasp_features.train.evaluate.tasks.official_lists import read_lines, read_rows
+from aasp_features.train.evaluate.tasks.public_task import Listing, PublicTask
+
+BALANCED, UNBALANCED, EVALUATION = "balanced_train_segments", "unbalanced_train_segments", "eval_segments"
+FOLDERS = {BALANCED: "bal", UNBALANCED: "unbal", EVALUATION: "eval"}  # how the names of their folders begin
+LABELS = "class_labels_indices.csv"
+ID_LENGTH = 11
+TIMES = re.compile(r"(_[\d.]+){0,2}")  # start and end, after an ID
+
+
+def list_20k(folder: Path) -> Listing:
+    """The balanced segments train, the evaluation segments test."""
+    return _list(folder, [BALANCED, EVALUATION])
+
+
+def list_2m(folder: Path) -> Listing:
+    """The balanced and the unbalanced segments train, the evaluation segments test."""
+    return _list(folder, [BALANCED, UNBALANCED, EVALUATION])
+
+
+def _list(folder: Path, lists: Sequence[str]) -> Listing:
+    """A video is a group; classes are the ontology's identifiers (``/m/09x0r``), in the official order."""
+    classes = [row["mid"] for row in read_rows(folder / LABELS, ["mid"])]
+    rows = [row for name in lists for row in _segments(folder, name)]
+    return Listing(rows, classes)
+
+
+def _segments(folder: Path, name: str) -> list[Row]:
+    table, rows = folder / f"{name}.csv", []
+    segments = [_segment(table, line) for line in read_lines(table) if not line.startswith("#")]
+    there = clips_by_id(folder, FOLDERS[name], {video for video, _ in segments})
+    for video, labels in segments:
+        file = there.get(video, folder / name / f"{video}.wav")
+        rows.append(Row(file, labels, video, TEST if name == EVALUATION else TRAIN))
+    return rows
+
+
+def _segment(table: Path, line: str) -> tuple[str, tuple[str, ...]]:
+    """``--PJHxphWEs, 30.000, 40.000, "/m/09x0r,/t/dd00088"`` -> the video and its labels."""
+    fields = next(csv.reader([line], skipinitialspace=True))
+    if len(fields) != 4:
+        raise TrainError(f"{table}: the line {line!r} is not YTID, start_seconds, end_seconds, positive_labels.")
+    return fields[0], tuple(fields[3].split(","))
+
+
+def clips_by_id(folder: Path, beginning: str, listed: set[str]) -> dict[str, Path]:
+    """Files of the listed videos, in all folders (and those below) whose names begin so, here or in ``audio``."""
+    found: dict[str, Path] = {}
+    places = [
+        path for parent in (folder, folder / "audio") for path in sorted(parent.glob(f"{beginning}*")) if path.is_dir()
+    ]
+    clips = ClipFiles()
+    for place in places:
+        for deeper in [place, *sorted(path for path in place.rglob("*") if path.is_dir())]:
+            for file in clips.each(deeper):
+                found.setdefault(listed_id(file.stem, listed), file)
+    return found
+
+
+def listed_id(stem: str, listed: set[str]) -> str:
+    """The listed video that a file's name means; empty if it means none."""
+    for start in (0, 1) if stem.startswith("Y") else (0,):
+        video, rest = stem[start : start + ID_LENGTH], stem[start + ID_LENGTH :]
+        if video in listed and TIMES.fullmatch(rest):
+            return video
+    return ""
+
+
+SOURCE = "https://research.google.com/audioset/download.html (lists; the sounds are cut from YouTube)"
+HUB = "agkphysics/AudioSet"
+AUDIOSET_20K = PublicTask(
+    name="as20k",
+    title="AudioSet-20K",
+    classes=527,
+    seconds=10.0,
+    splits="official: balanced trains, evaluation tests",
+    source=SOURCE,
+    hub=HUB,
+    layout="balanced_train_segments.csv, eval_segments.csv, class_labels_indices.csv, and folders of these names "
+    "with files called by their YouTube IDs",
+    expected={TRAIN: 22_160, TEST: 20_371},
+    list_clips=list_20k,
+    metric=MEAN_AVERAGE_PRECISION,
+)
+AUDIOSET_2M = PublicTask(
+    name="as2m",
+    title="AudioSet-2M",
+    classes=527,
+    seconds=10.0,
+    splits="official: balanced and unbalanced train, evaluation tests",
+    source=SOURCE,
+    hub=HUB,
+    layout="balanced_train_segments.csv, unbalanced_train_segments.csv, eval_segments.csv, class_labels_indices.csv, "
+    "and folders of these names with files called by their YouTube IDs",
+    expected={TRAIN: 2_063_949, TEST: 20_371},
+    list_clips=list_2m,
+    metric=MEAN_AVERAGE_PRECISION,
+)
