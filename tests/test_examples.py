@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from aasp_features import AaSPEncoder
-from aasp_features.folder import embed_folder
+from aasp_features.folder import embed_sounds, find_sounds
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = """
@@ -66,7 +66,7 @@ def test_clusters_and_outliers(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     found = [set(re.findall(r"(\w+?)\d?\.wav", group)) for group in groups.split("group ")[1:]]
     assert sorted(map(sorted, found)) == [["click"], ["noise"], ["tone"]]
     assert "click.wav" in outliers.splitlines()[1]
-    embed_folder(tmp_path, tmp_path / "emb.npy")
+    embed_sounds(AaSPEncoder.from_pretrained(), find_sounds(tmp_path), tmp_path / "emb.npy")
     run_example("cluster_sounds.py", tmp_path, 3, tmp_path / "emb.npy")
     assert capsys.readouterr().out == printed
 

@@ -15,7 +15,7 @@ from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
 from aasp_features.train.evaluate.benchmark_command import reproduce, tasks
 from aasp_features.train.evaluate.command import knn, linear
-from aasp_features.train.evaluate.stability.command import stability
+from aasp_features.train.evaluate.stability.stability_command import stability
 from aasp_features.train.release import command as release
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ Beside = Annotated[
 ]
 Graphs = Annotated[str, typer.Option(help="Folder of the teachers' files, if not beside their descriptions.")]
 Selection = Annotated[bool, typer.Option("--selection", help="Leave out the last fold and the test part.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for report.md, report.json, and lists of missing clips.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for report.html, .md, .json, and lists of missing clips.")]
 Cache = Annotated[Path | None, typer.Option(help="Folder where vectors are kept; default: in the user's cache.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.")]
 
@@ -132,6 +132,7 @@ def evaluate(
 ) -> None:
     """Every method on every task, a line on stderr for each; the report on stdout and in ``out``."""
     from aasp_features.train.evaluate.report import as_json, report, write_report
+    from aasp_features.train.evaluate.report_page import report_page
 
     results: dict[str, dict[str, ProbeResult]] = {}
     for method in methods:
@@ -142,6 +143,8 @@ def evaluate(
     sys.stdout.write(text)
     if out is not None:
         write_report(out, tasks, text, as_json(tasks, results, evaluation, selection))
+        page = report_page(tasks, results, evaluation, selection, out)
+        (out / "report.html").write_text(page, encoding="utf-8")
 
 
 def measure(method: Method, task: Task, classifier: Classifier, selection: bool, cache: Path | None) -> ProbeResult:

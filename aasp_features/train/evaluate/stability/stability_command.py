@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aasp_features.sounds.sound import Sound
     from aasp_features.train.evaluate.methods import Method
     from aasp_features.train.evaluate.stability.change import Recordings
-    from aasp_features.train.evaluate.stability.report import Stability
+    from aasp_features.train.evaluate.stability.stability_report import Stability
 
 MODEL_RATE = 16000
 
@@ -38,7 +38,7 @@ def stability(
 ) -> None:
     """How steady are vectors when a sound moves in time or speed, and do they tell modulation from its alias?"""
     from aasp_features.sounds.discovery import find_sounds
-    from aasp_features.train.evaluate.stability.report import as_json, draw, report
+    from aasp_features.train.evaluate.stability.stability_report import as_json, draw, report
 
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
     found = find_sounds(sounds).sounds if sounds else []
@@ -59,7 +59,7 @@ def _measure(
     """Each method's results, and how many recordings there were; a line on stderr for each."""
     from aasp_features.train.evaluate.stability.change import changes, read_recordings
     from aasp_features.train.evaluate.stability.modulation import read_modulation
-    from aasp_features.train.evaluate.stability.report import Stability
+    from aasp_features.train.evaluate.stability.stability_report import Stability
 
     results: dict[str, Stability] = {}
     read: dict[int, Recordings] = {}
