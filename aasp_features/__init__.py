@@ -9,37 +9,47 @@ from aasp_features.version import __version__
 
 if TYPE_CHECKING:
     from aasp_features.audio import AudioError, load_audio
+    from aasp_features.classifier import AaSPClassifier, FramePredictions, Prediction
     from aasp_features.config import AaSPConfig
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.errors import AaSPError, CheckpointError, OptionError
+    from aasp_features.events import Event
     from aasp_features.inputs import InputError
     from aasp_features.log_mel import LogMel
     from aasp_features.vectors import FrameEmbeddings, VectorError
 
 _HOME_OF = {
+    "AaSPClassifier": "classifier",
     "AaSPConfig": "config",
     "AaSPEncoder": "encoder",
     "AaSPError": "errors",
     "AudioError": "audio",
     "CheckpointError": "errors",
+    "Event": "events",
     "FrameEmbeddings": "vectors",
+    "FramePredictions": "classifier",
     "InputError": "inputs",
     "LogMel": "log_mel",
     "OptionError": "errors",
+    "Prediction": "classifier",
     "VectorError": "vectors",
     "load_audio": "audio",
 }
 
 __all__ = [
+    "AaSPClassifier",
     "AaSPConfig",
     "AaSPEncoder",
     "AaSPError",
     "AudioError",
     "CheckpointError",
+    "Event",
     "FrameEmbeddings",
+    "FramePredictions",
     "InputError",
     "LogMel",
     "OptionError",
+    "Prediction",
     "VectorError",
     "__version__",
     "load_audio",

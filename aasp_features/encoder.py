@@ -81,11 +81,22 @@ class AaSPEncoder(nn.Module):
         check_choice("precision", precision, Precision)  # before anything is downloaded
         check_device(device)
         found = hub.load_checkpoint(name, revision=revision, **hub_options)
+        encoder = cls.from_checkpoint(found)
+        encoder.precision = precision
+        return encoder.to(device) if device is not None else encoder
+
+    @classmethod
+    def from_checkpoint(cls, found: hub.Checkpoint) -> AaSPEncoder:
+        """The encoder of a checkpoint that was read.
+
+        Raises:
+            CheckpointError: the weights are not those of the config.
+        """
         encoder = cls(found.config)
         hub.load_weights(encoder.network, found.weights, found.source)
-        encoder.sha256, encoder.precision = found.sha256, precision
+        encoder.sha256 = found.sha256
         encoder._untrained.pass_over()
-        return encoder.to(device) if device is not None else encoder
+        return encoder
 
     def save_pretrained(self, folder: str | Path, *, card: str | None = None, half: bool = False) -> Path:
         """Write config.json, model.safetensors and README.md; ``half`` stores float16 (loaded as float32).

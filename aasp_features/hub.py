@@ -34,7 +34,8 @@ DEFAULT = "aasp-tiny-open-1"
 SPARE_NUMBERS = 2**22  # that a config may ask for beyond twice those stored, and be compared key by key
 MOST_CARD = 2**20  # bytes of a card that are read
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
-DOWNLOADED = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, "ATTRIBUTION.md", "LICENSE*"]
+CLASSIFIER_FILES = ("classifier.json", "classifier.safetensors")  # of checkpoints that name sounds, too
+DOWNLOADED = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, *CLASSIFIER_FILES, "ATTRIBUTION.md", "LICENSE*"]
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -48,12 +49,14 @@ class Checkpoint(NamedTuple):
         weights: float32, on the CPU.
         source: where it came from, for messages.
         sha256: of the file of weights.
+        folder: that holds its files.
     """
 
     config: AaSPConfig
     weights: dict[str, Tensor]
     source: str
     sha256: str
+    folder: Path
 
 
 def load_checkpoint(
@@ -81,7 +84,7 @@ def load_checkpoint(
         weights, digest = _read_weights(folder, source, config)
     except PermissionError as error:
         raise CheckpointError(f"{source}: {error.filename} may not be read; check its permissions.") from error
-    return Checkpoint(config, weights, source, digest)
+    return Checkpoint(config, weights, source, digest, folder)
 
 
 def read_card(name: str | Path | None = None) -> str:
