@@ -67,7 +67,7 @@ class AaSPClassifier(nn.Module):
         if (head.out_features, head.in_features) != wanted or head.bias is None:
             raise OptionError(
                 f"{wanted[0]} labels and vectors of {wanted[1]} numbers need a head of {wanted[1]} -> {wanted[0]} with "
-                f"a bias, got {head.in_features} -> {head.out_features}{' without' if head.bias is None else ''}."
+                f"a bias, got {head.in_features} -> {head.out_features}{' without one' if head.bias is None else ''}."
             )
         self.encoder, self.head = encoder, head
 

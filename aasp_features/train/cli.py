@@ -14,6 +14,7 @@ import typer
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
 from aasp_features.train.evaluate.benchmark_command import reproduce, tasks
+from aasp_features.train.evaluate.classify_command import classify
 from aasp_features.train.evaluate.command import knn, linear
 from aasp_features.train.evaluate.stability.stability_command import stability
 from aasp_features.train.release import command as release
@@ -46,7 +47,7 @@ class TrainCommand(SentenceCommand):
             raise typer.Exit(2) from error
 
 
-EVALUATION = (linear, knn, stability, reproduce, tasks)
+EVALUATION = (linear, knn, classify, stability, reproduce, tasks)
 RELEASE = (release.export, release.card, release.info, release.curves, release.export_onnx)
 for command in (*EVALUATION, *RELEASE):
     app.command(cls=TrainCommand)(command)

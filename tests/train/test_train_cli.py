@@ -200,7 +200,7 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
             "'both' is not one of",
         ),
         (["curves", "gone"], "gone holds no metrics.jsonl"),
-        (["knn", "--task", "gone"], "--task gone: no such file or folder"),
+        (["knn", "--task", "gone"], "gone: no such file or folder"),
         (["info", "gone"], "'gone' is no folder"),
         ([*PRETRAIN, "--device", "gpu"], "--device is one that torch can use here, cpu or cuda; got 'gpu'"),
         ([*PRETRAIN, "--device", "meta"], "--device is one that torch can use here, cpu or cuda; got 'meta'"),

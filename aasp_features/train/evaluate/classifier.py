@@ -40,10 +40,16 @@ class Classifier(Protocol):
 
 def standardise(train: NDArray[np.float32], *others: NDArray[np.float32]) -> list[Vectors]:
     """Zero mean and unit variance of each dimension, by the training part alone; constant dimensions become zero."""
+    mean, std = moments(train)
+    return [(part.astype(np.float64) - mean) / std for part in (train, *others)]
+
+
+def moments(train: NDArray[np.float32]) -> tuple[Vectors, Vectors]:
+    """(d,) mean and standard deviation of each dimension, in float64; infinite where a dimension is constant."""
     train64 = train.astype(np.float64)
     mean, std = train64.mean(axis=0), train64.std(axis=0)
     std[std < 1e-8 * np.maximum(1.0, np.abs(mean))] = np.inf
-    return [(train64 - mean) / std, *((other.astype(np.float64) - mean) / std for other in others)]
+    return mean, std
 
 
 def one_hot(labels: Labels, classes: int) -> NDArray[np.bool_]:

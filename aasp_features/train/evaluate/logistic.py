@@ -22,33 +22,45 @@ def logistic_regression(
     C is the best of 0.01, 0.1, 1 and 10 on the validation part, or else in a stratified, grouped 2-fold of the
     training part.
     """
+    axes = row_space(train.vectors)
+    train = train._replace(vectors=rotate(train.vectors, axes))
+    validation = None if validation is None else validation._replace(vectors=rotate(validation.vectors, axes))
+    best = choose_penalty(train, validation, classes, metric)
+    return [_scores(fit(train.vectors, train.labels, best), rotate(test, axes), classes)]
+
+
+def choose_penalty(train: Examples, validation: Examples | None, classes: int, metric: Metric) -> float:
+    """The C that the metric likes best; see ``logistic_regression``."""
     given = len(train.vectors)
     vectors = train.vectors if validation is None else np.concatenate([train.vectors, validation.vectors])
-    rotated, test = rotate(train.vectors, vectors), rotate(train.vectors, test)
     labels = train.labels if validation is None else np.concatenate([train.labels, validation.labels])
     places = np.arange(len(vectors))
     inner = [(places[:given], places[given:])] if validation is not None else list(_inner_splits(train))
     means = []
     for c in C_GRID:
         found = [
-            metric.value(labels[held], _scores(_fit(rotated[rest], labels[rest], c), rotated[held], classes))
+            metric.value(labels[held], _scores(fit(vectors[rest], labels[rest], c), vectors[held], classes))
             for rest, held in inner
         ]
         means.append(np.mean(found))
-    best = C_GRID[int(np.argmax(means))]
-    return [_scores(_fit(rotated[:given], train.labels, best), test, classes)]
+    return C_GRID[int(np.argmax(means))]
 
 
-def rotate(train: Vectors, other: Vectors) -> Vectors:
-    """Coordinates of vectors in the space that the training rows span.
+def row_space(train: Vectors) -> Vectors | None:
+    """Axes (clips, d) of the space that the training rows span; None where they are not fewer than the dimensions.
 
-    Exact for L2-penalised linear models: their weights lie in that space, and a rotation changes no penalty. With
-    fewer clips than dimensions it makes the fit several times as fast.
+    Coordinates in it are exact for L2-penalised linear models: their weights lie in that space, and a rotation changes
+    no penalty. With fewer clips than dimensions it makes the fit several times as fast.
     """
     if train.shape[0] >= train.shape[1]:
-        return other
+        return None
     _, _, axes = np.linalg.svd(train, full_matrices=False)
-    return np.asarray(other @ axes.T)
+    return np.asarray(axes)
+
+
+def rotate(vectors: Vectors, axes: Vectors | None) -> Vectors:
+    """Coordinates of vectors along ``axes``; themselves where there are none."""
+    return vectors if axes is None else np.asarray(vectors @ axes.T)
 
 
 def _inner_splits(train: Examples) -> Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -60,7 +72,8 @@ def _inner_splits(train: Examples) -> Iterable[tuple[NDArray[np.int64], NDArray[
     return splitter.split(train.vectors, train.labels, train.groups)  # type: ignore[no-any-return]
 
 
-def _fit(vectors: Vectors, labels: Labels, c: float) -> Any:
+def fit(vectors: Vectors, labels: Labels, c: float) -> Any:
+    """scikit-learn's model of penalty C; one for each class where clips may have several."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
 

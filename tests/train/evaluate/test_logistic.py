@@ -6,14 +6,15 @@ from evaluate_helpers import features_of, made_task
 from sklearn.linear_model import LogisticRegression
 
 from aasp_features.train.evaluate.classifier import Examples, standardise
-from aasp_features.train.evaluate.logistic import C_GRID, logistic_regression, rotate
+from aasp_features.train.evaluate.logistic import C_GRID, logistic_regression, rotate, row_space
 from aasp_features.train.evaluate.metrics import BALANCED_ACCURACY, Metric
 
 
 def test_rotation_changes_no_prediction() -> None:
     task = made_task(60, 20)
     train, test = standardise(features_of(task, 1.0, width=300), features_of(task, 1.0, seed=1, width=300))
-    turned, turned_test = rotate(train, train), rotate(train, test)
+    axes = row_space(train)
+    turned, turned_test = rotate(train, axes), rotate(test, axes)
     assert turned.shape == (60, 60)
     for c in (0.01, 1.0):
         plain = LogisticRegression(C=c, max_iter=5000, tol=1e-8).fit(train, task.labels)

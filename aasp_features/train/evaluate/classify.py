@@ -1,0 +1,159 @@
+"""Labelled sounds -> a classifier on disk, with what it is worth: a score on clips that were held out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aasp_features import hub
+from aasp_features.classifier import FRAME_POOLINGS, AaSPClassifier
+from aasp_features.classifier_file import check_labels
+from aasp_features.config import Pooling
+from aasp_features.encoder import AaSPEncoder
+from aasp_features.errors import OptionError
+from aasp_features.options import check_last_layers
+from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.confusion import confusion_matrix, confusion_table, precision_table
+from aasp_features.train.evaluate.linear_head import fit_linear_head
+from aasp_features.train.evaluate.probe import ProbeResult
+from aasp_features.train.evaluate.report import as_json
+from aasp_features.train.evaluate.task import Task
+from aasp_features.train.evaluate.tasks.registry import read_tasks
+
+EVALUATION = "Logistic regression"
+LICENCES = ("ATTRIBUTION.md", "LICENSE*")  # of the encoder's weights, which the classifier holds
+REPORT_FILE = "report.json"
+
+
+def read_task(folder: str) -> Task:
+    """The one task that a folder, a table or ``NAME:FOLDER`` is; see ``read_tasks``.
+
+    Raises:
+        TrainError: none, several, or classes whose names a classifier cannot have.
+    """
+    tasks = read_tasks([folder])
+    if len(tasks) > 1:
+        raise TrainError(f"{folder} holds {len(tasks)} tasks ({tasks[0].name}, {tasks[1].name}, …); give one of them.")
+    try:
+        check_labels(tasks[0].classes, tasks[0].labels.ndim == 2)
+    except OptionError as error:
+        raise TrainError(f"{folder}: {error}") from error
+    return tasks[0]
+
+
+def check_free(out: Path, overwrite: bool) -> None:
+    """May the classifier be written there?
+
+    Raises:
+        TrainError: something is there already, and it is not to be replaced.
+    """
+    if out.exists() and not out.is_dir():
+        raise TrainError(f"--out {out} is a file; name a folder.")
+    if not overwrite and out.is_dir() and any(out.iterdir()):
+        raise TrainError(f"--out {out} holds something already; choose another, or give --overwrite.")
+
+
+def load_encoder(model: str | None, pooling: Pooling | None, last_layers: int | None) -> tuple[AaSPEncoder, Path]:
+    """A checkpoint's encoder, with these as its defaults where they are given, and the folder it came from.
+
+    Raises:
+        CheckpointError: no such checkpoint; OptionError: more last layers than it has.
+    """
+    found = hub.load_checkpoint(model)
+    check_last_layers(last_layers, found.config.depth)
+    config = found.config.replace(
+        pooling=pooling or found.config.pooling, last_layers=last_layers or found.config.last_layers
+    )
+    return AaSPEncoder.from_checkpoint(found._replace(config=config)), found.folder
+
+
+def linear_classifier(encoder: AaSPEncoder, vectors: NDArray[np.float32], task: Task) -> AaSPClassifier:
+    """A classifier whose head has learnt from all clips of a task.
+
+    Args:
+        encoder: that gave the vectors.
+        vectors: (clips, d), one row for each of the task's files.
+        task: gives the labels.
+
+    Raises:
+        TrainError: clips that cannot be learnt from.
+    """
+    head = fit_linear_head(vectors, task)
+    classifier = AaSPClassifier(encoder, head.labels, head.layer(), several=task.labels.ndim == 2)
+    return classifier.requires_grad_(False).eval()
+
+
+def report(task: Task, method: str, result: ProbeResult, labels: tuple[str, ...]) -> str:
+    """Markdown: what was learnt from, how good it is on what was held out, what was taken for what.
+
+    Args:
+        task: that was learnt.
+        method: what gave the vectors.
+        result: of its splits.
+        labels: that the classifier knows.
+    """
+    low, high = result.interval
+    splits = f"{len(result.splits)} folds, each held out in turn" if len(result.splits) > 1 else "its test part"
+    several = task.labels.ndim == 2
+    parts = [
+        f"{task.name}: {len(task.files)} clips, {len(labels)} classes; {EVALUATION.lower()} on {method}.",
+        f"Held out ({splits}): {task.metric.name} {result.value:.1f} %, 95 % interval {low:.1f}–{high:.1f}.",
+        "Each class:" if several else "Rows are labels, columns what the clips held out were taken for:",
+        precision_table(task, result) if several else confusion_table(confusion_matrix(task, result), task.classes),
+        "The saved classifier has learnt from all clips, those that were held out here among them.",
+    ]
+    if unknown := [name for name in task.classes if name not in labels]:
+        parts.append(f"No clip has the label {', '.join(unknown)}, so the classifier does not know it.")
+    if task.missing:
+        total = len(task.missing) + len(task.files)
+        parts.append(f"{len(task.missing)} of {total} clips are missing, the first is {task.missing[0]}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def save(
+    classifier: AaSPClassifier, out: Path, text: str, numbers: dict[str, Any], encoder_folder: Path | None = None
+) -> None:
+    """Write a classifier, its card, its report and the licences of the encoder's weights.
+
+    Args:
+        classifier: to save.
+        out: folder, made if need be.
+        text: Markdown of the report, for the card.
+        numbers: of the report, for other programs.
+        encoder_folder: whose licences go along.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    classifier.save_pretrained(out, card=card(classifier, out, text))
+    (out / REPORT_FILE).write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    for pattern in LICENCES if encoder_folder is not None and encoder_folder.resolve() != out.resolve() else ():
+        for file in sorted(encoder_folder.glob(pattern)):  # type: ignore[union-attr]
+            shutil.copyfile(file, out / file.name)
+
+
+def card(classifier: AaSPClassifier, out: Path, text: str) -> str:
+    """Markdown for README.md: how it is used, and the report."""
+    config = classifier.encoder.config
+    along = config.pooling in FRAME_POOLINGS
+    frames = f"\nclassifier.events({'recording.wav'!r})  # where each class is heard\n" if along else "\n"
+    use = f"""```python
+from aasp_features import AaSPClassifier
+
+classifier = AaSPClassifier.from_pretrained({str(out)!r})
+classifier.predict({"recording.wav"!r})  # the likeliest classes{frames}```"""
+    return f"# {out.name}\n\nA classifier on the vectors of {config.name}, `{config.pooling}`.\n\n{use}\n\n{text}"
+
+
+def as_numbers(task: Task, method: str, result: ProbeResult, labels: tuple[str, ...]) -> dict[str, Any]:
+    """What the report says, for other programs; ``confusion`` has a row for each of ``classes``, in their order."""
+    numbers = as_json([task], {method: {task.name: result}}, EVALUATION, False)
+    numbers["labels"], numbers["classes"] = list(labels), list(task.classes)
+    if task.labels.ndim == 1:
+        numbers["confusion"] = confusion_matrix(task, result).tolist()
+    return numbers

@@ -1,0 +1,86 @@
+"""Labelled vectors -> one linear layer for an ``AaSPClassifier``: the quick probe, fitted to all clips of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.classifier import Examples, moments, one_hot
+from aasp_features.train.evaluate.logistic import choose_penalty, fit, rotate, row_space
+from aasp_features.train.evaluate.task import Task
+
+Numbers = NDArray[np.float64]
+
+
+class LinearHead(NamedTuple):
+    """What the layer holds.
+
+    Attributes:
+        labels: of the classes that any clip has, in the task's order.
+        weight, bias: (classes, d) and (classes,), of vectors as the encoder gives them.
+    """
+
+    labels: tuple[str, ...]
+    weight: Numbers
+    bias: Numbers
+
+    def layer(self) -> nn.Linear:
+        """The same in float32."""
+        layer = nn.Linear(self.weight.shape[1], len(self.labels), device="meta").to_empty(device="cpu")
+        layer.load_state_dict({"weight": torch.from_numpy(self.weight), "bias": torch.from_numpy(self.bias)})
+        return layer
+
+
+def fit_linear_head(vectors: NDArray[np.float32], task: Task) -> LinearHead:
+    """Logistic regression on standardised vectors, C chosen as in ``logistic_regression``, as one linear layer.
+
+    Args:
+        vectors: (clips, d), one row for each of the task's files.
+        task: gives labels, groups and the metric that chooses C.
+
+    Raises:
+        TrainError: clips that cannot be learnt from, such as too few, or a label that all of them have.
+    """
+    present = _present(task)
+    labels = task.labels[:, present] if task.labels.ndim == 2 else np.searchsorted(present, task.labels)
+    mean, std = moments(vectors)
+    standardised = (vectors.astype(np.float64) - mean) / std
+    axes = row_space(standardised)
+    examples = Examples(rotate(standardised, axes), labels, task.groups)
+    try:
+        model = fit(examples.vectors, labels, choose_penalty(examples, None, len(present), task.metric))
+    except ValueError as error:  # scikit-learn's, of a task that is too small
+        raise TrainError(f"{task.name} cannot be learnt from ({str(error).splitlines()[0].rstrip('.')}).") from error
+    weight, bias = coefficients(model)
+    weight = (weight if axes is None else weight @ axes) / std
+    return LinearHead(tuple(task.classes[place] for place in present), weight, bias - weight @ mean)
+
+
+def coefficients(model: Any) -> tuple[Numbers, Numbers]:
+    """Weight (classes, d) and bias (classes,) of scikit-learn's model; of two classes as one row each, too."""
+    parts: Sequence[Any] = getattr(model, "estimators_", [model])
+    weight = np.concatenate([part.coef_ for part in parts])
+    bias = np.concatenate([part.intercept_ for part in parts])
+    if len(parts) == 1 and len(weight) == 1:  # softmax of (-z/2, z/2) is sigmoid of z
+        return np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return weight, bias
+
+
+def _present(task: Task) -> NDArray[np.int64]:
+    """Places of the classes that any clip has."""
+    having = one_hot(task.labels, len(task.classes))
+    present = np.flatnonzero(having.any(axis=0))
+    if len(present) < 2:
+        raise TrainError(f"{task.name}: its clips have {len(present)} classes; a classifier has at least two.")
+    if (shared := np.flatnonzero(having.all(axis=0))).size:
+        raise TrainError(
+            f"{task.name}: every clip has the label {task.classes[shared[0]]!r}, so nothing can be learnt of it; leave "
+            "it out."
+        )
+    return present
