@@ -23,6 +23,7 @@ from aasp_features.folder.options import RunOptions
 from aasp_features.windows import COLUMN_SECONDS
 
 if TYPE_CHECKING:
+    from aasp_features.classifier import AaSPClassifier
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.folder.run import Engine, RunResult
     from aasp_features.sounds.discovery import Discovery
@@ -59,6 +60,8 @@ def embed(
     engine: opt.Engine = "local",
     replicas: opt.Replicas = None,
     map_page: opt.MapPage = None,
+    classifier: opt.Classifier = None,
+    threshold: opt.Threshold = None,
     overwrite: opt.Overwrite = False,
     no_lock: opt.NoLock = False,
     quiet: opt.Quiet = False,
@@ -74,16 +77,22 @@ def embed(
     opt.check_engine(engine, replicas)
     columns = opt.columns("--window", window), opt.columns("--context", context)
     options = RunOptions(pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize, max_hours)
+    opt.check_classifier(classifier, threshold, frames, out, model, options)
     if map_page is not None:
         _check_map(map_page, out, frames, overwrite)
+    if classifier is not None:
+        _check_predictions(out, overwrite, files)
     found = _find(paths or [], files, out, map_page)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
         devices = _devices(device, engine)
-        encoder = _load(model, precision, compiled)
+        named = None if classifier is None else _load_classifier(classifier, precision, frames, pooling, last_layers)
+        encoder = _load(model, precision, compiled) if named is None else named.encoder
         opt.check_for(encoder.config, last_layers, window, context)
         worker = _engine(encoder, engine, devices, workers, replicas)
         result = _run(worker, found, out, options, overwrite, not no_lock, quiet)
+    if named is not None:
+        _predict(out, named, hop if frames else None, threshold, not no_lock, quiet)
     if map_page is not None:
         _draw_map(out, map_page)
     raise typer.Exit(1 if result.failures else 0)
@@ -156,6 +165,51 @@ def _draw_map(out: Path, page: Path) -> None:
         map_run(out, page)
     except (OSError, ValueError) as error:
         raise WriteError(f"--map {page}: the map could not be drawn ({error}); {out} is complete.") from error
+
+
+def _check_predictions(out: Path, overwrite: bool, files: str | None) -> None:
+    from aasp_features.folder.prediction_record import check_replaceable
+
+    check_replaceable(out, overwrite, [] if files in (None, "-") else [Path(str(files))])
+
+
+def _load_classifier(
+    name: str, precision: opt.Precision, frames: bool, pooling: str | None, last_layers: int | None
+) -> AaSPClassifier:
+    """A classifier that can read the rows that are asked for."""
+    from aasp_features.classifier import AaSPClassifier
+
+    classifier = AaSPClassifier.from_pretrained(name, precision=precision)
+    config = classifier.encoder.config
+    if pooling not in (None, config.pooling) or last_layers not in (None, config.last_layers):
+        raise OptionError(
+            f"--classifier {name} reads the pooling {config.pooling} of the last {config.last_layers} blocks; leave "
+            "--pooling and --last-layers out."
+        )
+    if frames:
+        classifier.check_frames()
+    return classifier
+
+
+def _predict(
+    out: Path, classifier: AaSPClassifier, hop: float | None, threshold: float | None, lock: bool, quiet: bool
+) -> None:
+    from aasp_features.folder.output import OutputError
+    from aasp_features.folder.predictions import THRESHOLD, predict_run
+    from aasp_features.folder.run import WriteError
+
+    try:
+        places = predict_run(out, classifier, hop, THRESHOLD if threshold is None else threshold, lock)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise WriteError(
+            f"{out}: the predictions could not be written ({error.strerror or error}); the vectors are complete: "
+            "run the same command again."
+        ) from error
+    if not quiet:
+        more = "" if hop is None else f", events in {places.events}, label tracks in {places.tracks}"
+        typer.echo(f"predictions in {places.table}{more}", err=True)
 
 
 def _load(model: str | None, precision: opt.Precision, compiled: bool) -> AaSPEncoder:

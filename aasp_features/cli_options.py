@@ -8,6 +8,7 @@ import typer
 
 from aasp_features import config
 from aasp_features.errors import OptionError
+from aasp_features.events import check_threshold
 from aasp_features.folder import options
 from aasp_features.version import __version__
 from aasp_features.windows import COLUMN_SECONDS, HOPS
@@ -51,6 +52,16 @@ Replicas = Annotated[int | None, typer.Option(help="Encoders of the ray engine; 
 MapPage = Annotated[
     Path | None, typer.Option("--map", help="Page (.html) to draw a map of the sounds on; OUT is then .npy.")
 ]
+Classifier = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder or Hub name of a classifier: its encoder makes the vectors, and what it says goes to "
+        "OUT.predictions.csv; with --frames also OUT.events.csv and label tracks for Audacity. OUT is then .npy."
+    ),
+]
+Threshold = Annotated[
+    float | None, typer.Option(help="Probability from which on a class is an event; 0.5 unless given.")
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Start again, and replace whatever is there, but never a sound that is read."),
@@ -78,6 +89,33 @@ def check_options(
     for name, count in counts.items():
         if count is not None and count < 1:
             raise OptionError(f"{name} must be at least 1, got {count}.")
+
+
+def check_classifier(
+    classifier: str | None,
+    threshold: float | None,
+    frames: bool,
+    out: Path,
+    model: str | None,
+    rows: options.RunOptions,
+) -> None:
+    """What a classifier's run must have.
+
+    Raises:
+        OptionError: a threshold without events, or rows that a classifier does not read.
+    """
+    if threshold is not None:
+        if classifier is None or not frames:
+            raise OptionError("--threshold is of events: it needs --classifier and --frames.")
+        check_threshold(threshold)
+    if classifier is None:
+        return
+    if model is not None and model != classifier:
+        raise OptionError(f"--classifier {classifier} has its own encoder; leave --model {model} out.")
+    if out.suffix != ".npy":
+        raise OptionError(f"--classifier needs an --out that ends in .npy, got {out}.")
+    if rows.dtype != "float32" or rows.normalize:
+        raise OptionError("--classifier reads vectors as the encoder gives them; leave --dtype and --normalize out.")
 
 
 def check_engine(engine: EngineName, replicas: int | None) -> None:

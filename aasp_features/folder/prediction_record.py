@@ -1,0 +1,122 @@
+"""Is what lies beside a run's vectors an earlier prediction, as it was left? Only that is replaced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from aasp_features.classifier import AaSPClassifier
+from aasp_features.folder.options import weights_sha256
+from aasp_features.folder.output import OutputError, side_file
+from aasp_features.folder.seal import checksum, fingerprint, read_sealed, seal, write_whole
+
+
+class Places(NamedTuple):
+    """Where the results of ``out`` go: files, and the folder of label tracks."""
+
+    table: Path
+    events: Path
+    tracks: Path
+    record: Path
+
+
+def prediction_places(out: Path) -> Places:
+    """Beside the vectors."""
+    endings = (".predictions.csv", ".events.csv", ".labels", ".predictions.json")
+    return Places(*(side_file(out, ending) for ending in endings))
+
+
+def check_replaceable(out: Path, overwrite: bool, sources: Sequence[Path] = ()) -> None:
+    """Before anything is computed: is what the results would replace an earlier run's, as it left it?
+
+    Args:
+        out: the vectors.
+        overwrite: replace it, whatever it is.
+        sources: lists that the run reads.
+
+    Raises:
+        OutputError: it is not.
+    """
+    places = prediction_places(out)
+    inside = sorted(path for path in places.tracks.rglob("*") if path.is_file()) if places.tracks.is_dir() else []
+    present = [path for path in (places.table, places.events, *inside) if path.exists()]
+    for source in sources:
+        if source.exists() and any(os.path.samefile(path, source) for path in present):
+            raise OutputError(f"--out {out} would replace {source}, which this run reads; choose another.")
+    if overwrite or not (present or places.record.exists()):
+        return
+    record = read_record(out)
+    for path in [*present, *([] if record else [places.record])]:
+        name = relative_name(path, out)
+        known = record["files"] if record else {}
+        if name not in known or known[name] not in (None, fingerprint(path)):
+            raise OutputError(
+                f"--out {out}: {name} is no earlier prediction for {out.name}, or was changed since; move it away, or "
+                "give --overwrite."
+            )
+
+
+def identify(out: Path, classifier: AaSPClassifier, hop: float | None, threshold: float) -> dict[str, Any]:
+    """All that decides the results."""
+    head = [part.detach().cpu().numpy().tobytes().hex() for part in (classifier.head.weight, classifier.head.bias)]
+    return {
+        "output": out.name,
+        "run": fingerprint(side_file(out, ".json")),
+        "vectors": fingerprint(out),
+        "table": fingerprint(side_file(out, ".csv")),
+        "encoder_weights_sha256": weights_sha256(classifier.encoder),
+        "head_sha256": checksum({"head": head, "several": classifier.several}),
+        "labels": list(classifier.labels),
+        "hop": hop,
+        "threshold": None if hop is None else threshold,
+    }
+
+
+def read_record(out: Path) -> dict[str, Any] | None:
+    """What an earlier prediction left; None where there is none for ``out``, or one that names other files."""
+    places = prediction_places(out)
+    record = read_sealed(places.record)
+    if record is None or record.get("output") != out.name or not isinstance(record.get("files"), dict):
+        return None
+    for name in map(PurePosixPath, record["files"]):
+        track = name.parts[:1] == (places.tracks.name,) and ".." not in name.parts
+        if not track and str(name) not in (places.table.name, places.events.name):
+            return None
+    return record
+
+
+def is_whole(out: Path, identity: dict[str, Any]) -> bool:
+    """Are these very results there already?"""
+    record = read_record(out)
+    if (
+        record is None
+        or record.get("complete") is not True
+        or any(record.get(key) != value for key, value in identity.items())
+    ):
+        return False
+    files = {out.parent / name: was for name, was in record["files"].items()}
+    return all(path.is_file() and fingerprint(path) == was for path, was in files.items())
+
+
+def begin(out: Path, identity: dict[str, Any], written: Sequence[Path]) -> None:
+    """Say that these files are being written, and take away those of an earlier prediction."""
+    record = read_record(out)
+    earlier = list(record["files"]) if record else []
+    named = dict.fromkeys([*earlier, *(relative_name(path, out) for path in written)])
+    write_whole(prediction_places(out).record, seal({**identity, "complete": False, "files": named}, indent=2))
+    for name in earlier:
+        (out.parent / name).unlink(missing_ok=True)
+
+
+def finish(out: Path, identity: dict[str, Any], written: Sequence[Path]) -> None:
+    """Say that these files are whole."""
+    files = {relative_name(path, out): fingerprint(path) for path in written}
+    record = seal({**identity, "complete": True, "files": files}, indent=2)
+    write_whole(prediction_places(out).record, record)
+
+
+def relative_name(path: Path, out: Path) -> str:
+    """Of a result, as its record has it."""
+    return path.relative_to(out.parent).as_posix()
