@@ -1,0 +1,198 @@
+"""``aasp-embed --classifier`` against ``AaSPClassifier`` itself, whatever a run was."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers import noise, read_csv, run_command
+from torch import nn
+
+from aasp_features import AaSPClassifier, AaSPConfig, AaSPEncoder, Event
+from aasp_features.cli import app
+from aasp_features.folder import predictions
+
+LABELS = ("wind", "bell, small", "voice")
+
+
+def made_classifier(folder: Path, **changes: object) -> Path:
+    torch.manual_seed(0)
+    encoder = AaSPEncoder(AaSPConfig.tiny(depth=1, name="aasp-test-random-1", **changes))
+    return AaSPClassifier(encoder, LABELS, nn.Linear(encoder.embedding_dim, 3)).save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_classifier(tmp_path_factory.mktemp("classifier"))
+
+
+@pytest.fixture
+def sounds(sounds: Path, tmp_path: Path) -> Path:
+    """Some of the repository's, and one that cannot be read."""
+    folder = tmp_path / "sounds"
+    shutil.copytree(sounds / "nature", folder / "nature")
+    shutil.copytree(sounds / "voice", folder / "voice")
+    (folder / "voice" / "broken.wav").write_bytes(b"no sound")
+    return folder
+
+
+def embed(*arguments: object, cwd: Path) -> tuple[int, str]:
+    done = run_command(app, *arguments, cwd=cwd)
+    return done.returncode, done.stderr
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    kept = (path for path in folder.rglob("emb.*") if path.is_file())
+    tracks = (path for path in (folder / "emb.labels").rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in (*kept, *tracks)}
+
+
+def test_one_row_for_each_sound(
+    classifier: Path, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "CHUNK_ROWS", 3)
+    code, said = embed("sounds", "--out", "emb.npy", "--classifier", classifier, cwd=tmp_path)
+    assert code == 1  # one was not read
+    assert said.splitlines()[-1] == "predictions in emb.predictions.csv"
+    rows, whole = read_csv(tmp_path / "emb.predictions.csv"), AaSPClassifier.from_pretrained(classifier)
+    assert [{key: row[key] for key in list(row)[:5]} for row in rows] == read_csv(tmp_path / "emb.csv")
+    assert len(rows) == 4
+    scores = whole.scores([tmp_path / row["path"] for row in rows])
+    found = [[float(row[f"p({label})"]) for label in LABELS] for row in rows]
+    np.testing.assert_allclose(found, scores, atol=2e-6)
+    assert [row["label"] for row in rows] == [LABELS[place] for place in scores.argmax(axis=1)]
+    assert [float(row["probability"]) for row in rows] == [max(row) for row in found]
+    before = tables(tmp_path)
+    embed("sounds", "--out", "emb.npy", "--classifier", classifier, cwd=tmp_path)
+    assert tables(tmp_path) == before
+    assert not (tmp_path / "emb.npy.partial").exists()
+
+
+def test_frames_become_events_and_label_tracks(classifier: Path, sounds: Path, tmp_path: Path) -> None:
+    soundfile.write(sounds / "long.wav", noise(16000 * 14), 16000)
+    options = ["--frames", "--hop", "0.08", "--threshold", "0.4"]
+    code, said = embed("sounds", "--out", "emb.npy", "--classifier", classifier, *options, cwd=tmp_path)
+    assert code == 1
+    assert said.splitlines()[-1].endswith("events in emb.events.csv, label tracks in emb.labels")
+    whole = AaSPClassifier.from_pretrained(classifier)
+    paths = sorted({row["path"] for row in read_csv(tmp_path / "emb.csv")})
+    events = whole.events([tmp_path / path for path in paths], threshold=0.4, hop=0.08)
+    expected = [(path, event) for path, found in zip(paths, events, strict=True) for event in found]
+    rows = read_csv(tmp_path / "emb.events.csv")
+    assert len(rows) == len(expected) > 5
+    for row, (path, event) in zip(rows, expected, strict=True):
+        assert (row["path"], row["label"]) == (path, event.label)
+        assert [float(row[name]) for name in ("start", "end", "probability")] == pytest.approx(
+            [event.start, event.end, event.probability], abs=2e-6
+        )
+    for path, found in zip(paths, events, strict=True):
+        track = (tmp_path / "emb.labels" / f"{path.removeprefix('sounds/')}.txt").read_text().splitlines()
+        read = [(float(start), float(end), label) for start, end, label in (line.split("\t") for line in track)]
+        assert [label for *_, label in read] == [event.label for event in found]
+        assert [times for *times, _ in read] == [pytest.approx(event[:2], abs=2e-6) for event in found]
+    assert len(list((tmp_path / "emb.labels").rglob("*.txt"))) == 5  # none for what was not read
+
+
+def test_parts_of_a_file_are_told_in_its_own_time(classifier: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "noise.wav", noise(16000 * 9), 16000)
+    (tmp_path / "parts.csv").write_text("path,start,end\nnoise.wav,5,9\nnoise.wav,1,3.5\nnoise.wav,1,3.5\n")
+    options = ["--files", "parts.csv", "--frames", "--threshold", "0.3"]
+    code, _ = embed(*options, "--out", "emb.npy", "--classifier", classifier, cwd=tmp_path)
+    assert code == 0
+    sound, _ = soundfile.read(tmp_path / "noise.wav", dtype="float32")
+    found = AaSPClassifier.from_pretrained(classifier).events([sound[80000:], sound[16000:56000]], threshold=0.3)
+    late, early = (
+        [Event(e.start + by, e.end + by, *e[2:]) for e in part] for part, by in zip(found, (5, 1), strict=True)
+    )
+    rows = read_csv(tmp_path / "emb.events.csv")
+    assert [row["label"] for row in rows] == [event.label for event in [*late, *early, *early]]
+    starts = [event.start for event in [*late, *early, *early]]
+    assert [float(row["start"]) for row in rows] == pytest.approx(starts, abs=2e-6)
+    track = (tmp_path / "emb.labels" / "noise.wav.txt").read_text().splitlines()
+    assert [float(line.split("\t")[0]) for line in track] == pytest.approx(starts, abs=2e-6)
+
+
+def test_another_head_replaces_what_the_former_said(classifier: Path, sounds: Path, tmp_path: Path) -> None:
+    """The vectors are kept, as the encoder is the same; label tracks that were mended by hand are, too."""
+    again = AaSPClassifier.from_pretrained(classifier)
+    with torch.no_grad():
+        again.head.bias += torch.tensor([0.0, 0.0, 50.0])
+    other = again.save_pretrained(tmp_path / "other")
+    frames = ["sounds", "--out", "emb.npy", "--frames", "--threshold", "0.9"]
+    embed(*frames, "--classifier", classifier, cwd=tmp_path)
+    vectors = (tmp_path / "emb.npy").stat().st_mtime_ns
+    code, _ = embed(*frames, "--classifier", other, cwd=tmp_path)
+    assert code == 1
+    assert {row["label"] for row in read_csv(tmp_path / "emb.events.csv")} == {"voice"}
+    assert (tmp_path / "emb.npy").stat().st_mtime_ns == vectors
+    track = tmp_path / "emb.labels" / "nature" / "rain.flac.txt"
+    track.write_text("0.0\t1.0\train, I say\n")
+    code, said = embed(*frames, "--classifier", classifier, cwd=tmp_path)
+    assert code == 2
+    assert "emb.labels/nature/rain.flac.txt is no earlier prediction" in said
+    assert track.read_text() == "0.0\t1.0\train, I say\n"
+
+
+def test_one_that_was_stopped_ends_as_the_other(
+    classifier: Path, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each file that is opened to be written, in turn."""
+    frames = ["sounds", "--out", "emb.npy", "--frames", "--classifier", classifier, "--threshold", "0.4"]
+    embed(*frames, cwd=tmp_path)
+    expected = tables(tmp_path)
+    for name in list(tables(tmp_path)):
+        if "predictions" in name or "events" in name or "labels" in name:
+            (tmp_path / name).unlink()
+    for stop in range(3):
+        with monkeypatch.context() as patch:
+            writes = iter(range(100))
+
+            def failing(source: object, place: object, own=os.replace, stop=stop, writes=writes) -> None:
+                if next(writes) == stop:
+                    raise OSError(28, "No space left on device")
+                own(source, place)
+
+            patch.setattr(os, "replace", failing)
+            code, said = embed(*frames, cwd=tmp_path)
+        assert code == 1
+        assert "the vectors are complete: run the same command again" in said
+    assert embed(*frames, cwd=tmp_path)[0] == 1
+    assert tables(tmp_path) == expected
+    assert json.loads((tmp_path / "emb.predictions.json").read_text())["complete"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--model", "other"], "has its own encoder; leave --model other out"),
+        (["--out", "emb.npz"], "--classifier needs an --out that ends in .npy"),
+        (["--normalize"], "leave --dtype and --normalize out"),
+        (["--dtype", "float16"], "leave --dtype and --normalize out"),
+        (["--pooling", "cls"], "reads the pooling frequency of the last 1 blocks; leave"),
+        (["--threshold", "0.5"], "--threshold is of events: it needs --classifier and --frames"),
+        (["--frames", "--threshold", "2"], "threshold must be a probability"),
+    ],
+)
+def test_what_does_not_go_together(
+    classifier: Path, sounds: Path, tmp_path: Path, options: list[str], sentence: str
+) -> None:
+    code, said = embed(sounds, "--out", "emb.npy", "--classifier", classifier, *options, cwd=tmp_path)
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert sentence in said
+    assert not list(tmp_path.glob("emb*"))
+
+
+def test_what_is_no_classifier_of_frames(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
+    code, said = embed(sounds, "--out", "emb.npy", "--classifier", checkpoint, cwd=tmp_path)
+    assert code == 2
+    assert "it is an encoder alone" in said
+    cls = made_classifier(tmp_path / "cls", pooling="cls")
+    code, said = embed(sounds, "--out", "emb.npy", "--classifier", cls, "--frames", cwd=tmp_path)
+    assert code == 2
+    assert "reads the pooling cls, which is not the mean of frame vectors" in said
+    code, said = embed(sounds, "--out", "emb.npy", "--classifier", cls, cwd=tmp_path)
+    assert code == 1

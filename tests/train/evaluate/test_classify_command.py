@@ -1,0 +1,121 @@
+"""``aasp-train classify``, from a folder of sounds to names of new ones."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from evaluate_helpers import write_tone
+from helpers import read_csv, run_command
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from aasp_features import AaSPClassifier, AaSPEncoder
+from aasp_features.cli import app as aasp_embed
+from aasp_features.train.cli import app
+from aasp_features.train.evaluate import logistic
+
+
+@pytest.fixture(autouse=True)
+def one_penalty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quick, and scikit-learn's own can be given the same."""
+    monkeypatch.setattr(logistic, "C_GRID", (0.1,))
+
+
+@pytest.fixture
+def tones(tmp_path: Path) -> Path:
+    """A folder of low tones and one of high ones."""
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        low, high = (frequency * rng.uniform(0.9, 1.1) for frequency in (300, 2000))
+        write_tone(tmp_path / "tones" / "low" / f"{index}.wav", low, index)
+        write_tone(tmp_path / "tones" / "high" / f"{index}.wav", high, index)
+    return tmp_path / "tones"
+
+
+def classify(*arguments: object) -> tuple[int, str, str]:
+    done = run_command(app, "classify", *arguments)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_folder_of_classes(tones: Path, checkpoint: Path, tmp_path: Path) -> None:
+    options = ["--model", checkpoint, "--cache", tmp_path / "cache"]
+    code, said, told = classify(tones, "--out", tmp_path / "out", *options)
+    assert (code, told.splitlines()[-1]) == (0, f"wrote {tmp_path / 'out'}")
+    score = re.search(r"Held out \(5 folds, each held out in turn\): balanced accuracy ([\d.]+) %, 95 % interval", said)
+    assert float(score[1]) > 90
+    assert "| high |" in said
+    assert said in (tmp_path / "out" / "README.md").read_text()
+    files = [*sorted((tones / "high").iterdir()), *sorted((tones / "low").iterdir())]
+    vectors = AaSPEncoder.from_pretrained(checkpoint).embed(files).astype(np.float64)
+    labels = ["high"] * 12 + ["low"] * 12
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=5000, tol=1e-8))
+    expected = pipeline.fit(vectors, labels).predict_proba(vectors)
+    classifier = AaSPClassifier.from_pretrained(tmp_path / "out")
+    np.testing.assert_allclose(classifier.scores(files), expected, atol=2e-3)
+    write_tone(tmp_path / "new" / "tone.wav", 310, 99)
+    assert classifier.predict(tmp_path / "new" / "tone.wav")[0].label == "low"
+    done = run_command(
+        aasp_embed, tmp_path / "new", "--out", tmp_path / "emb.npy", "--classifier", tmp_path / "out", "--frames"
+    )
+    assert done.returncode == 0, done.stderr
+    assert {row["label"] for row in read_csv(tmp_path / "emb.softts.csv")} == {"low"}
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert classify(tones, "--out", tmp_path / "out", *options, "--overwrite")[:2] == (0, said)  # with the kept vectors
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_several_labels_a_sound(tones: Path, checkpoint: Path, tmp_path: Path) -> None:
+    rows = [f"low/{index}.wav,low;{'soft' if index % 4 < 2 else 'loud'}" for index in range(12)]
+    rows += [f"high/{index}.wav,high;{'soft' if index % 4 < 2 else 'loud'}" for index in range(12)]
+    (tones / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    options = ["--model", checkpoint, "--no-cache", "--pooling", "mean"]
+    code, said, told = classify(tones, "--out", tmp_path / "out", *options)
+    assert code == 0, told
+    assert "mAP" in said
+    assert re.search(r"\| low  \|\s+12 \|\s+100.0 \|", said)
+    classifier = AaSPClassifier.from_pretrained(tmp_path / "out")
+    assert (classifier.several, classifier.labels) == (True, ("high", "loud", "low", "soft"))
+    assert classifier.encoder.config.pooling == "mean"
+    found = dict(classifier.predict(tones / "low" / "0.wav"))
+    assert found["low"] > 0.5 > found["high"]
+
+
+def test_the_bundled_encoder_takes_its_licences_along(sounds: Path, tmp_path: Path) -> None:
+    for kind in ("music", "nature"):
+        for number in range(5):
+            (tmp_path / "few" / kind).mkdir(parents=True, exist_ok=True)
+            source = sorted((sounds / kind).iterdir())[number % 2]
+            shutil.copy(source, tmp_path / "few" / kind / f"{number}{source.suffix}")
+    code, _, told = classify(tmp_path / "few", "--out", tmp_path / "out", "--no-cache")
+    assert code == 0, told
+    assert {"LICENSE", "ATTRIBUTION.md", "README.md", "classifier.json"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
+    again = AaSPClassifier.from_pretrained(tmp_path / "out")
+    bundled = AaSPEncoder.from_pretrained()
+    assert torch.equal(again.encoder.network.cls, bundled.network.cls)
+    assert again.encoder.config == bundled.config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["gone", "--out", "out"], "gone: no such file or folder"),
+        (["tones", "--out", "tones"], "--out tones holds something already"),
+        (["tones/low", "--out", "out"], "holds no two folders with sounds"),
+        (["tones", "--out", "out", "--model", "gone"], "'gone' is no folder"),
+        (["tones", "--out", "out", "--pooling", "max"], "'max' is not one of"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said, told = classify(*arguments)
+    assert (code, said, len(told.splitlines())) == (2, "", 1)
+    assert sentence in told
+    assert not (tmp_path / "out").exists()
