@@ -62,7 +62,7 @@ def test_a_folder_of_classes(tones: Path, checkpoint: Path, tmp_path: Path) -> N
         aasp_embed, tmp_path / "new", "--out", tmp_path / "emb.npy", "--classifier", tmp_path / "out", "--frames"
     )
     assert done.returncode == 0, done.stderr
-    assert {row["label"] for row in read_csv(tmp_path / "emb.softts.csv")} == {"low"}
+    assert {row["label"] for row in read_csv(tmp_path / "emb.events.csv")} == {"low"}
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert classify(tones, "--out", tmp_path / "out", *options, "--overwrite")[:2] == (0, said)  # with the kept vectors
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
