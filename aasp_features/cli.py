@@ -86,13 +86,17 @@ def embed(
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
         devices = _devices(device, engine)
-        named = None if classifier is None else _load_classifier(classifier, precision, frames, pooling, last_layers)
+        named = (
+            None
+            if classifier is None
+            else _load_classifier(classifier, precision, compiled, frames, pooling, last_layers)
+        )
         encoder = _load(model, precision, compiled) if named is None else named.encoder
         opt.check_for(encoder.config, last_layers, window, context)
         worker = _engine(encoder, engine, devices, workers, replicas)
         result = _run(worker, found, out, options, overwrite, not no_lock, quiet)
     if named is not None:
-        _predict(out, named, hop if frames else None, threshold, not no_lock, quiet)
+        _predict(out, named, hop if frames else None, threshold, overwrite, not no_lock, quiet)
     if map_page is not None:
         _draw_map(out, map_page)
     raise typer.Exit(1 if result.failures else 0)
@@ -170,11 +174,11 @@ def _draw_map(out: Path, page: Path) -> None:
 def _check_predictions(out: Path, overwrite: bool, files: str | None) -> None:
     from aasp_features.folder.prediction_record import check_replaceable
 
-    check_replaceable(out, overwrite, [] if files in (None, "-") else [Path(str(files))])
+    check_replaceable(out, overwrite, sources=[] if files in (None, "-") else [Path(str(files))])
 
 
 def _load_classifier(
-    name: str, precision: opt.Precision, frames: bool, pooling: str | None, last_layers: int | None
+    name: str, precision: opt.Precision, compiled: bool, frames: bool, pooling: str | None, last_layers: int | None
 ) -> AaSPClassifier:
     """A classifier that can read the rows that are asked for."""
     from aasp_features.classifier import AaSPClassifier
@@ -188,20 +192,30 @@ def _load_classifier(
         )
     if frames:
         classifier.check_frames()
+    if compiled:
+        classifier.encoder.compile()
     return classifier
 
 
 def _predict(
-    out: Path, classifier: AaSPClassifier, hop: float | None, threshold: float | None, lock: bool, quiet: bool
+    out: Path,
+    classifier: AaSPClassifier,
+    hop: float | None,
+    threshold: float | None,
+    overwrite: bool,
+    lock: bool,
+    quiet: bool,
 ) -> None:
+    """Write what the classifier says of the vectors, which are complete."""
     from aasp_features.folder.output import OutputError
     from aasp_features.folder.predictions import THRESHOLD, predict_run
     from aasp_features.folder.run import WriteError
 
     try:
-        places = predict_run(out, classifier, hop, THRESHOLD if threshold is None else threshold, lock)
-    except OutputError:
-        raise
+        chosen = THRESHOLD if threshold is None else threshold
+        places = predict_run(out, classifier, hop, chosen, overwrite=overwrite, lock=lock)
+    except OutputError as error:
+        raise WriteError(str(error)) from error
     except OSError as error:
         raise WriteError(
             f"{out}: the predictions could not be written ({error.strerror or error}); the vectors are complete: "

@@ -172,6 +172,24 @@ def test_push_and_load_again(hub: LocalHub, load: Load, environment: dict[str, s
     assert "me/mine: the Hub did not take the checkpoint" in done.stderr
 
 
+def test_a_classifier_goes_there_and_back(hub: LocalHub, environment: dict[str, str], checkpoint: Path) -> None:
+    code = (
+        "import sys; from torch import nn; from aasp_features import AaSPClassifier, AaSPEncoder\n"
+        "encoder = AaSPEncoder.from_pretrained(sys.argv[1])\n"
+        "classifier = AaSPClassifier(encoder, ['rain', 'bell'], nn.Linear(encoder.embedding_dim, 2))\n"
+        "classifier.push_to_hub('me/named', token=sys.argv[2])\n"
+        "again = AaSPClassifier.from_pretrained('me/named@main')\n"
+        "print(again.labels, bool((again.head.weight == classifier.head.weight).all()))\n"
+        "encoder.push_to_hub('me/named', token=sys.argv[2], half=True)\n"
+        "AaSPClassifier.from_pretrained('me/named')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(checkpoint), TOKEN], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.strip() == "('rain', 'bell') True", done.stderr
+    assert "CheckpointError: me/named: classifier.json is of another encoder" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("fault", "file", "sentence"),
     [

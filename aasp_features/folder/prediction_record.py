@@ -28,30 +28,32 @@ def prediction_places(out: Path) -> Places:
     return Places(*(side_file(out, ending) for ending in endings))
 
 
-def check_replaceable(out: Path, overwrite: bool, sources: Sequence[Path] = ()) -> None:
-    """Before anything is computed: is what the results would replace an earlier run's, as it left it?
+def check_replaceable(
+    out: Path, overwrite: bool, *, sources: Sequence[Path] = (), written: Sequence[Path] = ()
+) -> None:
+    """Is what the results would replace an earlier prediction, as it was left?
 
     Args:
         out: the vectors.
         overwrite: replace it, whatever it is.
         sources: lists that the run reads.
+        written: results, once it is known which; before, only tables and what an earlier one left are looked at.
 
     Raises:
         OutputError: it is not.
     """
-    places = prediction_places(out)
-    inside = sorted(path for path in places.tracks.rglob("*") if path.is_file()) if places.tracks.is_dir() else []
-    present = [path for path in (places.table, places.events, *inside) if path.exists()]
+    places, record = prediction_places(out), read_record(out)
+    known = record["files"] if record else {}
+    results = [places.table, places.events, *written, *(out.parent / name for name in known)]
+    present = [path for path in dict.fromkeys(results) if path.exists()]
     for source in sources:
         if source.exists() and any(os.path.samefile(path, source) for path in present):
             raise OutputError(f"--out {out} would replace {source}, which this run reads; choose another.")
-    if overwrite or not (present or places.record.exists()):
-        return
-    record = read_record(out)
-    for path in [*present, *([] if record else [places.record])]:
+    if record is None and places.record.exists():
+        present.append(places.record)
+    for path in [] if overwrite else present:
         name = relative_name(path, out)
-        known = record["files"] if record else {}
-        if name not in known or known[name] not in (None, fingerprint(path)):
+        if name not in known or not path.is_file() or known[name] not in (None, fingerprint(path)):
             raise OutputError(
                 f"--out {out}: {name} is no earlier prediction for {out.name}, or was changed since; move it away, or "
                 "give --overwrite."

@@ -20,7 +20,15 @@ from aasp_features.classifier import AaSPClassifier
 from aasp_features.events import Event, audacity_labels, find_events
 from aasp_features.folder.label_tracks import label_places
 from aasp_features.folder.output import claimed, side_file
-from aasp_features.folder.prediction_record import Places, begin, finish, identify, is_whole, prediction_places
+from aasp_features.folder.prediction_record import (
+    Places,
+    begin,
+    check_replaceable,
+    finish,
+    identify,
+    is_whole,
+    prediction_places,
+)
 from aasp_features.folder.table import write_csv
 
 CHUNK_ROWS = 4096
@@ -30,7 +38,13 @@ Line = list[str]
 
 
 def predict_run(
-    out: Path, classifier: AaSPClassifier, hop: float | None, threshold: float, lock: bool = True
+    out: Path,
+    classifier: AaSPClassifier,
+    hop: float | None = None,
+    threshold: float = THRESHOLD,
+    *,
+    overwrite: bool = False,
+    lock: bool = True,
 ) -> Places:
     """Write what a classifier says of a finished run's vectors.
 
@@ -43,10 +57,11 @@ def predict_run(
         classifier: on the encoder that gave them.
         hop: seconds between frames; None for clip vectors.
         threshold: of events.
+        overwrite: replace what is there, whatever it is.
         lock: keep other processes away.
 
     Raises:
-        OutputError: another process writes there.
+        OutputError: another process writes there, or a file there is no earlier prediction.
         OSError: a file cannot be written; the next run writes it again.
     """
     places, identity = prediction_places(out), identify(out, classifier, hop, threshold)
@@ -56,6 +71,7 @@ def predict_run(
         tracks = {} if hop is None else label_places(_names(out))
         written = [places.table, *([] if hop is None else [places.events])]
         written += [places.tracks / track for track in tracks.values()]
+        check_replaceable(out, overwrite, written=written)
         begin(out, identity, written)
         _write_table(out, classifier, places.table)
         if hop is not None:

@@ -44,16 +44,27 @@ def test_what_was_changed_is_kept(predicted: Path, name: str) -> None:
 
 
 def test_what_is_somebody_elses_is_kept(predicted: Path) -> None:
-    for name in ("emb.labels/notes.txt", "emb.predictions.json"):
-        place = predicted.parent / name
-        before = place.read_bytes() if place.exists() else None
-        place.write_text("{}")
-        with pytest.raises(OutputError, match="is no earlier prediction"):
-            check_replaceable(predicted, False)
-        place.unlink() if before is None else place.write_bytes(before)
-    check_replaceable(predicted, False)
+    notes = predicted.parent / "emb.labels" / "notes.txt"
+    notes.write_text("mine")
+    check_replaceable(predicted, False)  # nothing goes there
+    with pytest.raises(OutputError, match=r"emb\.labels/notes\.txt is no earlier prediction"):
+        check_replaceable(predicted, False, written=[notes])
+    check_replaceable(predicted, True, written=[notes])
+    record = predicted.parent / "emb.predictions.json"
+    before = record.read_bytes()
+    record.write_text("{}")
+    with pytest.raises(OutputError, match="is no earlier prediction"):
+        check_replaceable(predicted, False)
+    record.unlink()
+    (predicted.parent / "emb.events.csv").unlink()
+    (predicted.parent / "emb.events.csv").mkdir()
+    with pytest.raises(OutputError, match="is no earlier prediction"):
+        check_replaceable(predicted, False)
+    (predicted.parent / "emb.events.csv").rmdir()
+    (predicted.parent / "emb.events.csv").touch()
+    record.write_bytes(before)
     with pytest.raises(OutputError, match=r"would replace .*emb.events.csv, which this run reads"):
-        check_replaceable(predicted, True, [predicted.with_name("emb.events.csv")])
+        check_replaceable(predicted, True, sources=[predicted.with_name("emb.events.csv")])
 
 
 def test_one_that_was_stopped_is_gone_on_with(predicted: Path) -> None:

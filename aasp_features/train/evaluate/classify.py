@@ -18,6 +18,7 @@ from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
 from aasp_features.options import check_last_layers
 from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.classifier import one_hot
 from aasp_features.train.evaluate.confusion import confusion_matrix, confusion_table, precision_table
 from aasp_features.train.evaluate.linear_head import fit_linear_head
 from aasp_features.train.evaluate.probe import ProbeResult
@@ -107,6 +108,9 @@ def report(task: Task, method: str, result: ProbeResult, labels: tuple[str, ...]
         precision_table(task, result) if several else confusion_table(confusion_matrix(task, result), task.classes),
         "The saved classifier has learnt from all clips, those that were held out here among them.",
     ]
+    clips = one_hot(task.labels, len(task.classes)).sum(axis=0)
+    if few := [name for name, count in zip(task.classes, clips, strict=True) if 0 < count < len(result.splits)]:
+        parts.append(f"Fewer clips than folds, so that some folds lack them: {', '.join(few)}.")
     if unknown := [name for name in task.classes if name not in labels]:
         parts.append(f"No clip has the label {', '.join(unknown)}, so the classifier does not know it.")
     if task.missing:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from aasp_features.config import Pooling
-from aasp_features.train.evaluate.command import Cache, NoCache
+from aasp_features.train.evaluate.command import Cache, NoCache, vector_cache
+
+RARE_CLASSES = (
+    "The least populated class",
+    r"Label (not )?\d+ is present",
+)  # scikit-learn's; the report has a sentence
 
 
 def classify(
@@ -34,8 +40,23 @@ def classify(
 
     OUT is read by aasp-embed --classifier and by AaSPClassifier.from_pretrained.
     """
+    with warnings.catch_warnings():
+        for message in RARE_CLASSES:
+            warnings.filterwarnings("ignore", message)
+        _classify(folder, out, model, pooling, last_layers, None if no_cache else vector_cache(cache), overwrite)
+
+
+def _classify(
+    folder: str,
+    out: Path,
+    model: str | None,
+    pooling: Pooling | None,
+    last_layers: int | None,
+    cache: Path | None,
+    overwrite: bool,
+) -> None:
     from aasp_features.train.evaluate import classify as work
-    from aasp_features.train.evaluate.command import vector_cache, with_progress
+    from aasp_features.train.evaluate.command import with_progress
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.methods import encoder_method
     from aasp_features.train.evaluate.probe import probe
@@ -44,7 +65,7 @@ def classify(
     work.check_free(out, overwrite)
     encoder, encoder_folder = work.load_encoder(model, pooling, last_layers)
     method = encoder_method(encoder, encoder.config.name, None, None)
-    vectors = with_progress(method, task, None if no_cache else vector_cache(cache))
+    vectors = with_progress(method, task, cache)
     result = probe(vectors, task, logistic_regression)
     classifier = work.linear_classifier(encoder, vectors, task)
     text = work.report(task, method.name, result, classifier.labels)

@@ -55,6 +55,9 @@ def test_report_and_files(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
     task = replace(made_task(), classes=("a", "b", "c", "never"), missing=(Path("gone.wav"),))
     vectors = features_of(task, 2.0, width=small_encoder.embedding_dim)
     result = probe(vectors, task, logistic_regression)
+    assert "Fewer clips than folds" not in classify.report(task, "vectors", result, ("a", "b", "c"))
+    rare = replace(task, labels=np.where(np.arange(150) < 147, task.labels, 3))
+    assert "some folds lack them: never." in classify.report(rare, "vectors", result, ("a", "b", "c", "never"))
     classifier = classify.linear_classifier(small_encoder, vectors, task)
     text = classify.report(task, "vectors", result, classifier.labels)
     low, high = result.interval
