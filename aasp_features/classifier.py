@@ -16,7 +16,7 @@ from aasp_features.classifier_file import StoredClassifier, check_labels, read_c
 from aasp_features.config import Precision
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
-from aasp_features.events import check_threshold, find_events
+from aasp_features.events import THRESHOLD, check_threshold, find_events
 from aasp_features.options import check_choice, check_device, check_whole
 from aasp_features.vectors import FrameEmbeddings
 from aasp_features.windows import COLUMN_SECONDS
@@ -179,7 +179,7 @@ class AaSPClassifier(nn.Module):
         sounds: Any,
         sample_rate: int | None = None,
         *,
-        threshold: float = 0.5,
+        threshold: float = THRESHOLD,
         hop: float = COLUMN_SECONDS,
         **choices: Any,
     ) -> Any:

@@ -96,7 +96,7 @@ def embed(
         worker = _engine(encoder, engine, devices, workers, replicas)
         result = _run(worker, found, out, options, overwrite, not no_lock, quiet)
     if named is not None:
-        _predict(out, named, hop if frames else None, threshold, overwrite, not no_lock, quiet)
+        _predict(out, named, frames, threshold, overwrite, not no_lock, quiet)
     if map_page is not None:
         _draw_map(out, map_page)
     raise typer.Exit(1 if result.failures else 0)
@@ -200,20 +200,21 @@ def _load_classifier(
 def _predict(
     out: Path,
     classifier: AaSPClassifier,
-    hop: float | None,
+    frames: bool,
     threshold: float | None,
     overwrite: bool,
     lock: bool,
     quiet: bool,
 ) -> None:
     """Write what the classifier says of the vectors, which are complete."""
+    from aasp_features.events import THRESHOLD
     from aasp_features.folder.output import OutputError
-    from aasp_features.folder.predictions import THRESHOLD, predict_run
+    from aasp_features.folder.predictions import predict_run
     from aasp_features.folder.run import WriteError
 
     try:
         chosen = THRESHOLD if threshold is None else threshold
-        places = predict_run(out, classifier, hop, chosen, overwrite=overwrite, lock=lock)
+        places = predict_run(out, classifier, chosen, overwrite=overwrite, lock=lock)
     except OutputError as error:
         raise WriteError(str(error)) from error
     except OSError as error:
@@ -222,7 +223,7 @@ def _predict(
             "run the same command again."
         ) from error
     if not quiet:
-        more = "" if hop is None else f", events in {places.events}, label tracks in {places.tracks}"
+        more = f", events in {places.events}, label tracks in {places.tracks}" if frames else ""
         typer.echo(f"predictions in {places.table}{more}", err=True)
 
 

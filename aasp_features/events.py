@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from aasp_features.errors import OptionError
 
+THRESHOLD = 0.5  # probability from which on a class counts as heard, unless another is given
+
 
 class Event(NamedTuple):
     """A stretch of a sound in which a class is likely.

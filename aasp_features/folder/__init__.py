@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from aasp_features.folder.map_page import MapError, write_map
     from aasp_features.folder.options import RunOptions
     from aasp_features.folder.output import OutputError
+    from aasp_features.folder.predictions import predict_run
     from aasp_features.folder.ray_engine import RayEngine
     from aasp_features.folder.run import AllFailedError, InterruptedRun, RunResult, WriteError, embed_sounds
     from aasp_features.sounds.discovery import Discovery, NothingFoundError, find_sounds
@@ -29,6 +30,7 @@ _HOME_OF = {
     "WriteError": "folder.run",
     "embed_sounds": "folder.run",
     "find_sounds": "sounds.discovery",
+    "predict_run": "folder.predictions",
     "read_list": "sounds.lists",
     "write_map": "folder.map_page",
 }
@@ -47,6 +49,7 @@ __all__ = [
     "WriteError",
     "embed_sounds",
     "find_sounds",
+    "predict_run",
     "read_list",
     "write_map",
 ]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from aasp_features.audio import MOST_HOURS, check_hours
-from aasp_features.config import Pooling, frame_dim, pooled_dim
+from aasp_features.config import AaSPConfig, Pooling, frame_dim, pooled_dim
 from aasp_features.errors import OptionError
 from aasp_features.options import EmbedOptions
 from aasp_features.version import __version__
@@ -79,7 +79,7 @@ class RunOptions:
         return RunSettings(
             checkpoint=config.name,
             checkpoint_sha256=encoder.sha256,
-            config_sha256=hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest(),
+            config_sha256=config_sha256(config),
             weights_sha256=weights_sha256(encoder),
             embed=embed,
             frames=self.frames,
@@ -137,6 +137,11 @@ class RunSettings:
         values = asdict(self)
         del values["width"], values["threads"]
         return {**values.pop("embed"), **values}
+
+
+def config_sha256(config: AaSPConfig) -> str:
+    """Of a config's values."""
+    return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
 
 
 def weights_sha256(encoder: AaSPEncoder) -> str:

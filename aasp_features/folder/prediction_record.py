@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from aasp_features.classifier import AaSPClassifier
-from aasp_features.folder.options import weights_sha256
+from aasp_features.folder.options import config_sha256, weights_sha256
 from aasp_features.folder.output import OutputError, side_file
 from aasp_features.folder.seal import checksum, fingerprint, read_sealed, seal, write_whole
 
@@ -26,6 +26,36 @@ def prediction_places(out: Path) -> Places:
     """Beside the vectors."""
     endings = (".predictions.csv", ".events.csv", ".labels", ".predictions.json")
     return Places(*(side_file(out, ending) for ending in endings))
+
+
+def hop_of_run(out: Path, classifier: AaSPClassifier) -> float | None:
+    """Seconds between the frames of a finished run, None for clip vectors; if the classifier can read them.
+
+    Raises:
+        OutputError: no finished run, or vectors that are not of the classifier's encoder as it reads them.
+        OptionError: frames, and a classifier that cannot read these.
+    """
+    record, config = read_sealed(side_file(out, ".json")), classifier.encoder.config
+    if out.suffix != ".npy" or not out.is_file() or record is None or record.get("output") != out.name:
+        raise OutputError(f"{out} is no .npy of a finished run with its record beside it; make it by aasp-embed.")
+    settings = record["settings"]
+    wanted = {
+        "weights_sha256": weights_sha256(classifier.encoder),
+        "config_sha256": config_sha256(config),
+        "pooling": config.pooling,
+        "last_layers": config.last_layers,
+        "dtype": "float32",
+        "normalize": False,
+    }
+    if other := [name for name, value in wanted.items() if settings.get(name) != value]:
+        name = other[0]
+        raise OutputError(
+            f"{out}: its vectors are not those that the classifier reads ({name} was {settings.get(name)}, and is "
+            f"{wanted[name]})."
+        )
+    if settings["frames"]:
+        classifier.check_frames()
+    return float(settings["hop"]) if settings["frames"] else None
 
 
 def check_replaceable(

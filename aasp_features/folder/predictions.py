@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.classifier import AaSPClassifier
-from aasp_features.events import Event, audacity_labels, find_events
+from aasp_features.events import THRESHOLD, Event, audacity_labels, check_threshold, find_events
 from aasp_features.folder.label_tracks import label_places
 from aasp_features.folder.output import claimed, side_file
 from aasp_features.folder.prediction_record import (
@@ -25,6 +25,7 @@ from aasp_features.folder.prediction_record import (
     begin,
     check_replaceable,
     finish,
+    hop_of_run,
     identify,
     is_whole,
     prediction_places,
@@ -32,7 +33,6 @@ from aasp_features.folder.prediction_record import (
 from aasp_features.folder.table import write_csv
 
 CHUNK_ROWS = 4096
-THRESHOLD = 0.5  # of events, unless given
 EVENT_COLUMNS = ["path", "start", "end", "label", "probability"]
 Line = list[str]
 
@@ -40,7 +40,6 @@ Line = list[str]
 def predict_run(
     out: Path,
     classifier: AaSPClassifier,
-    hop: float | None = None,
     threshold: float = THRESHOLD,
     *,
     overwrite: bool = False,
@@ -55,15 +54,18 @@ def predict_run(
     Args:
         out: the vectors, ``.npy``, with their table beside them.
         classifier: on the encoder that gave them.
-        hop: seconds between frames; None for clip vectors.
         threshold: of events.
         overwrite: replace what is there, whatever it is.
         lock: keep other processes away.
 
     Raises:
-        OutputError: another process writes there, or a file there is no earlier prediction.
+        OutputError: no finished run, or not of the classifier's encoder; another process writes there, or a file there
+            is no earlier prediction.
+        OptionError: frames, and a classifier that cannot read these.
         OSError: a file cannot be written; the next run writes it again.
     """
+    check_threshold(threshold)
+    hop = hop_of_run(out, classifier)
     places, identity = prediction_places(out), identify(out, classifier, hop, threshold)
     with claimed(out, lock):
         if is_whole(out, identity):

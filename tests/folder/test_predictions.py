@@ -14,7 +14,7 @@ from torch import nn
 
 from aasp_features import AaSPClassifier, AaSPConfig, AaSPEncoder, Event
 from aasp_features.cli import app
-from aasp_features.folder import predictions
+from aasp_features.folder import OutputError, predict_run, predictions
 
 LABELS = ("wind", "bell, small", "voice")
 
@@ -95,6 +95,23 @@ def test_frames_become_events_and_label_tracks(classifier: Path, sounds: Path, t
         assert [label for *_, label in read] == [event.label for event in found]
         assert [times for *times, _ in read] == [pytest.approx(event[:2], abs=2e-6) for event in found]
     assert len(list((tmp_path / "emb.labels").rglob("*.txt"))) == 5  # none for what was not read
+
+
+def test_vectors_that_it_does_not_read(classifier: Path, checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
+    """From Python, where any vectors may be given; its own are taken though the command was not told of it."""
+    whole = AaSPClassifier.from_pretrained(classifier)
+    embed("sounds", "--out", "emb.npy", "--model", classifier, cwd=tmp_path)
+    assert predict_run(tmp_path / "emb.npy", whole).table.exists()
+    for name, options, sentence in (
+        ("other", ["--model", checkpoint], "weights_sha256 was"),
+        ("pooled", ["--model", classifier, "--pooling", "mean"], "pooling was mean, and is frequency"),
+        ("unit", ["--model", classifier, "--normalize"], "normalize was True"),
+    ):
+        embed("sounds", "--out", f"{name}.npy", *options, cwd=tmp_path)
+        with pytest.raises(OutputError, match=f"not those that the classifier reads .{sentence}"):
+            predict_run(tmp_path / f"{name}.npy", whole)
+    with pytest.raises(OutputError, match=r"is no \.npy of a finished run"):
+        predict_run(tmp_path / "gone.npy", whole)
 
 
 def test_parts_of_a_file_are_told_in_its_own_time(classifier: Path, tmp_path: Path) -> None:
