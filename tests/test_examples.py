@@ -15,9 +15,11 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
 from aasp_features import AaSPEncoder
 from aasp_features.folder import embed_sounds, find_sounds
+from aasp_features.train.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = """
@@ -69,6 +71,29 @@ def test_clusters_and_outliers(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     embed_sounds(AaSPEncoder.from_pretrained(), find_sounds(tmp_path), tmp_path / "emb.npy")
     run_example("cluster_sounds.py", tmp_path, 3, tmp_path / "emb.npy")
     assert capsys.readouterr().out == printed
+
+
+def test_events_are_where_the_sounds_are(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Two seconds of noise in the midst of a tone, learnt from clips of each."""
+    rng = np.random.default_rng(0)
+
+    def tone(seconds: float, frequency: float) -> np.ndarray:
+        return 0.2 * np.sin(2 * np.pi * frequency * np.arange(int(16000 * seconds)) / 16000)
+
+    for name in ("tone", "noise"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        for place in range(6):
+            clip = tone(1, 400 + 20 * place) if name == "tone" else 0.1 * rng.standard_normal(16000)
+            soundfile.write(tmp_path / "clips" / name / f"{place}.wav", clip, 16000)
+    recording = np.concatenate([tone(3, 430), 0.1 * rng.standard_normal(32000), tone(3, 430)])
+    soundfile.write(tmp_path / "recording.wav", recording, 16000)
+    options = [str(tmp_path / "clips"), "--out", str(tmp_path / "classifier"), "--no-cache"]
+    assert CliRunner().invoke(app, ["classify", *options]).exit_code == 0
+    run_example("detect_events.py", tmp_path / "classifier", tmp_path / "recording.wav")
+    events = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [label for _, _, label in events] == ["tone", "noise", "tone"]
+    bounds = [[float(start), float(end)] for start, end, _ in events]
+    np.testing.assert_allclose(bounds, [[0, 3], [3, 5], [5, 8]], atol=0.33)  # two columns of the encoder
 
 
 def test_the_picture_of_similarities(tmp_path: Path) -> None:

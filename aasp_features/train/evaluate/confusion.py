@@ -36,12 +36,19 @@ def confusion_table(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
     return aligned(rows)
 
 
+def frequent_confusions(matrix: NDArray[np.int64], most: int = MOST_PAIRS) -> list[tuple[int, int]]:
+    """Pairs of a class and what its clips were taken for, the most frequent first; at most ``most`` that occurred."""
+    wrong = matrix - np.diag(np.diagonal(matrix))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    return [divmod(int(place), len(matrix)) for place in order if wrong.flat[place]]
+
+
 def _pairs(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
     """Markdown: which class was taken for which other, and how often."""
-    wrong = matrix - np.diag(np.diagonal(matrix))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
-    pairs = [(place // len(names), place % len(names)) for place in order if wrong.flat[place]]
-    rows = [[names[one], names[other], f"{wrong[one, other]} of {matrix[one].sum()}"] for one, other in pairs]
+    rows = [
+        [names[one], names[other], f"{matrix[one, other]} of {matrix[one].sum()}"]
+        for one, other in frequent_confusions(matrix)
+    ]
     return aligned([["label", "taken for", "clips"], *rows])
 
 

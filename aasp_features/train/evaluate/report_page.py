@@ -13,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.train.evaluate.confusion import confusion_matrix, frequent_confusions
 from aasp_features.train.evaluate.probe import ProbeResult
 from aasp_features.train.evaluate.report import Results
 from aasp_features.train.evaluate.task import Task
@@ -66,23 +67,14 @@ def _confusions(task: Task, result: ProbeResult) -> list[str]:
     if len(task.classes) <= MATRIX_CLASSES:
         parts += ["<h3>Confusion matrix</h3>", '<p class="note">Rows: label. Columns: prediction. Clips.</p>']
         parts.append(_matrix(task.classes, matrix))
-    wrong = matrix - np.diag(np.diag(matrix))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
-    pairs = [divmod(int(place), len(task.classes)) for place in order if wrong.flat[place]]
+    pairs = frequent_confusions(matrix, CONFUSIONS)
     if pairs:
         rows = [
-            [escape(task.classes[row]), escape(task.classes[column]), str(wrong[row, column]), str(matrix[row].sum())]
+            [escape(task.classes[row]), escape(task.classes[column]), f"{matrix[row, column]} of {matrix[row].sum()}"]
             for row, column in pairs
         ]
-        parts += ["<h3>Most often confused</h3>", _table(["label", "taken for", "clips", "of"], rows)]
+        parts += ["<h3>Most often confused</h3>", _table(["label", "taken for", "clips"], rows)]
     return parts
-
-
-def confusion_matrix(task: Task, result: ProbeResult) -> NDArray[np.int64]:
-    """(classes, classes) counts of held-out clips: rows are labels, columns the likeliest classes over the seeds."""
-    matrix = np.zeros((len(task.classes),) * 2, np.int64)
-    np.add.at(matrix, (task.labels[result.tested], result.predicted), 1)
-    return matrix
 
 
 def _matrix(classes: Sequence[str], matrix: NDArray[np.int64]) -> str:
