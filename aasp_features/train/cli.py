@@ -1,4 +1,4 @@
-"""``aasp-train``: pre-train, export, evaluate."""
+"""``aasp-train``: pre-train, export, evaluate, fine-tune."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Pre-train and evaluate AaSP encoders.",
+    help="Pre-train, evaluate and fine-tune AaSP encoders.",
 )
 
 

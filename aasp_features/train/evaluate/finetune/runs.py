@@ -116,7 +116,7 @@ def card(run: Finetuning, name: str, saved: str) -> str:
         f"{run.encoder.config.name} and a linear layer, fine-tuned by aasp-features on {examples.task.name} "
         f"({classes} classes; {examples.split.name} held out) by the recipe {recipe.name}, {run.progress.step} steps "
         f"of {recipe.run.batch} clips; weights of the {saved}.\n\n"
-        "```python\nfrom aasp_features.classifier import AaSPClassifier\n\n"
+        "```python\nfrom aasp_features import AaSPClassifier\n\n"
         'AaSPClassifier.from_pretrained("this-folder").predict("a-sound.wav")\n```\n'
     )
 

@@ -34,6 +34,8 @@ def load_recipe(name: str, changes: list[str]) -> FinetuneRecipe:
         raise OptionError(f"--recipe is a .yaml file or one of {', '.join(recipe_names())}, got {name!r}.")
     try:
         written = OmegaConf.load(path)
+        if not OmegaConf.is_dict(written):
+            raise OptionError(f"recipe {name}: is no mapping of settings; write them as in run: {{epochs: 3}}.")
         settings = OmegaConf.structured(FinetuneRecipe)
         for part in (settings, *(settings[key] for key in settings if OmegaConf.is_config(settings[key]))):
             OmegaConf.set_readonly(part, False)  # as frozen dataclasses are made
