@@ -104,6 +104,10 @@ class TaskExamples:
         """(clips, classes) float."""
         return self.labels[places].float()
 
+    def counts(self) -> str:
+        """How many clips have which part; groups that are held out whole can be a larger share than was asked for."""
+        return f"{len(self.train)} clips train, {len(self.validation)} judge epochs, {len(self.test)} test"
+
     def facts(self) -> dict[str, Any]:
         """For the run's record: which sounds and labels these are, wherever they lie."""
         digest = hashlib.sha256("\0".join(self.task.classes).encode())

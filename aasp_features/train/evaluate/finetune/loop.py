@@ -77,6 +77,11 @@ class Finetuning:
             self.average.load_state_dict(self.model.state_dict())
         if rank() == 0:
             cut_metrics(folder, self.progress.step)
+            logger.info("%s: %s", self._place, examples.counts())
+
+    @property
+    def _place(self) -> str:
+        return f"{self.examples.task.name} {self.examples.split.name}"
 
     @property
     def steps(self) -> int:
@@ -174,8 +179,7 @@ class Finetuning:
         return {"loss_validation": loss, "validation": value}
 
     def _tell(self, numbers: dict[str, float]) -> None:
-        place = f"{self.examples.task.name} {self.examples.split.name}"
-        text = f"{place}: epoch {numbers['epoch']} of {self.recipe.run.epochs}, loss {numbers['loss_train']:.4f}"
+        text = f"{self._place}: epoch {numbers['epoch']} of {self.recipe.run.epochs}, loss {numbers['loss_train']:.4f}"
         if "validation" in numbers and self.judged is not None:
             text += f", validation {numbers['validation']:.1f} (best {self.judged['value']:.1f})"
         logger.info("%s, %.0f s", text, self.progress.seconds)

@@ -65,9 +65,9 @@ def test_what_does_not_go_together(task_folder: Path) -> None:
     task, encoder = tones(task_folder), tiny_encoder()
     several = replace(task, labels=np.eye(2, dtype=bool)[task.labels])
     assert examples_of(several, encoder).kind == "binary"
-    with pytest.raises(ValueError, match="several labels; loss.kind is binary there"):
+    with pytest.raises(ValueError, match=r"several labels; loss.kind is binary there"):
         examples_of(several, encoder, loss={"kind": "cross_entropy"})
     with pytest.raises(ValueError, match=r"clips.seconds must be at most 1.28, the encoder's window, got 2"):
         examples_of(task, encoder, clips={"seconds": 2.0})
-    with pytest.raises(ValueError, match="clips.epoch is 99"):
+    with pytest.raises(ValueError, match=r"clips.epoch is 99"):
         examples_of(task, encoder, clips={"seconds": 0.32, "epoch": 99})

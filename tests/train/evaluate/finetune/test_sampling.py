@@ -43,7 +43,7 @@ def test_without_replacement_no_clip_comes_twice() -> None:
     drawn = ClipSampler(6, 4, 4, 0, weights, replacement=False).places(0).tolist()
     assert len(set(drawn)) == 4
     assert 0 not in drawn
-    with pytest.raises(ValueError, match="clips.epoch is 6, and 5 clips can be drawn, each once"):
+    with pytest.raises(ValueError, match=r"clips.epoch is 6, and 5 clips can be drawn, each once"):
         ClipSampler(6, 6, 4, 0, weights, replacement=False)
-    with pytest.raises(ValueError, match="clips.epoch is 7, and 6 clips"):
+    with pytest.raises(ValueError, match=r"clips.epoch is 7, and 6 clips"):
         ClipSampler(6, 7, 4, 0)
