@@ -33,8 +33,9 @@ def finetune(
     """Train an encoder with a linear layer on a task's labels; the result is a classifier. Prints what tests say."""
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.train.evaluate.finetune.recipes import DEFAULT, load_recipe, recipe_names
-    from aasp_features.train.evaluate.finetune.runs import chosen_splits, summary, write_report
+    from aasp_features.train.evaluate.finetune.runs import chosen_splits
     from aasp_features.train.evaluate.finetune.runs import finetune as run
+    from aasp_features.train.evaluate.finetune.summary import summary, write_report
     from aasp_features.train.evaluate.tasks.registry import read_tasks
     from aasp_features.train.options import checked_device, seconds_of
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence

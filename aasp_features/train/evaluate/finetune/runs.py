@@ -1,11 +1,10 @@
-"""Fine-tuning of one checkpoint on tasks, fold by fold: runs in folders, classifiers beside them, one report."""
+"""One fine-tuning run from a task's split to a classifier, and what its test part says of it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 
@@ -16,31 +15,12 @@ from aasp_features.train.evaluate.finetune.loop import Finetuning
 from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
 from aasp_features.train.evaluate.finetune.scoring import classifier_of
 from aasp_features.train.evaluate.finetune.start import vectors_of
-from aasp_features.train.evaluate.metrics import Scores
-from aasp_features.train.evaluate.probe import judged
-from aasp_features.train.evaluate.report import table
+from aasp_features.train.evaluate.finetune.summary import BEST, LAST, Finished
 from aasp_features.train.evaluate.task import Split, Task
 from aasp_features.train.pretrain.distributed import rank
 from aasp_features.train.pretrain.run_folder import lock_run
-from aasp_features.train.whole_file import write_atomically
 
-BEST, LAST = "best on validation", "last epoch"
 LONGEST_NAME = 200
-
-
-class Finished(NamedTuple):
-    """What a run came to.
-
-    Attributes:
-        scores: of the split's test part, by the last epoch and, where there is a validation part, by the epoch that
-            this liked best.
-        saved: which of them the classifier is.
-        validation: the best value on the validation part, in %, and its epoch; None where there is none.
-    """
-
-    scores: dict[str, Scores]
-    saved: str
-    validation: dict[str, float] | None
 
 
 def chosen_splits(task: Task, folds: Sequence[str]) -> list[Split]:
@@ -77,16 +57,14 @@ def finetune(
         StoppedError: Ctrl-C or SIGTERM ended it.
         CheckpointError: the classifier cannot be written.
     """
-    lock = lock_run(folder) if rank() == 0 else None
     examples = TaskExamples(task, split, recipe, recipe.network.read_by(encoder.config))
-    try:
+    with ExitStack() as stack:
+        if rank() == 0:
+            stack.callback(lock_run(folder).release)
+        stack.callback(examples.log_mels.close)
         run = Finetuning(encoder, examples, folder, device, max_seconds)
         run.run()
         return finish(run)
-    finally:
-        examples.log_mels.close()
-        if lock is not None:
-            lock.release()
 
 
 def finish(run: Finetuning) -> Finished:
@@ -119,51 +97,3 @@ def card(run: Finetuning, name: str, saved: str) -> str:
         "```python\nfrom aasp_features import AaSPClassifier\n\n"
         'AaSPClassifier.from_pretrained("this-folder").predict("a-sound.wav")\n```\n'
     )
-
-
-def summary(checkpoint: str, found: Sequence[tuple[Task, Sequence[Split], Sequence[Finished]]]) -> tuple[str, Any]:
-    """The report in Markdown, and its numbers.
-
-    Args:
-        checkpoint: its name.
-        found: of each task, the splits that were run and what each came to.
-    """
-    whichs = [LAST] if any(BEST not in one.scores for _, _, runs in found for one in runs) else [BEST, LAST]
-    results = {
-        f"{checkpoint} fine-tuned, {which}": {
-            task.name: judged(task, splits, [[one.scores[which]] for one in runs]) for task, splits, runs in found
-        }
-        for which in whichs
-    }
-    tasks = [task for task, _, _ in found]
-    told = ", ".join(f"{task.name} ({task.metric.name}; {_names(splits)})" for task, splits, _ in found)
-    lines = ["| | tested on | validation, its best epoch | saved | " + " | ".join(whichs) + " |"]
-    lines.append("|---" * (4 + len(whichs)) + "|")
-    rows = []
-    for task, splits, runs in found:
-        for split, one in zip(splits, runs, strict=True):
-            values = {which: task.value(split.test, one.scores[which]) for which in whichs}
-            best = "" if one.validation is None else f"{one.validation['value']:.1f}, {one.validation['epoch']}"
-            cells = [task.name, split.name, best, one.saved, *(f"{value:.1f}" for value in values.values())]
-            lines.append("| " + " | ".join(cells) + " |")
-            rows.append({"task": task.name, "split": split.name, "saved": one.saved, "validation": one.validation})
-            rows[-1] |= {"test": values}
-    text = f"Fine-tuning; in %, 95 % intervals: {told}.\n\n{table(tasks, results)}\n\n" + "\n".join(lines) + "\n"
-    summed = {
-        method: {
-            name: {"value": one.value, "interval": one.interval, "splits": one.splits} for name, one in row.items()
-        }
-        for method, row in results.items()
-    }
-    return text, {"results": summed, "runs": rows}
-
-
-def write_report(out: Path, text: str, numbers: Any) -> None:
-    """As ``report.md`` and ``report.json``."""
-    write_atomically(out / "report.md", text)
-    write_atomically(out / "report.json", json.dumps(numbers, indent=1) + "\n")
-
-
-def _names(splits: Sequence[Split]) -> str:
-    names = [split.name for split in splits]
-    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}, {len(names)} splits"

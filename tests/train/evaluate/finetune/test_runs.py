@@ -10,7 +10,8 @@ from finetune_helpers import CPU, finetune_recipe, tiny_encoder, tones
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
 from aasp_features.classifier import AaSPClassifier
-from aasp_features.train.evaluate.finetune.runs import BEST, LAST, chosen_splits, finetune, summary
+from aasp_features.train.evaluate.finetune.runs import chosen_splits, finetune
+from aasp_features.train.evaluate.finetune.summary import BEST, LAST, summary
 from aasp_features.train.evaluate.metrics import MEAN_AVERAGE_PRECISION
 
 
