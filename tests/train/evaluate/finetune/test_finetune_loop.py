@@ -1,7 +1,10 @@
 """Runs: resume equals uninterrupted, parts equal wholes, and what is kept is what validation liked."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,3 +128,48 @@ def test_a_loss_that_is_not_finite_is_a_sentence(task_folder: Path, tmp_path: Pa
         run.model.head.weight.fill_(torch.inf)
     with pytest.raises(ValueError, match="the loss of epoch 1 is not finite"):
         run.run()
+
+
+TWO_PROCESSES = """
+import os, sys
+from pathlib import Path
+import torch
+from torch import distributed
+number, folder = int(sys.argv[1]), Path(sys.argv[2])
+distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=number, world_size=2)
+from finetune_helpers import start, tones
+run = start(folder / "run", tones(Path(sys.argv[3])), clips={"seconds": 1.0}, run={"epochs": 1})
+run.run()
+torch.save(run.model.state_dict(), folder / f"weights-{number}")
+print("told", flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch has no gloo here")
+def test_two_processes_share_every_batch(task_folder: Path, tmp_path: Path) -> None:
+    """Where nothing is drawn at random, they take the steps of one."""
+    helpers = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(helpers), *sys.path]), "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO_PROCESSES, str(number), str(tmp_path), str(task_folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for number in (0, 1)
+    ]
+    assert [process.stdout.readline() for process in started] == ["told\n", "told\n"]
+    for process in started:
+        process.communicate("")
+    one = start(tmp_path / "one", tones(task_folder), clips={"seconds": 1.0}, run={"epochs": 1})
+    one.run()
+    first, second = (torch.load(tmp_path / f"weights-{number}", weights_only=True) for number in (0, 1))
+    for name, value in one.model.state_dict().items():
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], value, atol=1e-5, rtol=1e-4)
+    assert len(lines(tmp_path / "run")) == 1  # only the first writes
