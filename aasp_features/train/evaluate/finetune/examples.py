@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,13 +56,13 @@ class TaskExamples:
         self.kind = recipe.loss.kind if recipe.loss.kind != "auto" else "binary" if self.several else "cross_entropy"
         self.frames = round(recipe.clips.seconds * FRAMES_PER_SECOND)
         self._check()
-        weights = balanced_weights(self.labels[self.train], recipe.clips.balance_power)
+        balanced = recipe.clips.balanced
         self.sampler = ClipSampler(
             len(self.train),
             recipe.clips.epoch or len(self.train),
             recipe.run.batch,
             recipe.run.seed,
-            weights if recipe.clips.balanced else None,
+            balanced_weights(self.labels[self.train], recipe.clips.balance_power) if balanced else None,
             recipe.clips.replacement,
         )
         self.log_mels = LogMels(task.files, LogMel(config), recipe.clips.memory_gb)
@@ -108,6 +109,7 @@ class TaskExamples:
         """How many clips have which part; groups that are held out whole can be a larger share than was asked for."""
         return f"{len(self.train)} clips train, {len(self.validation)} judge epochs, {len(self.test)} test"
 
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """For the run's record: which sounds and labels these are, wherever they lie."""
         digest = hashlib.sha256("\0".join(self.task.classes).encode())

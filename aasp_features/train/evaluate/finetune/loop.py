@@ -6,6 +6,7 @@ import copy
 import logging
 import math
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -189,11 +190,11 @@ class Finetuning:
         return {
             "recipe": self.recipe.to_dict(),
             "checkpoint": self.encoder.sha256 or "",
-            "config": self.examples.config.to_json(),
+            "config": asdict(self.examples.config),
             "device": str(self.device),
             "torch": torch.__version__,
             "max_seconds": self.max_seconds,
-            **self.examples.facts(),
+            **self.examples.facts,
         }
 
     def save(self) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from aasp_features.errors import OptionError
 
+CLIPS_AT_ONCE = 2**16
 PER_CLASS = 1000.0  # of AudioMAE's weights; its size plays no part
 
 
@@ -80,5 +81,5 @@ def balanced_weights(labels: Tensor, power: float = 1.0) -> Tensor:
         power: the sums are raised to it; clips without a label have 0.
     """
     of_class = PER_CLASS / (labels.sum(dim=0, dtype=torch.float64) + 0.01)
-    weights = labels.double() @ of_class
+    weights = torch.cat([some.double() @ of_class for some in torch.split(labels, CLIPS_AT_ONCE)])  # at bounded memory
     return torch.where(weights > 0, weights**power, 0.0)

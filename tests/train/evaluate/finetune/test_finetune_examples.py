@@ -56,9 +56,9 @@ def test_labels_go_with_their_clips(task_folder: Path) -> None:
 def test_facts_tell_other_labels_apart(task_folder: Path) -> None:
     task, encoder = tones(task_folder), tiny_encoder()
     same, other = examples_of(task, encoder), examples_of(replace(task, labels=1 - task.labels), encoder)
-    assert same.facts() == examples_of(task, encoder).facts()
-    assert same.facts()["corpus"] != other.facts()["corpus"]
-    assert same.facts()["split"] == "fold 1"
+    assert same.facts == examples_of(task, encoder).facts
+    assert same.facts["corpus"] != other.facts["corpus"]
+    assert same.facts["split"] == "fold 1"
 
 
 def test_what_does_not_go_together(task_folder: Path) -> None:

@@ -116,6 +116,7 @@ def test_other_runs_are_refused(task_folder: Path, tmp_path: Path) -> None:
     for changes, sentence in [
         ({"optimizer": {"rate": 0.5}}, r"with optimizer.rate=0.001, not 0.5; ask for the same"),
         ({"run": {"held_out": 0.3}}, "holds a run of other sounds"),
+        ({"network": {"pooling": "cls"}}, r"with network.pooling=\"\", not \"cls\", config.pooling=\"mean\""),
     ]:
         with pytest.raises(ValueError, match=sentence):
             start(tmp_path, task, **changes)
