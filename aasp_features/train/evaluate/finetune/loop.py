@@ -79,6 +79,8 @@ class Finetuning:
         if rank() == 0:
             cut_metrics(folder, self.progress.step)
             logger.info("%s: %s", self._place, examples.counts())
+        if self.progress.step == 0 and self.recipe.network.head == "probe" and len(examples.validation):
+            self._judge_start()
 
     @property
     def _place(self) -> str:
@@ -166,6 +168,14 @@ class Finetuning:
         if rank() == 0:
             write_metrics(self.folder, {"step": self.progress.step, **numbers})
             self._tell(numbers)
+
+    def _judge_start(self) -> None:
+        """A linear probe is a result, which no step need improve."""
+        numbers = {"step": 0, "epoch": 0, "done": 0.0, "seconds": 0.0, **self._judge(0)}
+        if rank() == 0:
+            cut_metrics(self.folder, -1)
+            write_metrics(self.folder, numbers)
+            logger.info("%s: the probe that it starts from, validation %.1f", self._place, numbers["validation"])
 
     def _judge(self, epoch: int) -> dict[str, float]:
         """The average's loss and metric on the validation part; the best weights are kept, of equals the later."""

@@ -79,6 +79,18 @@ def test_it_learns_and_keeps_what_validation_liked(task_folder: Path, tmp_path: 
     assert told[-1]["learning_rate"] < told[3]["learning_rate"]
 
 
+@pytest.mark.usefixtures("few_epochs")
+def test_the_probe_that_a_run_starts_from_is_judged(task_folder: Path, tmp_path: Path) -> None:
+    changes = {"network": {"head": "probe"}, "run": {"epochs": 1, "held_out": 0.25}, "optimizer": {"rate": 1e3}}
+    for _ in range(2):  # the second begins anew, as nothing was saved
+        run = start(tmp_path, tones(task_folder), **changes)
+        assert [line["step"] for line in lines(tmp_path)] == [0]
+        assert run.judged == {"value": lines(tmp_path)[0]["validation"], "epoch": 0}
+    run.run()
+    assert [line["epoch"] for line in lines(tmp_path)] == [0, 1]
+    assert run.judged["value"] == max(line["validation"] for line in lines(tmp_path))
+
+
 def test_nothing_held_out_nothing_judged(task_folder: Path, tmp_path: Path) -> None:
     run = start(tmp_path, tones(task_folder), run={"held_out": 0.0, "epochs": 1})
     run.run()
