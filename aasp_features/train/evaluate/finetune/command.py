@@ -35,7 +35,8 @@ def finetune(
     from aasp_features.train.evaluate.finetune.recipes import DEFAULT, load_recipe, recipe_names
     from aasp_features.train.evaluate.finetune.runs import chosen_splits
     from aasp_features.train.evaluate.finetune.runs import finetune as run
-    from aasp_features.train.evaluate.finetune.summary import summary, write_report
+    from aasp_features.train.evaluate.finetune.summary import summary
+    from aasp_features.train.evaluate.report import write_report
     from aasp_features.train.evaluate.tasks.registry import read_tasks
     from aasp_features.train.options import checked_device, seconds_of
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
@@ -59,5 +60,5 @@ def finetune(
             ]
             found.append((one, chosen, runs))
     text, numbers = summary(encoder.config.name, found)
-    write_report(out, text, numbers)
+    write_report(out, tasks, text, numbers)
     sys.stdout.write(text)

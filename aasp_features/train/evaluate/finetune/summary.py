@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from aasp_features.train.evaluate.metrics import Scores
 from aasp_features.train.evaluate.probe import judged
-from aasp_features.train.evaluate.report import missing_clips, table
+from aasp_features.train.evaluate.report import remarks, table
 from aasp_features.train.evaluate.task import Split, Task
-from aasp_features.train.whole_file import write_atomically
 
 BEST, LAST = "best on validation", "last epoch"
 
@@ -55,7 +52,7 @@ def summary(checkpoint: str, found: Sequence[Found]) -> tuple[str, Any]:
         f"Fine-tuning; in %, 95 % intervals: {told}.",
         table(tasks, results),
         "\n".join(lines),
-        *missing_clips(tasks),
+        *remarks(tasks),
     ]
     text = "\n\n".join(parts) + "\n"
     summed = {
@@ -81,12 +78,6 @@ def run_rows(found: Sequence[Found], whichs: Sequence[str]) -> tuple[list[str], 
             rows.append({"task": task.name, "split": split.name, "saved": one.saved, "validation": one.validation})
             rows[-1] |= {"test": values}
     return lines, rows
-
-
-def write_report(out: Path, text: str, numbers: Any) -> None:
-    """As ``report.md`` and ``report.json``."""
-    write_atomically(out / "report.md", text)
-    write_atomically(out / "report.json", json.dumps(numbers, indent=1) + "\n")
 
 
 def _names(splits: Sequence[Split]) -> str:
