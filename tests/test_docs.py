@@ -15,7 +15,7 @@ NEEDED = {
     "guides/folders.md": ["pyarrow", "sklearn", "h5py"],
     "guides/frames.md": ["pyarrow"],
     "guides/search.md": ["sklearn"],
-    "guides/fine_tuning.md": ["omegaconf", "sklearn"],
+    "guides/fine_tuning.md": ["omegaconf", "sklearn", "matplotlib"],
     "guides/hub.md": ["transformers", "onnx", "onnxruntime", "onnxscript"],
     "guides/big_corpora.md": ["ray"],
     "guides/pre_training.md": ["omegaconf"],

@@ -1,32 +1,28 @@
-"""``aasp-train``: pre-train, export, evaluate."""
+"""``aasp-train``: pre-train, export, evaluate, fine-tune."""
 
 from __future__ import annotations
 
 import errno
 import logging
-import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from aasp_features.command_line import SentenceCommand
-from aasp_features.errors import OptionError
 from aasp_features.train.evaluate.benchmark_command import reproduce, tasks
 from aasp_features.train.evaluate.classify_command import classify
 from aasp_features.train.evaluate.command import knn, linear
+from aasp_features.train.evaluate.finetune.command import finetune
 from aasp_features.train.evaluate.stability.stability_command import stability
 from aasp_features.train.release import command as release
-
-if TYPE_CHECKING:
-    import torch
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Pre-train and evaluate AaSP encoders.",
+    help="Pre-train, evaluate and fine-tune AaSP encoders.",
 )
 
 
@@ -47,7 +43,7 @@ class TrainCommand(SentenceCommand):
             raise typer.Exit(2) from error
 
 
-EVALUATION = (linear, knn, classify, stability, reproduce, tasks)
+EVALUATION = (linear, knn, classify, finetune, stability, reproduce, tasks)
 RELEASE = (release.export, release.card, release.info, release.curves, release.export_onnx)
 for command in (*EVALUATION, *RELEASE):
     app.command(cls=TrainCommand)(command)
@@ -65,6 +61,7 @@ def pretrain(
     stop_after: Annotated[float | None, typer.Option(help="Leave after so many minutes; resumes later.")] = None,
 ) -> None:
     """Pre-train an encoder; metrics go to OUT/metrics.jsonl, the state to OUT/state.safetensors."""
+    from aasp_features.train.options import checked_device, seconds_of
     from aasp_features.train.pretrain.crop_source import open_crops
     from aasp_features.train.pretrain.loop import Pretraining
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
@@ -72,10 +69,8 @@ def pretrain(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     chosen = load_recipe(recipe, settings or [])
-    budget, pause = _seconds("--max-time", max_time), _seconds("--stop-after", stop_after)
-    if budget == 0:
-        raise OptionError("--max-time is above 0 minutes, got 0.")
-    place = _device(device)
+    budget, pause = seconds_of("--max-time", max_time, above_zero=True), seconds_of("--stop-after", stop_after)
+    place = checked_device(device)
     with ending_in_a_sentence(), open_crops(chosen, data, out, place, start_from) as crops:
         run = Pretraining(crops, out, place, budget, start_from)
         complete = run.run(pause)
@@ -103,25 +98,6 @@ def teacher_features(
         finally:
             makers.stop()
     typer.echo(f"{makers.crops} crops heard; features in {out}", err=True)
-
-
-def _seconds(option: str, minutes: float | None) -> float | None:
-    if minutes is not None and not 0 <= minutes < math.inf:
-        raise OptionError(f"{option} is a number of minutes of at least 0, got {minutes}.")
-    return None if minutes is None else 60 * minutes
-
-
-def _device(name: str | None) -> torch.device:
-    """A device that is there; the GPU where there is one, unless another is named."""
-    import torch
-
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise OptionError(f"--device is one that torch can use here, cpu or cuda; got {name!r} ({reason}).") from error
-    return device
 
 
 def main() -> None:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.train.evaluate.classifier import Examples, Vectors
 from aasp_features.train.evaluate.metrics import Labels, Metric, Scores
+from aasp_features.train.evaluate.task import Places
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 SEEDS = (42, 43, 44)
@@ -44,11 +46,19 @@ def linear_layer(
 
 def hold_out(train: Examples, seed: int) -> tuple[Examples, Examples]:
     """Nine tenths and one tenth, groups whole."""
+    kept, held = (
+        Examples(train.vectors[places], train.labels[places], train.groups[places])
+        for places in hold_out_groups(train.groups, HELD_OUT, seed)
+    )
+    return kept, held
+
+
+def hold_out_groups(groups: NDArray[np.str_], share: float, seed: int) -> tuple[Places, Places]:
+    """Two parts of clips, as places; the second has ``share`` of the groups, which stay whole."""
     from sklearn.model_selection import GroupShuffleSplit
 
-    splitter = GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed)
-    kept, held = next(iter(splitter.split(train.vectors, groups=train.groups)))
-    return Examples(*(part[kept] for part in train)), Examples(*(part[held] for part in train))
+    kept, held = next(iter(GroupShuffleSplit(1, test_size=share, random_state=seed).split(groups, groups=groups)))
+    return np.asarray(kept), np.asarray(held)
 
 
 def train_heads(train: Examples, validation: Examples, classes: int, metric: Metric, seed: int) -> nn.Linear:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.classifier import Classifier, Examples, standardise
 from aasp_features.train.evaluate.metrics import Scores, interval
-from aasp_features.train.evaluate.task import Places, Task
+from aasp_features.train.evaluate.task import Places, Split, Task
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,17 @@ def probe(vectors: NDArray[np.float32], task: Task, classifier: Classifier, sele
         except ValueError as error:  # scikit-learn's, of a task that is too small
             reason = str(error).splitlines()[0].rstrip(".")
             raise TrainError(f"task {task.name} cannot be learnt from ({split.name}: {reason}).") from error
+    return judged(task, splits, found)
+
+
+def judged(task: Task, splits: Sequence[Split], found: Sequence[Sequence[Scores]]) -> ProbeResult:
+    """What scores are worth.
+
+    Args:
+        task: gives the metric.
+        splits: whose test parts were scored.
+        found: for each split, its scores by each seed.
+    """
     values = np.array([[task.value(split.test, s) for s in runs] for split, runs in zip(splits, found, strict=True)])
     tested = np.concatenate([split.test for split in splits])
     scores = [np.concatenate(parts) for parts in zip(*found, strict=True)]

@@ -106,20 +106,34 @@ class Distillation(nn.Module):
 
     def clip_vectors(self, student: AaSPNetwork, batch: Batch, dropped: float, generator: torch.Generator) -> Tensor:
         """What ``embed`` would give, (batch, d) float32, from the columns that are kept."""
-        tokens, frames, padded = batch.patch_tokens(student), batch.column_frames, batch.padded
-        if dropped:
-            kept = keep_columns(frames, dropped, generator)  # (batch, fewer)
-            frames = frames.gather(1, kept.clamp(min=0)) * (kept >= 0)
-            padded = bool((frames == 0).any())
-            index = send(kept.clamp(min=0), tokens.device)[..., None, None]
-            tokens = tokens.gather(1, index.expand(-1, -1, *tokens.shape[2:]))
-        frames = send(frames, tokens.device)
-        key_mask = token_mask(frames, tokens.shape[2]) if padded else None
-        outputs = [x for x, _ in student.run_blocks(student.with_cls(tokens.flatten(1, 2)), key_mask)]
-        x = torch.stack([student.norm(output) for output in outputs[-self.settings.last_layers :]]).mean(dim=0)
-        features = Features(x[:, 1:].reshape(tokens.shape).float(), x[:, 0].float(), frames)
-        with torch.autocast(x.device.type, enabled=False):
-            return pool_clip(features, self.pooling)
+        kept = keep_columns(batch.column_frames, dropped, generator) if dropped else None
+        return encode_columns(student, batch, kept, self.pooling, self.settings.last_layers)
+
+
+def encode_columns(
+    network: AaSPNetwork, batch: Batch, kept: Tensor | None, pooling: Pooling, last_layers: int
+) -> Tensor:
+    """Clip vectors, (batch, d) float32, of some of the columns, with gradients.
+
+    Args:
+        network: to run.
+        batch: of clips.
+        kept: as ``keep_columns`` gives them; None keeps all.
+        pooling, last_layers: as of ``embed``, whose vectors these are where all columns are kept.
+    """
+    tokens, frames, padded = batch.patch_tokens(network), batch.column_frames, batch.padded
+    if kept is not None:
+        frames = frames.gather(1, kept.clamp(min=0)) * (kept >= 0)
+        padded = bool((frames == 0).any())
+        index = send(kept.clamp(min=0), tokens.device)[..., None, None]
+        tokens = tokens.gather(1, index.expand(-1, -1, *tokens.shape[2:]))
+    frames = send(frames, tokens.device)
+    key_mask = token_mask(frames, tokens.shape[2]) if padded else None
+    outputs = [x for x, _ in network.run_blocks(network.with_cls(tokens.flatten(1, 2)), key_mask)]
+    x = torch.stack([network.norm(output) for output in outputs[-last_layers:]]).mean(dim=0)
+    features = Features(x[:, 1:].reshape(tokens.shape).float(), x[:, 0].float(), frames)
+    with torch.autocast(x.device.type, enabled=False):
+        return pool_clip(features, pooling)
 
 
 def keep_columns(column_frames: Tensor, dropped: float, generator: torch.Generator) -> Tensor:

@@ -180,7 +180,7 @@ class Pretraining:
         self.progress, old = read_record(self.folder)
         new = self.record()
         if self.start_from is None or rank() > 0:
-            new["start_from"] = self.start_from = old["start_from"]
+            new["start_from"] = self.start_from = old.get("start_from")
         new = new if rank() == 0 else {**old, "recipe": new["recipe"]}
         found = changes_since(old, new, self.progress.step)
         why = refusal(found)

@@ -60,11 +60,20 @@ def save_run(
     """
     found = {f"objective.{name}": value for name, value in objective.state_dict().items()}
     found |= _moments(objective, optimizer) | {f"health.{name}": value for name, value in health.state().items()}
-    tensors = {name: value.contiguous().cpu() for name, value in found.items()}
+    write_state(folder, found, progress, record)
+
+
+def write_state(folder: Path, tensors: Mapping[str, Tensor], progress: Progress, record: dict[str, Any]) -> None:
+    """Replace the state of any run: tensors by name, and what stands beside them.
+
+    Raises:
+        TrainError: it cannot be written, as on a full disk; the state before is kept.
+    """
+    found = {name: value.contiguous().cpu() for name, value in tensors.items()}
     texts = {"progress": json.dumps(asdict(progress)), "record": json.dumps(record)}
     with whole_file(folder / STATE_FILE) as temporary:
         try:
-            save_file(tensors, temporary, metadata={**texts, CHECKSUMS: json.dumps(checksums(tensors, texts))})
+            save_file(found, temporary, metadata={**texts, CHECKSUMS: json.dumps(checksums(found, texts))})
         except SafetensorError as error:  # its only word for a disk that is full
             raise OSError(str(error)) from error
 

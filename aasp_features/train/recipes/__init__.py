@@ -30,17 +30,10 @@ def load_recipe(name: str, changes: list[str]) -> Recipe:
 
     if name not in recipe_names():
         raise OptionError(f"no recipe named {name!r}; there are {', '.join(recipe_names())}.")
-    if wrong := [change for change in changes if "=" not in change]:
-        raise OptionError(f"settings are given as key=value, got {wrong[0]!r}.")
     preset: Recipe = import_module(f"aasp_features.train.recipes.{name}").RECIPE
     try:
         settings = OmegaConf.structured(preset)
-        for change in changes:
-            given, _, value = change.partition("=")
-            key, parsed = _full_key(settings, given), yaml.safe_load(value)
-            if isinstance(parsed, str) and OmegaConf.is_list(OmegaConf.select(settings, key)):
-                parsed = [parsed]
-            OmegaConf.update(settings, key, parsed)
+        apply_changes(settings, changes)
         recipe: Recipe = OmegaConf.to_object(settings)  # type: ignore[assignment]
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise OptionError(f"recipe {name}: {str(error).splitlines()[0]}") from error
@@ -49,6 +42,26 @@ def load_recipe(name: str, changes: list[str]) -> Recipe:
             f"recipe {name}: learns from external teachers; say which (distillation.teachers=FILE.yaml or a folder)."
         )
     return recipe
+
+
+def apply_changes(settings: Any, changes: list[str]) -> None:
+    """Make ``key=value`` changes to a structured config.
+
+    Raises:
+        OptionError: no ``=``, or no such key.
+        OmegaConfBaseException, YAMLError: a value that is not accepted.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+
+    if wrong := [change for change in changes if "=" not in change]:
+        raise OptionError(f"settings are given as key=value, got {wrong[0]!r}.")
+    for change in changes:
+        given, _, value = change.partition("=")
+        key, parsed = _full_key(settings, given), yaml.safe_load(value)
+        if isinstance(parsed, str) and OmegaConf.is_list(OmegaConf.select(settings, key)):
+            parsed = [parsed]
+        OmegaConf.update(settings, key, parsed)
 
 
 def _full_key(settings: Any, key: str) -> str:

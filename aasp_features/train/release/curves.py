@@ -14,6 +14,7 @@ PANELS = {
     "ω over patches and states (Hz)": ["omega_hz_mean", "omega_hz_std", "omega_hz_std_within_state"],
     "α over patches and states (1/s)": ["alpha_mean", "alpha_std", "alpha_std_within_state"],
     "gradient norm": ["gradient_norm"],
+    "metric on the validation part (%)": ["validation"],  # of fine-tuning
 }
 
 

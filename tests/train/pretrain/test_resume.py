@@ -11,8 +11,8 @@ from loop_helpers import CORPUS, CPU, start
 from teacher_helpers import write_callable
 from train_helpers import metrics, model, random_corpus, tiny_recipe
 
-from aasp_features.train.cli import _device
 from aasp_features.train.data.crops import CropSampler
+from aasp_features.train.options import checked_device
 from aasp_features.train.pretrain.crop_source import open_crops
 from aasp_features.train.pretrain.loop import Pretraining
 from aasp_features.train.pretrain.resume import MAY_CHANGE, changes_since, refusal
@@ -115,7 +115,7 @@ def test_killed_at_random_equals_uninterrupted(
     rng, recipe = np.random.default_rng(0), load_recipe(preset, command)
 
     def go_on(folder: Path, save_at: int, until: int) -> Pretraining:
-        with open_crops(recipe, sound_folder, folder, _device("cpu")) as crops:
+        with open_crops(recipe, sound_folder, folder, checked_device("cpu")) as crops:
             run = Pretraining(crops, folder, CPU)
             while run.progress.step < until:
                 run.step()

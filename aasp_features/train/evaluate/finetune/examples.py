@@ -1,0 +1,140 @@
+"""A task's split as fine-tuning sees it: which clips train, judge epochs and test; and batches of the first."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aasp_features.config import PATCH, AaSPConfig
+from aasp_features.errors import OptionError
+from aasp_features.log_mel import LogMel
+from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.classifier import one_hot
+from aasp_features.train.evaluate.finetune.augmentation import augment, cut_clips
+from aasp_features.train.evaluate.finetune.clips import LogMels
+from aasp_features.train.evaluate.finetune.drop_path import draw_paths
+from aasp_features.train.evaluate.finetune.model import TrainingBatch
+from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
+from aasp_features.train.evaluate.finetune.sampling import ClipSampler, balanced_weights
+from aasp_features.train.evaluate.linear import hold_out_groups
+from aasp_features.train.evaluate.task import Places, Split, Task
+from aasp_features.train.pretrain.distillation import keep_columns
+from aasp_features.train.pretrain.distributed import rank, world_size
+
+FRAMES_PER_SECOND = 100
+
+
+class TaskExamples:
+    """Clips of a split, and their batches.
+
+    Args:
+        task: gives files and labels.
+        split: of it; without a validation part, a share of its training part is held out, groups whole.
+        recipe: of the run.
+        config: of the encoder.
+
+    Attributes:
+        train, validation, test: places in the task's lists.
+        several: may a clip have several labels?
+        kind: of the loss.
+
+    Raises:
+        OptionError: clips longer than the encoder's window, a batch that the processes cannot share, or a loss for
+            one label where there may be several.
+    """
+
+    def __init__(self, task: Task, split: Split, recipe: FinetuneRecipe, config: AaSPConfig) -> None:
+        self.task, self.split, self.recipe, self.config = task, split, recipe, config
+        self.several = task.labels.ndim == 2
+        self.train, self.validation, self.test = parts_of(task, split, recipe.run.held_out, recipe.run.seed)
+        self.labels = torch.from_numpy(one_hot(task.labels, len(task.classes)))
+        self.kind = recipe.loss.kind if recipe.loss.kind != "auto" else "binary" if self.several else "cross_entropy"
+        self.frames = round(recipe.clips.seconds * FRAMES_PER_SECOND)
+        self._check()
+        balanced = recipe.clips.balanced
+        self.sampler = ClipSampler(
+            len(self.train),
+            recipe.clips.epoch or len(self.train),
+            recipe.run.batch,
+            recipe.run.seed,
+            balanced_weights(self.labels[self.train], recipe.clips.balance_power) if balanced else None,
+            recipe.clips.replacement,
+        )
+        self.log_mels = LogMels(task.files, LogMel(config), recipe.clips.memory_gb)
+
+    def _check(self) -> None:
+        if self.frames > PATCH * self.config.window:
+            most = PATCH * self.config.window / FRAMES_PER_SECOND
+            raise OptionError(
+                f"recipe: clips.seconds must be at most {most:g}, the encoder's window, "
+                f"got {self.recipe.clips.seconds:g}."
+            )
+        if self.several and self.kind != "binary":
+            raise OptionError(f"{self.task.name}: its clips have several labels; loss.kind is binary there.")
+        if self.recipe.run.batch % world_size():
+            raise OptionError(f"recipe: run.batch must be a multiple of the {world_size()} processes.")
+
+    def batch(self, step: int) -> TrainingBatch:
+        """This process's share of a step's batch, with all that is random about it.
+
+        Raises:
+            AudioError: a file that cannot be read.
+        """
+        recipe, config = self.recipe, self.config
+        generator = torch.Generator().manual_seed((recipe.run.seed * 1_000_003 + step) * world_size() + rank())
+        places = self._places(step)
+        clips = cut_clips(self.log_mels.of(places), self.frames, generator)
+        self.log_mels.expect(self._places(step + 1))
+        targets = self.labels[places].float()
+        clips, targets = augment(clips, targets, recipe.augmentation, config.mean, config.std, generator)
+        dropped, rate = recipe.network.drop_columns, recipe.network.drop_path
+        columns = keep_columns(clips.column_frames, dropped, generator) if dropped else None
+        paths = draw_paths(config.depth, len(places), rate, generator) if rate else None
+        return TrainingBatch(clips, targets, columns, paths)
+
+    def _places(self, step: int) -> list[int]:
+        own = self.sampler.places(step)[rank() :: world_size()]
+        return torch.from_numpy(self.train)[own].tolist()
+
+    def labels_of(self, places: Places) -> Tensor:
+        """(clips, classes) float."""
+        return self.labels[places].float()
+
+    def counts(self) -> str:
+        """How many clips have which part; groups that are held out whole can be a larger share than was asked for."""
+        return f"{len(self.train)} clips train, {len(self.validation)} judge epochs, {len(self.test)} test"
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """For the run's record: which sounds and labels these are, wherever they lie."""
+        digest = hashlib.sha256("\0".join(self.task.classes).encode())
+        for place, path in enumerate(self.task.files):
+            digest.update(f"\n{path.name}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
+            digest.update(np.flatnonzero(self.labels[place].numpy()).tobytes())
+        for part in (self.train, self.validation, self.test):
+            digest.update(part.astype(np.int64).tobytes() + b"\n")
+        facts = {"task": self.task.name, "split": self.split.name}
+        return {**facts, "sounds": len(self.task.files), "corpus": digest.hexdigest()}
+
+
+def parts_of(task: Task, split: Split, held_out: float, seed: int) -> tuple[Places, Places, Places]:
+    """Train, validation and test; the second may be empty.
+
+    Raises:
+        TrainError: too few groups.
+    """
+    if len(split.validation) or not held_out:
+        return split.train, split.validation, split.test
+    try:
+        kept, held = hold_out_groups(task.groups[split.train], held_out, seed)
+    except ValueError as error:  # scikit-learn's, of too few groups
+        raise TrainError(
+            f"{task.name}: no part of {split.name}'s training clips can be held out ({str(error).splitlines()[0]}); "
+            "give the task more groups, or run.held_out=0."
+        ) from error
+    return split.train[kept], split.train[held], split.test

@@ -1,0 +1,227 @@
+"""The fine-tuning loop: a step from batch to optimiser, epochs that a validation part judges, and what is kept."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aasp_features.encoder import AaSPEncoder
+from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.finetune.examples import TaskExamples
+from aasp_features.train.evaluate.finetune.model import TrainingBatch, divisor, loss_of
+from aasp_features.train.evaluate.finetune.optimizer import build_optimizer, set_rates
+from aasp_features.train.evaluate.finetune.start import empty_model, fit_start, vectors_of
+from aasp_features.train.evaluate.finetune.state import check_record, flat_state, restore, under
+from aasp_features.train.evaluate.finetune.weight_average import follow, momentum_at
+from aasp_features.train.pretrain.distributed import agree_any, agree_max, rank
+from aasp_features.train.pretrain.optimizer import finish_gradients, take_step
+from aasp_features.train.pretrain.precision import autocast, known_precision
+from aasp_features.train.pretrain.run_folder import STATE_FILE, cut_metrics, write_metrics
+from aasp_features.train.pretrain.run_state import Progress, write_state
+from aasp_features.train.pretrain.stopping import StoppedError, noting_requests
+
+logger = logging.getLogger(__name__)
+
+
+class Finetuning:
+    """A run under way: model, average of its weights, optimiser, examples, progress, and its folder on disk.
+
+    Several processes may train together (``pretrain/distributed.py``): each has its share of every batch, all judge,
+    and the first one writes.
+
+    Args:
+        encoder: of the checkpoint that it starts from.
+        examples: of the task's split; their recipe is the run's.
+        folder: of the run; a state found there is resumed.
+        device: where to compute.
+        max_seconds: time budget of the whole run, in seconds; the schedule then ends with it.
+
+    Attributes:
+        best: weights that the validation part liked best, as of ``FineTuned``; empty where there is none.
+        judged: the best value on the validation part, in %, and its epoch; None before there is one.
+
+    Raises:
+        TrainError: the state is damaged, or that of another run.
+    """
+
+    def __init__(
+        self,
+        encoder: AaSPEncoder,
+        examples: TaskExamples,
+        folder: Path,
+        device: torch.device,
+        max_seconds: float | None = None,
+    ) -> None:
+        self.encoder, self.examples, self.recipe = encoder, examples, examples.recipe
+        self.folder, self.device, self.max_seconds = folder, device, max_seconds
+        self.model = empty_model(encoder, examples, device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimizer = build_optimizer(self.model, self.recipe.optimizer)
+        self.parameters = list(self.model.parameters())
+        self.progress = Progress(precision=known_precision(self.recipe.run.precision, device) or "float32")
+        self.best: dict[str, Tensor] = {}
+        self.judged: dict[str, float] | None = None
+        self.sums = torch.zeros(3, device=device)  # of losses, norms and steps since the last line of metrics
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / STATE_FILE).is_file():
+            self._resume()
+        else:
+            fit_start(self.model, examples)
+            self.average.load_state_dict(self.model.state_dict())
+        if rank() == 0:
+            cut_metrics(folder, self.progress.step)
+            logger.info("%s: %s", self._place, examples.counts())
+        if self.progress.step == 0 and self.recipe.network.head == "probe" and len(examples.validation):
+            self._judge_start()
+
+    @property
+    def _place(self) -> str:
+        return f"{self.examples.task.name} {self.examples.split.name}"
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run, unless a time budget ends it first."""
+        return self.recipe.run.epochs * self.examples.sampler.steps
+
+    @property
+    def done(self) -> float:
+        """Fraction of the run that is behind, by steps or by the time budget, whichever is further."""
+        by_time = self.progress.seconds / self.max_seconds if self.max_seconds else 0.0
+        return min(1.0, max(self.progress.step / self.steps, by_time))
+
+    def run(self) -> None:
+        """Train to the end; the state is saved now and then, and at the end.
+
+        Raises:
+            TrainError: the loss of an epoch is not finite.
+            StoppedError: Ctrl-C or SIGTERM ended it; the state is saved.
+        """
+        saved = time.monotonic()
+        with noting_requests() as request:
+            while self.done < 1.0 and not agree_any(request.number > 0):
+                self.step()
+                if time.monotonic() - saved > self.recipe.run.save_seconds:
+                    self.save()
+                    saved = time.monotonic()
+            self.save()
+        if request.number and self.done < 1.0:
+            step = self.progress.step
+            raise StoppedError(f"stopped at step {step}; its state is saved: give the command again.", request.number)
+
+    def step(self) -> None:
+        """One optimiser step; at the end of an epoch a line of metrics, and a look at the validation part.
+
+        Raises:
+            TrainError: see ``run``.
+        """
+        began = time.monotonic()
+        rate = set_rates(self.optimizer, self.done, self.recipe.optimizer)
+        batch = self.examples.batch(self.progress.step)
+        loss = self._backward(batch.to(self.device))
+        norm, finite = finish_gradients(self.parameters, loss, self.recipe.optimizer.clip_norm)
+        take_step(self.optimizer, finite)  # type: ignore[arg-type]  # SGD leaves steps out alike
+        follow(self.average, self.model, momentum_at(self.progress.step, self.recipe.run.average))
+        self.progress.step += 1
+        self.progress.crops += self.recipe.run.batch
+        self.sums += torch.stack([loss, norm, torch.ones_like(loss)])
+        self.progress.seconds = agree_max(self.progress.seconds + time.monotonic() - began)
+        if self.progress.step % self.examples.sampler.steps == 0 or self.done >= 1.0:
+            self._end_epoch(rate)
+
+    def _backward(self, batch: TrainingBatch) -> Tensor:
+        """The batch's loss; the parameters' gradients are set, part by part."""
+        self.optimizer.zero_grad(set_to_none=True)
+        settings, clips = self.recipe.loss, len(batch.targets)
+        total, over = torch.zeros((), device=self.device), divisor(batch.targets, settings.per)
+        size = -(-clips // self.recipe.run.parts)
+        for first in range(0, clips, size):
+            part = batch.part(slice(first, first + size))
+            with autocast(self.device, self.progress.precision):
+                logits = self.model(part)
+            loss = loss_of(logits, part.targets, self.examples.kind, settings.smoothing) / over
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def _end_epoch(self, rate: float) -> None:
+        epoch = math.ceil(self.progress.step / self.examples.sampler.steps)
+        loss, norm, steps = self.sums.tolist()
+        self.sums.zero_()
+        if not math.isfinite(loss):
+            raise TrainError(
+                f"{self.folder}: the loss of epoch {epoch} is not finite; begin anew elsewhere with a lower "
+                f"optimizer.rate than {self.recipe.optimizer.rate:g}."
+            )
+        numbers = {"epoch": epoch, "done": self.done, "seconds": self.progress.seconds, "loss_train": loss / steps}
+        due = epoch % self.recipe.run.judge_every == 0 or self.done >= 1.0
+        if due and len(self.examples.validation):
+            numbers |= self._judge(epoch)
+        numbers |= {"learning_rate": rate, "gradient_norm": norm / steps}
+        if rank() == 0:
+            write_metrics(self.folder, {"step": self.progress.step, **numbers})
+            self._tell(numbers)
+
+    def _judge_start(self) -> None:
+        """A linear probe is a result, which no step need improve."""
+        numbers = {"step": 0, "epoch": 0, "done": 0.0, "seconds": 0.0, **self._judge(0)}
+        if rank() == 0:
+            cut_metrics(self.folder, -1)
+            write_metrics(self.folder, numbers)
+            logger.info("%s: the probe that it starts from, validation %.1f", self._place, numbers["validation"])
+
+    def _judge(self, epoch: int) -> dict[str, float]:
+        """The average's loss and metric on the validation part; the best weights are kept, of equals the later."""
+        examples, places = self.examples, self.examples.validation
+        logits = self.average.folded()(vectors_of(self.average.network, examples, places))
+        targets = examples.labels_of(places)
+        loss = float(loss_of(logits, targets, examples.kind)) / divisor(targets, self.recipe.loss.per)
+        value = examples.task.value(places, logits.double().numpy())
+        if self.judged is None or value >= self.judged["value"]:
+            self.judged = {"value": value, "epoch": epoch}
+            self.best = {name: tensor.clone() for name, tensor in self.average.state_dict().items()}
+        return {"loss_validation": loss, "validation": value}
+
+    def _tell(self, numbers: dict[str, float]) -> None:
+        text = f"{self._place}: epoch {numbers['epoch']} of {self.recipe.run.epochs}, loss {numbers['loss_train']:.4f}"
+        if "validation" in numbers and self.judged is not None:
+            text += f", validation {numbers['validation']:.1f} (best {self.judged['value']:.1f})"
+        logger.info("%s, %.0f s", text, self.progress.seconds)
+
+    def record(self) -> dict[str, Any]:
+        """What made this run."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "checkpoint": self.encoder.sha256 or "",
+            "config": asdict(self.examples.config),
+            "device": str(self.device),
+            "torch": torch.__version__,
+            "max_seconds": self.max_seconds,
+            **self.examples.facts,
+        }
+
+    def save(self) -> None:
+        """Write the state, atomically.
+
+        Raises:
+            TrainError: it cannot be written; the one before is kept.
+        """
+        if rank() == 0:
+            tensors = flat_state({"model": self.model, "average": self.average}, self.optimizer)
+            tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()} | {"sums": self.sums}
+            write_state(self.folder, tensors, self.progress, {**self.record(), "judged": self.judged})
+
+    def _resume(self) -> None:
+        progress, record = check_record(self.folder, self.record())
+        tensors = restore(self.folder, {"model": self.model, "average": self.average}, self.optimizer)
+        self.progress, self.judged = progress, record["judged"]
+        self.sums = tensors["sums"].to(self.device)
+        self.best = {name: tensor.to(self.device) for name, tensor in under("best.", tensors).items()}
+        logger.info("%s: goes on from step %d", self.folder, progress.step)

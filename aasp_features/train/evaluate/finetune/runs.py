@@ -1,0 +1,99 @@
+"""One fine-tuning run from a task's split to a classifier, and what its test part says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from aasp_features.encoder import AaSPEncoder
+from aasp_features.errors import OptionError
+from aasp_features.train.evaluate.finetune.examples import TaskExamples
+from aasp_features.train.evaluate.finetune.loop import Finetuning
+from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
+from aasp_features.train.evaluate.finetune.scoring import classifier_of
+from aasp_features.train.evaluate.finetune.start import vectors_of
+from aasp_features.train.evaluate.finetune.summary import BEST, LAST, Finished
+from aasp_features.train.evaluate.task import Split, Task
+from aasp_features.train.pretrain.distributed import rank
+from aasp_features.train.pretrain.run_folder import lock_run
+
+LONGEST_NAME = 200
+
+
+def chosen_splits(task: Task, folds: Sequence[str]) -> list[Split]:
+    """A task's splits; of its folds only those named.
+
+    Raises:
+        OptionError: it has no such fold, or none at all.
+    """
+    splits = task.splits()
+    if not folds:
+        return splits
+    if not task.folds:
+        raise OptionError(f"--fold: the task {task.name} has no folds, but train, validation and test.")
+    if unknown := [fold for fold in folds if fold not in task.folds]:
+        raise OptionError(f"--fold: the task {task.name} has {', '.join(task.folds)}, got {unknown[0]!r}.")
+    return [split for split in splits if split.name.removeprefix("fold ") in folds]
+
+
+def finetune(
+    encoder: AaSPEncoder,
+    task: Task,
+    split: Split,
+    recipe: FinetuneRecipe,
+    folder: Path,
+    device: torch.device,
+    max_seconds: float | None = None,
+) -> Finished:
+    """One run from where its folder stands to its end; the classifier is saved in that folder.
+
+    The test part is scored once training is over, and decides nothing.
+
+    Raises:
+        TrainError, OptionError, AudioError: see ``Finetuning`` and ``TaskExamples``.
+        StoppedError: Ctrl-C or SIGTERM ended it.
+        CheckpointError: the classifier cannot be written.
+    """
+    examples = TaskExamples(task, split, recipe, recipe.network.read_by(encoder.config))
+    with ExitStack() as stack:
+        if rank() == 0:
+            stack.callback(lock_run(folder).release)
+        stack.callback(examples.log_mels.close)
+        run = Finetuning(encoder, examples, folder, device, max_seconds)
+        run.run()
+        return finish(run)
+
+
+def finish(run: Finetuning) -> Finished:
+    """Score the test part by what the run keeps, and save the classifier."""
+    examples = run.examples
+    weights = {LAST: {name: tensor.clone() for name, tensor in run.average.state_dict().items()}}
+    if run.best:
+        weights[BEST] = run.best
+    saved = BEST if run.best and run.recipe.run.keep == "best" else LAST
+    name, scores = f"{run.encoder.config.name}-{examples.task.name}"[:LONGEST_NAME], {}
+    for which, tensors in weights.items():
+        run.average.load_state_dict(tensors)
+        classifier = classifier_of(run.average, examples.task.classes, examples.several, name)
+        vectors = vectors_of(run.average.network, examples, examples.test)
+        scores[which] = classifier.classify_vectors(vectors).astype("float64")
+        if which == saved and rank() == 0:
+            classifier.save_pretrained(run.folder, card=card(run, name, saved))
+    return Finished(scores, saved, run.judged)
+
+
+def card(run: Finetuning, name: str, saved: str) -> str:
+    """README.md of the classifier."""
+    examples, recipe = run.examples, run.recipe
+    classes = len(examples.task.classes)
+    return (
+        f"# {name}\n\n"
+        f"{run.encoder.config.name} and a linear layer, fine-tuned by aasp-features on {examples.task.name} "
+        f"({classes} classes; {examples.split.name} held out) by the recipe {recipe.name}, {run.progress.step} steps "
+        f"of {recipe.run.batch} clips; weights of the {saved}.\n\n"
+        "```python\nfrom aasp_features import AaSPClassifier\n\n"
+        'AaSPClassifier.from_pretrained("this-folder").predict("a-sound.wav")\n```\n'
+    )

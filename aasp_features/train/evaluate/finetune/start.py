@@ -1,0 +1,74 @@
+"""A model before its first step: a checkpoint's network, and a linear layer at zero or as a linear probe."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aasp_features.encoder import AaSPEncoder
+from aasp_features.network import AaSPNetwork
+from aasp_features.train.evaluate.classifier import Examples
+from aasp_features.train.evaluate.finetune.examples import TaskExamples
+from aasp_features.train.evaluate.finetune.model import FineTuned
+from aasp_features.train.evaluate.finetune.scoring import clip_vectors
+from aasp_features.train.evaluate.linear import hold_out, train_heads
+from aasp_features.train.evaluate.task import Places
+
+MOST_CLIPS = 10_000  # whose vectors the standardisation, and the probe, are fitted to
+CONSTANT = 1e-6  # of its mean: what varies less is not scaled up
+
+
+def empty_model(encoder: AaSPEncoder, examples: TaskExamples, device: torch.device) -> FineTuned:
+    """The network with its weights; the standardisation is none, and the linear layer zero."""
+    network = AaSPNetwork(examples.config)
+    network.load_state_dict(encoder.network.state_dict())
+    width, classes = examples.config.embedding_dim, len(examples.task.classes)
+    head = nn.Linear(width, classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return FineTuned(network, torch.zeros(width), torch.ones(width), head).to(device)
+
+
+def fit_start(model: FineTuned, examples: TaskExamples) -> None:
+    """Standardise by the training part's frozen vectors; the linear layer learns from them where the recipe says so.
+
+    Raises:
+        AudioError: a file that cannot be read.
+    """
+    seed = examples.recipe.run.seed
+    fitted = some_of(examples.train, seed)
+    vectors = vectors_of(model.network, examples, fitted)
+    mean, std = vectors.double().mean(dim=0), vectors.double().std(dim=0, unbiased=False)
+    std = torch.where(std > CONSTANT * mean.abs().clamp(min=1.0), std, 1.0)
+    model.mean.copy_(mean)
+    model.std.copy_(std)
+    if examples.recipe.network.head == "probe":
+        train = as_examples(vectors, model, examples, fitted)
+        if len(examples.validation):
+            judged = some_of(examples.validation, seed)
+            held = as_examples(vectors_of(model.network, examples, judged), model, examples, judged)
+        else:
+            train, held = hold_out(train, seed)
+        layer = train_heads(train, held, len(examples.task.classes), examples.task.metric, seed)
+        model.head.load_state_dict(layer.state_dict())
+
+
+def vectors_of(network: AaSPNetwork, examples: TaskExamples, places: Places) -> Tensor:
+    """Clip vectors of whole sounds, (clips, d) float32, on the CPU."""
+    wanted = places.tolist()
+    names = [str(examples.task.files[place]) for place in wanted]
+    return clip_vectors(network, examples.log_mels.each(wanted), names)
+
+
+def as_examples(vectors: Tensor, model: FineTuned, examples: TaskExamples, places: Places) -> Examples:
+    """Standardised vectors with their labels, as the linear evaluation takes them."""
+    standard = (vectors.double() - model.mean.cpu().double()) / model.std.cpu().double()
+    return Examples(standard.numpy(), examples.task.labels[places], examples.task.groups[places])
+
+
+def some_of(places: Places, seed: int) -> Places:
+    """All, or ``MOST_CLIPS`` of them at random, in order."""
+    if len(places) <= MOST_CLIPS:
+        return places
+    return np.sort(np.random.default_rng(seed).choice(places, MOST_CLIPS, replace=False))

@@ -1,0 +1,72 @@
+"""A fine-tuning run's whole state: model, average, best weights, optimiser; in the form of pre-training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aasp_features.train.errors import TrainError
+from aasp_features.train.pretrain.resume import changes_since, refusal
+from aasp_features.train.pretrain.run_state import Progress, read_record, read_tensors
+
+MAY_CHANGE = ("run.parts", "clips.memory_gb")  # beside what may in pre-training: what memory there is
+UNRECORDED = ("judged",)  # what a run finds out, not what it was asked for
+
+
+def check_record(folder: Path, asked: dict[str, Any]) -> tuple[Progress, dict[str, Any]]:
+    """Progress and record of the run in a folder, which must be the run that is asked for.
+
+    Raises:
+        TrainError: it is another, or damaged.
+    """
+    progress, record = read_record(folder)
+    before = {name: value for name, value in record.items() if name not in UNRECORDED}
+    found = [change for change in changes_since(before, asked, progress.step) if change["what"] not in MAY_CHANGE]
+    if why := refusal(found):
+        raise TrainError(f"{folder} holds a run {why}, or begin a new run in another folder.")
+    return progress, record
+
+
+def flat_state(modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Tensors of several modules, and the optimiser's of the first of them, by name."""
+    found = {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in next(iter(modules.values())).named_parameters()}
+    for parameter, state in optimizer.state.items():
+        for kind, value in state.items():
+            found[f"optimizer.{kind}.{names[parameter]}"] = value.reshape(-1) if value.ndim == 0 else value
+    return found
+
+
+def restore(folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Bring everything back exactly; returns all that was saved.
+
+    Raises:
+        TrainError: the file is damaged, or belongs to another network.
+    """
+    tensors = read_tensors(folder)
+    try:
+        for name, module in modules.items():
+            module.load_state_dict(under(f"{name}.", tensors), strict=True)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()[:120]
+        raise TrainError(f"{folder} holds a run of another network ({first}…); begin a new run elsewhere.") from error
+    for name, parameter in next(iter(modules.values())).named_parameters():
+        state = {
+            kind: tensors[key]
+            for kind in ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
+            if (key := f"optimizer.{kind}.{name}") in tensors
+        }
+        if state:
+            step = {"step": state.pop("step").reshape(())} if "step" in state else {}
+            moved = {kind: value.to(parameter.device) for kind, value in (state | step).items()}
+            optimizer.state[parameter] = moved
+    return tensors
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin so, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

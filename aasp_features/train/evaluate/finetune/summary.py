@@ -1,0 +1,85 @@
+"""What fine-tuning runs came to: the best epoch on validation and the last, both on the test part, in one report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from aasp_features.train.evaluate.metrics import Scores
+from aasp_features.train.evaluate.probe import judged
+from aasp_features.train.evaluate.report import remarks, table
+from aasp_features.train.evaluate.task import Split, Task
+
+BEST, LAST = "best on validation", "last epoch"
+
+
+class Finished(NamedTuple):
+    """What a run came to.
+
+    Attributes:
+        scores: of the split's test part, by the last epoch and, where there is a validation part, by the epoch that
+            this liked best.
+        saved: which of them the classifier is.
+        validation: the best value on the validation part, in %, and its epoch; None where there is none.
+    """
+
+    scores: dict[str, Scores]
+    saved: str
+    validation: dict[str, float] | None
+
+
+Found = tuple[Task, Sequence[Split], Sequence[Finished]]  # a task, the splits that were run, what each came to
+
+
+def summary(checkpoint: str, found: Sequence[Found]) -> tuple[str, Any]:
+    """The report in Markdown, and its numbers.
+
+    Args:
+        checkpoint: its name.
+        found: of each task, the splits that were run and what each came to.
+    """
+    whichs = [LAST] if any(BEST not in one.scores for _, _, runs in found for one in runs) else [BEST, LAST]
+    results = {
+        f"{checkpoint} fine-tuned, {which}": {
+            task.name: judged(task, splits, [[one.scores[which]] for one in runs]) for task, splits, runs in found
+        }
+        for which in whichs
+    }
+    tasks = [task for task, _, _ in found]
+    lines, rows = run_rows(found, whichs)
+    told = ", ".join(f"{task.name} ({task.metric.name}; {_names(splits)})" for task, splits, _ in found)
+    parts = [
+        f"Fine-tuning; in %, 95 % intervals: {told}.",
+        table(tasks, results),
+        "\n".join(lines),
+        *remarks(tasks),
+    ]
+    text = "\n\n".join(parts) + "\n"
+    summed = {
+        method: {
+            name: {"value": one.value, "interval": one.interval, "splits": one.splits} for name, one in row.items()
+        }
+        for method, row in results.items()
+    }
+    return text, {"results": summed, "runs": rows}
+
+
+def run_rows(found: Sequence[Found], whichs: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
+    """A line of a table, and numbers, for each run: what the validation part and the test part say of it."""
+    lines = ["| | tested on | validation, its best epoch | saved | " + " | ".join(whichs) + " |"]
+    lines.append("|---" * (4 + len(whichs)) + "|")
+    rows = []
+    for task, splits, runs in found:
+        for split, one in zip(splits, runs, strict=True):
+            values = {which: task.value(split.test, one.scores[which]) for which in whichs}
+            best = "" if one.validation is None else f"{one.validation['value']:.1f}, {one.validation['epoch']}"
+            cells = [task.name, split.name, best, one.saved, *(f"{value:.1f}" for value in values.values())]
+            lines.append("| " + " | ".join(cells) + " |")
+            rows.append({"task": task.name, "split": split.name, "saved": one.saved, "validation": one.validation})
+            rows[-1] |= {"test": values}
+    return lines, rows
+
+
+def _names(splits: Sequence[Split]) -> str:
+    names = [split.name for split in splits]
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}, {len(names)} splits"

@@ -1,0 +1,41 @@
+"""Options that several training commands have: a device, and times in minutes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from aasp_features.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def seconds_of(option: str, minutes: float | None, *, above_zero: bool = False) -> float | None:
+    """Minutes as seconds; None stays None.
+
+    Raises:
+        OptionError: not a number of minutes of at least 0, or of none where that is not accepted.
+    """
+    if minutes is not None and not 0 <= minutes < math.inf:
+        raise OptionError(f"{option} is a number of minutes of at least 0, got {minutes}.")
+    if minutes == 0 and above_zero:
+        raise OptionError(f"{option} is above 0 minutes, got 0.")
+    return None if minutes is None else 60 * minutes
+
+
+def checked_device(name: str | None) -> torch.device:
+    """A device that is there; the GPU where there is one, unless another is named.
+
+    Raises:
+        OptionError: torch cannot use it here.
+    """
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise OptionError(f"--device is one that torch can use here, cpu or cuda; got {name!r} ({reason}).") from error
+    return device
