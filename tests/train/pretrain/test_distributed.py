@@ -172,6 +172,7 @@ def test_the_precision_is_that_which_is_faster_for_the_slowest(tmp_path: Path) -
 steps = [(0, 1, 0, 2), (0, 4, 0, 3)][number] * 3
 readings = iter([sum(steps[: place + 1]) for place in range(12)])
 loop.time = SimpleNamespace(monotonic=lambda: next(readings))
+torch.backends.cpu.get_cpu_capability = lambda: "AVX512"
 tell(precision=start(run={"precision": "auto"}).progress.precision)
 """
     assert told(tmp_path, code) == [{"precision": "bfloat16"}] * 2

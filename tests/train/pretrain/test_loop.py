@@ -86,6 +86,7 @@ def test_training_lowers_the_losses(tmp_path: Path) -> None:
 def test_the_faster_precision_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(np.cumsum([0, 2, 0, 1] * 3).tolist())  # a step takes 2 s, then 1 s, three times
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     tried, backward = [], Pretraining._backward
 
     def counted(run: Pretraining, *arguments: object) -> object:

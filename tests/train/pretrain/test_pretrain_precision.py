@@ -16,8 +16,12 @@ def test_what_is_asked_for_is_taken(wanted: str) -> None:
     assert product.dtype == getattr(torch, wanted)
 
 
-def test_a_cpu_is_measured() -> None:
-    assert known_precision("auto", CPU) is None
+@pytest.mark.parametrize(("capability", "known"), [("AVX2", "float32"), ("AVX512", None), ("DEFAULT", None)])
+def test_a_cpu_that_may_have_bfloat16_is_measured(
+    capability: str, known: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert known_precision("auto", CPU) == known
 
 
 @pytest.mark.gpu
