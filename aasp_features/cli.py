@@ -77,21 +77,13 @@ def embed(
     opt.check_engine(engine, replicas)
     columns = opt.columns("--window", window), opt.columns("--context", context)
     options = RunOptions(pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize, max_hours)
-    opt.check_classifier(classifier, threshold, frames, out, model, options)
-    if map_page is not None:
-        _check_map(map_page, out, frames, overwrite)
-    if classifier is not None:
-        _check_predictions(out, overwrite, files)
+    opt.check_classifier(classifier, threshold, out, model, options)
+    _check_results(out, map_page, classifier, files, frames, overwrite)
     found = _find(paths or [], files, out, map_page)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
         devices = _devices(device, engine)
-        named = (
-            None
-            if classifier is None
-            else _load_classifier(classifier, precision, compiled, frames, pooling, last_layers)
-        )
-        encoder = _load(model, precision, compiled) if named is None else named.encoder
+        encoder, named = _load(model, classifier, precision, compiled, options)
         opt.check_for(encoder.config, last_layers, window, context)
         worker = _engine(encoder, engine, devices, workers, replicas)
         result = _run(worker, found, out, options, overwrite, not no_lock, quiet)
@@ -100,6 +92,18 @@ def embed(
     if map_page is not None:
         _draw_map(out, map_page)
     raise typer.Exit(1 if result.failures else 0)
+
+
+def _check_results(
+    out: Path, page: Path | None, classifier: str | None, files: str | None, frames: bool, overwrite: bool
+) -> None:
+    """May what comes of the vectors be written where it is to go?"""
+    from aasp_features.folder.prediction_record import check_replaceable
+
+    if page is not None:
+        _check_map(page, out, frames, overwrite)
+    if classifier is not None:
+        check_replaceable(out, overwrite, sources=[] if files in (None, "-") else [Path(str(files))])
 
 
 def _find(paths: list[Path], files: str | None, out: Path, page: Path | None) -> Discovery:
@@ -171,32 +175,6 @@ def _draw_map(out: Path, page: Path) -> None:
         raise WriteError(f"--map {page}: the map could not be drawn ({error}); {out} is complete.") from error
 
 
-def _check_predictions(out: Path, overwrite: bool, files: str | None) -> None:
-    from aasp_features.folder.prediction_record import check_replaceable
-
-    check_replaceable(out, overwrite, sources=[] if files in (None, "-") else [Path(str(files))])
-
-
-def _load_classifier(
-    name: str, precision: opt.Precision, compiled: bool, frames: bool, pooling: str | None, last_layers: int | None
-) -> AaSPClassifier:
-    """A classifier that can read the rows that are asked for."""
-    from aasp_features.classifier import AaSPClassifier
-
-    classifier = AaSPClassifier.from_pretrained(name, precision=precision)
-    config = classifier.encoder.config
-    if pooling not in (None, config.pooling) or last_layers not in (None, config.last_layers):
-        raise OptionError(
-            f"--classifier {name} reads the pooling {config.pooling} of the last {config.last_layers} blocks; leave "
-            "--pooling and --last-layers out."
-        )
-    if frames:
-        classifier.check_frames()
-    if compiled:
-        classifier.encoder.compile()
-    return classifier
-
-
 def _predict(
     out: Path,
     classifier: AaSPClassifier,
@@ -227,13 +205,33 @@ def _predict(
         typer.echo(f"predictions in {places.table}{more}", err=True)
 
 
-def _load(model: str | None, precision: opt.Precision, compiled: bool) -> AaSPEncoder:
+def _load(
+    model: str | None, classifier: str | None, precision: opt.Precision, compiled: bool, options: RunOptions
+) -> tuple[AaSPEncoder, AaSPClassifier | None]:
+    """The encoder, and the classifier that it belongs to if one is given."""
     from aasp_features.encoder import AaSPEncoder
 
-    encoder = AaSPEncoder.from_pretrained(model, precision=precision)
+    named = None if classifier is None else _load_classifier(classifier, precision, options)
+    encoder = AaSPEncoder.from_pretrained(model, precision=precision) if named is None else named.encoder
     if compiled:
         encoder.compile()
-    return encoder
+    return encoder, named
+
+
+def _load_classifier(name: str, precision: opt.Precision, options: RunOptions) -> AaSPClassifier:
+    """A classifier that can read the rows that are asked for."""
+    from aasp_features.classifier import AaSPClassifier
+
+    classifier = AaSPClassifier.from_pretrained(name, precision=precision)
+    config = classifier.encoder.config
+    if options.pooling not in (None, config.pooling) or options.last_layers not in (None, config.last_layers):
+        raise OptionError(
+            f"--classifier {name} reads the pooling {config.pooling} of the last {config.last_layers} blocks; leave "
+            "--pooling and --last-layers out."
+        )
+    if options.frames:
+        classifier.check_frames()
+    return classifier
 
 
 def _devices(given: str | None, engine: opt.EngineName) -> list[str]:

@@ -92,12 +92,7 @@ def check_options(
 
 
 def check_classifier(
-    classifier: str | None,
-    threshold: float | None,
-    frames: bool,
-    out: Path,
-    model: str | None,
-    rows: options.RunOptions,
+    classifier: str | None, threshold: float | None, out: Path, model: str | None, rows: options.RunOptions
 ) -> None:
     """What a classifier's run must have.
 
@@ -105,7 +100,7 @@ def check_classifier(
         OptionError: a threshold without events, or rows that a classifier does not read.
     """
     if threshold is not None:
-        if classifier is None or not frames:
+        if classifier is None or not rows.frames:
             raise OptionError("--threshold is of events: it needs --classifier and --frames.")
         check_threshold(threshold)
     if classifier is None:

@@ -229,9 +229,7 @@ class Recipe:
     run: RunSettings = field(default_factory=RunSettings)
 
     def __post_init__(self) -> None:
-        for name, value in _numbers(asdict(self)):
-            if not abs(value) <= LARGEST:  # NaN fails, too
-                raise OptionError(f"recipe: {name} must be a number within ±{LARGEST:.0e}, got {value}.")
+        check_numbers(asdict(self))
         config = self.config()
         if self.data.crops * self.masking.views < 2:
             raise OptionError("recipe: data.crops x masking.views must give at least 2 views.")
@@ -265,6 +263,13 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for records."""
         return asdict(self)
+
+
+def check_numbers(values: dict[str, Any]) -> None:
+    """Raise OptionError for a number of a recipe that is NaN or beyond ±1e12."""
+    for name, value in _numbers(values):
+        if not abs(value) <= LARGEST:  # NaN fails, too
+            raise OptionError(f"recipe: {name} must be a number within ±{LARGEST:.0e}, got {value}.")
 
 
 def _numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:

@@ -162,29 +162,32 @@ def build_task(
         example = f", the first is {rows[0].file}" if rows else ""
         raise TrainError(f"{name}: none of its {len(rows)} sound files is there{example}.")
     names = tuple(classes or sorted({label for row in rows for label in row.labels}))
-    places = {label: place for place, label in enumerate(names)}
     if unknown := sorted({label for row in there for label in row.labels} - set(names)):
         raise TrainError(f"{name}: {unknown[0]!r} is none of its {len(names)} classes.")
     if len(names) < 2:
         raise TrainError(f"{name}: all clips are labelled {names[0]!r}; a task has at least two classes.")
-    labels: Labels
-    if several:
-        labels = np.zeros((len(there), len(names)), np.bool_)
-        for index, row in enumerate(there):
-            labels[index, [places[label] for label in row.labels]] = True
-    else:
-        labels = np.array([places[row.labels[0]] for row in there], np.int64)
     return Task(
         name,
         [row.file for row in there],
         names,
-        labels,
+        _label_array([row.labels for row in there], names, several),
         np.array([row.group for row in there]),
         np.array([row.part for row in there]),
         metric,
         seconds,
         tuple(row.file for row in missing),
     )
+
+
+def _label_array(labels: Sequence[tuple[str, ...]], names: Sequence[str], several: bool) -> Labels:
+    """As of ``Task.labels``."""
+    places = {label: place for place, label in enumerate(names)}
+    if not several:
+        return np.array([places[label] for label, *_ in labels], np.int64)
+    table = np.zeros((len(labels), len(names)), np.bool_)
+    for row, found in zip(table, labels, strict=True):
+        row[[places[label] for label in found]] = True
+    return table
 
 
 def make_folds(labels: Sequence[str], groups: Sequence[str]) -> list[str]:

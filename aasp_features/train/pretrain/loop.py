@@ -89,9 +89,8 @@ class Pretraining:
 
     @property
     def done(self) -> float:
-        """Fraction of the run that is behind, by steps or by the time budget, whichever is further."""
-        by_time = self.progress.seconds / self.max_seconds if self.max_seconds else 0.0
-        return min(1.0, max(self.progress.step / self.recipe.run.steps, by_time))
+        """Fraction of the run that is behind; see ``Progress.fraction``."""
+        return self.progress.fraction(self.recipe.run.steps, self.max_seconds)
 
     def run(self, stop_after: float | None = None) -> bool:
         """Train to the end, or for ``stop_after`` seconds; the state is saved every few minutes and at the end.

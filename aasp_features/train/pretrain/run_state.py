@@ -44,6 +44,11 @@ class Progress:
     crops: int = 0
     precision: str = "float32"
 
+    def fraction(self, steps: int, max_seconds: float | None) -> float:
+        """Of the run that is behind, by steps or by the time budget, whichever is further."""
+        by_time = self.seconds / max_seconds if max_seconds else 0.0
+        return min(1.0, max(self.step / steps, by_time))
+
 
 def save_run(
     folder: Path,

@@ -93,9 +93,8 @@ class Finetuning:
 
     @property
     def done(self) -> float:
-        """Fraction of the run that is behind, by steps or by the time budget, whichever is further."""
-        by_time = self.progress.seconds / self.max_seconds if self.max_seconds else 0.0
-        return min(1.0, max(self.progress.step / self.steps, by_time))
+        """Fraction of the run that is behind; see ``Progress.fraction``."""
+        return self.progress.fraction(self.steps, self.max_seconds)
 
     def run(self) -> None:
         """Train to the end; the state is saved now and then, and at the end.

@@ -5,16 +5,14 @@ The recipes of public tasks lie in ``recipes/`` as YAML, each with its source.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
 from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.errors import OptionError
+from aasp_features.train.recipe import LARGEST, check_numbers
 from aasp_features.windows import COLUMN_SECONDS
 
-LARGEST = 1e12
 MIXED = ("batch", "clip")
 HEADS = ("zero", "probe")
 LOSSES = ("auto", "cross_entropy", "binary")
@@ -235,19 +233,10 @@ class FinetuneRecipe:
     run: RunSettings = field(default_factory=RunSettings)
 
     def __post_init__(self) -> None:
-        if not all(abs(value) < math.inf for value in _numbers(self.to_dict())):  # NaN fails, too
-            raise OptionError("recipe: every number must be finite.")
+        check_numbers(self.to_dict())
         if self.run.parts > self.run.batch:
             raise OptionError(f"recipe: run.parts must be at most run.batch={self.run.batch}, got {self.run.parts}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for records."""
         return asdict(self)
-
-
-def _numbers(values: dict[str, Any]) -> Iterator[float]:
-    for value in values.values():
-        if isinstance(value, dict):
-            yield from _numbers(value)
-        elif isinstance(value, int | float):
-            yield value
