@@ -60,8 +60,7 @@ def check_labels(labels: Sequence[str], several: bool) -> tuple[str, ...]:
                 f"a label is a name of 1 to {LONGEST_LABEL} printable characters, got {str(label)[:60]!r}."
             )
     if len(set(labels)) < len(labels):
-        seen: set[str] = set()
-        twice = next(label for label in labels if label in seen or seen.add(label))  # type: ignore[func-returns-value]
+        twice = next(label for place, label in enumerate(labels) if label in labels[:place])
         raise OptionError(f"labels must differ, got {twice!r} twice.")
     return tuple(labels)
 
