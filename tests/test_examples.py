@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from aasp_features import AaSPEncoder
+from aasp_features import AaSPClassifier, AaSPEncoder
 from aasp_features.folder import embed_sounds, find_sounds
 from aasp_features.train.cli import app
 
@@ -43,6 +43,19 @@ def test_find_similar_puts_the_sound_itself_first(sounds: Path, capsys: pytest.C
     assert len(lines) == 12
     assert lines[0].startswith("+1.00")
     assert lines[0].endswith("bell.flac")
+
+
+def test_fine_tuning_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for number in range(5):
+        for kind, frequency in (("high", 2000), ("low", 300)):
+            (tmp_path / "mine" / kind).mkdir(parents=True, exist_ok=True)
+            tone = np.sin(np.arange(4000) * (2 * np.pi * (frequency + 10 * number) / 16000)).astype(np.float32)
+            soundfile.write(tmp_path / "mine" / kind / f"{number}.wav", tone, 16000)
+    run_example("fine_tune.py", tmp_path / "mine", tmp_path / "out", "run.epochs=1", "run.batch=4")
+    said = capsys.readouterr().out
+    assert re.search(r"^held out: [\d.]+ % \(", said)
+    assert len(said.splitlines()) == 3
+    assert AaSPClassifier.from_pretrained(tmp_path / "out").labels == ("high", "low")
 
 
 def test_few_shot_names_the_examples_themselves(sounds: Path, capsys: pytest.CaptureFixture) -> None:

@@ -26,7 +26,8 @@ from aasp_features.train.evaluate.report import as_json
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.registry import read_tasks
 
-EVALUATION = "Logistic regression"
+LINEAR, FINE_TUNED = "Logistic regression", "Fine-tuning"  # how a classifier learns
+RUNS = "runs"  # of fine-tuning, inside the classifier's folder
 LICENCES = ("ATTRIBUTION.md", "LICENSE*")  # of the encoder's weights, which the classifier holds
 REPORT_FILE = "report.json"
 
@@ -47,15 +48,16 @@ def read_task(folder: str) -> Task:
     return tasks[0]
 
 
-def check_free(out: Path, overwrite: bool) -> None:
-    """May the classifier be written there?
+def check_free(out: Path, overwrite: bool, finetune: bool = False) -> None:
+    """May the classifier be written there? Runs of fine-tuning that have not come to one may go on.
 
     Raises:
         TrainError: something is there already, and it is not to be replaced.
     """
     if out.exists() and not out.is_dir():
         raise TrainError(f"--out {out} is a file; name a folder.")
-    if not overwrite and out.is_dir() and any(out.iterdir()):
+    mine = {RUNS} if finetune else set()
+    if not overwrite and out.is_dir() and {path.name for path in out.iterdir()} - mine:
         raise TrainError(f"--out {out} holds something already; choose another, or give --overwrite.")
 
 
@@ -89,7 +91,7 @@ def linear_classifier(encoder: AaSPEncoder, vectors: NDArray[np.float32], task: 
     return classifier.requires_grad_(False).eval()
 
 
-def report(task: Task, method: str, result: ProbeResult, labels: tuple[str, ...]) -> str:
+def report(task: Task, method: str, result: ProbeResult, labels: tuple[str, ...], learning: str = LINEAR) -> str:
     """Markdown: what was learnt from, how good it is on what was held out, what was taken for what.
 
     Args:
@@ -97,12 +99,13 @@ def report(task: Task, method: str, result: ProbeResult, labels: tuple[str, ...]
         method: what gave the vectors.
         result: of its splits.
         labels: that the classifier knows.
+        learning: how it has learnt, ``LINEAR`` or ``FINE_TUNED``.
     """
     low, high = result.interval
     splits = f"{len(result.splits)} folds, each held out in turn" if len(result.splits) > 1 else "its test part"
     several = task.labels.ndim == 2
     parts = [
-        f"{task.name}: {len(task.files)} clips, {len(labels)} classes; {EVALUATION.lower()} on {method}.",
+        f"{task.name}: {len(task.files)} clips, {len(labels)} classes; {learning.lower()} on {method}.",
         f"Held out ({splits}): {task.metric.name} {result.value:.1f} %, 95 % interval {low:.1f}–{high:.1f}.",
         "Each class:" if several else "Rows are labels, columns what the clips held out were taken for:",
         precision_table(task, result) if several else confusion_table(confusion_matrix(task, result), task.classes),
@@ -154,9 +157,11 @@ classifier.predict({"recording.wav"!r})  # the likeliest classes{frames}```"""
     return f"# {out.name}\n\nA classifier on the vectors of {config.name}, `{config.pooling}`.\n\n{use}\n\n{text}"
 
 
-def as_numbers(task: Task, method: str, result: ProbeResult, labels: tuple[str, ...]) -> dict[str, Any]:
-    """What the report says, for other programs; ``confusion`` has a row for each of ``classes``, in their order."""
-    numbers = as_json([task], {method: {task.name: result}}, EVALUATION, False)
+def as_numbers(
+    task: Task, method: str, result: ProbeResult, labels: tuple[str, ...], learning: str = LINEAR
+) -> dict[str, Any]:
+    """What ``report`` says, for other programs; ``confusion`` has a row for each of ``classes``, in their order."""
+    numbers = as_json([task], {method: {task.name: result}}, learning, False)
     numbers["labels"], numbers["classes"] = list(labels), list(task.classes)
     if task.labels.ndim == 1:
         numbers["confusion"] = confusion_matrix(task, result).tolist()

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aasp_features.config import Pooling
 from aasp_features.train.evaluate.command import Cache, NoCache, vector_cache
+
+if TYPE_CHECKING:
+    from aasp_features.classifier import AaSPClassifier
+    from aasp_features.encoder import AaSPEncoder
+    from aasp_features.train.evaluate.probe import ProbeResult
+    from aasp_features.train.evaluate.task import Task
+
+    Learnt = tuple[str, ProbeResult, AaSPClassifier]  # by what, what it is worth, and itself
 
 RARE_CLASSES = (
     "The least populated class",
@@ -27,11 +36,19 @@ def classify(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the classifier.")],
+    settings: Annotated[list[str] | None, typer.Argument(help="With --finetune: key=value changes to the recipe.")] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint; the bundled one unless given.")] = None,
     pooling: Annotated[
         Pooling | None, typer.Option(help="That the head reads; frames need mean or frequency. The checkpoint's.")
     ] = None,
     last_layers: Annotated[int | None, typer.Option(help="Average of the last k blocks; the checkpoint's.")] = None,
+    finetune: Annotated[
+        bool, typer.Option("--finetune", help="Train the encoder, too, once for each fold and once on all clips.")
+    ] = False,
+    recipe: Annotated[str, typer.Option(help="With --finetune: a .yaml or a name, as of aasp-train finetune.")] = "small",
+    device: Annotated[
+        str | None, typer.Option(help="With --finetune: cpu, cuda, …; the GPU where there is one.")
+    ] = None,
     cache: Cache = None,
     no_cache: NoCache = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write to a folder that holds something.")] = False,
@@ -40,35 +57,61 @@ def classify(
 
     OUT is read by aasp-embed --classifier and by AaSPClassifier.from_pretrained.
     """
-    with warnings.catch_warnings():
-        for message in RARE_CLASSES:
-            warnings.filterwarnings("ignore", message)
-        _classify(folder, out, model, pooling, last_layers, None if no_cache else vector_cache(cache), overwrite)
-
-
-def _classify(
-    folder: str,
-    out: Path,
-    model: str | None,
-    pooling: Pooling | None,
-    last_layers: int | None,
-    cache: Path | None,
-    overwrite: bool,
-) -> None:
     from aasp_features.train.evaluate import classify as work
+
+    task = work.read_task(folder)
+    work.check_free(out, overwrite, finetune)
+    encoder, encoder_folder = work.load_encoder(model, pooling, last_layers)
+    if finetune:
+        method, result, classifier = _finetuned(task, encoder, out, recipe, settings or [], device)
+    else:
+        _check_linear(settings, device)
+        method, result, classifier = _linear(task, encoder, None if no_cache else vector_cache(cache))
+    learning = work.FINE_TUNED if finetune else work.LINEAR
+    text = work.report(task, method, result, classifier.labels, learning)
+    numbers = work.as_numbers(task, method, result, classifier.labels, learning)
+    sys.stdout.write(text)
+    work.save(classifier, out, text, numbers, encoder_folder)
+    typer.echo(f"wrote {out}", err=True)
+
+
+def _check_linear(settings: list[str] | None, device: str | None) -> None:
+    """Nothing that only fine-tuning takes was given."""
+    from aasp_features.errors import OptionError
+
+    if settings or device:
+        given = f"{settings[0]!r}" if settings else f"--device {device}"
+        raise OptionError(f"{given} is for fine-tuning; give --finetune, too.")
+
+
+def _linear(task: Task, encoder: AaSPEncoder, cache: Path | None) -> Learnt:
+    """The encoder stays as it is, and a logistic regression is fitted to its vectors."""
+    from aasp_features.train.evaluate.classify import linear_classifier
     from aasp_features.train.evaluate.command import with_progress
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.methods import encoder_method
     from aasp_features.train.evaluate.probe import probe
 
-    task = work.read_task(folder)
-    work.check_free(out, overwrite)
-    encoder, encoder_folder = work.load_encoder(model, pooling, last_layers)
     method = encoder_method(encoder, encoder.config.name, None, None)
     vectors = with_progress(method, task, cache)
-    result = probe(vectors, task, logistic_regression)
-    classifier = work.linear_classifier(encoder, vectors, task)
-    text = work.report(task, method.name, result, classifier.labels)
-    sys.stdout.write(text)
-    work.save(classifier, out, text, work.as_numbers(task, method.name, result, classifier.labels), encoder_folder)
-    typer.echo(f"wrote {out}", err=True)
+    with warnings.catch_warnings():
+        for message in RARE_CLASSES:
+            warnings.filterwarnings("ignore", message)
+        return method.name, probe(vectors, task, logistic_regression), linear_classifier(encoder, vectors, task)
+
+
+def _finetuned(
+    task: Task, encoder: AaSPEncoder, out: Path, recipe: str, settings: list[str], device: str | None
+) -> Learnt:
+    """The encoder learns, too; a run that was stopped goes on."""
+    from aasp_features.train.evaluate.classify import RUNS
+    from aasp_features.train.evaluate.finetune.folds import finetune_folds
+    from aasp_features.train.evaluate.finetune.recipes import load_recipe
+    from aasp_features.train.options import checked_device
+    from aasp_features.train.pretrain.stopping import ending_in_a_sentence
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    chosen, place = load_recipe(recipe, settings), checked_device(device)
+    with ending_in_a_sentence():
+        result, classifier = finetune_folds(encoder, task, chosen, out / RUNS, place)
+    return f"{encoder.config.name} by the recipe {chosen.name}", result, classifier

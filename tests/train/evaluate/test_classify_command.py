@@ -1,5 +1,6 @@
 """``aasp-train classify``, from a folder of sounds to names of new ones."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from aasp_features import AaSPClassifier, AaSPEncoder
 from aasp_features.cli import app as aasp_embed
+from aasp_features.config import AaSPConfig
 from aasp_features.train.cli import app
 from aasp_features.train.evaluate import logistic
 
@@ -101,6 +103,26 @@ def test_the_bundled_encoder_takes_its_licences_along(sounds: Path, tmp_path: Pa
     assert again.encoder.config == bundled.config
 
 
+def test_finetuning_on_request(tones: Path, tmp_path: Path) -> None:
+    config = AaSPConfig(name="made", dim=32, depth=2, heads=2, window=8)
+    model = AaSPEncoder(config).save_pretrained(tmp_path / "model")
+    options = ["--out", tmp_path / "out", "--model", model, "--finetune", "--device", "cpu"]
+    settings = ["run.epochs=1", "clips.seconds=0.5", "run.batch=8"]
+    code, said, told = classify(tones, *settings, *options)
+    assert code == 0, told
+    assert "fine-tuning on made by the recipe small." in said
+    assert "Held out (5 folds, each held out in turn)" in said
+    numbers = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert np.sum(numbers["confusion"]) == 24
+    tuned = AaSPClassifier.from_pretrained(tmp_path / "out")
+    assert not torch.equal(tuned.encoder.network.cls, AaSPEncoder.from_pretrained(model).network.cls)
+    for path in [*(tmp_path / "out").iterdir()]:  # as if it had been stopped before the classifier was written
+        if path.is_file():
+            path.unlink()
+    assert classify(tones, *settings, *options)[:2] == (0, said)
+    assert torch.equal(AaSPClassifier.from_pretrained(tmp_path / "out").head.weight, tuned.head.weight)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -109,6 +131,9 @@ def test_the_bundled_encoder_takes_its_licences_along(sounds: Path, tmp_path: Pa
         (["tones/low", "--out", "out"], "holds no two folders with sounds"),
         (["tones", "--out", "out", "--model", "gone"], "'gone' is no folder"),
         (["tones", "--out", "out", "--pooling", "max"], "'max' is not one of"),
+        (["tones", "run.epochs=1", "--out", "out"], "'run.epochs=1' is for fine-tuning; give --finetune, too"),
+        (["tones", "--out", "out", "--device", "cpu"], "--device cpu is for fine-tuning; give --finetune, too"),
+        (["tones", "run.epoch=1", "--out", "out", "--finetune"], "no setting is called 'run.epoch'"),
     ],
 )
 def test_what_goes_wrong_is_a_sentence(

@@ -68,7 +68,7 @@ def finetune(
 
 
 def finish(run: Finetuning) -> Finished:
-    """Score the test part by what the run keeps, and save the classifier."""
+    """Score the test part, if there is one, by what the run keeps, and save the classifier."""
     examples = run.examples
     weights = {LAST: {name: tensor.clone() for name, tensor in run.average.state_dict().items()}}
     if run.best:
@@ -78,8 +78,9 @@ def finish(run: Finetuning) -> Finished:
     for which, tensors in weights.items():
         run.average.load_state_dict(tensors)
         classifier = classifier_of(run.average, examples.task.classes, examples.several, name)
-        vectors = vectors_of(run.average.network, examples, examples.test)
-        scores[which] = classifier.classify_vectors(vectors).astype("float64")
+        if len(examples.test):
+            vectors = vectors_of(run.average.network, examples, examples.test)
+            scores[which] = classifier.classify_vectors(vectors).astype("float64")
         if which == saved and rank() == 0:
             classifier.save_pretrained(run.folder, card=card(run, name, saved))
     return Finished(scores, saved, run.judged)
@@ -88,11 +89,11 @@ def finish(run: Finetuning) -> Finished:
 def card(run: Finetuning, name: str, saved: str) -> str:
     """README.md of the classifier."""
     examples, recipe = run.examples, run.recipe
-    classes = len(examples.task.classes)
+    classes, held = len(examples.task.classes), examples.split.name if len(examples.test) else "nothing"
     return (
         f"# {name}\n\n"
         f"{run.encoder.config.name} and a linear layer, fine-tuned by aasp-features on {examples.task.name} "
-        f"({classes} classes; {examples.split.name} held out) by the recipe {recipe.name}, {run.progress.step} steps "
+        f"({classes} classes; {held} held out) by the recipe {recipe.name}, {run.progress.step} steps "
         f"of {recipe.run.batch} clips; weights of the {saved}.\n\n"
         "```python\nfrom aasp_features import AaSPClassifier\n\n"
         'AaSPClassifier.from_pretrained("this-folder").predict("a-sound.wav")\n```\n'

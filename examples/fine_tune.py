@@ -1,0 +1,25 @@
+"""Fine-tune on your own folder, which has a folder of sounds for each class: ``python examples/fine_tune.py SOUNDS OUT``.
+
+OUT holds a run for each fold and one on all clips; what was stopped goes on when the command is given again. ``aasp-train
+classify SOUNDS --finetune --out OUT`` does the same and writes a report; hundreds of clips take minutes to hours on a CPU.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from aasp_features import AaSPEncoder
+from aasp_features.train.evaluate.finetune.folds import finetune_folds
+from aasp_features.train.evaluate.finetune.recipes import load_recipe
+from aasp_features.train.evaluate.tasks.registry import read_tasks
+
+sounds, out, settings = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]  # settings such as run.epochs=5
+(task,) = read_tasks([sounds])
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+recipe = load_recipe("small", settings)
+result, classifier = finetune_folds(AaSPEncoder.from_pretrained(), task, recipe, out, device)
+print(f"held out: {result.value:.1f} % ({result.interval[0]:.1f}-{result.interval[1]:.1f})")
+classifier.save_pretrained(out)
+for label, probability in classifier.predict(task.files[0], top=2):
+    print(f"{task.files[0]}: {label} {probability:.2f}")
