@@ -1,7 +1,9 @@
-"""Fine-tune on your own folder, which has a folder of sounds for each class: ``python examples/fine_tune.py SOUNDS OUT``.
+"""Fine-tune on a folder that has a folder of sounds for each class.
 
-OUT holds a run for each fold and one on all clips; what was stopped goes on when the command is given again. ``aasp-train
-classify SOUNDS --finetune --out OUT`` does the same and writes a report; hundreds of clips take minutes to hours on a CPU.
+``python examples/fine_tune.py SOUNDS OUT [KEY=VALUE …]``; settings are those of the recipe, such as ``run.epochs=5``.
+
+OUT holds a run for each fold and one on all clips, which go on when the command is given again. Hundreds of clips take
+minutes to hours on a CPU. ``aasp-train classify SOUNDS --finetune --out OUT`` does the same, and writes a report.
 """
 
 import sys
@@ -14,7 +16,7 @@ from aasp_features.train.evaluate.finetune.folds import finetune_folds
 from aasp_features.train.evaluate.finetune.recipes import load_recipe
 from aasp_features.train.evaluate.tasks.registry import read_tasks
 
-sounds, out, settings = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]  # settings such as run.epochs=5
+sounds, out, settings = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
 (task,) = read_tasks([sounds])
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 recipe = load_recipe("small", settings)

@@ -36,7 +36,9 @@ def classify(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the classifier.")],
-    settings: Annotated[list[str] | None, typer.Argument(help="With --finetune: key=value changes to the recipe.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="With --finetune: key=value changes to the recipe.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint; the bundled one unless given.")] = None,
     pooling: Annotated[
         Pooling | None, typer.Option(help="That the head reads; frames need mean or frequency. The checkpoint's.")
@@ -45,7 +47,9 @@ def classify(
     finetune: Annotated[
         bool, typer.Option("--finetune", help="Train the encoder, too, once for each fold and once on all clips.")
     ] = False,
-    recipe: Annotated[str, typer.Option(help="With --finetune: a .yaml or a name, as of aasp-train finetune.")] = "small",
+    recipe: Annotated[
+        str, typer.Option(help="With --finetune: a .yaml or a name, as of aasp-train finetune.")
+    ] = "small",
     device: Annotated[
         str | None, typer.Option(help="With --finetune: cpu, cuda, …; the GPU where there is one.")
     ] = None,

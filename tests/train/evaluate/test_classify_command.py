@@ -104,7 +104,7 @@ def test_the_bundled_encoder_takes_its_licences_along(sounds: Path, tmp_path: Pa
 
 
 def test_finetuning_on_request(tones: Path, tmp_path: Path) -> None:
-    config = AaSPConfig(name="made", dim=32, depth=2, heads=2, window=8)
+    config = AaSPConfig(name="made", dim=32, depth=2, heads=2, window=8, context=1)
     model = AaSPEncoder(config).save_pretrained(tmp_path / "model")
     options = ["--out", tmp_path / "out", "--model", model, "--finetune", "--device", "cpu"]
     settings = ["run.epochs=1", "clips.seconds=0.5", "run.batch=8"]

@@ -1,4 +1,4 @@
-"""A task's clips -> a fine-tuned classifier of all of them, and what such a one is worth on clips that were held out."""
+"""A task's clips -> a classifier fine-tuned on all of them, and what such a one is worth on clips held out."""
 
 from __future__ import annotations
 
