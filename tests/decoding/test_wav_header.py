@@ -4,6 +4,7 @@ import io
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -13,6 +14,7 @@ from aasp_features import AudioError, load_audio
 from aasp_features.audio import stream_audio
 
 SOUND = noise(48000)
+IMA_ADPCM = 0x11  # the format's number in a header
 CHUNK = b"LIST" + struct.pack("<I", 10_000) + bytes(10_000)
 
 
@@ -42,6 +44,10 @@ def test_a_recorder_that_died_is_read_to_the_end_with_a_warning(wav: bytes, coun
 
 
 def test_a_file_that_was_cut_off_is_read_with_a_warning(wav: bytes) -> None:
+    if wav[20] == IMA_ADPCM and av.__version__ < "18":
+        with pytest.raises(AudioError, match="damaged, decoding stopped"):  # by the block that was cut
+            load_audio(io.BytesIO(wav[: len(wav) // 2]))
+        return
     with pytest.warns(UserWarning, match="it was cut off"):
         read = load_audio(io.BytesIO(wav[: len(wav) // 2]))
     assert np.array_equal(read, decoded(wav)[: len(read)])
