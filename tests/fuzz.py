@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import collections
 import io
+import os
 import resource
 import sys
 import tarfile
@@ -171,11 +172,14 @@ def garbled_list(rng: np.random.Generator, folder: Path) -> str:
     text = "\n".join([header, *lines]).encode() + rng.bytes(int(rng.integers(0, 6)))
     path = folder / f"list{rng.choice(['.csv', '.txt'])}"
     path.write_bytes(text)
-    found = Discovery()
+    found, before = Discovery(), Path.cwd()
+    os.chdir(folder)  # where "." and "**" of a list begin: not in a tree of any size
     try:
         read_list(str(path), found)
     except NothingFoundError as error:
         return sentence(error)
+    finally:
+        os.chdir(before)
     return "sound"
 
 
