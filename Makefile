@@ -26,8 +26,9 @@ types:            ## mypy, strict, on the package, as the oldest supported Pytho
 docs:             ## the documentation as a site, in site/
 	$(BIN)/mkdocs build --strict
 
-test:             ## everything but slow and GPU tests
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+# Threads that wait leave the cores to the other processes.
+test:             ## everything but slow and GPU tests, a process for each core
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test-slow:        ## what takes minutes
 	$(BIN)/python -m pytest -m slow

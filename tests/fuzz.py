@@ -169,7 +169,8 @@ def garbled_list(rng: np.random.Generator, folder: Path) -> str:
     ]
     lines = [",".join(rng.choice(cells, size=rng.integers(0, 5))) for _ in range(rng.integers(0, 5))]
     header = rng.choice(["path,start,end", "path", "start,path", "x,y", ""])
-    text = "\n".join([header, *lines]).encode() + rng.bytes(int(rng.integers(0, 6)))
+    odd = rng.bytes(int(rng.integers(0, 6))).translate(None, b"./")  # no way out of the folder: "/" is the whole disk
+    text = "\n".join([header, *lines]).encode() + odd
     path = folder / f"list{rng.choice(['.csv', '.txt'])}"
     path.write_bytes(text)
     found, before = Discovery(), Path.cwd()
