@@ -73,6 +73,7 @@ class LogMel(nn.Module):
         frames = waveform.unfold(-1, FRAME_LENGTH, FRAME_HOP)  # (..., frames, 400), a view
         if waveform.device.type != "cpu":
             return self._of_frames(frames)
+        torch.get_num_threads()  # asking makes it MKL's number in this thread, too; another gives other last bits
         at_once = max(1, CACHED_FRAMES // max(1, waveform.shape[:-1].numel()))
         return torch.cat([self._of_frames(piece) for piece in torch.split(frames, at_once, dim=-2)], dim=-2)
 

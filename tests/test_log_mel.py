@@ -4,6 +4,7 @@ import csv
 import importlib.machinery
 import importlib.util
 import io
+import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
@@ -280,3 +281,30 @@ def test_precision_and_autocast() -> None:
         torch.testing.assert_close(natural()(sound), expected, atol=0, rtol=0)
     for rounded in (sound.half(), sound.bfloat16()):  # only the samples are rounded, never the computation
         torch.testing.assert_close(natural()(rounded), natural()(rounded.float()), atol=0, rtol=0)
+
+
+IN_THREADS = """
+import threading
+import torch
+from aasp_features import AaSPConfig, LogMel
+
+torch.set_num_threads(1)
+log_mel, differ = LogMel(AaSPConfig()), []
+
+def compare(sound, expected):
+    if not torch.equal(log_mel(sound), expected):
+        differ.append(len(sound))
+
+for samples in range(400, 16000, 199):
+    sound = 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(samples))
+    thread = threading.Thread(target=compare, args=(sound, log_mel(sound)))
+    thread.start()
+    thread.join()
+print(differ)
+"""
+
+
+def test_a_fresh_thread_gives_the_same_bits() -> None:
+    """Once MKL took two threads there, whatever torch was told, until torch's own first parallel loop."""
+    done = subprocess.run([sys.executable, "-c", IN_THREADS], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
