@@ -48,8 +48,8 @@ def classify(
         bool, typer.Option("--finetune", help="Train the encoder, too, once for each fold and once on all clips.")
     ] = False,
     recipe: Annotated[
-        str, typer.Option(help="With --finetune: a .yaml or a name, as of aasp-train finetune.")
-    ] = "small",
+        str | None, typer.Option(help="With --finetune: a .yaml or a name, as of aasp-train finetune; default: small.")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="With --finetune: cpu, cuda, …; the GPU where there is one.")
     ] = None,
@@ -69,7 +69,7 @@ def classify(
     if finetune:
         method, result, classifier = _finetuned(task, encoder, out, recipe, settings or [], device)
     else:
-        _check_linear(settings, device)
+        _check_linear(settings, recipe, device)
         method, result, classifier = _linear(task, encoder, None if no_cache else vector_cache(cache))
     learning = work.FINE_TUNED if finetune else work.LINEAR
     text = work.report(task, method, result, classifier.labels, learning)
@@ -79,13 +79,14 @@ def classify(
     typer.echo(f"wrote {out}", err=True)
 
 
-def _check_linear(settings: list[str] | None, device: str | None) -> None:
+def _check_linear(settings: list[str] | None, recipe: str | None, device: str | None) -> None:
     """Nothing that only fine-tuning takes was given."""
     from aasp_features.errors import OptionError
 
-    if settings or device:
-        given = f"{settings[0]!r}" if settings else f"--device {device}"
-        raise OptionError(f"{given} is for fine-tuning; give --finetune, too.")
+    given = [repr(settings[0])] if settings else []
+    given += [f"{name} {value}" for name, value in (("--recipe", recipe), ("--device", device)) if value]
+    if given:
+        raise OptionError(f"{given[0]} is for fine-tuning; give --finetune, too.")
 
 
 def _linear(task: Task, encoder: AaSPEncoder, cache: Path | None) -> Learnt:
@@ -105,17 +106,17 @@ def _linear(task: Task, encoder: AaSPEncoder, cache: Path | None) -> Learnt:
 
 
 def _finetuned(
-    task: Task, encoder: AaSPEncoder, out: Path, recipe: str, settings: list[str], device: str | None
+    task: Task, encoder: AaSPEncoder, out: Path, recipe: str | None, settings: list[str], device: str | None
 ) -> Learnt:
     """The encoder learns, too; a run that was stopped goes on."""
     from aasp_features.train.evaluate.classify import RUNS
     from aasp_features.train.evaluate.finetune.folds import finetune_folds
-    from aasp_features.train.evaluate.finetune.recipes import load_recipe
+    from aasp_features.train.evaluate.finetune.recipes import DEFAULT, load_recipe
     from aasp_features.train.options import checked_device
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    chosen, place = load_recipe(recipe, settings), checked_device(device)
+    chosen, place = load_recipe(recipe or DEFAULT, settings), checked_device(device)
     with ending_in_a_sentence():
         result, classifier = finetune_folds(encoder, task, chosen, out / RUNS, place)
     return f"{encoder.config.name} by the recipe {chosen.name}", result, classifier

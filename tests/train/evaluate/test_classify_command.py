@@ -104,10 +104,11 @@ def test_the_bundled_encoder_takes_its_licences_along(sounds: Path, tmp_path: Pa
 
 
 def test_finetuning_on_request(tones: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
     config = AaSPConfig(name="made", dim=32, depth=2, heads=2, window=8, context=1)
     model = AaSPEncoder(config).save_pretrained(tmp_path / "model")
     options = ["--out", tmp_path / "out", "--model", model, "--finetune", "--device", "cpu"]
-    settings = ["run.epochs=1", "clips.seconds=0.5", "run.batch=8"]
+    settings = ["run.epochs=1", "clips.seconds=0.5", "run.batch=8", "run.held_out=0"]
     code, said, told = classify(tones, *settings, *options)
     assert code == 0, told
     assert "fine-tuning on made by the recipe small." in said
@@ -132,6 +133,7 @@ def test_finetuning_on_request(tones: Path, tmp_path: Path) -> None:
         (["tones", "--out", "out", "--model", "gone"], "'gone' is no folder"),
         (["tones", "--out", "out", "--pooling", "max"], "'max' is not one of"),
         (["tones", "run.epochs=1", "--out", "out"], "'run.epochs=1' is for fine-tuning; give --finetune, too"),
+        (["tones", "--out", "out", "--recipe", "esc50"], "--recipe esc50 is for fine-tuning; give --finetune, too"),
         (["tones", "--out", "out", "--device", "cpu"], "--device cpu is for fine-tuning; give --finetune, too"),
         (["tones", "run.epoch=1", "--out", "out", "--finetune"], "no setting is called 'run.epoch'"),
     ],
