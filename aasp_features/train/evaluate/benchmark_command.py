@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aasp_features.errors import AaSPError
+from aasp_features.errors import AaSPError, OptionError
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.command import (
     Cache,
@@ -23,7 +24,9 @@ from aasp_features.train.evaluate.command import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    import torch
 
     from aasp_features.train.evaluate.benchmark import Found
     from aasp_features.train.evaluate.classifier import Classifier
@@ -52,6 +55,15 @@ def reproduce(
     quick: Annotated[bool, typer.Option("--quick", help="Logistic regression instead of the linear layer.")] = False,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
+    finetune: Annotated[
+        Path | None,
+        typer.Option(
+            help="Fine-tune, too, where the paper did or may have: a folder for the runs; those found there go on."
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="With --finetune: cpu, cuda, …; the GPU where there is one.")
+    ] = None,
     out: Out = None,
     cache: Cache = None,
     no_cache: NoCache = False,
@@ -61,15 +73,20 @@ def reproduce(
     from aasp_features.train.evaluate.linear import linear_layer
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.report import write_report
+    from aasp_features.train.options import checked_device
 
+    if device and finetune is None:
+        raise OptionError(f"--device {device} is for fine-tuning; give --finetune, too.")
+    place = checked_device(device)
     found = find_benchmarks(data_root)
     methods = find_methods(checkpoint, pooling, last_layers, None, "")
     evaluation, classifier = ("Logistic regression", logistic_regression) if quick else ("Linear layer", linear_layer)
     results = run_benchmarks(found, methods, classifier, None if no_cache else vector_cache(cache))
-    text = benchmark_report(found, results, evaluation)
+    tuned = {} if finetune is None else finetune_benchmarks(found, checkpoint or [""], finetune, place)
+    text = benchmark_report(found, results, evaluation, tuned)
     sys.stdout.write(text)
     if out is not None:
-        write_report(out, list(found.tasks.values()), text, benchmark_json(found, results, evaluation))
+        write_report(out, list(found.tasks.values()), text, benchmark_json(found, results, evaluation, tuned))
     if failed := [name for name in found.folders if name in found.lacking]:
         raise TrainError(f"{', '.join(failed)}: found, but could not be evaluated; the report says why.")
     if not found.tasks:
@@ -95,4 +112,33 @@ def run_benchmarks(
             except AaSPError as error:
                 found.lacking[name] = str(error)
                 typer.echo(f"{method.name}: {name}: {error}", err=True)
+    return results
+
+
+def finetune_benchmarks(
+    found: Found, checkpoints: Sequence[str], folder: Path, device: torch.device
+) -> dict[str, dict[str, ProbeResult]]:
+    """Every checkpoint fine-tuned on each split of the tasks of ``fine_tuned``; what cannot be done is as above."""
+    from aasp_features.encoder import AaSPEncoder
+    from aasp_features.train.evaluate.benchmark import fine_tuned
+    from aasp_features.train.evaluate.finetune.folds import finetune_splits
+    from aasp_features.train.evaluate.finetune.recipes import load_task_recipe
+    from aasp_features.train.pretrain.stopping import StoppedError, ending_in_a_sentence
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    results: dict[str, dict[str, ProbeResult]] = {}
+    for checkpoint in checkpoints if found.tasks else ():
+        encoder = AaSPEncoder.from_pretrained(checkpoint or None)
+        method = encoder.config.name
+        results[method] = {}
+        for name in fine_tuned(found):
+            task, recipe = found.tasks[name], load_task_recipe(name, [])
+            try:
+                with ending_in_a_sentence():
+                    results[method][name] = finetune_splits(encoder, task, recipe, folder / method / name, device)
+            except StoppedError:
+                raise
+            except AaSPError as error:
+                found.lacking[name] = str(error)
+                typer.echo(f"{method}, fine-tuned: {name}: {error}", err=True)
     return results

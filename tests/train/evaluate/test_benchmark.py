@@ -47,7 +47,7 @@ def test_data_that_is_not_whole_is_told(tmp_path: Path) -> None:
 
 def test_protocols_stand_apart(tmp_path: Path) -> None:
     """The public figures of arXiv 2512.03637, each once, fine-tuning never among linear evaluations."""
-    text = benchmark_report(find_benchmarks(tmp_path), {}, "Linear layer")
+    text = benchmark_report(find_benchmarks(tmp_path), {}, "Linear layer", {})
     linear, others = (section.split("## ")[0] for section in text.split("## The paper's figures by ")[1:])
     figures = {"AudioSet-2M": 49.8, "AudioSet-20K": 41.9, "ESC-50": 97.5, "Speech Commands V2": 97.9}
     figures |= {"UrbanSound8K": 89.7, "CREMA-D": 68.7, "NSynth instrument family": 80.5}

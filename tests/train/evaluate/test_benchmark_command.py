@@ -4,14 +4,21 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from click.testing import Result
 from public_task_helpers import mini_crema_d, mini_esc50, mini_us8k
 from typer.testing import CliRunner
 
+from aasp_features import AaSPClassifier, AaSPConfig, AaSPEncoder
 from aasp_features.train.cli import app
 from aasp_features.train.evaluate import linear
-from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
+from aasp_features.train.evaluate.finetune import recipes
+from aasp_features.train.evaluate.finetune.recipes import load_recipe
+from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS, read_tasks
+
+QUICKLY = ["run.epochs=1", "clips.seconds=0.5", "run.batch=32", "run.held_out=0"]
 
 
 def run(*arguments: object) -> Result:
@@ -87,3 +94,35 @@ def test_the_public_tasks_are_listed() -> None:
         for fact in (task.title, f"{task.classes} classes", task.metric.name, task.splits, task.source, task.layout):
             assert fact in done.output
     assert "183,392 clips (train 148,896, validation 17,160, test 17,336)" in done.output
+
+
+def test_finetuning_where_the_paper_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "load_task_recipe", lambda task, changes: load_recipe("small", QUICKLY))
+    torch.manual_seed(0)
+    config = AaSPConfig(name="made", dim=32, depth=2, heads=2, window=8, context=1)
+    model = AaSPEncoder(config).save_pretrained(tmp_path / "model")
+    mini_esc50(tmp_path / "data" / "ESC-50", recordings=2)
+    mini_crema_d(tmp_path / "data" / "CREMA-D")
+    runs = tmp_path / "runs"
+    asked = ["reproduce", model, "--quick", "--no-cache", "--data-root", tmp_path / "data", "--finetune", runs]
+    done = run(*asked, "--device", "cpu", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (runs / "made").iterdir()) == ["esc50"]  # CREMA-D's figure is a linear one
+    assert len(list((runs / "made" / "esc50").iterdir())) == 5
+    assert "| ours by fine-tuning, made | the paper's |" in done.output
+    numbers = json.loads((tmp_path / "out" / "report.json").read_text())
+    ours = {entry["task"]: entry["ours"] for entry in numbers["benchmarks"]}
+    tuned = ours["esc50"]["made, fine-tuned"]["value"]
+    (task,) = read_tasks([f"esc50:{tmp_path / 'data' / 'ESC-50'}"])
+    values = []
+    for split in task.splits():
+        one = AaSPClassifier.from_pretrained(runs / "made" / "esc50" / split.name.replace(" ", "-"))
+        told = one.scores([task.files[place] for place in split.test])
+        values.append(task.value(split.test, told.astype(float)))
+    assert tuned == pytest.approx(np.mean(values))
+    assert "made, fine-tuned" not in ours["cremad"]
+
+
+def test_a_device_is_for_finetuning(tmp_path: Path) -> None:
+    done = run("reproduce", "--data-root", tmp_path, "--device", "cpu")
+    assert (done.exit_code, "--device cpu is for fine-tuning; give --finetune, too." in done.output) == (2, True)

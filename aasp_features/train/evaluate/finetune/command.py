@@ -32,7 +32,7 @@ def finetune(
 ) -> None:
     """Train an encoder with a linear layer on a task's labels; the result is a classifier. Prints what tests say."""
     from aasp_features.encoder import AaSPEncoder
-    from aasp_features.train.evaluate.finetune.recipes import DEFAULT, load_recipe, recipe_names
+    from aasp_features.train.evaluate.finetune.recipes import load_recipe, load_task_recipe
     from aasp_features.train.evaluate.finetune.runs import chosen_splits
     from aasp_features.train.evaluate.finetune.runs import finetune as run
     from aasp_features.train.evaluate.finetune.summary import summary
@@ -44,9 +44,8 @@ def finetune(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     budget, place = seconds_of("--max-time", max_time, above_zero=True), checked_device(device)
     tasks = read_tasks(task)
-    recipes = [
-        load_recipe(recipe or (one.name if one.name in recipe_names() else DEFAULT), settings or []) for one in tasks
-    ]
+    changes = settings or []
+    recipes = [load_recipe(recipe, changes) if recipe else load_task_recipe(one.name, changes) for one in tasks]
     splits = [chosen_splits(one, fold or []) for one in tasks]
     encoder = AaSPEncoder.from_pretrained(checkpoint)
     alone = sum(map(len, splits)) == 1

@@ -17,10 +17,21 @@ from aasp_features.train.evaluate.task import Split, Task
 ALL = "all"
 
 
+def finetune_splits(
+    encoder: AaSPEncoder, task: Task, recipe: FinetuneRecipe, folder: Path, device: torch.device
+) -> ProbeResult:
+    """One run for each split, whose saved weights its test part scores; arguments as of ``finetune_folds``."""
+    splits, scores = task.splits(), []
+    for split in splits:
+        done = finetune(encoder, task, split, recipe, folder / split.name.replace(" ", "-"), device)
+        scores.append([done.scores[done.saved]])
+    return judged(task, splits, scores)
+
+
 def finetune_folds(
     encoder: AaSPEncoder, task: Task, recipe: FinetuneRecipe, folder: Path, device: torch.device
 ) -> tuple[ProbeResult, AaSPClassifier]:
-    """One run for each split, whose saved weights its test part scores, and a last one on all clips.
+    """The runs of ``finetune_splits``, and a last one on all clips.
 
     All runs have the same recipe, so that the score is that of what makes the classifier. Each has a folder of its own
     and goes on from where it stands.
@@ -35,10 +46,6 @@ def finetune_folds(
     Raises:
         TrainError, OptionError, AudioError, StoppedError, CheckpointError: see ``finetune``.
     """
-    splits, scores = task.splits(), []
-    for split in splits:
-        done = finetune(encoder, task, split, recipe, folder / split.name.replace(" ", "-"), device)
-        scores.append([done.scores[done.saved]])
-    none = np.empty(0, np.int64)
+    result, none = finetune_splits(encoder, task, recipe, folder, device), np.empty(0, np.int64)
     finetune(encoder, task, Split(ALL, np.arange(len(task.files)), none, none), recipe, folder / ALL, device)
-    return judged(task, splits, scores), AaSPClassifier.from_pretrained(folder / ALL)
+    return result, AaSPClassifier.from_pretrained(folder / ALL)

@@ -17,6 +17,11 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
+def load_task_recipe(task: str, changes: list[str]) -> FinetuneRecipe:
+    """The recipe named like a task, or ``DEFAULT``; see ``load_recipe``."""
+    return load_recipe(task if task in recipe_names() else DEFAULT, changes)
+
+
 def load_recipe(name: str, changes: list[str]) -> FinetuneRecipe:
     """A recipe of this folder by its name, or a YAML file, with ``key=value`` changes, each type-checked.
 
