@@ -44,7 +44,7 @@ def test_a_recorder_that_died_is_read_to_the_end_with_a_warning(wav: bytes, coun
 
 
 def test_a_file_that_was_cut_off_is_read_with_a_warning(wav: bytes) -> None:
-    if wav[20] == IMA_ADPCM and av.__version__ < "18":
+    if wav[20] == IMA_ADPCM and int(av.__version__.split(".")[0]) < 18:
         with pytest.raises(AudioError, match="damaged, decoding stopped"):  # by the block that was cut
             load_audio(io.BytesIO(wav[: len(wav) // 2]))
         return
