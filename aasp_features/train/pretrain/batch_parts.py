@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
+from threading import Barrier
 from typing import NamedTuple
 
 import torch
@@ -37,8 +38,7 @@ class BatchParts:
 
     def __init__(self, objective: Objective, parts: int) -> None:
         self.objective, self.parameters, self.parts = objective, trained_parameters(objective), parts
-        cores = max(1, torch.get_num_threads() // parts)
-        self._pool = ThreadPoolExecutor(parts, initializer=torch.set_num_threads, initargs=(cores,))
+        self._pool = _threads(parts, torch.get_num_threads())
 
     def backward(self, batch: Batch, generator: torch.Generator, dropped: float, precision: str) -> Losses:
         """Set every parameter's gradient; give the losses of the whole batch, detached.
@@ -65,6 +65,22 @@ class BatchParts:
         gradients = torch.autograd.grad(share * losses.total, self.parameters, allow_unused=True)
         parts = {name: share * value.detach() for name, value in losses.parts.items()}
         return Part(parts, share * losses.total.detach(), gradients)
+
+
+def _threads(count: int, cores: int) -> ThreadPoolExecutor:
+    """Threads that have begun, and share the cores."""
+    begun = Barrier(count + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(max(1, cores // count))
+        begun.wait()
+
+    pool = ThreadPoolExecutor(count, initializer=begin)
+    for _ in range(count):  # each begins a thread, as none is free until all have begun
+        pool.submit(int)
+    begun.wait()
+    torch.set_num_threads(cores)  # the number that threads begin with is the one that any thread set last
+    return pool
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:

@@ -1,5 +1,7 @@
 """The gradient of a batch in parts is that of the whole."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from distillation_helpers import batch, generator, objective
@@ -39,6 +41,18 @@ def test_twice_equals_once_where_columns_are_dropped(precision: str) -> None:
         gradients.append([p.grad.clone() for p in network.student.parameters() if p.grad is not None])
     for again in gradients[1:]:
         assert all(torch.equal(a, b) for a, b in zip(gradients[0], again, strict=True))
+
+
+def test_other_threads_keep_their_number() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        pool = BatchParts(objective(), 3)._pool
+        with ThreadPoolExecutor(1) as fresh:
+            assert fresh.submit(torch.get_num_threads).result() == torch.get_num_threads() == 4
+        assert set(pool.map(lambda _: torch.get_num_threads(), range(30))) == {1}
+    finally:
+        torch.set_num_threads(before)
 
 
 @given(rows=st.integers(1, 12), parts=st.integers(1, 15))
