@@ -73,13 +73,14 @@ def _threads(count: int, cores: int) -> ThreadPoolExecutor:
 
     def begin() -> None:
         torch.set_num_threads(max(1, cores // count))
+        torch.get_num_threads()  # a thread that never asked would take, when it first computes, what was set last
         begun.wait()
 
     pool = ThreadPoolExecutor(count, initializer=begin)
     for _ in range(count):  # each begins a thread, as none is free until all have begun
         pool.submit(int)
     begun.wait()
-    torch.set_num_threads(cores)  # the number that threads begin with is the one that any thread set last
+    torch.set_num_threads(cores)  # for the threads of others
     return pool
 
 

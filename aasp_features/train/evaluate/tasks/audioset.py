@@ -15,6 +15,7 @@ from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.metrics import MEAN_AVERAGE_PRECISION
 from aasp_features.train.evaluate.task import TEST, TRAIN, Row
 from aasp_features.train.evaluate.tasks.clip_files import ClipFiles
+from aasp_features.train.evaluate.tasks.hub_copy import HubCopy
 from aasp_features.train.evaluate.tasks.official_lists import read_lines, read_rows
 from aasp_features.train.evaluate.tasks.public_task import Listing, PublicTask
 
@@ -22,6 +23,7 @@ BALANCED, UNBALANCED, EVALUATION = "balanced_train_segments", "unbalanced_train_
 FOLDERS = {BALANCED: "bal", UNBALANCED: "unbal", EVALUATION: "eval"}  # how the names of their folders begin
 LABELS = "class_labels_indices.csv"
 ID_LENGTH = 11
+Segment = tuple[str, tuple[str, ...]]  # a video and its labels
 TIMES = re.compile(r"(_[\d.]+){0,2}")  # start and end, after an ID
 
 
@@ -38,13 +40,18 @@ def list_2m(folder: Path) -> Listing:
 def _list(folder: Path, lists: Sequence[str]) -> Listing:
     """A video is a group; classes are the ontology's identifiers (``/m/09x0r``), in the official order."""
     classes = [row["mid"] for row in read_rows(folder / LABELS, ["mid"])]
-    rows = [row for name in lists for row in _segments(folder, name)]
-    return Listing(rows, classes)
+    segments = {name: _listed(folder / f"{name}.csv") for name in lists}
+    for name in lists:
+        HubCopy(f"data/{FOLDERS[name]}*/*.parquet", "audio/{folder}/{video_id}.flac", ("video_id",)).unpack(folder)
+    return Listing([row for name in lists for row in _rows(folder, name, segments[name])], classes)
 
 
-def _segments(folder: Path, name: str) -> list[Row]:
-    table, rows = folder / f"{name}.csv", []
-    segments = [_segment(table, line) for line in read_lines(table) if not line.startswith("#")]
+def _listed(table: Path) -> list[Segment]:
+    return [_segment(table, line) for line in read_lines(table) if not line.startswith("#")]
+
+
+def _rows(folder: Path, name: str, segments: Sequence[Segment]) -> list[Row]:
+    rows = []
     there = clips_by_id(folder, FOLDERS[name], {video for video, _ in segments})
     for video, labels in segments:
         file = there.get(video, folder / name / f"{video}.wav")
@@ -52,7 +59,7 @@ def _segments(folder: Path, name: str) -> list[Row]:
     return rows
 
 
-def _segment(table: Path, line: str) -> tuple[str, tuple[str, ...]]:
+def _segment(table: Path, line: str) -> Segment:
     """``--PJHxphWEs, 30.000, 40.000, "/m/09x0r,/t/dd00088"`` -> the video and its labels."""
     fields = next(csv.reader([line], skipinitialspace=True))
     if len(fields) != 4:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aasp_features.train.evaluate.task import Row
 from aasp_features.train.evaluate.tasks.clip_files import ClipFiles
+from aasp_features.train.evaluate.tasks.hub_copy import HubCopy
 from aasp_features.train.evaluate.tasks.official_lists import known, read_rows
 from aasp_features.train.evaluate.tasks.public_task import Listing, PublicTask
 
@@ -29,6 +30,13 @@ CLASSES_10 = (
 )
 LAYOUT = "meta/esc50.csv (filename, fold, category, esc10, src_file) and audio/*.wav"
 SOURCE = "https://github.com/karolpiczak/ESC-50"
+HUB = "ashraq/esc50"
+HUB_COPY = HubCopy(
+    tables="data/*.parquet",
+    clip="audio/{filename}",
+    columns=("filename", "fold", "target", "category", "esc10", "src_file", "take"),
+    listing="meta/esc50.csv",
+)
 SPLITS = "5 official folds"
 
 
@@ -43,6 +51,7 @@ def list_esc10(folder: Path) -> Listing:
 
 
 def _rows(folder: Path, only_esc10: bool) -> list[Row]:
+    HUB_COPY.unpack(folder)
     table, clips = folder / "meta" / "esc50.csv", ClipFiles()
     return [
         Row(
@@ -63,7 +72,7 @@ ESC50 = PublicTask(
     seconds=5.0,
     splits=SPLITS,
     source=SOURCE,
-    hub="ashraq/esc50",
+    hub=HUB,
     layout=LAYOUT,
     expected=dict.fromkeys(FOLDS, 400),
     list_clips=list_esc50,
@@ -75,7 +84,7 @@ ESC10 = PublicTask(
     seconds=5.0,
     splits=SPLITS,
     source=SOURCE,
-    hub="ashraq/esc50",
+    hub=HUB,
     layout=LAYOUT,
     expected=dict.fromkeys(FOLDS, 80),
     list_clips=list_esc10,

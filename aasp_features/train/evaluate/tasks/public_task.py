@@ -34,7 +34,7 @@ class PublicTask:
         expected: how many clips the official distribution has; see ``Task``.
         list_clips: its folder -> what the lists there say; raises TrainError where it is not such a folder.
         metric: by which scores are judged; mAP means that a clip may have several labels.
-        hub: the name of a copy on the Hugging Face Hub; such copies are packed in other ways and have to be unpacked.
+        hub: the name of a copy on the Hugging Face Hub; ``list_clips`` unpacks its tables, archives are left to others.
         note: see ``Task``.
     """
 

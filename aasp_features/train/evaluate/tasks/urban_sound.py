@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aasp_features.train.evaluate.task import Row
 from aasp_features.train.evaluate.tasks.clip_files import ClipFiles
+from aasp_features.train.evaluate.tasks.hub_copy import HubCopy
 from aasp_features.train.evaluate.tasks.official_lists import known, read_rows
 from aasp_features.train.evaluate.tasks.public_task import Listing, PublicTask
 
@@ -18,11 +19,18 @@ CLASSES = (
     *("jackhammer", "siren", "street_music"),
 )
 EXPECTED = dict(zip(map(str, range(1, 11)), (873, 888, 925, 990, 936, 823, 838, 806, 816, 837), strict=True))
+HUB_COPY = HubCopy(
+    tables="data/*.parquet",
+    clip="audio/fold{fold}/{slice_file_name}",
+    columns=("slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"),
+    listing="metadata/UrbanSound8K.csv",
+)
 FOLDS = {fold: fold for fold in EXPECTED}
 
 
 def list_clips(folder: Path) -> Listing:
     """As metadata/UrbanSound8K.csv lists them."""
+    HUB_COPY.unpack(folder)
     table, clips = folder / "metadata" / "UrbanSound8K.csv", ClipFiles()
     rows = [
         Row(
