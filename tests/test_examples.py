@@ -183,3 +183,30 @@ def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
     assert not (tmp_path / "state" / "finish").exists()
     encoder = AaSPEncoder.from_pretrained(tmp_path / "state" / "checkpoint")
     assert (encoder.config.name, encoder.config.last_layers) == ("aasp-tiny-mine-1", 4)
+
+
+def test_ablation_trains_measures_and_goes_on(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        tone = np.sin(np.arange(4000) * (2 * np.pi * (300 + 1500 * (number % 2)) / 16000)) + rng.normal(size=4000) / 50
+        (tmp_path / "mine" / f"{number % 2}").mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "mine" / f"{number % 2}" / f"{number}.wav", tone.astype(np.float32) / 2, 16000)
+        long = rng.normal(size=40_000).cumsum() / 2000
+        (tmp_path / "long").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "long" / f"{number}.wav", np.sin(long).astype(np.float32), 16000)
+    places = ["--data", sounds, "--tasks", tmp_path / "mine", "--moved", tmp_path / "long", "--out", tmp_path / "out"]
+    small = ["--steps", 1, "--seeds", 1, "--recordings", 3, "--modulated", 6, "--only", "aape", "--only", "no contrast"]
+    stages = "data.stages=[{until: 1.0, columns: 3, sounds: 4}]"
+    run_example("ablate_patch_embedding.py", "masked", *places, *small, stages)
+    said = capsys.readouterr().out
+    assert "Means over seeds: aape 1, no contrast 1." in said
+    assert said == (tmp_path / "out" / "table.md").read_text()
+    rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| aape |")]
+    assert [len(row) for row in rows] == [3, 3, 6]  # a task and the average, twice; steadiness and cost
+    moved = json.loads((tmp_path / "out" / "aape-0" / "stability.json").read_text())["moved"]
+    assert rows[2][1] == f"{moved:.2f} ({moved:.2f}–{moved:.2f})"
+    assert (tmp_path / "out" / "ablation.png").stat().st_size > 10_000
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.safetensors")}
+    assert len(kept) == 4  # two states, two checkpoints
+    run_example("ablate_patch_embedding.py", "masked", *places, *small, stages)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept

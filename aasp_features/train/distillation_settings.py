@@ -72,8 +72,9 @@ class DistillationSettings:
         teachers: descriptions of external teachers (.yaml files, or folders of them); none, no distillation.
         graphs: folder of the teachers' files, where they do not lie beside their descriptions.
         features: folder of what the teachers said; ``teacher_features`` in the run's folder unless given. Runs with the
-            same crops and seed may share it.
+            same crops may share it.
         crops: distinct crops to make of the corpus.
+        seed: of the crops; the run's own, which decides weights and order, may differ.
         workers: processes that run the teachers beside the training; 0 uses what is there.
         batch: crops of the shortest length in a batch; longer ones are fewer, so that a batch holds as much sound.
         fit_crops: first crops, from which the targets' axes are computed.
@@ -92,6 +93,7 @@ class DistillationSettings:
     graphs: str = ""
     features: str = ""
     crops: int = 300_000
+    seed: int = 0
     workers: int = 1
     batch: int = 64
     fit_crops: int = 8192
@@ -106,10 +108,10 @@ class DistillationSettings:
     crop: CropSettings = field(default_factory=CropSettings)
 
     def __post_init__(self) -> None:
-        if min(self.crops, self.batch, self.fit_crops, self.parts) < 1 or self.workers < 0:
-            raise OptionError(
-                "recipe: distillation.crops, batch, fit_crops and parts must be at least 1, workers at least 0."
-            )
+        if min(self.crops, self.batch, self.fit_crops, self.parts) < 1:
+            raise OptionError("recipe: distillation.crops, batch, fit_crops and parts must be at least 1.")
+        if min(self.workers, self.seed) < 0:
+            raise OptionError("recipe: distillation.workers and seed must be at least 0.")
         if not 0 < self.variance <= 1 or not 0 <= self.exponent <= 0.5 or not 0 <= self.dropped < 1:
             raise OptionError("recipe: distillation.variance is in (0, 1], exponent 0 to 0.5, dropped 0 to below 1.")
         if self.pooling not in get_args(Pooling):

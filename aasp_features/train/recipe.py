@@ -231,8 +231,8 @@ class Recipe:
     def __post_init__(self) -> None:
         check_numbers(asdict(self))
         config = self.config()
-        if self.data.crops * self.masking.views < 2:
-            raise OptionError("recipe: data.crops x masking.views must give at least 2 views.")
+        if self.objective.weight("contrast") > 0 and self.data.crops * self.masking.views < 2:
+            raise OptionError("recipe: data.crops x masking.views must give at least 2 views, which contrast compares.")
         if any(stage.columns > config.window for stage in self.data.stages):
             raise OptionError(f"recipe: no crop may be longer than the window of {config.window} columns.")
         if not 1 <= self.objective.target_layers <= config.depth:

@@ -30,7 +30,8 @@ def test_crops(changes: dict, sentence: str) -> None:
     ("changes", "sentence"),
     [
         ({"crops": 0}, "crops, batch, fit_crops and parts must be at least 1"),
-        ({"workers": -1}, "workers at least 0"),
+        ({"workers": -1}, "workers and seed must be at least 0"),
+        ({"seed": -1}, "workers and seed must be at least 0"),
         ({"variance": 0.0}, "variance is in"),
         ({"dropped": 1.0}, "dropped 0 to below 1"),
         ({"pooling": "sum"}, "pooling is one of mean, cls"),

@@ -78,7 +78,7 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
     if unused := set(recipe.objective.weights) - {one.name for one in found} - set(AASP_LOSSES):
         logger.warning("no teacher is named %s; these weights are not used", ", ".join(sorted(unused)))
     folder = Path(settings.features) if settings.features else run / "teacher_features"
-    features = TeacherFeatures(data, folder, settings.crop, recipe.run.seed, teachers)
+    features = TeacherFeatures(data, folder, settings.crop, settings.seed, teachers)
     check_samples(features.sounds, folder)
     return features
 

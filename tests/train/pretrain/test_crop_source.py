@@ -51,6 +51,20 @@ def test_crops_that_teachers_hear_and_statistics_that_stay(sound_folder: Path, t
         assert set(crops.targets) == {"levels"}
 
 
+def test_runs_of_other_seeds_share_features_unless_their_crops_are_others(sound_folder: Path, tmp_path: Path) -> None:
+    recipe = taught(write_callable(tmp_path))
+    recipe = replace(recipe, distillation=replace(recipe.distillation, features=str(tmp_path / "kept"), workers=1))
+    found = []
+    for changes in ({"run": replace(recipe.run, seed=0)}, {"run": replace(recipe.run, seed=1)}):
+        with open_crops(replace(recipe, **changes), sound_folder, tmp_path / str(len(found)), CPU) as crops:
+            assert isinstance(crops, DistilledCrops)
+            found.append(crops.batch(0, 0.0)[0])
+    assert not torch.equal(found[0].sound, found[1].sound)  # another order
+    other = replace(recipe, distillation=replace(recipe.distillation, seed=1))
+    with pytest.raises(ValueError, match="seed"), open_crops(other, sound_folder, tmp_path / "other", CPU):
+        pass
+
+
 def test_teachers_of_no_weight_and_names_that_cannot_be(
     sound_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,244 @@
+"""What each form of the patch embedding buys: small students that differ in nothing else, judged by the same ruler.
+
+    python examples/ablate_patch_embedding.py distilled --data DATA --tasks TASKS --graphs GRAPHS --out OUT
+    python examples/ablate_patch_embedding.py masked --data DATA --tasks TASKS --out OUT
+
+``distilled`` students learn from the teachers that ``examples/teachers`` describes, whose graphs lie in GRAPHS;
+``masked`` ones by AaSP's own losses. All have four blocks and as many steps; those of one seed see the same crops in
+the same order. OUT/table.md and OUT/ablation.png tell the means over the seeds. Interrupted, the same command goes on.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from aasp_features import AaSPEncoder
+from aasp_features.folder import find_sounds
+from aasp_features.train.evaluate.classifier import Classifier
+from aasp_features.train.evaluate.knn import nearest_neighbours
+from aasp_features.train.evaluate.logistic import logistic_regression
+from aasp_features.train.evaluate.methods import encoder_method
+from aasp_features.train.evaluate.probe import ProbeResult, probe
+from aasp_features.train.evaluate.report import differences, table
+from aasp_features.train.evaluate.stability.change import SHIFTS, changes, read_recordings
+from aasp_features.train.evaluate.stability.modulation import read_modulation
+from aasp_features.train.evaluate.task import Task
+from aasp_features.train.evaluate.tasks.registry import read_tasks
+
+BLOCKS = 4
+SECONDS = 2.0  # of the crops that are moved
+FORMS = {
+    "aape": [],
+    "conv": ["model.patch_embed=conv"],
+    "lowpass": ["model.patch_embed=lowpass"],
+    "even kernel": ["model.kernel=even"],
+    "one-sided kernel": ["model.kernel=one_sided"],
+    "complex only": ["model.features=complex"],
+    "modulus only": ["model.features=modulus"],
+}
+VARIANTS = {
+    "distilled": FORMS,
+    "masked": {
+        "aape": [],
+        "conv": ["model.patch_embed=conv"],
+        "no contrast": ["objective.weights.contrast=0"],
+        "conv, no contrast": ["model.patch_embed=conv", "objective.weights.contrast=0"],
+        "2 masks": ["masking.views=1"],  # of two crops each; the others have two
+        "8 masks": ["masking.views=4"],
+        "1 mask, no contrast": ["data.crops=1", "masking.views=1", "objective.weights.contrast=0"],
+    },
+}
+RULERS = {"Linear probe": logistic_regression, "Five nearest neighbours": nearest_neighbours}
+FIRST_PAIR = ("aape", "conv")  # get a seed more than the others
+
+
+def main() -> None:
+    """Train what is missing, measure, write."""
+    given = arguments()
+    names = given.only or list(VARIANTS[given.study])
+    runs = {name: [given.out / f"{name}-{seed}" for seed in range(seeds(name, given.seeds))] for name in names}
+    wanted = [(name, seed) for seed in range(given.seeds) for name in names if seed < len(runs[name])]
+    if given.study == "distilled":
+        aasp_train("teacher-features", "--data", given.data, "--out", features(given), *taught(given))
+    tasks = read_tasks([str(given.tasks)])
+    with ThreadPoolExecutor(given.jobs) as pool:
+        list(pool.map(lambda one: train_and_measure(given, tasks, *one), wanted))
+    counted = ", ".join(f"{name} {len(own)}" for name, own in runs.items())
+    parts = [f"{given.study}: {BLOCKS} blocks, {given.steps} steps. Means over seeds: {counted}."]
+    scores = {}
+    for title, classifier in RULERS.items():
+        results = {name: {task.name: merged(task, classifier, runs[name]) for task in tasks} for name in names}
+        scores[title] = {name: [average(results[name], seed) for seed in range(len(runs[name]))] for name in names}
+        parts += [f"{title}, %, 95 % intervals:", table(tasks, results), differences(tasks, results)]
+    steady = {name: [steadiness(given, run) for run in runs[name]] for name in names}
+    parts += ["Steadiness, modulation and cost:", cost_table(runs, steady)]
+    (given.out / "table.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    draw(scores, steady, given.out / "ablation.png")
+    sys.stdout.write("\n\n".join(parts) + "\n")
+
+
+def arguments() -> argparse.Namespace:
+    """Of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=list(VARIANTS))
+    for name in ("data", "tasks", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--graphs", default="")
+    parser.add_argument("--features", type=Path, help="of the teachers; OUT/features unless given")
+    parser.add_argument("--crops", type=int, default=16384, help="distinct ones")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, a thread each")
+    every = {name: None for variants in VARIANTS.values() for name in variants}
+    parser.add_argument("--only", action="append", choices=list(every), help="a variant; may be repeated")
+    parser.add_argument("--moved", help="sounds to move in time; the tasks' unless given")
+    parser.add_argument("--recordings", type=int, default=60, help="of these")
+    parser.add_argument("--modulated", type=int, default=48, help="clips of noise of each modulation rate")
+    parser.add_argument("settings", nargs="*", help="key=value changes to the recipe")
+    return parser.parse_intermixed_args()
+
+
+def seeds(name: str, most: int) -> int:
+    """How many a variant gets."""
+    return most if name in FIRST_PAIR else max(1, most - 1)
+
+
+def train_and_measure(given: argparse.Namespace, tasks: Sequence[Task], name: str, seed: int) -> None:
+    """One run, its checkpoint, and what is kept of its measures; what is there is not made again."""
+    run = given.out / f"{name}-{seed}"
+    if not (run / "checkpoint").is_dir():
+        train(given, name, seed, run)
+    for task in tasks:
+        vectors(run, task)
+    steadiness(given, run)
+
+
+def train(given: argparse.Namespace, name: str, seed: int, run: Path) -> None:
+    """A run and its checkpoint."""
+    settings = [f"run.steps={given.steps}", f"run.seed={seed}", f"model.depth={BLOCKS}"]
+    settings += [f"objective.target_layers={BLOCKS}", *VARIANTS[given.study][name]]
+    if given.study == "distilled":
+        settings += [*taught(given), f"distillation.features={features(given)}", "distillation.workers=0"]
+        settings += ["distillation.longer_from=1", "distillation.last_layers=1"]
+    recipe = "tiny_distilled" if given.study == "distilled" else "tiny_cpu"
+    aasp_train("pretrain", "--recipe", recipe, "--data", given.data, "--out", run, *settings, *given.settings)
+    aasp_train("export", run, "--out", run / "checkpoint", "--name", "aasp-test-ablation-1")
+
+
+def features(given: argparse.Namespace) -> Path:
+    """Folder of what the teachers say."""
+    return given.features or given.out / "features"
+
+
+def taught(given: argparse.Namespace) -> list[str]:
+    """Settings of the teachers and of what they hear."""
+    teachers = Path(__file__).parent / "teachers"
+    heard = [f"distillation.teachers={teachers}", f"distillation.graphs={given.graphs}"]
+    return [*heard, f"distillation.crops={given.crops}", "distillation.crop.by_duration=0"]
+
+
+def aasp_train(*command: object) -> None:
+    """The command, on one thread; its messages come only where it fails."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-m", "aasp_features.train", *map(str, command)]
+    result = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
+    if result.returncode:
+        raise SystemExit(result.stderr)
+
+
+def merged(task: Task, classifier: Classifier, runs: Sequence[Path]) -> ProbeResult:
+    """A variant's runs as one result: means over the seeds, and an interval of these."""
+    found = [probe(vectors(run, task), task, classifier) for run in runs]
+    scores = [one for result in found for one in result.scores]
+    tested = found[0].tested
+    drawn = [np.mean([task.value(tested[draw], one[draw]) for one in scores]) for draw in task.resamples(tested)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    splits = {name: statistics.mean(result.splits[name] for result in found) for name in found[0].splits}
+    values = [result.value for result in found]
+    return replace(
+        found[0], value=statistics.mean(values), splits=splits, seeds=values, scores=scores, interval=(low, high)
+    )
+
+
+def vectors(run: Path, task: Task) -> np.ndarray:
+    """Of a task's clips, kept beside the checkpoint."""
+    kept = run / f"{task.name}.npy"
+    if not kept.is_file():
+        np.save(kept, AaSPEncoder.from_pretrained(run / "checkpoint").embed(list(task.files)))
+    return np.load(kept)
+
+
+def average(results: dict[str, ProbeResult], seed: int) -> float:
+    """Over the tasks."""
+    return statistics.mean(result.seeds[seed] for result in results.values())
+
+
+def steadiness(given: argparse.Namespace, run: Path) -> dict[str, float]:
+    """How much clip vectors change when their sound moves by less than a patch, and what they tell of modulation."""
+    kept = run / "stability.json"
+    if not kept.is_file():
+        method = encoder_method(AaSPEncoder.from_pretrained(run / "checkpoint"), run.name, None, None)
+        heard = read_recordings(find_sounds(given.moved or given.tasks).sounds, 16000, SECONDS, given.recordings)
+        moved = changes(replace(method, hear_frames=None), heard.waveforms, 16000, SECONDS)
+        held_out = max(1, given.modulated // 3)
+        read = read_modulation(method.hear, 16000, given.modulated - held_out, held_out)
+        numbers = {
+            "moved": 100 * statistics.mean(moved.clips[shift].distance for shift in SHIFTS[:-1]),
+            "rate": read.explained,
+            "told": read.told_apart_mean,
+        }
+        kept.write_text(json.dumps(numbers), encoding="utf-8")
+    return json.loads(kept.read_text(encoding="utf-8"))
+
+
+def cost_table(runs: dict[str, list[Path]], steady: dict[str, list[dict[str, float]]]) -> str:
+    """Markdown; times are of ten seconds of sound, all variants in turn, as ratios to the first."""
+    encoders = {name: AaSPEncoder.from_pretrained(own[0] / "checkpoint") for name, own in runs.items()}
+    sound = np.random.default_rng(0).normal(size=160_000).astype(np.float32) / 10
+    times: dict[str, list[float]] = {name: [] for name in encoders}
+    for turn in range(12):
+        for name, encoder in encoders.items():
+            began = time.perf_counter()
+            encoder.embed(sound)
+            if turn > 1:
+                times[name].append(time.perf_counter() - began)
+    first = statistics.median(next(iter(times.values())))
+    lines = ["| | moved, % | R² of the rate | f from its alias, % | parameters | time to embed |", "|---" * 6 + "|"]
+    for name, encoder in encoders.items():
+        means = [statistics.mean(one[key] for one in steady[name]) for key in ("moved", "rate", "told")]
+        ends = [[one[key] for one in steady[name]] for key in ("moved", "rate", "told")]
+        cells = [f"{mean:.2f} ({min(own):.2f}–{max(own):.2f})" for mean, own in zip(means, ends, strict=True)]
+        size = sum(parameter.numel() for parameter in encoder.parameters())
+        lines.append(f"| {name} | {' | '.join(cells)} | {size:,} | {statistics.median(times[name]) / first:.2f} |")
+    return "\n".join(lines)
+
+
+def draw(scores: dict[str, dict[str, list[float]]], steady: dict[str, list[dict[str, float]]], file: Path) -> None:
+    """A panel for each measure: a point for each seed, a line at their mean."""
+    from matplotlib.figure import Figure
+
+    panels = dict(scores)
+    for key, title in (("told", "f told from f + 6.25 Hz, %"), ("moved", "moved less than a patch, %")):
+        panels[title] = {name: [one[key] for one in own] for name, own in steady.items()}
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    for ax, (title, found) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for place, (name, own) in enumerate(reversed(found.items())):
+            colour = "C0" if name.startswith("aape") else "C1" if name.startswith("conv") else "0.5"
+            ax.plot(own, [place] * len(own), "o", color=colour, alpha=0.6)
+            ax.plot([statistics.mean(own)] * 2, [place - 0.3, place + 0.3], color=colour)
+        ax.set(title=title, yticks=range(len(found)), yticklabels=list(reversed(found)) if ax is figure.axes[0] else [])
+    figure.savefig(file, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
