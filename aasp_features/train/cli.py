@@ -15,6 +15,7 @@ from aasp_features.train.evaluate.benchmark_command import reproduce, tasks
 from aasp_features.train.evaluate.classify_command import classify
 from aasp_features.train.evaluate.command import knn, linear
 from aasp_features.train.evaluate.finetune.command import finetune
+from aasp_features.train.evaluate.robustness.robustness_command import robustness
 from aasp_features.train.evaluate.stability.stability_command import stability
 from aasp_features.train.release import command as release
 
@@ -43,7 +44,7 @@ class TrainCommand(SentenceCommand):
             raise typer.Exit(2) from error
 
 
-EVALUATION = (linear, knn, classify, finetune, stability, reproduce, tasks)
+EVALUATION = (linear, knn, classify, finetune, stability, robustness, reproduce, tasks)
 RELEASE = (release.export, release.card, release.info, release.curves, release.export_onnx)
 for command in (*EVALUATION, *RELEASE):
     app.command(cls=TrainCommand)(command)

@@ -40,7 +40,13 @@ class ProbeResult:
         return np.asarray(np.mean(self.scores, axis=0).argmax(axis=1))
 
 
-def probe(vectors: NDArray[np.float32], task: Task, classifier: Classifier, selection: bool = False) -> ProbeResult:
+def probe(
+    vectors: NDArray[np.float32],
+    task: Task,
+    classifier: Classifier,
+    selection: bool = False,
+    changed: NDArray[np.float32] | None = None,
+) -> ProbeResult:
     """Train and test on each split of a task.
 
     Args:
@@ -48,13 +54,16 @@ def probe(vectors: NDArray[np.float32], task: Task, classifier: Classifier, sele
         task: gives the splits and the metric.
         classifier: ``logistic_regression``, ``linear_layer`` or ``nearest_neighbours``.
         selection: leave out what is opened once; see ``Task.splits``.
+        changed: (clips, d) vectors of the same clips that are tested instead, such as in noise.
 
     Raises:
         TrainError: clips that cannot be learnt from, such as too few, or all of one class.
     """
     splits, found = task.splits(selection), []
     for split in splits:
-        train, validation, test = standardise(*(vectors[places] for places in split[1:]))
+        tested = vectors if changed is None else changed
+        parts = vectors[split.train], vectors[split.validation], tested[split.test]
+        train, validation, test = standardise(*parts)
         held = Examples(validation, task.labels[split.validation], task.groups[split.validation])
         given = Examples(train, task.labels[split.train], task.groups[split.train])
         try:

@@ -34,6 +34,20 @@ def test_known_answers(classifier: Classifier) -> None:
     assert np.mean(chance.seeds) == pytest.approx(chance.value)
 
 
+@pytest.mark.parametrize("classifier", ALL)
+def test_changed_clips_are_tested_and_never_learnt_from(classifier: Classifier) -> None:
+    task = made_task(parts=FIXED)
+    vectors = features_of(task, 30.0)
+    plain = probe(vectors, task, classifier)
+    changed = np.full_like(vectors, np.nan)
+    changed[plain.tested] = vectors[plain.tested]
+    same = probe(vectors, task, classifier, changed=changed)
+    np.testing.assert_array_equal(same.scores, plain.scores)
+    changed[plain.tested] = vectors[plain.tested[::-1]]
+    other = probe(vectors, task, classifier, changed=changed)
+    np.testing.assert_allclose(other.scores, [scores[::-1] for scores in plain.scores], atol=1e-9)
+
+
 @pytest.mark.parametrize("parts", [None, FIXED])
 @pytest.mark.parametrize("classifier", ALL)
 def test_what_is_left_out_is_never_read(classifier: Classifier, parts: list[str] | None) -> None:

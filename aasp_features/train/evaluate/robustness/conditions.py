@@ -1,0 +1,93 @@
+"""What is done to sounds before they are tested: cut, noise, a telephone's band, a codec, gain."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import av
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from aasp_features.audio import load_audio
+from aasp_features.train.evaluate.methods import Waveform
+
+Change = Callable[[Waveform, int, np.random.Generator], Waveform]
+TELEPHONE_HZ = 300.0, 3400.0
+OPUS_RATE = 16_000  # Hz that the codec is given; at 16 kbit/s it keeps no more
+OPUS_BITS = 16_000  # a second
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A name for tables, and what is done: (samples,) at a rate in Hz, and a generator of noise -> samples."""
+
+    name: str
+    change: Change
+
+
+def cut(waveform: Waveform, rate: int, generator: np.random.Generator, *, seconds: float) -> Waveform:
+    """The middle of a sound; one that is shorter stays whole."""
+    wanted = max(1, round(seconds * rate))
+    first = max(0, (len(waveform) - wanted) // 2)
+    return waveform[first : first + wanted]
+
+
+def with_noise(waveform: Waveform, rate: int, generator: np.random.Generator, *, decibels: float) -> Waveform:
+    """Pink noise added, whose power lies ``decibels`` under the sound's; silence stays."""
+    spectrum = np.fft.rfft(generator.standard_normal(len(waveform)))
+    noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 1)), len(waveform))
+    power, noise_power = np.mean(np.square(waveform, dtype=np.float64)), np.mean(noise**2)
+    scale = np.sqrt(power / max(noise_power, 1e-30)) * 10 ** (-decibels / 20)
+    return np.asarray(waveform + scale * noise, np.float32)
+
+
+def telephone(waveform: Waveform, rate: int, generator: np.random.Generator) -> Waveform:
+    """300 to 3,400 Hz alone."""
+    spectrum = np.fft.rfft(waveform.astype(np.float64))
+    frequencies = np.fft.rfftfreq(len(waveform), 1 / rate)
+    spectrum[(frequencies < TELEPHONE_HZ[0]) | (frequencies > TELEPHONE_HZ[1])] = 0.0
+    return np.fft.irfft(spectrum, len(waveform)).astype(np.float32)
+
+
+def through_opus(waveform: Waveform, rate: int, generator: np.random.Generator) -> Waveform:
+    """Coded at 16 kbit/s and decoded; as long as before."""
+    given = soxr.resample(waveform, rate, OPUS_RATE) if rate != OPUS_RATE else waveform
+    decoded = load_audio(io.BytesIO(opus_file(np.asarray(given, np.float32))), OPUS_RATE)
+    back = soxr.resample(decoded, OPUS_RATE, rate) if rate != OPUS_RATE else decoded
+    return fitted(np.asarray(back, np.float32), len(waveform))
+
+
+def opus_file(waveform: Waveform) -> bytes:
+    """(samples,) at ``OPUS_RATE`` -> an Ogg file."""
+    content = io.BytesIO()
+    with av.open(content, "w", format="ogg") as container:
+        stream = container.add_stream("libopus", rate=OPUS_RATE, layout="mono")
+        stream.bit_rate = OPUS_BITS
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(waveform[None]), format="flt", layout="mono")
+        frame.sample_rate = OPUS_RATE
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+    return content.getvalue()
+
+
+def fitted(waveform: Waveform, length: int) -> NDArray[np.float32]:
+    """Zeros added, or samples dropped, at the end."""
+    return np.pad(waveform[:length], (0, max(0, length - len(waveform))))
+
+
+def amplified(waveform: Waveform, rate: int, generator: np.random.Generator, *, decibels: float) -> Waveform:
+    """Louder or quieter, not cut at full scale."""
+    return (waveform * 10 ** (decibels / 20)).astype(np.float32)
+
+
+CONDITIONS = (
+    *(Condition(f"{seconds:g} s of it", partial(cut, seconds=seconds)) for seconds in (0.25, 0.5, 1.0, 2.0, 5.0)),
+    *(Condition(f"noise, {db} dB under it", partial(with_noise, decibels=db)) for db in (20, 10, 0)),
+    Condition("telephone band", telephone),
+    Condition("Opus, 16 kbit/s", through_opus),
+    *(Condition(f"{db:+d} dB", partial(amplified, decibels=db)) for db in (20, -20)),
+)

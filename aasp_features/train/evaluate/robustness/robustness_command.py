@@ -1,0 +1,64 @@
+"""``aasp-train robustness``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aasp_features.train.evaluate.command import (
+    Beside,
+    Cache,
+    Checkpoints,
+    Graphs,
+    LastLayers,
+    NoCache,
+    Poolings,
+    Selection,
+    Tasks,
+    find_methods,
+    vector_cache,
+    with_progress,
+)
+
+
+def robustness(
+    task: Tasks,
+    checkpoint: Checkpoints = None,
+    knn: Annotated[bool, typer.Option("--knn", help="Five nearest neighbours instead of a linear probe.")] = False,
+    pooling: Poolings = None,
+    last_layers: LastLayers = None,
+    beside: Beside = None,
+    graphs: Graphs = "",
+    selection: Selection = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for robustness.md and .json.")] = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+) -> None:
+    """What is left of a probe's score where test sounds are short, noisy, coded, loud or quiet?"""
+    from aasp_features.train.evaluate.knn import nearest_neighbours
+    from aasp_features.train.evaluate.logistic import logistic_regression
+    from aasp_features.train.evaluate.robustness import under_conditions
+    from aasp_features.train.evaluate.tasks.registry import read_tasks
+
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
+    tasks, kept = read_tasks(task), None if no_cache else vector_cache(cache)
+    evaluation, classifier = (
+        ("Five nearest neighbours", nearest_neighbours) if knn else ("Logistic regression", logistic_regression)
+    )
+    results = {}
+    for method in methods:
+        results[method.name] = under_conditions.measure(
+            method, tasks, classifier, lambda heard, one: with_progress(heard, one, kept), selection
+        )
+        typer.echo(f"{method.name}: measured", err=True)
+    text = under_conditions.report(tasks, results, evaluation, selection)
+    sys.stdout.write(text)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "robustness.md").write_text(text, encoding="utf-8")
+        numbers = json.dumps(under_conditions.as_json(tasks, results, evaluation, selection), indent=1)
+        (out / "robustness.json").write_text(numbers + "\n", encoding="utf-8")

@@ -1,0 +1,73 @@
+"""Test clips that were changed on the way equal the same clips changed on disk."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from aasp_features.audio import load_audio
+from aasp_features.train.evaluate.logistic import logistic_regression
+from aasp_features.train.evaluate.methods import Method, log_mel_statistics
+from aasp_features.train.evaluate.probe import probe
+from aasp_features.train.evaluate.robustness.conditions import CONDITIONS
+from aasp_features.train.evaluate.robustness.under_conditions import WHOLE, as_json, measure, noise_of, report, under
+from aasp_features.train.evaluate.task import Task
+from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.vector_cache import task_vectors
+
+NAMED = {condition.name: condition for condition in CONDITIONS}
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    """High and low tones in noise; only a telephone cannot tell them."""
+    folder, rng = tmp_path_factory.mktemp("tones"), np.random.default_rng(0)
+    for number in range(60):
+        name, hertz = (("low", 5000), ("high", 7000))[number % 2]
+        tone = 0.2 * np.sin(2 * np.pi * hertz * np.arange(12_000) / 16000) + rng.normal(size=12_000) * 0.01
+        (folder / name).mkdir(exist_ok=True)
+        soundfile.write(folder / name / f"{number}.wav", tone, 16000, subtype="FLOAT")
+    (found,) = read_tasks([str(folder)])
+    return found
+
+
+def vectors(method: Method, task: Task) -> np.ndarray:
+    return task_vectors(method, task.files, None)
+
+
+@pytest.mark.parametrize("name", ["0.25 s of it", "noise, 0 dB under it", "Opus, 16 kbit/s", "+20 dB"])
+@pytest.mark.parametrize("any_rate", [False, True])
+def test_changed_on_the_way_is_changed_on_disk(name: str, any_rate: bool, task: Task, tmp_path: Path) -> None:
+    method = log_mel_statistics(1024)
+    method = replace(method, sample_rate=None) if any_rate else method
+    files = []
+    for file in task.files[::10]:
+        changed = NAMED[name].change(load_audio(file), 16000, noise_of(file))
+        files.append(tmp_path / file.name)
+        soundfile.write(files[-1], changed, 16000, subtype="FLOAT")
+    heard = under(method, NAMED[name]).vectorise(task.files[::10])
+    np.testing.assert_allclose(heard, log_mel_statistics(1024).vectorise(files), atol=1e-5)
+
+
+def test_a_probe_that_learnt_from_clean_clips_is_tested_on_changed_ones(task: Task) -> None:
+    method, wanted = log_mel_statistics(1024), [NAMED["telephone band"], NAMED["0.5 s of it"]]
+    results = measure(method, [task], logistic_regression, vectors, conditions=wanted)
+    assert list(results) == [WHOLE, "telephone band", "0.5 s of it"]
+    clean = probe(vectors(method, task), task, logistic_regression)
+    np.testing.assert_array_equal(results[WHOLE][task.name].scores, clean.scores)
+    assert clean.value == 100
+    assert results["0.5 s of it"][task.name].value == 100
+    assert 30 < results["telephone band"][task.name].value < 70
+    text = report([task], {"a": results}, "Logistic regression", selection=False)
+    assert "| telephone band | " in text
+    numbers = as_json([task], {"a": results}, "Logistic regression", selection=False)
+    assert numbers["methods"]["a"][WHOLE][task.name]["value"] == 100
+    assert numbers["evaluation"] == "Logistic regression"
+
+
+def test_vectors_of_each_condition_are_kept_apart(task: Task) -> None:
+    method = log_mel_statistics(1024)
+    identities = {under(method, condition).identity for condition in CONDITIONS}
+    assert len(identities | {method.identity}) == len(CONDITIONS) + 1
