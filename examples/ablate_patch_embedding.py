@@ -4,8 +4,9 @@
     python examples/ablate_patch_embedding.py masked --data DATA --tasks TASKS --out OUT
 
 ``distilled`` students learn from the teachers that ``examples/teachers`` describes, whose graphs lie in GRAPHS;
-``masked`` ones by AaSP's own losses. All have four blocks and as many steps; those of one seed see the same crops in
-the same order. OUT/table.md and OUT/ablation.png tell the means over the seeds. Interrupted, the same command goes on.
+``masked`` ones by AaSP's own losses. All have four blocks and as many steps; the distilled ones of one seed see the
+same crops in the same order. OUT/table.md and OUT/ablation.png tell the means over the seeds. Interrupted, the same
+command goes on.
 """
 
 import argparse
@@ -28,12 +29,14 @@ from aasp_features.train.evaluate.classifier import Classifier
 from aasp_features.train.evaluate.knn import nearest_neighbours
 from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.methods import encoder_method
+from aasp_features.train.evaluate.metrics import interval
 from aasp_features.train.evaluate.probe import ProbeResult, probe
 from aasp_features.train.evaluate.report import differences, table
 from aasp_features.train.evaluate.stability.change import SHIFTS, changes, read_recordings
 from aasp_features.train.evaluate.stability.modulation import read_modulation
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.whole_file import whole_file, write_atomically
 
 BLOCKS = 4
 SECONDS = 2.0  # of the crops that are moved
@@ -65,7 +68,8 @@ FIRST_PAIR = ("aape", "conv")  # get a seed more than the others
 def main() -> None:
     """Train what is missing, measure, write."""
     given = arguments()
-    names = given.only or list(VARIANTS[given.study])
+    keep_settings(given)
+    names = list(dict.fromkeys(given.only or VARIANTS[given.study]))
     runs = {name: [given.out / f"{name}-{seed}" for seed in range(seeds(name, given.seeds))] for name in names}
     wanted = [(name, seed) for seed in range(given.seeds) for name in names if seed < len(runs[name])]
     if given.study == "distilled":
@@ -74,12 +78,16 @@ def main() -> None:
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(lambda one: train_and_measure(given, tasks, *one), wanted))
     counted = ", ".join(f"{name} {len(own)}" for name, own in runs.items())
-    parts = [f"{given.study}: {BLOCKS} blocks, {given.steps} steps. Means over seeds: {counted}."]
+    parts = [
+        f"{given.study}: {BLOCKS} blocks, {given.steps} steps. Means over seeds: {counted}. Intervals (95 %) are over "
+        "clips drawn again, not over seeds; differences are over the seeds that both have."
+    ]
     scores = {}
     for title, classifier in RULERS.items():
-        results = {name: {task.name: merged(task, classifier, runs[name]) for task in tasks} for name in names}
-        scores[title] = {name: [average(results[name], seed) for seed in range(len(runs[name]))] for name in names}
-        parts += [f"{title}, %, 95 % intervals:", table(tasks, results), differences(tasks, results)]
+        probed = {name: [probes(tasks, classifier, run) for run in own] for name, own in runs.items()}
+        results = {name: merged(tasks, own) for name, own in probed.items()}
+        scores[title] = {name: [average(one) for one in own] for name, own in probed.items()}
+        parts += [f"{title}, %:", table(tasks, results), *paired(tasks, probed)]
     steady = {name: [steadiness(given, run) for run in runs[name]] for name in names}
     parts += ["Steadiness, modulation and cost:", cost_table(runs, steady)]
     (given.out / "table.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -99,13 +107,28 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, a thread each")
-    every = {name: None for variants in VARIANTS.values() for name in variants}
-    parser.add_argument("--only", action="append", choices=list(every), help="a variant; may be repeated")
+    parser.add_argument("--only", action="append", metavar="VARIANT", help="may be repeated")
     parser.add_argument("--moved", help="sounds to move in time; the tasks' unless given")
     parser.add_argument("--recordings", type=int, default=60, help="of these")
     parser.add_argument("--modulated", type=int, default=48, help="clips of noise of each modulation rate")
     parser.add_argument("settings", nargs="*", help="key=value changes to the recipe")
-    return parser.parse_intermixed_args()
+    given = parser.parse_intermixed_args()
+    if wrong := [name for name in given.only or [] if name not in VARIANTS[given.study]]:
+        parser.error(f"--only {wrong[0]}: {given.study} has {', '.join(VARIANTS[given.study])}")
+    if min(given.seeds, given.steps, given.jobs) < 1 or min(given.recordings, given.modulated) < 2:
+        parser.error("seeds, steps and jobs must be at least 1, recordings and modulated at least 2")
+    return given
+
+
+def keep_settings(given: argparse.Namespace) -> None:
+    """What decides the numbers, in OUT/settings.json; a folder of other numbers is not gone on with."""
+    given.out.mkdir(parents=True, exist_ok=True)
+    kept, free = given.out / "settings.json", ("out", "seeds", "jobs", "only", "graphs", "features")
+    settings = {name: str(value) for name, value in vars(given).items() if name not in free}
+    was = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else settings
+    if differing := [f"{name} {was.get(name)}, now {now}" for name, now in settings.items() if was.get(name) != now]:
+        raise SystemExit(f"{given.out} holds an ablation with {'; '.join(differing)}: give another --out.")
+    write_atomically(kept, json.dumps(settings, indent=1))
 
 
 def seeds(name: str, most: int) -> int:
@@ -132,7 +155,8 @@ def train(given: argparse.Namespace, name: str, seed: int, run: Path) -> None:
         settings += ["distillation.longer_from=1", "distillation.last_layers=1"]
     recipe = "tiny_distilled" if given.study == "distilled" else "tiny_cpu"
     aasp_train("pretrain", "--recipe", recipe, "--data", given.data, "--out", run, *settings, *given.settings)
-    aasp_train("export", run, "--out", run / "checkpoint", "--name", "aasp-test-ablation-1")
+    aasp_train("export", run, "--out", run / "exported", "--name", "aasp-test-ablation-1")
+    os.replace(run / "exported", run / "checkpoint")
 
 
 def features(given: argparse.Namespace) -> Path:
@@ -156,31 +180,49 @@ def aasp_train(*command: object) -> None:
         raise SystemExit(result.stderr)
 
 
-def merged(task: Task, classifier: Classifier, runs: Sequence[Path]) -> ProbeResult:
-    """A variant's runs as one result: means over the seeds, and an interval of these."""
-    found = [probe(vectors(run, task), task, classifier) for run in runs]
-    scores = [one for result in found for one in result.scores]
-    tested = found[0].tested
-    drawn = [np.mean([task.value(tested[draw], one[draw]) for one in scores]) for draw in task.resamples(tested)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    splits = {name: statistics.mean(result.splits[name] for result in found) for name in found[0].splits}
-    values = [result.value for result in found]
-    return replace(
-        found[0], value=statistics.mean(values), splits=splits, seeds=values, scores=scores, interval=(low, high)
-    )
+def probes(tasks: Sequence[Task], classifier: Classifier, run: Path) -> dict[str, ProbeResult]:
+    """A run's, by task."""
+    return {task.name: probe(vectors(run, task), task, classifier) for task in tasks}
+
+
+def merged(tasks: Sequence[Task], runs: Sequence[dict[str, ProbeResult]]) -> dict[str, ProbeResult]:
+    """Several seeds as one result for each task: their mean, and an interval of it."""
+    results = {}
+    for task in tasks:
+        found = [run[task.name] for run in runs]
+        scores, tested = [one for result in found for one in result.scores], found[0].tested
+        drawn = [np.mean([task.value(tested[draw], one[draw]) for one in scores]) for draw in task.resamples(tested)]
+        splits = {name: statistics.mean(result.splits[name] for result in found) for name in found[0].splits}
+        values = [result.value for result in found]
+        low, high = interval([float(value) for value in drawn])
+        results[task.name] = ProbeResult(statistics.mean(values), splits, values, (low, high), tested, scores)
+    return results
+
+
+def paired(tasks: Sequence[Task], probed: dict[str, list[dict[str, ProbeResult]]]) -> list[str]:
+    """Markdown: the first variant minus each other, over the seeds that both have."""
+    (first, own), *others = probed.items()
+    rows = []
+    for name, other in others:
+        both = zip(*zip(own, other, strict=False), strict=True)  # the longer one is cut
+        rows.append(differences(tasks, dict(zip((first, name), (merged(tasks, one) for one in both), strict=True))))
+    lines = [row.splitlines() for row in rows]
+    return ["\n".join([*lines[0][:2], *(line[2] for line in lines)])] if lines else []
 
 
 def vectors(run: Path, task: Task) -> np.ndarray:
     """Of a task's clips, kept beside the checkpoint."""
     kept = run / f"{task.name}.npy"
     if not kept.is_file():
-        np.save(kept, AaSPEncoder.from_pretrained(run / "checkpoint").embed(list(task.files)))
+        found = AaSPEncoder.from_pretrained(run / "checkpoint").embed(list(task.files))
+        with whole_file(kept) as temporary, temporary.open("wb") as file:
+            np.save(file, found)
     return np.load(kept)
 
 
-def average(results: dict[str, ProbeResult], seed: int) -> float:
+def average(results: dict[str, ProbeResult]) -> float:
     """Over the tasks."""
-    return statistics.mean(result.seeds[seed] for result in results.values())
+    return statistics.mean(result.value for result in results.values())
 
 
 def steadiness(given: argparse.Namespace, run: Path) -> dict[str, float]:
@@ -197,7 +239,7 @@ def steadiness(given: argparse.Namespace, run: Path) -> dict[str, float]:
             "rate": read.explained,
             "told": read.told_apart_mean,
         }
-        kept.write_text(json.dumps(numbers), encoding="utf-8")
+        write_atomically(kept, json.dumps(numbers))
     return json.loads(kept.read_text(encoding="utf-8"))
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,5 +209,12 @@ def test_ablation_trains_measures_and_goes_on(sounds: Path, tmp_path: Path, caps
     assert (tmp_path / "out" / "ablation.png").stat().st_size > 10_000
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.safetensors")}
     assert len(kept) == 4  # two states, two checkpoints
+    shutil.rmtree(tmp_path / "out" / "aape-0" / "checkpoint")  # killed while it was written
     run_example("ablate_patch_embedding.py", "masked", *places, *small, stages)
+    kept = {path: stamp for path, stamp in kept.items() if "aape-0" not in path.parts}
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    with pytest.raises(SystemExit, match="holds an ablation with recordings 3, now 2: give another --out"):
+        run_example("ablate_patch_embedding.py", "masked", *places, *small, "--recordings", 2, stages)
+    with pytest.raises(SystemExit):
+        run_example("ablate_patch_embedding.py", "masked", *places, "--only", "lowpass")
+    assert "--only lowpass: masked has aape, conv, no contrast" in capsys.readouterr().err

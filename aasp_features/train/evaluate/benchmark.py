@@ -16,6 +16,7 @@ from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.probe import ProbeResult
 from aasp_features.train.evaluate.report import Results, described, remarks
 from aasp_features.train.evaluate.task import Task
+from aasp_features.train.evaluate.tasks.public_task import PublicTask
 from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
 
 LINEAR, FINE_TUNING, EITHER = "linear evaluation", "fine-tuning", "fine-tuning or linear evaluation, not said which"
@@ -70,7 +71,7 @@ def find_benchmarks(root: Path) -> Found:
     found = Found({}, {}, {})
     for benchmark in BENCHMARKS:
         task = PUBLIC_TASKS[benchmark.task]
-        holding = [place for place in places if all((place / name).exists() for name in benchmark.files)]
+        holding = [place for place in places if _holds(place, benchmark, task)]
         if not holding:
             names = ", ".join(benchmark.files)
             found.lacking[task.name] = f"neither {root} nor a folder in it holds {names}. {task.place}"
@@ -81,6 +82,12 @@ def find_benchmarks(root: Path) -> Found:
         except TrainError as error:
             found.lacking[task.name] = str(error)
     return found
+
+
+def _holds(place: Path, benchmark: Benchmark, task: PublicTask) -> bool:
+    """Does a folder look like a task's, or like the Hub's copy of it?"""
+    official = all((place / name).exists() for name in benchmark.files)
+    return official or (task.packed is not None and task.packed.lies_in(place))
 
 
 def fine_tuned(found: Found) -> list[str]:

@@ -98,7 +98,7 @@ def _linear(task: Task, encoder: AaSPEncoder, cache: Path | None) -> Learnt:
     from aasp_features.train.evaluate.probe import probe
 
     method = encoder_method(encoder, encoder.config.name, None, None)
-    vectors = with_progress(method, task, cache)
+    vectors = with_progress(method, task.name, task.files, cache)
     with warnings.catch_warnings():
         for message in RARE_CLASSES:
             warnings.filterwarnings("ignore", message)

@@ -151,22 +151,22 @@ def measure(method: Method, task: Task, classifier: Classifier, selection: bool,
     """One method on one task, and a line on stderr."""
     from aasp_features.train.evaluate.probe import probe
 
-    result = probe(with_progress(method, task, cache), task, classifier, selection)
+    result = probe(with_progress(method, task.name, task.files, cache), task, classifier, selection)
     low, high = result.interval
     typer.echo(f"{method.name}: {task.name} {result.value:.1f} ({low:.1f}-{high:.1f})", err=True)
     return result
 
 
-def with_progress(method: Method, task: Task, cache: Path | None) -> NDArray[np.float32]:
-    """Vectors of a task's files, with a bar on stderr."""
+def with_progress(method: Method, name: str, files: Sequence[Path], cache: Path | None) -> NDArray[np.float32]:
+    """Vectors of files, with a bar on stderr that is called ``name``."""
     from rich.console import Console
     from rich.progress import Progress
 
     from aasp_features.train.evaluate.vector_cache import task_vectors
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(f"{method.name}: {task.name}", total=len(task.files))
-        return task_vectors(method, task.files, cache, lambda count: progress.advance(bar, count))
+        bar = progress.add_task(f"{method.name}: {name}", total=len(files))
+        return task_vectors(method, files, cache, lambda count: progress.advance(bar, count))
 
 
 def vector_cache(folder: Path | None) -> Path:

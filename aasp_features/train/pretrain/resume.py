@@ -15,6 +15,7 @@ MAY_CHANGE = {
 }
 OF_THE_CORPUS = ("model.changes.mean", "model.changes.std")  # a record has them in its recipe
 ORIGIN = ("source", "licence", "labels")  # of a teacher; may be worded anew
+DEFAULTS = {"distillation.seed": 0}  # of what older records do not tell
 NOT_COMPARED = ("changes", "distinct_crops")
 
 
@@ -26,7 +27,7 @@ def changes_since(old: dict[str, Any], new: dict[str, Any], step: int) -> list[d
         new: that of the run that wants to go on.
         step: where the run is.
     """
-    before, now = _flat(_plain(old)), _flat(_plain(new))
+    before, now = ({**DEFAULTS, **_flat(_plain(record))} for record in (old, new))
     names = [name for name in dict.fromkeys([*before, *now]) if name not in OF_THE_CORPUS]
     return [
         {"step": step, "what": name, "was": before.get(name), "is": now.get(name)}

@@ -62,8 +62,11 @@ class TeacherFeatures:
         path = self.folder / PLAN_FILE
         text, old = _read_plan(path) if path.is_file() else ("", {"crops": crops, "teachers": {}})
         if differing := [name for name in crops if old["crops"].get(name) != crops[name]]:
+            seed = old["crops"].get("seed")
+            instead = f", or distillation.seed={seed}" if differing == ["seed"] else ""
             raise TrainError(
-                f"{self.folder} holds features of other crops ({', '.join(differing)} differ); give another folder."
+                f"{self.folder} holds features of other crops ({', '.join(differing)} differ); give another folder"
+                f"{instead}."
             )
         for teacher in self.teachers:
             if old["teachers"].setdefault(teacher.name, teacher.identity) != teacher.identity:

@@ -63,6 +63,17 @@ def test_every_setting_is_compared_or_may_change() -> None:
     assert refusal(found) == "with run.seed=1, not 2, optimizer.x=1, not 2; ask for the same"
 
 
+def test_a_record_from_before_a_setting_had_its_default() -> None:
+    recipe = tiny_recipe().to_dict()
+    older = {**recipe, "distillation": {name: x for name, x in recipe["distillation"].items() if name != "seed"}}
+    assert changes_since({"recipe": older}, {"recipe": recipe}, 5) == []
+    recipe["distillation"]["seed"] = 1
+    assert (
+        refusal(changes_since({"recipe": older}, {"recipe": recipe}, 5))
+        == "with distillation.seed=0, not 1; ask for the same"
+    )
+
+
 def test_other_sounds_are_refused(tmp_path: Path) -> None:
     start(tmp_path).save()
     other = CORPUS._replace(sha256="0" * 64)

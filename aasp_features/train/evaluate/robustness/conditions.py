@@ -17,7 +17,8 @@ from aasp_features.train.evaluate.methods import Waveform
 
 Change = Callable[[Waveform, int, np.random.Generator], Waveform]
 TELEPHONE_HZ = 300.0, 3400.0
-OPUS_RATE = 16_000  # Hz that the codec is given; at 16 kbit/s it keeps no more
+LOWEST_HZ = 20.0  # of noise; pink noise has most of its power where nobody hears it
+OPUS_RATE = 48_000  # Hz; the codec's own
 OPUS_BITS = 16_000  # a second
 
 
@@ -37,9 +38,11 @@ def cut(waveform: Waveform, rate: int, generator: np.random.Generator, *, second
 
 
 def with_noise(waveform: Waveform, rate: int, generator: np.random.Generator, *, decibels: float) -> Waveform:
-    """Pink noise added, whose power lies ``decibels`` under the sound's; silence stays."""
+    """Pink noise from 20 Hz on added, whose power lies ``decibels`` under the sound's; silence stays."""
     spectrum = np.fft.rfft(generator.standard_normal(len(waveform)))
-    noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 1)), len(waveform))
+    frequencies = np.fft.rfftfreq(len(waveform), 1 / rate)
+    heard = frequencies >= LOWEST_HZ
+    noise = np.fft.irfft(spectrum * heard / np.sqrt(np.maximum(frequencies, LOWEST_HZ)), len(waveform))
     power, noise_power = np.mean(np.square(waveform, dtype=np.float64)), np.mean(noise**2)
     scale = np.sqrt(power / max(noise_power, 1e-30)) * 10 ** (-decibels / 20)
     return np.asarray(waveform + scale * noise, np.float32)
@@ -55,10 +58,14 @@ def telephone(waveform: Waveform, rate: int, generator: np.random.Generator) -> 
 
 def through_opus(waveform: Waveform, rate: int, generator: np.random.Generator) -> Waveform:
     """Coded at 16 kbit/s and decoded; as long as before."""
-    given = soxr.resample(waveform, rate, OPUS_RATE) if rate != OPUS_RATE else waveform
-    decoded = load_audio(io.BytesIO(opus_file(np.asarray(given, np.float32))), OPUS_RATE)
-    back = soxr.resample(decoded, OPUS_RATE, rate) if rate != OPUS_RATE else decoded
-    return fitted(np.asarray(back, np.float32), len(waveform))
+    given = resampled(waveform, rate, OPUS_RATE)
+    decoded = load_audio(io.BytesIO(opus_file(fitted(given, max(1, len(given))))), OPUS_RATE)
+    return fitted(resampled(decoded, OPUS_RATE, rate), len(waveform))
+
+
+def resampled(waveform: Waveform, rate: int, other: int) -> Waveform:
+    """To another rate."""
+    return waveform if rate == other else np.asarray(soxr.resample(waveform, rate, other), np.float32)
 
 
 def opus_file(waveform: Waveform) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -34,13 +33,14 @@ def robustness(
     beside: Beside = None,
     graphs: Graphs = "",
     selection: Selection = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for robustness.md and .json.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.md, .json, and lists of missing clips.")] = None,
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
     """What is left of a probe's score where test sounds are short, noisy, coded, loud or quiet?"""
     from aasp_features.train.evaluate.knn import nearest_neighbours
     from aasp_features.train.evaluate.logistic import logistic_regression
+    from aasp_features.train.evaluate.report import write_report
     from aasp_features.train.evaluate.robustness import under_conditions
     from aasp_features.train.evaluate.tasks.registry import read_tasks
 
@@ -52,13 +52,10 @@ def robustness(
     results = {}
     for method in methods:
         results[method.name] = under_conditions.measure(
-            method, tasks, classifier, lambda heard, one: with_progress(heard, one, kept), selection
+            method, tasks, classifier, lambda heard, one, files: with_progress(heard, one.name, files, kept), selection
         )
         typer.echo(f"{method.name}: measured", err=True)
     text = under_conditions.report(tasks, results, evaluation, selection)
     sys.stdout.write(text)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "robustness.md").write_text(text, encoding="utf-8")
-        numbers = json.dumps(under_conditions.as_json(tasks, results, evaluation, selection), indent=1)
-        (out / "robustness.json").write_text(numbers + "\n", encoding="utf-8")
+        write_report(out, tasks, text, under_conditions.as_json(tasks, results, evaluation, selection))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,14 +18,15 @@ from aasp_features.train.evaluate.classifier import Classifier
 from aasp_features.train.evaluate.methods import Method, Waveform, identity
 from aasp_features.train.evaluate.probe import ProbeResult, probe
 from aasp_features.train.evaluate.report import as_json as rows_as_json
-from aasp_features.train.evaluate.report import table
+from aasp_features.train.evaluate.report import remarks, table
+from aasp_features.train.evaluate.robustness import conditions
 from aasp_features.train.evaluate.robustness.conditions import CONDITIONS, Condition
 from aasp_features.train.evaluate.task import Task
 
 WHOLE = "whole and clean"
 AT_ONCE = 32  # sounds
 Results = Mapping[str, Mapping[str, ProbeResult]]  # condition -> task -> result
-Vectors = Callable[[Method, Task], NDArray[np.float32]]
+Vectors = Callable[[Method, Task, Sequence[Path]], NDArray[np.float32]]
 
 
 def measure(
@@ -32,7 +35,7 @@ def measure(
     classifier: Classifier,
     vectors: Vectors,
     selection: bool = False,
-    conditions: Sequence[Condition] = CONDITIONS,
+    wanted: Sequence[Condition] = CONDITIONS,
 ) -> Results:
     """What the classifier scores on clean test clips, and on the same changed by each condition.
 
@@ -40,17 +43,19 @@ def measure(
         method: gives the vectors.
         tasks: each is learnt from its clean training clips.
         classifier: learns.
-        vectors: of a task's clips by a method.
+        vectors: of some of a task's clips by a method.
         selection: leave out what is opened once; see ``Task.splits``.
-        conditions: what is done to test clips.
+        wanted: what is done to test clips.
     """
-    clean = {task.name: vectors(method, task) for task in tasks}
+    clean = {task.name: vectors(method, task, task.files) for task in tasks}
     results = {WHOLE: {task.name: probe(clean[task.name], task, classifier, selection) for task in tasks}}
-    for condition in conditions:
-        heard = under(method, condition)
-        results[condition.name] = {
-            task.name: probe(clean[task.name], task, classifier, selection, vectors(heard, task)) for task in tasks
-        }
+    for condition in wanted:
+        heard, results[condition.name] = under(method, condition), {}
+        for task in tasks:
+            tested = np.unique(np.concatenate([split.test for split in task.splits(selection)]))
+            changed = np.full_like(clean[task.name], np.nan)
+            changed[tested] = vectors(heard, task, [task.files[place] for place in tested])
+            results[condition.name][task.name] = probe(clean[task.name], task, classifier, selection, changed)
     return results
 
 
@@ -68,7 +73,7 @@ def under(method: Method, condition: Condition) -> Method:
     return replace(
         method,
         name=f"{method.name}, {condition.name}",
-        identity=identity(method.identity, condition.name),
+        identity=identity(method.identity, condition.name, inspect.getsource(conditions)),
         vectorise=vectorise,
     )
 
@@ -85,7 +90,7 @@ def changed(
 
 def noise_of(file: Path) -> np.random.Generator:
     """A generator that depends on the file's name alone."""
-    return np.random.default_rng(list(file.name.encode()))
+    return np.random.default_rng(list(os.fsencode(file.name)))
 
 
 def report(tasks: Sequence[Task], results: Mapping[str, Results], evaluation: str, selection: bool) -> str:
@@ -101,11 +106,11 @@ def report(tasks: Sequence[Task], results: Mapping[str, Results], evaluation: st
     left_out = ", without the last fold or the test part" if selection else ""
     parts = [
         f"{evaluation} that learnt from whole, clean clips{left_out}, tested on changed ones; in %, 95 % intervals: "
-        f"{metrics}. Cut clips are the middle of each; noise is pink."
+        f"{metrics}. Cut clips are the middle of each, shorter ones stay whole; noise is pink, from 20 Hz on."
     ]
     for name, found in results.items():
         parts += [f"{name}:", table(tasks, found)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *remarks(tasks)]) + "\n"
 
 
 def as_json(tasks: Sequence[Task], results: Mapping[str, Results], evaluation: str, selection: bool) -> dict[str, Any]:

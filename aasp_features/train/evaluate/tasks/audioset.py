@@ -22,6 +22,7 @@ from aasp_features.train.evaluate.tasks.public_task import Listing, PublicTask
 BALANCED, UNBALANCED, EVALUATION = "balanced_train_segments", "unbalanced_train_segments", "eval_segments"
 FOLDERS = {BALANCED: "bal", UNBALANCED: "unbal", EVALUATION: "eval"}  # how the names of their folders begin
 LABELS = "class_labels_indices.csv"
+HUB_CLIP = "audio/{folder}/{video_id}.flac"
 ID_LENGTH = 11
 Segment = tuple[str, tuple[str, ...]]  # a video and its labels
 TIMES = re.compile(r"(_[\d.]+){0,2}")  # start and end, after an ID
@@ -41,8 +42,6 @@ def _list(folder: Path, lists: Sequence[str]) -> Listing:
     """A video is a group; classes are the ontology's identifiers (``/m/09x0r``), in the official order."""
     classes = [row["mid"] for row in read_rows(folder / LABELS, ["mid"])]
     segments = {name: _listed(folder / f"{name}.csv") for name in lists}
-    for name in lists:
-        HubCopy(f"data/{FOLDERS[name]}*/*.parquet", "audio/{folder}/{video_id}.flac", ("video_id",)).unpack(folder)
     return Listing([row for name in lists for row in _rows(folder, name, segments[name])], classes)
 
 
@@ -51,8 +50,11 @@ def _listed(table: Path) -> list[Segment]:
 
 
 def _rows(folder: Path, name: str, segments: Sequence[Segment]) -> list[Row]:
-    rows = []
-    there = clips_by_id(folder, FOLDERS[name], {video for video, _ in segments})
+    rows, listed = [], {video for video, _ in segments}
+    there = clips_by_id(folder, FOLDERS[name], listed)
+    if lacking := listed - set(there):
+        HubCopy(f"data/{FOLDERS[name]}*/*.parquet", HUB_CLIP, ("video_id",)).unpack(folder, lacking)
+        there = clips_by_id(folder, FOLDERS[name], listed)
     for video, labels in segments:
         file = there.get(video, folder / name / f"{video}.wav")
         rows.append(Row(file, labels, video, TEST if name == EVALUATION else TRAIN))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.metrics import ACCURACY, MEAN_AVERAGE_PRECISION, Metric
 from aasp_features.train.evaluate.task import Row, Task, build_task
+from aasp_features.train.evaluate.tasks.hub_copy import HubCopy
 
 
 class Listing(NamedTuple):
@@ -34,7 +35,8 @@ class PublicTask:
         expected: how many clips the official distribution has; see ``Task``.
         list_clips: its folder -> what the lists there say; raises TrainError where it is not such a folder.
         metric: by which scores are judged; mAP means that a clip may have several labels.
-        hub: the name of a copy on the Hugging Face Hub; ``list_clips`` unpacks its tables, archives are left to others.
+        hub: the name of a copy on the Hugging Face Hub; archives there are left to others to unpack.
+        packed: where that copy's tables replace the official lists; ``list_clips`` unpacks them.
         note: see ``Task``.
     """
 
@@ -49,6 +51,7 @@ class PublicTask:
     list_clips: Callable[[Path], Listing]
     metric: Metric = ACCURACY
     hub: str = ""
+    packed: HubCopy | None = None
     note: str = ""
 
     def read(self, folder: Path) -> Task:

@@ -52,6 +52,7 @@ URBAN_SOUND_8K = PublicTask(
     splits="10 official folds",
     source="https://urbansounddataset.weebly.com/urbansound8k.html",
     hub="danavery/urbansound8K",
+    packed=HUB_COPY,
     layout="metadata/UrbanSound8K.csv (slice_file_name, fsID, fold, class) and audio/fold1 … audio/fold10",
     expected=EXPECTED,
     list_clips=list_clips,

@@ -25,10 +25,10 @@ def test_tables_and_numbers_without_warnings(reader: list[str], checkpoint: Path
         warnings.filterwarnings("error", "(?s).*full scale")
         result = CliRunner().invoke(app, ["robustness", str(checkpoint), *options])
     assert result.exit_code == 0, result.output
-    text = (tmp_path / "out" / "robustness.md").read_text()
+    text = (tmp_path / "out" / "report.md").read_text()
     assert text in result.stdout
     assert text.startswith("Five nearest neighbours" if reader else "Logistic regression")
-    numbers = json.loads((tmp_path / "out" / "robustness.json").read_text())
+    numbers = json.loads((tmp_path / "out" / "report.json").read_text())
     (rows,) = numbers["methods"].values()
     assert list(rows) == ["whole and clean", *(condition.name for condition in CONDITIONS)]
     for name, row in rows.items():

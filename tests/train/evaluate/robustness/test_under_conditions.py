@@ -1,5 +1,6 @@
 """Test clips that were changed on the way equal the same clips changed on disk."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,8 +34,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return found
 
 
-def vectors(method: Method, task: Task) -> np.ndarray:
-    return task_vectors(method, task.files, None)
+def vectors(method: Method, task: Task, files: Sequence[Path]) -> np.ndarray:
+    return task_vectors(method, files, None)
 
 
 @pytest.mark.parametrize("name", ["0.25 s of it", "noise, 0 dB under it", "Opus, 16 kbit/s", "+20 dB"])
@@ -53,9 +54,9 @@ def test_changed_on_the_way_is_changed_on_disk(name: str, any_rate: bool, task: 
 
 def test_a_probe_that_learnt_from_clean_clips_is_tested_on_changed_ones(task: Task) -> None:
     method, wanted = log_mel_statistics(1024), [NAMED["telephone band"], NAMED["0.5 s of it"]]
-    results = measure(method, [task], logistic_regression, vectors, conditions=wanted)
+    results = measure(method, [task], logistic_regression, vectors, wanted=wanted)
     assert list(results) == [WHOLE, "telephone band", "0.5 s of it"]
-    clean = probe(vectors(method, task), task, logistic_regression)
+    clean = probe(vectors(method, task, task.files), task, logistic_regression)
     np.testing.assert_array_equal(results[WHOLE][task.name].scores, clean.scores)
     assert clean.value == 100
     assert results["0.5 s of it"][task.name].value == 100
@@ -65,6 +66,19 @@ def test_a_probe_that_learnt_from_clean_clips_is_tested_on_changed_ones(task: Ta
     numbers = as_json([task], {"a": results}, "Logistic regression", selection=False)
     assert numbers["methods"]["a"][WHOLE][task.name]["value"] == 100
     assert numbers["evaluation"] == "Logistic regression"
+
+
+def test_only_test_clips_are_changed_and_none_that_are_opened_once(task: Task) -> None:
+    heard: list[Path] = []
+
+    def counted(method: Method, task: Task, files: Sequence[Path]) -> np.ndarray:
+        heard.extend(files if "telephone" in method.name else [])
+        return vectors(method, task, files)
+
+    measure(log_mel_statistics(1024), [task], logistic_regression, counted, True, [NAMED["telephone band"]])
+    tested = [place for split in task.splits(selection=True) for place in split.test]
+    assert sorted(heard) == sorted(task.files[place] for place in tested)
+    assert len(heard) < len(task.files)
 
 
 def test_vectors_of_each_condition_are_kept_apart(task: Task) -> None:
