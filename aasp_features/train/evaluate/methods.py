@@ -94,17 +94,22 @@ def baseline_methods(
     untrained: bool,
     log_mel: bool,
 ) -> Iterator[Method]:
-    """Log-mel statistics with the checkpoints' front ends, and their networks with random weights, three seeds."""
+    """Log-mel statistics with the checkpoints' front ends, and their networks with random weights, three seeds.
+
+    Checkpoints that differ in the statistics of their log-mel alone have one network, with the last one's statistics.
+    """
     configs = [AaSPEncoder.from_pretrained(model or None).config for model in models]
     if log_mel:
         for fft_length in sorted({config.fft_length for config in configs}):
             yield log_mel_statistics(fft_length)
-    for config in dict.fromkeys(config.replace(name="untrained") for config in configs) if untrained else ():
+    networks = {config.replace(name="untrained", mean=0.0, std=1.0): config for config in configs} if untrained else {}
+    for config in networks.values():
+        called = "untrained" if len(networks) == 1 else f"{config.name} untrained"
         for seed in UNTRAINED_SEEDS:
-            encoder = untrained_encoder(config, seed)
+            encoder = untrained_encoder(config.replace(name="untrained"), seed)
             for pooling in poolings:
                 for count in last_layers:
-                    yield encoder_method(encoder, f"untrained, seed {seed}", pooling, count)
+                    yield encoder_method(encoder, f"{called}, seed {seed}", pooling, count)
 
 
 def encoder_method(encoder: AaSPEncoder, name: str, pooling: str | None, last_layers: int | None) -> Method:

@@ -56,6 +56,25 @@ def test_methods_are_named(checkpoint: Path) -> None:
     assert beside[1:] == [f"untrained, seed {n}, `mean`, last 2 blocks" for n in range(3)]
 
 
+def test_each_untrained_network_once_and_by_its_own_name(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
+    same = AaSPEncoder(small_encoder.config.replace(name="aasp-test-same-1", mean=-5.0)).save_pretrained(
+        tmp_path / "same"
+    )
+    other = AaSPEncoder(small_encoder.config.replace(name="aasp-test-other-1", depth=1)).save_pretrained(
+        tmp_path / "other"
+    )
+    first = small_encoder.save_pretrained(tmp_path / "first")
+
+    def names(*checkpoints: Path) -> list[str]:
+        found = baseline_methods(list(map(str, checkpoints)), [None], [1], untrained=True, log_mel=False)
+        return [method.name.partition("`")[0] for method in found]
+
+    assert names(first, same) == [f"untrained, seed {n}, " for n in range(3)]
+    assert names(first, same, other) == [
+        f"{name} untrained, seed {n}, " for name in ("aasp-test-same-1", "aasp-test-other-1") for n in range(3)
+    ]
+
+
 def test_identities_tell_methods_apart(checkpoint: Path) -> None:
     methods = [*encoder_methods([str(checkpoint)], ["mean", "cls"], [1, 2])]
     methods += baseline_methods([str(checkpoint)], ["mean"], [1], untrained=True, log_mel=True)
