@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from aasp_features import AaSPClassifier, AaSPEncoder
 from aasp_features.folder import embed_sounds, find_sounds
 from aasp_features.train.cli import app
+from aasp_features.train.pretrain.run_state import read_record
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = """
@@ -142,24 +143,29 @@ def ended(process: int) -> bool:
         return True
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a bash script")
-def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
+def small_training(folder: Path) -> dict[str, str]:
+    """Four sounds and a teacher in ``folder``; the environment in which the bash examples learn from them."""
     rng = np.random.default_rng(0)
-    for folder in ("sounds", "teachers"):
-        (tmp_path / folder).mkdir()
+    for name in ("sounds", "teachers"):
+        (folder / name).mkdir()
     for index in range(4):
-        soundfile.write(tmp_path / "sounds" / f"{index}.wav", 0.1 * rng.normal(size=16000), 16000)
-    (tmp_path / "teachers" / "levels.py").write_text(TEACHER)
+        soundfile.write(folder / "sounds" / f"{index}.wav", 0.1 * rng.normal(size=16000), 16000)
+    (folder / "teachers" / "levels.py").write_text(TEACHER)
     card = "name: levels\nsource: a test\nlicence: CC0\nlabels: none\ncallable: levels.py:load\n"
-    (tmp_path / "teachers" / "levels.yaml").write_text(card)
-    environment = {
+    (folder / "teachers" / "levels.yaml").write_text(card)
+    return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "TEACHERS": str(tmp_path / "teachers"),
+        "TEACHERS": str(folder / "teachers"),
         "CROPS": "256",
         "NICE": "0",  # at the lowest priority a busy machine would not let it run at all
         "SETTINGS": "distillation.batch=4 run.precision=float32 run.log_every=1 run.save_seconds=0.001",
     }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a bash script")
+def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
+    environment = small_training(tmp_path)
     script = ["bash", str(ROOT / "examples" / "train_in_background.sh")]
     arguments = [str(tmp_path / "sounds"), str(tmp_path), str(tmp_path / "state")]
     early = subprocess.run([*script, "--finish", *arguments], env=environment, capture_output=True, text=True)
@@ -184,6 +190,23 @@ def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
     assert not (tmp_path / "state" / "finish").exists()
     encoder = AaSPEncoder.from_pretrained(tmp_path / "state" / "checkpoint")
     assert (encoder.config.name, encoder.config.last_layers) == ("aasp-tiny-mine-1", 4)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a bash script")
+def test_the_default_checkpoint_can_be_trained_anew(tmp_path: Path) -> None:
+    environment = small_training(tmp_path)
+    environment |= {"WORKERS": "1", "THREADS": "1"}
+    environment["SETTINGS"] += " run.steps=1 distillation.crops=256 distillation.fit_crops=256"
+    out = tmp_path / "out"
+    script = ["bash", str(ROOT / "examples" / "open_audio" / "rebuild.sh"), str(tmp_path / "sounds"), str(tmp_path)]
+    for _ in range(2):  # the second time, all is there
+        done = subprocess.run([*script, str(out)], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    starts = [read_record(out / run)[1]["start_from"] for run in ("first", "open-1")]
+    assert starts == ["aasp-tiny-pack-1", f"{out}/first/checkpoint"]
+    made, shipped = (AaSPEncoder.from_pretrained(it).config for it in (out / "open-1" / "checkpoint", None))
+    assert made == shipped.replace(name=made.name, mean=made.mean, std=made.std)
 
 
 def test_ablation_trains_measures_and_goes_on(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Train aasp-tiny-open-1 anew, by as many steps as it had: two runs, the second from the weights of the first.
+#
+#   examples/open_audio/rebuild.sh DATA GRAPHS OUT
+#
+# DATA is a folder of audio files or .tar shards, GRAPHS the folder of the teachers' ONNX files (examples/teachers says
+# which). OUT/open-1/checkpoint is what comes of it. Interrupted, the same command goes on. The shipped weights will not
+# come out to the bit: those runs were measured in minutes, some of them were stopped and continued under other settings
+# (RUNS.md), the first of them measured the mean and deviation of the log-mel anew instead of keeping those it started with, and
+# other processors round otherwise.
+#
+# THREADS (2), WORKERS (2) that run the teachers, TEACHERS (examples/teachers) and SETTINGS ("key=value …", for both
+# runs) may be set.
+set -euo pipefail
+data=$1 graphs=$2 out=$3
+examples=$(cd "$(dirname "$0")/.." && pwd)
+export OMP_NUM_THREADS=1 # the parts of a batch use the cores
+read -ra extra <<<"${SETTINGS:-}"
+
+# learn NAME START WEIGHTS [setting …]: a run from START's weights; its own (teacher: their running average, student:
+# the last) as OUT/NAME/checkpoint
+learn() {
+  local name=$1 start=$2 weights=$3
+  shift 3
+  [ -d "$out/$name/checkpoint" ] && return
+  aasp-train pretrain --recipe tiny_distilled --data "$data" --out "$out/$name" --start-from "$start" \
+    "distillation.teachers=${TEACHERS:-$examples/teachers}" "distillation.graphs=$graphs" \
+    "distillation.workers=${WORKERS:-2}" "distillation.parts=${THREADS:-2}" "$@" ${extra[@]+"${extra[@]}"}
+  rm -rf "$out/$name/exported"
+  aasp-train export "$out/$name" --out "$out/$name/exported" --name aasp-tiny-mine-1 --which "$weights"
+  mv "$out/$name/exported" "$out/$name/checkpoint"
+}
+
+learn first aasp-tiny-pack-1 teacher run.steps=5444 distillation.crops=64256 "distillation.features=$out/features-by-second" \
+  distillation.last_layers=4 distillation.longer_from=0 optimizer.hold=0.56 distillation.dropped_until=0.8
+learn open-1 "$out/first/checkpoint" student run.steps=6770 distillation.crops=90109 \
+  "distillation.features=$out/features-by-recording" distillation.last_layers=4 \
+  distillation.crop.by_duration=0 distillation.longer_from=0.6 optimizer.hold=0.45 \
+  distillation.dropped_until=0.85
