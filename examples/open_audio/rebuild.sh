@@ -6,8 +6,8 @@
 # DATA is a folder of audio files or .tar shards, GRAPHS the folder of the teachers' ONNX files (examples/teachers says
 # which). OUT/open-1/checkpoint is what comes of it. Interrupted, the same command goes on. The shipped weights will not
 # come out to the bit: those runs were measured in minutes, some of them were stopped and continued under other settings
-# (RUNS.md), the first of them measured the mean and deviation of the log-mel anew instead of keeping those it started with, and
-# other processors round otherwise.
+# (RUNS.md), the first of them measured the mean and deviation of the log-mel anew instead of keeping those it started
+# with, and other processors round otherwise.
 #
 # THREADS (2), WORKERS (2) that run the teachers, TEACHERS (examples/teachers) and SETTINGS ("key=value …", for both
 # runs) may be set.
