@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -19,6 +19,7 @@ from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig
 from aasp_features.train.errors import TrainError
 from aasp_features.train.release.info import describe_config
 from aasp_features.train.release.manifest import Sound, duration, table, total_seconds
+from aasp_features.train.release.mix import in_words
 from aasp_features.train.release.run_summary import RunSummary
 
 FIELDS = {
@@ -27,7 +28,7 @@ FIELDS = {
     "method": "how it came to be, a sentence",
     "dimensions": "of a vector under the default pooling",
     "network": "size, patch embedding, input, vector, window: a list",
-    "training": "recipe, length, device, crops; earlier runs first",
+    "training": "recipe, length, device, crops; earlier runs first; what was mixed in",
     "losses": "losses and health at the run's start, middle and end: a table",
     "teachers": "external teachers, their sources, licences and labels: a table",
     "sound": "sounds, hours, sources and licences that the manifest tells: a table",
@@ -80,6 +81,7 @@ class Sources:
         run: whose weights the checkpoint holds.
         metrics: log lines of that run.
         earlier: runs whose weights that one started from, the first one first.
+        mix: share of the weights that is another checkpoint's, by name.
         sounds: rows of the corpus' manifest.
         stored: type of the weights in their file, such as ``float16``.
     """
@@ -87,6 +89,7 @@ class Sources:
     run: RunSummary
     metrics: Sequence[dict[str, float]] = ()
     earlier: Sequence[RunSummary] = ()
+    mix: Mapping[str, float] = field(default_factory=dict)
     sounds: Sequence[Sound] = ()
     stored: str = ""
 
@@ -110,7 +113,7 @@ def card_fields(config: AaSPConfig, sources: Sources, author: Author) -> dict[st
         "method": _method(config, run, sources.earlier),
         "dimensions": str(config.embedding_dim),
         "network": "\n".join(f"- {name}: {fact}" for name, fact in _network(config, sources.stored).items()),
-        "training": "\n\n".join([*(f"Earlier: {_training(one)}" for one in sources.earlier), _training(run)]),
+        "training": _training(sources),
         "losses": _losses(sources.metrics, run.contrast_chance),
         "teachers": _teachers(run),
         "sound": _sound(sources.sounds),
@@ -166,8 +169,10 @@ def _method(config: AaSPConfig, run: RunSummary, earlier: Sequence[RunSummary]) 
     )
 
 
-def _training(run: RunSummary) -> str:
-    return f"{run.paragraph}\n\n{run.crops}"
+def _training(sources: Sources) -> str:
+    """Paragraphs: earlier runs, the last one, and what its weights were mixed with."""
+    earlier = [text for run in sources.earlier for text in (f"Earlier: {run.paragraph}", run.crops)]
+    return "\n\n".join([*earlier, sources.run.paragraph, sources.run.crops, in_words(sources.mix)]).strip()
 
 
 def _losses(metrics: Sequence[dict[str, float]], chance: float | None) -> str:

@@ -10,6 +10,11 @@ import typer
 from aasp_features.config import Pooling
 from aasp_features.train.errors import TrainError
 
+Mix = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CHECKPOINT=SHARE", help="Share of the weights that is another checkpoint's; repeatable."),
+]
+
 
 def export(
     runs: Annotated[list[Path], typer.Argument(help="Folder of a run; the mean of several.")],
@@ -19,6 +24,7 @@ def export(
         Literal["teacher", "student"],
         typer.Option(help="The teacher is the running average of the student's weights, the student has its last."),
     ] = "teacher",
+    mix: Mix = None,
     pooling: Annotated[
         Pooling | None,
         typer.Option(help="Default pooling of the checkpoint; what the teachers' heads read, or frequency."),
@@ -30,9 +36,12 @@ def export(
 ) -> None:
     """Write a run's encoder as a checkpoint folder (float16)."""
     from aasp_features.train.release.export import export_encoder
+    from aasp_features.train.release.mix import read_shares
 
-    text = _text(card) if card else None
-    folder = export_encoder(runs, out, name=name, which=which, pooling=pooling, last_layers=last_layers, card=text)
+    text, shares = _text(card) if card else None, read_shares(mix or [])
+    folder = export_encoder(
+        runs, out, name=name, which=which, mix=shares, pooling=pooling, last_layers=last_layers, card=text
+    )
     typer.echo(f"wrote {folder}", err=True)
 
 
@@ -54,6 +63,7 @@ def card(
     earlier: Annotated[
         list[Path] | None, typer.Option(help="Folders of the runs before them, whose weights they started from.")
     ] = None,
+    mix: Mix = None,
 ) -> None:
     """Write a checkpoint's card, and ATTRIBUTION.md if the manifest names the sounds' sources."""
     from aasp_features.config import AaSPConfig
@@ -62,6 +72,7 @@ def card(
     from aasp_features.train.release.card import TEMPLATE, Author, Sources, card_text
     from aasp_features.train.release.export import stored_as
     from aasp_features.train.release.manifest import read_manifest
+    from aasp_features.train.release.mix import read_shares
     from aasp_features.train.release.run_summary import describe
 
     config = AaSPConfig.from_json(_text(checkpoint / "config.json"))
@@ -69,7 +80,7 @@ def card(
     sounds = read_manifest(data) if data else []
     metrics = read_metrics(runs[0]) if (runs[0] / METRICS_FILE).is_file() else []
     before = [describe([run]) for run in earlier or []]
-    sources = Sources(describe(runs), metrics, before, sounds, stored_as(checkpoint))
+    sources = Sources(describe(runs), metrics, before, read_shares(mix or []), sounds, stored_as(checkpoint))
     text = card_text(config, sources, author)
     if data and any(sound.source for sound in sounds):
         write_attribution(data, checkpoint / ATTRIBUTION_FILE, host)

@@ -1,8 +1,8 @@
-"""A run's state, or the mean of several runs', -> an encoder checkpoint."""
+"""A run's state, or the mean of several runs' and of checkpoints' before them, -> an encoder checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from aasp_features.network import AaSPNetwork
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.run_state import read_tensors
 from aasp_features.train.release.card import Sources, card_text
+from aasp_features.train.release.mix import mixed
 from aasp_features.train.release.run_summary import describe
 
 Which = Literal["teacher", "student"]
@@ -28,6 +29,7 @@ def export_encoder(
     *,
     name: str,
     which: Which = "teacher",
+    mix: Mapping[str, float] | None = None,
     pooling: Pooling | None = None,
     last_layers: int | None = None,
     card: str | None = None,
@@ -40,14 +42,17 @@ def export_encoder(
         out: folder to write.
         name: of the checkpoint, ``aasp-<size>-<corpus>-<n>``.
         which: network to take.
+        mix: share of the weights that is another checkpoint's, by its name or folder.
         pooling, last_layers: defaults that the checkpoint's config will carry; unless given, what the heads of external
             teachers read, or the frequency rows of the last block.
         card: text of README.md; what the run's record tells unless given.
         half: store float16.
 
     Raises:
-        TrainError: no run there, or runs of different shapes; CheckpointError: ``out`` cannot be written.
+        TrainError: no run there, runs of different shapes, a checkpoint of another shape; CheckpointError: no
+            checkpoint to mix in, or ``out`` cannot be written.
     """
+    mix = mix or {}
     run = describe(runs)
     config = run.config.replace(
         name=name,
@@ -56,8 +61,9 @@ def export_encoder(
     )
     each = [_read_weights(folder, PREFIXES[which], config) for folder in runs]
     weights = {key: torch.stack([one[key] for one in each]).mean(dim=0) for key in each[0]}
-    card = card_text(config, Sources(run, stored="float16" if half else "float32")) if card is None else card
-    return save_checkpoint(out, config, weights, card=card, half=half)
+    if card is None:
+        card = card_text(config, Sources(run, mix=mix, stored="float16" if half else "float32"))
+    return save_checkpoint(out, config, mixed(weights, config, mix), card=card, half=half)
 
 
 def stored_as(checkpoint: Path) -> str:
