@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Train aasp-tiny-open-1 anew, by as many steps as it had: two runs, the second from the weights of the first.
+# Train aasp-tiny-open-2 anew, by as many steps as it had: four runs, each from the weights of the one before, the last two
+# of which give a share of the weights back to their start.
 #
 #   examples/open_audio/rebuild.sh DATA GRAPHS OUT
 #
 # DATA is a folder of audio files or .tar shards, GRAPHS the folder of the teachers' ONNX files (examples/teachers says
-# which). OUT/open-1/checkpoint is what comes of it. Interrupted, the same command goes on. The shipped weights will not
+# which). OUT/open-2/checkpoint is what comes of it. Interrupted, the same command goes on. The shipped weights will not
 # come out to the bit: those runs were measured in minutes, some of them were stopped and continued under other settings
 # (RUNS.md), the first of them measured the mean and deviation of the log-mel anew instead of keeping those it started
 # with, and other processors round otherwise.
 #
-# THREADS (2), WORKERS (2) that run the teachers, TEACHERS (examples/teachers) and SETTINGS ("key=value …", for both
+# THREADS (2), WORKERS (2) that run the teachers, TEACHERS (examples/teachers) and SETTINGS ("key=value …", for all
 # runs) may be set.
 set -euo pipefail
 data=$1 graphs=$2 out=$3
@@ -17,23 +18,33 @@ examples=$(cd "$(dirname "$0")/.." && pwd)
 export OMP_NUM_THREADS=1 # the parts of a batch use the cores
 read -ra extra <<<"${SETTINGS:-}"
 
-# learn NAME START WEIGHTS [setting …]: a run from START's weights; its own (teacher: their running average, student:
-# the last) as OUT/NAME/checkpoint
+# learn NAME START WEIGHTS MIXED [setting …]: a run from START's weights; its own (teacher: their running average, student:
+# the last) as OUT/NAME/checkpoint, of which START keeps the share MIXED
 learn() {
-  local name=$1 start=$2 weights=$3
-  shift 3
+  local name=$1 start=$2 weights=$3 mixed=$4
+  shift 4
   [ -d "$out/$name/checkpoint" ] && return
   aasp-train pretrain --recipe tiny_distilled --data "$data" --out "$out/$name" --start-from "$start" \
     "distillation.teachers=${TEACHERS:-$examples/teachers}" "distillation.graphs=$graphs" \
     "distillation.workers=${WORKERS:-2}" "distillation.parts=${THREADS:-2}" "$@" ${extra[@]+"${extra[@]}"}
   rm -rf "$out/$name/exported"
-  aasp-train export "$out/$name" --out "$out/$name/exported" --name aasp-tiny-mine-1 --which "$weights"
+  local mix=()
+  [ "$mixed" = 0 ] || mix=(--mix "$start=$mixed")
+  aasp-train export "$out/$name" --out "$out/$name/exported" --name aasp-tiny-mine-1 --which "$weights" ${mix[@]+"${mix[@]}"}
   mv "$out/$name/exported" "$out/$name/checkpoint"
 }
 
-learn first aasp-tiny-pack-1 teacher run.steps=5444 distillation.crops=64256 "distillation.features=$out/features-by-second" \
-  distillation.last_layers=4 distillation.longer_from=0 optimizer.hold=0.56 distillation.dropped_until=0.8
-learn open-1 "$out/first/checkpoint" student run.steps=6770 distillation.crops=90109 \
-  "distillation.features=$out/features-by-recording" distillation.last_layers=4 \
-  distillation.crop.by_duration=0 distillation.longer_from=0.6 optimizer.hold=0.45 \
-  distillation.dropped_until=0.85
+learn first aasp-tiny-pack-1 teacher 0 run.steps=5444 distillation.crops=64256 \
+  "distillation.features=$out/features-by-second" distillation.last_layers=4 distillation.longer_from=0 \
+  optimizer.hold=0.56 distillation.dropped_until=0.8
+learn open-1 "$out/first/checkpoint" student 0 run.steps=6770 distillation.crops=90109 \
+  "distillation.features=$out/features-by-recording" distillation.last_layers=4 distillation.crop.by_duration=0 \
+  distillation.longer_from=0.6 optimizer.hold=0.45 distillation.dropped_until=0.85
+
+late=(distillation.crops=60160 "distillation.features=$out/features-by-recording" distillation.crop.by_duration=0
+  distillation.last_layers=1 distillation.dropped_until=0.8 optimizer.warm_up=0.04 optimizer.hold=0.3
+  objective.weights.speech=1.5 objective.weights.voice=0.5 objective.weights.log_mel=0.25)
+learn third "$out/open-1/checkpoint" student 0.55 run.steps=1977 "${late[@]}" \
+  objective.weights.mn04=2 optimizer.learning_rate=6e-4 distillation.longer_from=0.75
+learn open-2 "$out/third/checkpoint" student 0.5 run.steps=1100 run.seed=1 "${late[@]}" \
+  objective.weights.mn04=1.5 optimizer.learning_rate=5e-4 distillation.longer_from=0.8

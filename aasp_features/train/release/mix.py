@@ -70,8 +70,8 @@ def in_words(shares: Mapping[str, float]) -> str:
     """A sentence for cards; empty where nothing is mixed in."""
     if not shares:
         return ""
-    others = " and ".join(f"{100 * share:.3g} % `{Path(name).name}`" for name, share in shares.items())
-    return f"The checkpoint's weights are a mean: {100 * _rest(shares):.3g} % this run's, {others}."
+    others = ", ".join(f"`{Path(name).name}`'s ({100 * share:.3g} %)" for name, share in shares.items())
+    return f"The checkpoint's weights are a mean: this run's ({100 * _rest(shares):.3g} %), {others}."
 
 
 def _rest(shares: Mapping[str, float]) -> float:

@@ -44,7 +44,7 @@ def test_the_weights_lie_between(three: list[Path], tmp_path: Path) -> None:
     for key, value in found.items():
         expected = 0.25 * one[key] + 0.125 * two[key] + 0.625 * own[key]
         torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-4)  # it is stored as float16
-    sentence = "The checkpoint's weights are a mean: 62.5 % this run's, 25 % `first` and 12.5 % `second`."
+    sentence = "The checkpoint's weights are a mean: this run's (62.5 %), `first`'s (25 %), `second`'s (12.5 %)."
     assert sentence in (tmp_path / "mixed" / "README.md").read_text()
     assert aasp_train("card", run, "--checkpoint", tmp_path / "mixed", *mix).exit_code == 0
     assert sentence in (tmp_path / "mixed" / "README.md").read_text()
