@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,12 +49,12 @@ def describe(runs: Sequence[Path]) -> RunSummary:
     recipe = recipe_from_record(record)
     config = recipe.config().replace(pooling=_pooling(recipe), last_layers=_last_layers(recipe))
     column = PATCH * FRAME_HOP / config.sample_rate
-    lengths = _lengths(recipe)
+    lengths, longer = _lengths(recipe), _longer_from(recipe, record.get("rounds", []), progress.step)
     return RunSummary(
         config,
         _paragraph(recipe.name, progress, record, len(runs)),
-        _crops(recipe, "; ".join(f"{columns * column:.2f} s, {share}" for columns, share in lengths)),
-        max(columns for columns, _ in lengths) * column,
+        _crops(recipe, "; ".join(f"{columns * column:.2f} s, {share}" for columns, share in lengths), longer),
+        (min if longer == 1 else max)(columns for columns, _ in lengths) * column,
         recipe.learns_masked,
         record.get("teachers", []),
         record.get("start_from"),
@@ -110,15 +110,22 @@ def _lengths(recipe: Recipe) -> list[tuple[int, str]]:
     return [(s.columns, f"{s.sounds} recordings, until {100 * s.until:.0f} %") for s in recipe.data.stages]
 
 
-def _crops(recipe: Recipe, lengths: str) -> str:
+def _longer_from(recipe: Recipe, rounds: Sequence[Mapping[str, Any]], steps: int) -> float:
+    """Share of the run's steps that were done when crops longer than the shortest came in; 1 if they never did."""
+    if not recipe.distillation.teachers:
+        return 0.0
+    return min([one["first_step"] / steps for one in rounds if one.get("longer", True)], default=1.0)
+
+
+def _crops(recipe: Recipe, lengths: str, longer: float) -> str:
     if not recipe.distillation.teachers:
         return f"Length of crops and size of batches along the run: {lengths}."
     crop = recipe.distillation.crop
     mixed, played, filtered = crop.mix_probability, crop.speed_probability, crop.filter_probability
     drawn = {0.0: "each recording equally often", 1.0: "each second of sound equally often"}
     often = drawn.get(crop.by_duration, f"longer recordings more often (power {crop.by_duration:g} of their duration)")
-    start = recipe.distillation.longer_from
-    late = f", the longer ones after {100 * start:.0f} % of the run" if start else ""
+    late = f", the longer ones after {100 * longer:.0f} % of the steps" if longer else ""
+    late = ", of which the run saw only the shortest" if longer == 1 and len(crop.lengths) > 1 else late
     return (
         f"Crops: {lengths}{late}; {often}; {100 * mixed:.0f} % mixed "
         f"with another recording, {100 * played:.0f} % played faster or slower, {100 * filtered:.0f} % filtered; level "

@@ -17,6 +17,7 @@ from aasp_features.train.pretrain.loop import Pretraining
 from aasp_features.train.pretrain.run_folder import METRICS_FILE
 from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import Recipe
+from aasp_features.train.release.run_summary import describe
 
 CPU = torch.device("cpu")
 CROPS = CropSettings(lengths=[CropLength(2, 0.6), CropLength(4, 0.4)])
@@ -87,6 +88,26 @@ def test_longer_crops_come_in_when_the_recipe_says(sound_folder: Path, one_teach
     assert all(np.array_equal(crops._numbers(step, 0.0), again._numbers(step, 0.0)) for step in range(2 * first))
     crops.close()
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("longer_from", "told", "longest"),
+    [
+        (0.0, "0.64 s, 40 % of them; each", 0.64),
+        (0.5, "0.64 s, 40 % of them, the longer ones after 67 % of the steps; each", 0.64),  # the second round
+        (1.0, "0.64 s, 40 % of them, of which the run saw only the shortest; each", 0.32),
+    ],
+)
+def test_a_run_tells_when_longer_crops_came_in(
+    sound_folder: Path, one_teacher: Path, tmp_path: Path, longer_from: float, told: str, longest: float
+) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)  # four batches, of six
+    crops = crops_of(features, tmp_path / "run", longer_from=longer_from)
+    assert Pretraining(crops, tmp_path / "run", CPU).run()
+    crops.close()
+    run = describe([tmp_path / "run"])
+    assert told in run.crops
+    assert run.longest == pytest.approx(longest)
 
 
 def test_batches_carry_the_sound_its_log_mel_and_what_was_said_of_it(
