@@ -36,12 +36,13 @@ def describe(encoder: AaSPEncoder, seconds: float = 10.0) -> dict[str, str]:
 def describe_config(config: AaSPConfig) -> dict[str, str]:
     """Facts that an encoder's config holds, by name."""
     column = PATCH * FRAME_HOP / config.sample_rate
+    read = "the last block" if config.last_layers == 1 else f"the mean of the last {config.last_layers} blocks"
     return {
         "network": f"{config.depth} blocks, {config.dim} wide, {config.heads} heads",
         "patch embedding": describe_patch_embedding(config),
         "input": f"{config.sample_rate} Hz mono, {config.mels} mel bands, {config.fft_length}-point FFT, "
         f"mean {config.mean:.4f}, standard deviation {config.std:.4f}",
-        "clip vector": f"{config.embedding_dim} numbers (pooling {config.pooling}, last {config.last_layers} blocks)",
+        "clip vector": f"{config.embedding_dim} numbers (pooling {config.pooling} of {read})",
         "frame rate": f"{1 / column:.2f} a second ({1000 * column:.0f} ms; down to 10 ms with hop)",
         "window": f"{config.window * column:.2f} s, {config.context * column:.2f} s of context on each side",
     }
