@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PATCH_FRAMES = SHIFTS[-1]
+DASHES = ("-", "--", ":")  # of ten curves each, as there are ten colours
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,12 @@ def draw(results: Results, file: Path) -> None:
     figure = Figure(figsize=(13 if moved else 5, 4), layout="constrained")
     axes = figure.subplots(1, 3 if moved else 1, squeeze=False)[0]
     for place, (name, found) in enumerate(results.items()):
-        colour = f"C{place % 10}"
+        colour, dashes = f"C{place % 10}", DASHES[place // 10 % len(DASHES)]
         if found.changes:
-            _curve(axes[0], found.changes.clips, name, colour)
-            _curve(axes[1], found.changes.frames, name, colour)
+            _curve(axes[0], found.changes.clips, colour, dashes)
+            _curve(axes[1], found.changes.frames, colour, dashes)
         told = found.modulation.told_apart
-        axes[-1].plot(list(told), list(told.values()), color=colour, label=name, marker=".")
+        axes[-1].plot(list(told), list(told.values()), color=colour, linestyle=dashes, label=name, marker=".")
     if moved:
         for ax, title in ((axes[0], "clip vectors"), (axes[1], "frame vectors, nearest in time")):
             ax.set(
@@ -129,8 +130,8 @@ def draw(results: Results, file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def _curve(axes: Axes, changes: Mapping[int, Change], name: str, colour: str) -> None:
+def _curve(axes: Axes, changes: Mapping[int, Change], colour: str, dashes: str) -> None:
     shifts = [0, *changes]
-    axes.plot(shifts, [0.0, *(100 * change.distance for change in changes.values())], color=colour, label=name)
+    axes.plot(shifts, [0.0, *(100 * change.distance for change in changes.values())], color=colour, linestyle=dashes)
     low, high = ([0.0, *(100 * change.interval[end] for change in changes.values())] for end in (0, 1))
     axes.fill_between(shifts, low, high, color=colour, alpha=0.15)
