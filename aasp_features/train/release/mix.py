@@ -13,11 +13,8 @@ from aasp_features.config import AaSPConfig
 from aasp_features.hub import load_checkpoint
 from aasp_features.train.errors import TrainError
 
-MAY_DIFFER = {
-    "name",
-    "pooling",
-    "last_layers",
-}  # between configs whose weights are mixed: the rest shapes what they mean
+# Between configs whose weights are mixed; all else decides what a weight means.
+MAY_DIFFER = {"name", "pooling", "last_layers"}
 
 
 def read_shares(pairs: Sequence[str]) -> dict[str, float]:
