@@ -249,7 +249,7 @@ def test_info(checkpoint: Path) -> None:
     done = run("info", str(checkpoint), "--card")
     assert done.exit_code == 0
     assert "aasp-test-random-1" in done.output
-    assert "1536 numbers (pooling frequency, last 1 blocks)" in done.output
+    assert "1536 numbers (pooling frequency of the last block)" in done.output
     assert "An AaSP audio encoder saved by aasp-features." in done.output
 
 
