@@ -8,6 +8,8 @@ from typing import get_args
 from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.errors import OptionError
 
+HEAD_LOSSES = "squared", "cosine"
+
 
 @dataclass
 class CropLength:
@@ -65,6 +67,36 @@ class CropSettings:
 
 
 @dataclass
+class DisturbanceSettings:
+    """What the student hears of a crop that its teachers heard clean, drawn anew at every step.
+
+    Attributes:
+        noise_probability, noise_lowest_db, noise_highest_db: share of the crops with noise over them, and how many dB
+            its level lies under theirs.
+        band_probability: share of the crops of which only a part of the band is left, as of a telephone.
+    """
+
+    noise_probability: float = 0.0
+    noise_lowest_db: float = 0.0
+    noise_highest_db: float = 30.0
+    band_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(0 <= chance <= 1 for chance in (self.noise_probability, self.band_probability)):
+            raise OptionError("recipe: every probability of distillation.disturbance must be 0 to 1.")
+        if self.noise_highest_db < self.noise_lowest_db:
+            raise OptionError(
+                "recipe: distillation.disturbance.noise_highest_db must be at least noise_lowest_db, got "
+                f"{self.noise_highest_db:g} and {self.noise_lowest_db:g}."
+            )
+
+    @property
+    def any(self) -> bool:
+        """Is a crop ever changed?"""
+        return max(self.noise_probability, self.band_probability) > 0
+
+
+@dataclass
 class DistillationSettings:
     """How the student learns from external teachers; their losses' weights are in ``objective.weights``.
 
@@ -80,13 +112,15 @@ class DistillationSettings:
         fit_crops: first crops, from which the targets' axes are computed.
         variance, exponent: share of a teacher's variance that the axes keep; each axis is divided by its variance to
             this power.
+        loss: of a head on its targets: ``squared``, the mean squared error, or ``cosine``, one less their cosine.
         pooling, last_layers: of the student's output that the heads read.
         dropped, dropped_until: share of the columns that the student does not see, until this fraction of the run.
-        longer_from: fraction of the run from which crops longer than the shortest are used, too, as of the next round;
-            they cost more time each.
+        longer_from: fraction of the run from which crops longer than the shortest are used, too; they cost more time
+            each.
         parts: of a batch, each computed by a thread of its own; on a CPU that uses several cores better than the
             operations themselves can. Not with AaSP's own losses.
-        crop: how crops are cut, mixed and changed.
+        crop: how crops are cut, mixed and changed, for the teachers and the student alike.
+        disturbance: what the student alone hears over them.
     """
 
     teachers: list[str] = field(default_factory=list)
@@ -99,6 +133,7 @@ class DistillationSettings:
     fit_crops: int = 8192
     variance: float = 0.97
     exponent: float = 0.25
+    loss: str = "squared"
     pooling: str = "frequency"
     last_layers: int = 4
     dropped: float = 0.5
@@ -106,6 +141,7 @@ class DistillationSettings:
     longer_from: float = 0.0
     parts: int = 1
     crop: CropSettings = field(default_factory=CropSettings)
+    disturbance: DisturbanceSettings = field(default_factory=DisturbanceSettings)
 
     def __post_init__(self) -> None:
         if min(self.crops, self.batch, self.fit_crops, self.parts) < 1:
@@ -114,6 +150,8 @@ class DistillationSettings:
             raise OptionError("recipe: distillation.workers and seed must be at least 0.")
         if not 0 < self.variance <= 1 or not 0 <= self.exponent <= 0.5 or not 0 <= self.dropped < 1:
             raise OptionError("recipe: distillation.variance is in (0, 1], exponent 0 to 0.5, dropped 0 to below 1.")
+        if self.loss not in HEAD_LOSSES:
+            raise OptionError(f"recipe: distillation.loss is one of {', '.join(HEAD_LOSSES)}; got {self.loss!r}.")
         if self.pooling not in get_args(Pooling):
             raise OptionError(
                 f"recipe: distillation.pooling is one of {', '.join(get_args(Pooling))}; got {self.pooling!r}."

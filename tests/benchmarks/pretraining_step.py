@@ -22,7 +22,7 @@ from aasp_features.train.recipes import load_recipe
 def networks_alone(run: Pretraining, precision: str) -> object:
     """Teacher forward, student forward and backward on visible tokens, predictor: no data, losses or optimiser."""
     objective = run.objective
-    batch, generator = run.crops.batch(0, 0.0)
+    batch, generator = run.crops.batch(0, run.done_before)
     batch = batch.to(run.device)
     masks = objective.draw_masks(batch, generator)
 

@@ -5,7 +5,12 @@ from dataclasses import replace
 import pytest
 from train_helpers import tiny_recipe
 
-from aasp_features.train.distillation_settings import CropLength, CropSettings, DistillationSettings
+from aasp_features.train.distillation_settings import (
+    CropLength,
+    CropSettings,
+    DistillationSettings,
+    DisturbanceSettings,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,11 +34,25 @@ def test_crops(changes: dict, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        ({"noise_probability": 1.5}, "0 to 1"),
+        ({"band_probability": -0.5}, "0 to 1"),
+        ({"noise_lowest_db": 31.0}, "noise_highest_db must be at least noise_lowest_db, got 30 and 31"),
+    ],
+)
+def test_disturbances(changes: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        replace(DisturbanceSettings(), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
         ({"crops": 0}, "crops, batch, fit_crops and parts must be at least 1"),
         ({"workers": -1}, "workers and seed must be at least 0"),
         ({"seed": -1}, "workers and seed must be at least 0"),
         ({"variance": 0.0}, "variance is in"),
         ({"dropped": 1.0}, "dropped 0 to below 1"),
+        ({"loss": "absolute"}, "loss is one of squared, cosine; got 'absolute'"),
         ({"pooling": "sum"}, "pooling is one of mean, cls"),
     ],
 )

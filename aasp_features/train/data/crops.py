@@ -3,6 +3,7 @@ run sees exactly what an uninterrupted one would."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,9 +37,14 @@ class CropSampler:
         lengths = self.corpus.frame_lengths
         return {"corpus": self.corpus.sha256, "sounds": len(lengths), "hours": int(lengths.sum()) / 100 / 3600}
 
-    def batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
-        """The batch of a step at a fraction of the run, and the generator from which its masks are drawn."""
-        stage = self.settings.stage(done)
+    def batch(self, step: int, done: Callable[[int], float]) -> tuple[Batch, torch.Generator]:
+        """The batch of a step, and the generator from which its masks are drawn.
+
+        Args:
+            step: of the run.
+            done: a step -> the fraction of the run that is behind before it.
+        """
+        stage = self.settings.stage(done(step))
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         sound = self._sounds(step, stage).repeat_interleave(self.settings.crops)
         tempo = self._tempo(len(sound), generator)

@@ -89,7 +89,7 @@ class Distillation(nn.Module):
     def forward(
         self, student: AaSPNetwork, batch: Batch, dropped: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Mean squared error of each teacher's targets, in float32; 1 is what guessing their mean gives.
+        """Loss on each teacher's targets, in float32; 1 is what guessing their mean gives.
 
         Args:
             student: network to teach.
@@ -101,13 +101,20 @@ class Distillation(nn.Module):
         losses = {}
         with torch.autocast(vector.device.type, enabled=False):
             for name, head in self.heads.items():
-                losses[name] = functional.mse_loss(head(vector), self.targets[name](batch.features[name]))
+                losses[name] = head_loss(head(vector), self.targets[name](batch.features[name]), self.settings.loss)
         return losses
 
     def clip_vectors(self, student: AaSPNetwork, batch: Batch, dropped: float, generator: torch.Generator) -> Tensor:
         """What ``embed`` would give, (batch, d) float32, from the columns that are kept."""
         kept = keep_columns(batch.column_frames, dropped, generator) if dropped else None
         return encode_columns(student, batch, kept, self.pooling, self.settings.last_layers)
+
+
+def head_loss(predicted: Tensor, target: Tensor, loss: str) -> Tensor:
+    """Mean squared error, or the mean of one less the cosine between the rows of both, (batch, kept)."""
+    if loss == "cosine":
+        return (1 - functional.cosine_similarity(predicted, target)).mean()
+    return functional.mse_loss(predicted, target)
 
 
 def encode_columns(

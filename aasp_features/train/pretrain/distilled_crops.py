@@ -1,13 +1,15 @@
 """Batches of numbered crops with their teachers' features.
 
 Crops are gone through in rounds. A round takes the pieces that are there when it begins and uses each crop once, in
-batches of one length. How many pieces that were is written down in the run's folder before the first batch, so a run
-that was killed replays the very batches it had, however many more pieces have been made meanwhile.
+batches of one length; where longer crops come in, one round ends early and the next begins. How many pieces there were
+is written down in the run's folder before a round's first batch, so a run that was killed replays the very batches it
+had, however many more pieces have been made meanwhile.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +21,9 @@ from numpy.typing import NDArray
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.log_mel import LogMel
 from aasp_features.train.data.batch import Batch
+from aasp_features.train.data.disturbance import disturb
 from aasp_features.train.data.statistics import RunningStatistics
-from aasp_features.train.data.waveform_crops import PIECE
+from aasp_features.train.data.waveform_crops import PIECE, Crop
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
 from aasp_features.train.pretrain.feature_makers import Makers
@@ -95,28 +98,32 @@ class DistilledCrops:
         }
 
     def _distinct(self, step: int) -> int:
-        """Different crops in the steps of the round under way and of the one before, which had nearly all before it."""
-        begun = [index for index, one in enumerate(self.rounds) if one.first_step < step][-2:]
-        used = [
-            numbers
-            for index in begun
-            for numbers in self._shuffled(index, self.rounds[index])[: step - self.rounds[index].first_step]
-        ]
-        return len(np.unique(np.concatenate(used))) if used else 0
+        """Different crops in the first ``step`` steps."""
+        begun = [one for one in self.rounds if one.first_step < step]
+        ends = [*(one.first_step for one in begun[1:]), step]
+        used: set[int] = set()
+        for index, (one, end) in enumerate(zip(begun, ends, strict=False)):
+            for numbers in self._shuffled(index, one)[: end - one.first_step]:
+                used.update(numbers.tolist())
+        return len(used)
 
-    def batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
+    def batch(self, step: int, done: Callable[[int], float]) -> tuple[Batch, torch.Generator]:
         """The batch of a step, and the generator from which that step's masks are drawn.
 
         The next step's is made meanwhile, in a thread.
+
+        Args:
+            step: of the run.
+            done: a step -> the fraction of the run that is behind before it.
 
         Raises:
             TrainError: a piece is damaged, or a process that runs the teachers has failed.
         """
         self.makers.check()
         if self._next is None or self._next[0] != step:
-            self._next = step, self._ahead.submit(self._batch, step, done)
+            self._next = step, self._ahead.submit(self._batch, step, done(step))
         batch = self._next[1].result()
-        self._next = step + 1, self._ahead.submit(self._batch, step + 1, done)
+        self._next = step + 1, self._ahead.submit(self._batch, step + 1, done(step + 1))
         return batch
 
     def close(self) -> None:
@@ -127,7 +134,7 @@ class DistilledCrops:
     def _batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
         generator = torch.Generator().manual_seed(self.recipe.run.seed * 1_000_003 + step)
         numbers = self._numbers(step, done)
-        crops = [self.features.cropper.crop(int(number)) for number in numbers]
+        crops = [self._heard(step, int(number)) for number in numbers]
         samples = torch.tensor([len(crop.waveform) for crop in crops])
         waveform = torch.zeros(len(crops), int(samples.max()))
         for row, crop in zip(waveform, crops, strict=True):
@@ -143,23 +150,32 @@ class DistilledCrops:
             {t.name: torch.from_numpy(self.features.read(t.name, numbers)) for t in self.features.teachers},
         ), generator
 
+    def _heard(self, step: int, number: int) -> Crop:
+        """A crop as the student hears it at a step."""
+        crop, disturbance = self.features.cropper.crop(number), self.recipe.distillation.disturbance
+        if not disturbance.any:
+            return crop
+        rng = np.random.default_rng([self.recipe.run.seed, step, number])
+        return crop._replace(waveform=disturb(crop.waveform, disturbance, rng))
+
     def _numbers(self, step: int, done: float) -> NDArray[np.int64]:
         """The crops of a step's batch."""
         while True:
             index = max((i for i, one in enumerate(self.rounds) if one.first_step <= step), default=-1)
             if index >= 0:
-                batches = self._round_batches(index)
-                if step < self.rounds[index].first_step + len(batches):
-                    return batches[step - self.rounds[index].first_step]
-            self._begin_round(index, done)
+                this, batches = self.rounds[index], self._round_batches(index)
+                under_way = index == len(self.rounds) - 1
+                longer_due = under_way and not this.longer and done >= self.recipe.distillation.longer_from
+                if step < this.first_step + len(batches) and not longer_due:
+                    return batches[step - this.first_step]
+            self._begin_round(index, step, done)
 
-    def _begin_round(self, last: int, done: float) -> None:
+    def _begin_round(self, last: int, step: int, done: float) -> None:
         """Write down how many pieces the next round has; the first waits for those that the targets were fitted to."""
         self.makers.check()
-        first_step = self.rounds[last].first_step + len(self._round_batches(last)) if self.rounds else 0
         known = self.rounds[last].pieces if self.rounds else 0
         pieces = min(self.features.complete(known), self.makers.pieces)
-        begun = Round(first_step, pieces, done >= self.recipe.distillation.longer_from)
+        begun = Round(step, pieces, done >= self.recipe.distillation.longer_from)
         if begun.pieces == 0:
             raise TrainError(f"{self.features.folder} holds no crops that every teacher has heard.")
         append_json_line(self.path, begun._asdict())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,11 @@ class Pretraining:
     @property
     def done(self) -> float:
         """Fraction of the run that is behind; see ``Progress.fraction``."""
-        return self.progress.fraction(self.recipe.run.steps, self.max_seconds)
+        return self.done_before(self.progress.step)
+
+    def done_before(self, step: int) -> float:
+        """Fraction of the run that is behind before a step, as far as is known now: of the time, what has passed."""
+        return replace(self.progress, step=step).fraction(self.recipe.run.steps, self.max_seconds)
 
     def run(self, stop_after: float | None = None) -> bool:
         """Train to the end, or for ``stop_after`` seconds; the state is saved every few minutes and at the end.
@@ -127,7 +132,7 @@ class Pretraining:
             CollapseError: see ``Health``.
         """
         began, done, recipe = time.monotonic(), self.done, self.recipe
-        batch, generator = self.crops.batch(self.progress.step, done)
+        batch, generator = self.crops.batch(self.progress.step, self.done_before)
         batch = batch.to(self.device)
         dropped = recipe.distillation.dropped if done < recipe.distillation.dropped_until else 0.0
 
@@ -228,7 +233,7 @@ class Pretraining:
         for _ in range(PRECISION_TRIALS):
             for precision in seconds:
                 self.progress.precision, began = precision, time.monotonic()
-                batch, generator = self.crops.batch(self.progress.step, 0.0)
+                batch, generator = self.crops.batch(self.progress.step, self.done_before)
                 self._backward(batch.to(self.device), generator, 0.0)
                 seconds[precision] = min(seconds[precision], time.monotonic() - began)
         self.optimizer.zero_grad(set_to_none=True)

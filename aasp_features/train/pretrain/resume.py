@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
+
+from aasp_features.train.distillation_settings import DisturbanceSettings
 
 MAY_CHANGE = {
     *("run.steps", "max_seconds", "optimizer.hold"),  # when it ends, and how
@@ -15,7 +18,11 @@ MAY_CHANGE = {
 }
 OF_THE_CORPUS = ("model.changes.mean", "model.changes.std")  # a record has them in its recipe
 ORIGIN = ("source", "licence", "labels")  # of a teacher; may be worded anew
-DEFAULTS = {"distillation.seed": 0}  # of what older records do not tell
+DEFAULTS = {  # of what older records do not tell
+    "distillation.seed": 0,
+    "distillation.loss": "squared",
+    **{f"distillation.disturbance.{name}": value for name, value in asdict(DisturbanceSettings()).items()},
+}
 NOT_COMPARED = ("changes", "distinct_crops")
 
 

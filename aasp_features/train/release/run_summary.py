@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig, Pooling
+from aasp_features.train.distillation_settings import DisturbanceSettings
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.run_state import Progress, read_record
 from aasp_features.train.recipe import Recipe
@@ -129,8 +130,19 @@ def _crops(recipe: Recipe, lengths: str, longer: float) -> str:
     return (
         f"Crops: {lengths}{late}; {often}; {100 * mixed:.0f} % mixed "
         f"with another recording, {100 * played:.0f} % played faster or slower, {100 * filtered:.0f} % filtered; level "
-        f"±{crop.gain_db:.0f} dB."
+        f"±{crop.gain_db:.0f} dB.{_disturbed(recipe.distillation.disturbance)}"
     )
+
+
+def _disturbed(settings: DisturbanceSettings) -> str:
+    """A sentence on what the student alone heard, or nothing."""
+    under = f"{settings.noise_lowest_db:g} to {settings.noise_highest_db:g} dB"
+    shares = {
+        f"with noise {under} under them": settings.noise_probability,
+        "with a part of the band alone": settings.band_probability,
+    }
+    told = " and ".join(f"{100 * share:.0f} % {what}" for what, share in shares.items() if share)
+    return f" Of them the student, not the teachers, heard {told}." if told else ""
 
 
 def _contrast_chance(recipe: Recipe) -> float | None:

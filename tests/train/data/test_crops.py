@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from train_helpers import random_corpus, tiny_recipe
+from train_helpers import at_its_start, random_corpus, tiny_recipe
 
 from aasp_features.train.data.cached import CachedCorpus
 from aasp_features.train.data.crops import CropSampler
@@ -15,8 +15,8 @@ def test_batches_are_functions_of_the_step() -> None:
     corpus = random_corpus([30, 100, 64, 200, 77, 150])
     one, other = CropSampler(corpus, tiny_recipe()), CropSampler(corpus, tiny_recipe())
     for step in (5, 0, 5, 2):
-        a, generator_a = one.batch(step, 0.0)
-        b, generator_b = other.batch(step, 0.0)
+        a, generator_a = one.batch(step, at_its_start)
+        b, generator_b = other.batch(step, at_its_start)
         assert all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
         assert torch.equal(torch.rand(3, generator=generator_a), torch.rand(3, generator=generator_b))
 
@@ -26,8 +26,8 @@ def test_augmented_batches_are_functions_of_the_step() -> None:
     recipe = tiny_recipe(data={"stretch": 0.2, "pitch": 2.0, "equalise_db": 3.0})
     one, other = CropSampler(corpus, recipe), CropSampler(corpus, recipe)
     for step in (5, 0, 2):
-        a, _ = one.batch(step, 0.0)
-        b, _ = other.batch(step, 0.0)
+        a, _ = one.batch(step, at_its_start)
+        b, _ = other.batch(step, at_its_start)
         assert all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
 
 
@@ -37,7 +37,7 @@ def test_every_second_is_drawn_equally_often() -> None:
     sampler = CropSampler(random_corpus(lengths), recipe)
     counts = np.zeros(5)
     for step in range(37):  # one epoch of 37 places, one sound a step
-        batch, _ = sampler.batch(step, 0.0)
+        batch, _ = sampler.batch(step, at_its_start)
         counts[batch.sound[0]] += 1
     assert counts.tolist() == [1, 10, 5, 1, 20]
 
@@ -45,7 +45,7 @@ def test_every_second_is_drawn_equally_often() -> None:
 def test_crops_are_pieces_of_their_sound() -> None:
     recipe = tiny_recipe(data={"mix_probability": 0.0, "gain_db": 0.0})
     corpus = random_corpus([30, 100, 64, 200])
-    batch, _ = CropSampler(corpus, recipe).batch(0, 0.0)
+    batch, _ = CropSampler(corpus, recipe).batch(0, at_its_start)
     assert batch.sound.tolist()[::2] == batch.sound.tolist()[1::2]
     for row, sound in enumerate(batch.sound.tolist()):
         whole = corpus.log_mel[corpus.start[sound] : corpus.start[sound] + corpus.frame_lengths[sound]].float()
@@ -66,7 +66,7 @@ def test_tempo_reads_between_frames_of_its_own_sound_only() -> None:
     sampler = CropSampler(corpus, recipe)
     seen = []
     for step in range(50):
-        batch, _ = sampler.batch(step, 0.0)
+        batch, _ = sampler.batch(step, at_its_start)
         for row, sound in enumerate(batch.sound.tolist()):
             count = int(batch.frame_lengths[row])
             assert count >= 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from teacher_helpers import write_callable
-from train_helpers import OWN_LOSSES_OFF, tiny_recipe
+from train_helpers import OWN_LOSSES_OFF, at_its_start, tiny_recipe
 
 from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.distillation_settings import CropLength, CropSettings
@@ -58,7 +58,7 @@ def test_runs_of_other_seeds_share_features_unless_their_crops_are_others(sound_
     for changes in ({"run": replace(recipe.run, seed=0)}, {"run": replace(recipe.run, seed=1)}):
         with open_crops(replace(recipe, **changes), sound_folder, tmp_path / str(len(found)), CPU) as crops:
             assert isinstance(crops, DistilledCrops)
-            found.append(crops.batch(0, 0.0)[0])
+            found.append(crops.batch(0, at_its_start)[0])
     assert not torch.equal(found[0].sound, found[1].sound)  # another order
     other = replace(recipe, distillation=replace(recipe.distillation, seed=1))
     with (

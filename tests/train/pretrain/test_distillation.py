@@ -123,6 +123,18 @@ def test_losses_by_name_and_weight() -> None:
         torch.testing.assert_close(part, error)
 
 
+def test_the_cosine_of_guess_and_target() -> None:
+    network, given_batch = objective(), batch([64, 64, 64], 4)
+    network.distillation.settings.loss = "cosine"
+    losses = network(given_batch, generator())
+    vector = network.distillation.clip_vectors(network.student, given_batch, 0.0, generator())
+    for name, part in losses.parts.items():
+        guess = network.distillation.heads[name](vector).detach().numpy().astype(np.float64)
+        target = network.distillation.targets[name](given_batch.features[name]).numpy().astype(np.float64)
+        cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(guess, target, strict=True)]
+        assert part.item() == pytest.approx(1 - np.mean(cosines), abs=1e-5)
+
+
 def test_beside_aasps_own_losses() -> None:
     network, given_batch = objective(), batch([64, 64, 30, 30], 4)
     network.recipe.objective.weights.update(frame=1.0, contrast=0.3)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from teacher_helpers import description, teacher, write_callable
-from train_helpers import OWN_LOSSES_OFF, tiny_recipe
+from train_helpers import OWN_LOSSES_OFF, at_its_start, tiny_recipe
 
 from aasp_features.train.data.waveform_crops import PIECE
-from aasp_features.train.distillation_settings import CropLength, CropSettings
+from aasp_features.train.distillation_settings import CropLength, CropSettings, DisturbanceSettings
 from aasp_features.train.pretrain.distilled_crops import ROUNDS_FILE, DistilledCrops
 from aasp_features.train.pretrain.feature_makers import Makers
 from aasp_features.train.pretrain.loop import Pretraining
@@ -23,9 +23,14 @@ CPU = torch.device("cpu")
 CROPS = CropSettings(lengths=[CropLength(2, 0.6), CropLength(4, 0.4)])
 
 
-def recipe(parts: int = 1, longer_from: float = 0.0, **changes: dict[str, object]) -> Recipe:
+def recipe(
+    parts: int = 1,
+    longer_from: float = 0.0,
+    disturbance: DisturbanceSettings = DisturbanceSettings(),  # noqa: B008
+    **changes: dict[str, object],
+) -> Recipe:
     settings = {"teachers": ["levels.yaml"], "crops": 8 * PIECE, "workers": 0, "batch": 64, "fit_crops": PIECE}
-    settings.update(last_layers=2, longer_from=longer_from, parts=parts, crop=CROPS)
+    settings.update(last_layers=2, longer_from=longer_from, parts=parts, crop=CROPS, disturbance=disturbance)
     given = {"objective": {"weights": OWN_LOSSES_OFF}, "data": {"crops": 1}, "distillation": settings}
     return tiny_recipe(**{**given, **changes})
 
@@ -78,12 +83,13 @@ def test_longer_crops_come_in_when_the_recipe_says(sound_folder: Path, one_teach
     lengths = [features.cropper.columns(piece) for piece in range(8)]
     assert set(lengths) == {2, 4}
     crops = crops_of(features, tmp_path, longer_from=0.5)
-    first = PIECE * lengths.count(2) // 64
+    first = PIECE * lengths.count(2) // 64 - 3  # the first round ends before it has been through
     for step in range(3 * first):
         numbers = crops._numbers(step, 0.0 if step < first else 0.5)
         seen = {lengths[int(n) // PIECE] for n in numbers}
         assert seen == {2} if step < first else len(seen) == 1
     assert crops.rounds[:2] == [(0, 8, False), (first, 8, True)]
+    assert crops.facts(first)["distinct_crops"] == 64 * first
     again = crops_of(features, tmp_path, longer_from=0.9)  # what was written down stays
     assert all(np.array_equal(crops._numbers(step, 0.0), again._numbers(step, 0.0)) for step in range(2 * first))
     crops.close()
@@ -94,19 +100,24 @@ def test_longer_crops_come_in_when_the_recipe_says(sound_folder: Path, one_teach
     ("longer_from", "told", "longest"),
     [
         (0.0, "0.64 s, 40 % of them; each", 0.64),
-        (0.5, "0.64 s, 40 % of them, the longer ones after 67 % of the steps; each", 0.64),  # the second round
+        (0.5, "0.64 s, 40 % of them, the longer ones after 50 % of the steps; each", 0.64),
         (1.0, "0.64 s, 40 % of them, of which the run saw only the shortest; each", 0.32),
     ],
 )
-def test_a_run_tells_when_longer_crops_came_in(
+def test_a_run_tells_when_longer_crops_came_in_and_what_the_student_alone_heard(
     sound_folder: Path, one_teacher: Path, tmp_path: Path, longer_from: float, told: str, longest: float
 ) -> None:
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)  # four batches, of six
-    crops = crops_of(features, tmp_path / "run", longer_from=longer_from)
+    disturbed = DisturbanceSettings(noise_probability=0.5, band_probability=0.1)
+    crops = crops_of(features, tmp_path / "run", longer_from=longer_from, disturbance=disturbed)
     assert Pretraining(crops, tmp_path / "run", CPU).run()
     crops.close()
     run = describe([tmp_path / "run"])
     assert told in run.crops
+    assert run.crops.endswith(
+        "Of them the student, not the teachers, heard 50 % with noise 0 to 30 dB under them and 10 % with a part of "
+        "the band alone."
+    )
     assert run.longest == pytest.approx(longest)
 
 
@@ -116,7 +127,7 @@ def test_batches_carry_the_sound_its_log_mel_and_what_was_said_of_it(
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
     crops = crops_of(features, tmp_path)
     numbers = crops._numbers(0, 0.0)
-    batch, _ = crops.batch(0, 0.0)
+    batch, _ = crops.batch(0, at_its_start)
     assert batch.waveform is not None
     for row, number in enumerate(numbers):
         sound = features.cropper.crop(int(number)).waveform
@@ -191,14 +202,58 @@ def test_killed_runs_equal_an_uninterrupted_one(sound_folder: Path, one_teacher:
         assert torch.equal(value, run.objective.state_dict()[key]), key
 
 
+def test_a_run_stopped_where_longer_crops_come_in_equals_an_uninterrupted_one(
+    sound_folder: Path, one_teacher: Path, tmp_path: Path
+) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 8)
+    found: list[dict[str, torch.Tensor]] = []
+    for stop in (4, 5, 6, 16):  # 5 of 10 steps are half of them
+        crops = crops_of(features, tmp_path / str(stop), longer_from=0.5, run={"steps": 10})
+        run = Pretraining(crops, tmp_path / str(stop), CPU)
+        while run.done < 1.0 and run.progress.step < stop:
+            run.step()
+        run.save()
+        crops.close()
+        crops = crops_of(features, tmp_path / str(stop), longer_from=0.5, run={"steps": 10})
+        run = Pretraining(crops, tmp_path / str(stop), CPU)
+        run.run()
+        crops.close()
+        assert rounds(tmp_path / str(stop)) == [
+            {"first_step": 0, "pieces": 8, "longer": False},
+            {"first_step": 5, "pieces": 8, "longer": True},
+        ]
+        state = run.objective.state_dict()
+        found.append(state)
+        assert all(torch.equal(value, found[0][key]) for key, value in state.items())
+
+
+def test_the_student_hears_disturbances_that_its_teachers_did_not(
+    sound_folder: Path, one_teacher: Path, tmp_path: Path
+) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
+    often = DisturbanceSettings(noise_probability=0.5, noise_lowest_db=10, noise_highest_db=20)
+    crops, clean = crops_of(features, tmp_path / "a", disturbance=often), crops_of(features, tmp_path / "b")
+    batch, expected = crops.batch(0, at_its_start)[0], clean.batch(0, at_its_start)[0]
+    assert torch.equal(batch.features["levels"], expected.features["levels"])
+    added = (batch.waveform - expected.waveform).square().mean(dim=1)
+    assert 10 < int((added > 0).sum()) < 54
+    again = crops_of(features, tmp_path / "a", disturbance=often)
+    assert torch.equal(again.batch(0, at_its_start)[0].waveform, batch.waveform)
+    crops._next = None
+    crops.rounds[0] = crops.rounds[0]._replace(first_step=1)  # the same crops at another step: other noise
+    assert not torch.equal(crops.batch(1, at_its_start)[0].waveform, batch.waveform)
+    for one in (crops, clean, again):
+        one.close()
+
+
 def test_a_piece_that_was_deleted_is_made_again(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 3)
-    crops_of(features, tmp_path).batch(0, 0.0)
+    crops_of(features, tmp_path).batch(0, at_its_start)
     features.path("levels", 2).unlink()
     with pytest.raises(ValueError, match="holds 512 crops, 768 are needed, and nobody makes them"):
         crops_of(features, tmp_path)
     features_of(sound_folder, tmp_path / "f", one_teacher, 3)
-    crops_of(features, tmp_path).batch(1, 0.0)
+    crops_of(features, tmp_path).batch(1, at_its_start)
 
 
 def test_distinct_crops_are_counted(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
