@@ -115,6 +115,8 @@ class DistillationSettings:
         loss: of a head on its targets: ``squared``, the mean squared error, or ``cosine``, one less their cosine.
         pooling, last_layers: of the student's output that the heads read.
         dropped, dropped_until: share of the columns that the student does not see, until this fraction of the run.
+        balanced_by, balance: teacher by whose clusters crops are drawn, and how much: 0 as often as they are, 1 every
+            cluster equally often; no teacher, every crop once a round.
         longer_from: fraction of the run from which crops longer than the shortest are used, too; they cost more time
             each.
         parts: of a batch, each computed by a thread of its own; on a CPU that uses several cores better than the
@@ -138,6 +140,8 @@ class DistillationSettings:
     last_layers: int = 4
     dropped: float = 0.5
     dropped_until: float = 0.75
+    balanced_by: str = ""
+    balance: float = 0.5
     longer_from: float = 0.0
     parts: int = 1
     crop: CropSettings = field(default_factory=CropSettings)
@@ -150,6 +154,8 @@ class DistillationSettings:
             raise OptionError("recipe: distillation.workers and seed must be at least 0.")
         if not 0 < self.variance <= 1 or not 0 <= self.exponent <= 0.5 or not 0 <= self.dropped < 1:
             raise OptionError("recipe: distillation.variance is in (0, 1], exponent 0 to 0.5, dropped 0 to below 1.")
+        if not 0 <= self.balance <= 1:
+            raise OptionError(f"recipe: distillation.balance must be 0 to 1, got {self.balance:g}.")
         if self.loss not in HEAD_LOSSES:
             raise OptionError(f"recipe: distillation.loss is one of {', '.join(HEAD_LOSSES)}; got {self.loss!r}.")
         if self.pooling not in get_args(Pooling):

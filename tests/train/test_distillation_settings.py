@@ -52,6 +52,7 @@ def test_disturbances(changes: dict, sentence: str) -> None:
         ({"seed": -1}, "workers and seed must be at least 0"),
         ({"variance": 0.0}, "variance is in"),
         ({"dropped": 1.0}, "dropped 0 to below 1"),
+        ({"balance": 1.5}, "balance must be 0 to 1, got 1.5"),
         ({"loss": "absolute"}, "loss is one of squared, cosine; got 'absolute'"),
         ({"pooling": "sum"}, "pooling is one of mean, cls"),
     ],

@@ -9,7 +9,7 @@ had, however many more pieces have been made meanwhile.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from aasp_features.train.data.disturbance import disturb
 from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.data.waveform_crops import PIECE, Crop
 from aasp_features.train.errors import TrainError
+from aasp_features.train.pretrain.balance import cluster_sizes, draw_balanced
 from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
 from aasp_features.train.pretrain.feature_makers import Makers
 from aasp_features.train.pretrain.json_lines import append_json_line, read_json_lines, write_json_lines
@@ -60,6 +61,9 @@ class DistilledCrops:
     Attributes:
         recipe: with mean and std.
         targets: of each teacher, fitted to the first crops.
+
+    Raises:
+        TrainError: crops are to be drawn by the clusters of what is not a teacher.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class DistilledCrops:
     ) -> None:
         self.features, self.makers = features, makers
         settings = recipe.distillation
+        check_balanced_by(settings.balanced_by, [teacher.name for teacher in features.teachers])
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / ROUNDS_FILE
         self.rounds = read_rounds(self.path)
@@ -81,6 +86,7 @@ class DistilledCrops:
         self.recipe = recipe.with_statistics(mean, std)
         self.targets = targets_of(recipe, features)
         self.log_mel, self.window = LogMel(self.recipe.config()), self.recipe.config().window
+        self._sizes: dict[tuple[int, int], NDArray[np.int64]] = {}  # of clusters, by pieces and columns
         self._batches: tuple[Round, list[NDArray[np.int64]]] | None = None
         self._ahead = ThreadPoolExecutor(1)
         self._next: tuple[int, Future[tuple[Batch, torch.Generator]]] | None = None
@@ -181,6 +187,16 @@ class DistilledCrops:
         append_json_line(self.path, begun._asdict())
         self.rounds.append(begun)
 
+    def _drawn(self, numbers: NDArray[np.int64], which: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int64]:
+        """The crops of one length in a round: each once, or those of small clusters more often."""
+        teacher, power = self.recipe.distillation.balanced_by, self.recipe.distillation.balance
+        if not teacher:
+            return numbers
+        if which not in self._sizes:
+            heard = torch.from_numpy(self.features.read(teacher, numbers))
+            self._sizes[which] = cluster_sizes(self.targets[teacher](heard).numpy())
+        return numbers[draw_balanced(self._sizes[which], power, rng)]
+
     def _round_batches(self, index: int) -> list[NDArray[np.int64]]:
         this = self.rounds[index]
         if self._batches is None or self._batches[0] != this:
@@ -188,17 +204,25 @@ class DistilledCrops:
         return self._batches[1]
 
     def _shuffled(self, index: int, this: Round) -> list[NDArray[np.int64]]:
-        """Every crop of the round once, in batches of one length, shuffled; what does not fill a batch is left out."""
+        """The crops of the round in batches of one length, shuffled; what does not fill a batch is left out."""
         rng = np.random.default_rng([self.recipe.run.seed, index, this.pieces])
         columns = np.repeat([self.features.cropper.columns(piece) for piece in range(this.pieces)], PIECE)
         shortest = min(length.columns for length in self.recipe.distillation.crop.lengths)
         batches: list[NDArray[np.int64]] = []
         lengths = np.unique(columns)
         for length in lengths if this.longer else lengths[:1]:
-            numbers = rng.permutation(np.flatnonzero(columns == length))
+            numbers = rng.permutation(self._drawn(np.flatnonzero(columns == length), (this.pieces, int(length)), rng))
             size = min(max(1, self.recipe.distillation.batch * shortest // int(length)), len(numbers))
             batches += list(numbers[: len(numbers) // size * size].reshape(-1, size))
         return [batches[place] for place in rng.permutation(len(batches))]
+
+
+def check_balanced_by(teacher: str, teachers: Sequence[str]) -> None:
+    """Raise TrainError where crops are to be drawn by what nobody says."""
+    if teacher and teacher not in teachers:
+        raise TrainError(
+            f"distillation.balanced_by is one of the run's teachers, {', '.join(teachers)}; got {teacher!r}."
+        )
 
 
 def read_rounds(path: Path) -> list[Round]:

@@ -21,6 +21,8 @@ ORIGIN = ("source", "licence", "labels")  # of a teacher; may be worded anew
 DEFAULTS = {  # of what older records do not tell
     "distillation.seed": 0,
     "distillation.loss": "squared",
+    "distillation.balanced_by": "",
+    "distillation.balance": 0.5,
     **{f"distillation.disturbance.{name}": value for name, value in asdict(DisturbanceSettings()).items()},
 }
 NOT_COMPARED = ("changes", "distinct_crops")

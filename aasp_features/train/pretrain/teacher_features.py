@@ -105,7 +105,8 @@ class TeacherFeatures:
         Raises:
             TrainError: a piece is missing or damaged.
         """
-        return np.stack([self._piece(teacher, int(n) // PIECE)[int(n) % PIECE] for n in numbers]).astype(np.float32)
+        rows = [self._piece(teacher, int(n) // PIECE)[int(n) % PIECE].astype(np.float32) for n in numbers]
+        return np.stack(rows)  # of copies: each view would keep a file open
 
     def _piece(self, teacher: str, piece: int) -> NDArray[np.float16]:
         try:  # nothing is kept open: a system gives a process fewer files than there are pieces

@@ -125,6 +125,9 @@ def _crops(recipe: Recipe, lengths: str, longer: float) -> str:
     mixed, played, filtered = crop.mix_probability, crop.speed_probability, crop.filter_probability
     drawn = {0.0: "each recording equally often", 1.0: "each second of sound equally often"}
     often = drawn.get(crop.by_duration, f"longer recordings more often (power {crop.by_duration:g} of their duration)")
+    if recipe.distillation.balanced_by:
+        often += f", balanced by clusters of what {recipe.distillation.balanced_by} says (power "
+        often += f"{recipe.distillation.balance:g})"
     late = f", the longer ones after {100 * longer:.0f} % of the steps" if longer else ""
     late = ", of which the run saw only the shortest" if longer == 1 and len(crop.lengths) > 1 else late
     return (

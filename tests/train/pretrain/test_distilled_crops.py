@@ -26,11 +26,14 @@ CROPS = CropSettings(lengths=[CropLength(2, 0.6), CropLength(4, 0.4)])
 def recipe(
     parts: int = 1,
     longer_from: float = 0.0,
+    balanced_by: str = "",
+    balance: float = 0.5,
     disturbance: DisturbanceSettings = DisturbanceSettings(),  # noqa: B008
     **changes: dict[str, object],
 ) -> Recipe:
     settings = {"teachers": ["levels.yaml"], "crops": 8 * PIECE, "workers": 0, "batch": 64, "fit_crops": PIECE}
     settings.update(last_layers=2, longer_from=longer_from, parts=parts, crop=CROPS, disturbance=disturbance)
+    settings.update(balanced_by=balanced_by, balance=balance)
     given = {"objective": {"weights": OWN_LOSSES_OFF}, "data": {"crops": 1}, "distillation": settings}
     return tiny_recipe(**{**given, **changes})
 
@@ -109,11 +112,12 @@ def test_a_run_tells_when_longer_crops_came_in_and_what_the_student_alone_heard(
 ) -> None:
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)  # four batches, of six
     disturbed = DisturbanceSettings(noise_probability=0.5, band_probability=0.1)
-    crops = crops_of(features, tmp_path / "run", longer_from=longer_from, disturbance=disturbed)
+    crops = crops_of(features, tmp_path / "run", longer_from=longer_from, disturbance=disturbed, balanced_by="levels")
     assert Pretraining(crops, tmp_path / "run", CPU).run()
     crops.close()
     run = describe([tmp_path / "run"])
     assert told in run.crops
+    assert "each second of sound equally often, balanced by clusters of what levels says (power 0.5); " in run.crops
     assert run.crops.endswith(
         "Of them the student, not the teachers, heard 50 % with noise 0 to 30 dB under them and 10 % with a part of "
         "the band alone."
@@ -244,6 +248,23 @@ def test_the_student_hears_disturbances_that_its_teachers_did_not(
     assert not torch.equal(crops.batch(1, at_its_start)[0].waveform, batch.waveform)
     for one in (crops, clean, again):
         one.close()
+
+
+def test_rounds_drawn_by_a_teachers_clusters(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
+    features = features_of(sound_folder, tmp_path / "f", one_teacher, 4)
+    changes = {"balanced_by": "levels", "balance": 1.0}
+    crops, again = (crops_of(features, tmp_path / name, **changes) for name in "ab")
+    steps = range(3 * PIECE // 64)
+    drawn = [crops._numbers(step, 0.0) for step in steps]
+    assert all(np.array_equal(again._numbers(step, 0.0), numbers) for step, numbers in zip(steps, drawn, strict=True))
+    counted = np.unique(np.concatenate(drawn), return_counts=True)[1]
+    assert counted.max() > 1  # of a small cluster
+    assert len(counted) < sum(map(len, drawn))
+    assert crops.facts(len(drawn))["distinct_crops"] == len(counted)
+    for one in (crops, again):
+        one.close()
+    with pytest.raises(ValueError, match="balanced_by is one of the run's teachers, levels; got 'mn04'"):
+        crops_of(features, tmp_path, balanced_by="mn04")
 
 
 def test_a_piece_that_was_deleted_is_made_again(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:

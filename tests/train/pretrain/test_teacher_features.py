@@ -1,5 +1,6 @@
 """Features on disk: what the teacher says of each crop, whoever made them and however often that was cut off."""
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,14 @@ def test_features_are_what_the_teacher_says_of_each_crop_alone(
         for number, row in zip(numbers, kept, strict=True):
             alone = one.hear(features.cropper.crop(int(number)).waveform[None])[0]
             np.testing.assert_allclose(row, alone, rtol=1e-3, atol=1e-3)
+    every = np.arange(2 * PIECE)
+    files_open = psutil.Process().num_fds()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_open + 64, hard))  # fewer than there are crops
+    try:
+        assert np.array_equal(features.read("levels", every)[numbers], features.read("levels", numbers))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert features.path("levels", 0).stat().st_size == 128 + 2 * 8 * PIECE + 32  # two bytes a number, and sha256
 
 
