@@ -27,10 +27,10 @@ from aasp_features.network import AaSPNetwork
 from aasp_features.weights_file import damaged, not_finite, read_shapes, read_weights, sha256
 
 BUNDLED = {  # checkpoints in this package, by name, with the sha256 of their weights
-    "aasp-tiny-open-2": "75d356378f153984e0b420fea271f8e7b832f8fdd1c69ff807b58334c5c67b14",
+    "aasp-tiny-open-3": "ce0a97490d0d1826dc62e3404c7ea68295eb3cbd02b27cd584bedb1ff8e787fd",
     "aasp-tiny-pack-1": "f88d9dab42c5723742f1618c90507336b4018e1999cd3c30062c03cf7186dd47",
 }
-DEFAULT = "aasp-tiny-open-2"
+DEFAULT = "aasp-tiny-open-3"
 SPARE_NUMBERS = 2**22  # that a config may ask for beyond twice those stored, and be compared key by key
 MOST_CARD = 2**20  # bytes of a card that are read
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"

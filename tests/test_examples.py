@@ -197,16 +197,17 @@ def test_the_default_checkpoint_can_be_trained_anew(tmp_path: Path) -> None:
     environment = small_training(tmp_path)
     environment |= {"WORKERS": "1", "THREADS": "1"}
     environment["SETTINGS"] += " run.steps=1 distillation.crops=256 distillation.fit_crops=256"
+    environment["SETTINGS"] += " distillation.balanced_by=levels"
     out = tmp_path / "out"
     script = ["bash", str(ROOT / "examples" / "open_audio" / "rebuild.sh"), str(tmp_path / "sounds"), str(tmp_path)]
     for _ in range(2):  # the second time, all is there
         done = subprocess.run([*script, str(out)], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    starts = [read_record(out / run)[1]["start_from"] for run in ("first", "open-1", "open-2")]
-    assert starts == ["aasp-tiny-pack-1", *(f"{out}/{run}/checkpoint" for run in ("first", "open-1"))]
-    assert "`checkpoint`'s (55 %)" in (out / "open-2" / "checkpoint" / "README.md").read_text()
-    made, shipped = (AaSPEncoder.from_pretrained(it).config for it in (out / "open-2" / "checkpoint", None))
+    starts = [read_record(out / run)[1]["start_from"] for run in ("first", "open-1", "open-2", "open-3")]
+    assert starts == ["aasp-tiny-pack-1", *(f"{out}/{run}/checkpoint" for run in ("first", "open-1", "open-2"))]
+    assert "`checkpoint`'s (50 %)" in (out / "open-3" / "checkpoint" / "README.md").read_text()
+    made, shipped = (AaSPEncoder.from_pretrained(it).config for it in (out / "open-3" / "checkpoint", None))
     assert made == shipped.replace(name=made.name, mean=made.mean, std=made.std)
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Train aasp-tiny-open-2 anew, by as many steps as it had: three runs, each from the weights of the one before; of the
-# last, the start keeps a share of the weights.
+# Train aasp-tiny-open-3 anew, by as many steps as it had: four runs, each from the weights of the one before; of the
+# last two, the start keeps a share of the weights.
 #
 #   examples/open_audio/rebuild.sh DATA GRAPHS OUT
 #
 # DATA is a folder of audio files or .tar shards, GRAPHS the folder of the teachers' ONNX files (examples/teachers says
-# which). OUT/open-2/checkpoint is what comes of it. Interrupted, the same command goes on. The shipped weights will not
+# which). OUT/open-3/checkpoint is what comes of it. Interrupted, the same command goes on. The shipped weights will not
 # come out to the bit: those runs were measured in minutes, some of them were stopped and continued under other settings
 # (RUNS.md), the first of them measured the mean and deviation of the log-mel anew instead of keeping those it started
 # with, and other processors round otherwise.
@@ -46,3 +46,9 @@ learn open-2 "$out/open-1/checkpoint" student 0.55 run.steps=1977 distillation.c
   distillation.longer_from=0.75 optimizer.learning_rate=6e-4 optimizer.warm_up=0.04 optimizer.hold=0.3 \
   distillation.dropped_until=0.8 objective.weights.mn04=2 objective.weights.speech=1.5 objective.weights.voice=0.5 \
   objective.weights.log_mel=0.25
+
+learn open-3 "$out/open-2/checkpoint" student 0.5 run.steps=3957 distillation.crops=40192 \
+  "distillation.features=$out/features-by-recording" distillation.crop.by_duration=0 distillation.last_layers=1 \
+  distillation.longer_from=0.8 optimizer.learning_rate=8e-4 optimizer.warm_up=0.03 optimizer.hold=0.35 \
+  distillation.dropped_until=0.8 distillation.balanced_by=mn04 distillation.disturbance.noise_probability=0.5 \
+  distillation.disturbance.band_probability=0.15
