@@ -140,7 +140,7 @@ class DistilledCrops:
     def _batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
         generator = torch.Generator().manual_seed(self.recipe.run.seed * 1_000_003 + step)
         numbers = self._numbers(step, done)
-        crops = [self._heard(step, int(number)) for number in numbers]
+        crops = [self._heard(int(number), (step, row)) for row, number in enumerate(numbers)]
         samples = torch.tensor([len(crop.waveform) for crop in crops])
         waveform = torch.zeros(len(crops), int(samples.max()))
         for row, crop in zip(waveform, crops, strict=True):
@@ -156,12 +156,12 @@ class DistilledCrops:
             {t.name: torch.from_numpy(self.features.read(t.name, numbers)) for t in self.features.teachers},
         ), generator
 
-    def _heard(self, step: int, number: int) -> Crop:
-        """A crop as the student hears it at a step."""
+    def _heard(self, number: int, place: tuple[int, int]) -> Crop:
+        """A crop as the student hears it at a step and row: one that is there twice is disturbed in two ways."""
         crop, disturbance = self.features.cropper.crop(number), self.recipe.distillation.disturbance
         if not disturbance.any:
             return crop
-        rng = np.random.default_rng([self.recipe.run.seed, step, number])
+        rng = np.random.default_rng([self.recipe.run.seed, *place])
         return crop._replace(waveform=disturb(crop.waveform, disturbance, rng))
 
     def _numbers(self, step: int, done: float) -> NDArray[np.int64]:
