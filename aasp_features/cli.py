@@ -225,9 +225,10 @@ def _load_classifier(name: str, precision: opt.Precision, options: RunOptions) -
     classifier = AaSPClassifier.from_pretrained(name, precision=precision)
     config = classifier.encoder.config
     if options.pooling not in (None, config.pooling) or options.last_layers not in (None, config.last_layers):
+        blocks = "block" if config.last_layers == 1 else f"{config.last_layers} blocks"
         raise OptionError(
-            f"--classifier {name} reads the pooling {config.pooling} of the last {config.last_layers} blocks; leave "
-            "--pooling and --last-layers out."
+            f"--classifier {name} reads the pooling {config.pooling} of the last {blocks}; leave --pooling and "
+            "--last-layers out."
         )
     if options.frames:
         classifier.check_frames()

@@ -189,7 +189,7 @@ def test_one_that_was_stopped_ends_as_the_other(
         (["--out", "emb.npz"], "--classifier needs an --out that ends in .npy"),
         (["--normalize"], "leave --dtype and --normalize out"),
         (["--dtype", "float16"], "leave --dtype and --normalize out"),
-        (["--pooling", "cls"], "reads the pooling frequency of the last 1 blocks; leave"),
+        (["--pooling", "cls"], "reads the pooling frequency of the last block; leave"),
         (["--threshold", "0.5"], "--threshold is of events: it needs --classifier and --frames"),
         (["--frames", "--threshold", "2"], "threshold must be a probability"),
     ],

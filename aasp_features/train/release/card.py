@@ -118,7 +118,7 @@ def card_fields(config: AaSPConfig, sources: Sources, author: Author) -> dict[st
         "teachers": _teachers(run),
         "sound": _sound(sources.sounds),
         "results": author.results.strip(),
-        "limits": _limits(config, run),
+        "limits": _limits(config, run, author),
         "own_limits": author.limits.strip(),
         "licence": _licence(author.licence, sources.sounds),
     }
@@ -218,13 +218,16 @@ def _sound(sounds: Sequence[Sound]) -> str:
     return f"{', '.join(parts)}.\n\n{table(header, [row[: len(header)] for row in rows])}"
 
 
-def _limits(config: AaSPConfig, run: RunSummary) -> str:
+def _limits(config: AaSPConfig, run: RunSummary, author: Author) -> str:
+    """What the record shows; and, unless the author wrote limits of their own, what it does not show."""
     window = config.window * PATCH * FRAME_HOP / config.sample_rate
-    return (
-        f"- Trained on crops of at most {run.longest:.2f} s; longer sounds are cut into windows of {window:.2f} s.\n"
-        f"- Sound is taken at {config.sample_rate} Hz: nothing above {config.sample_rate // 2000} kHz is heard.\n"
-        "- The record does not tell whether the training audio had been coded lossily (MP3, Opus, AAC)."
-    )
+    limits = [
+        f"- Trained on crops of at most {run.longest:.2f} s; longer sounds are cut into windows of {window:.2f} s.",
+        f"- Sound is taken at {config.sample_rate} Hz: nothing above {config.sample_rate // 2000} kHz is heard.",
+    ]
+    if not author.limits.strip():
+        limits.append("- The record does not tell whether the training audio had been coded lossily (MP3, Opus, AAC).")
+    return "\n".join(limits)
 
 
 def _licence(licence: str, sounds: Sequence[Sound]) -> str:

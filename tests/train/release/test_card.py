@@ -103,6 +103,8 @@ def test_the_authors_words(runs: dict[str, Path]) -> None:
     card = written(runs["conv"], Author(results="| $5 |\n", limits="- Bats only.\n"))
     assert "## Results\n\n| $5 |\n\n## Limits\n" in card
     assert "without their consent.\n- Bats only.\n\n## Licence\n" in card
+    assert "coded lossily" not in card
+    assert "does not tell whether the training audio had been coded lossily" in written(runs["conv"])
 
 
 def test_a_template_of_the_users(runs: dict[str, Path]) -> None:
