@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from local_hub import TOKEN, LocalHub, Repository
@@ -190,6 +191,11 @@ def test_a_classifier_goes_there_and_back(hub: LocalHub, environment: dict[str, 
     assert "CheckpointError: me/named: classifier.json is of another encoder" in done.stderr
 
 
+def client_counts_bytes() -> bool:
+    major, minor = huggingface_hub.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (1, 1)
+
+
 @pytest.mark.parametrize(
     ("fault", "file", "sentence"),
     [
@@ -208,6 +214,10 @@ def test_servers_that_misbehave(
     hub: LocalHub, load: Load, fault: str, file: str, sentence: str, tmp_path: Path
 ) -> None:
     """One sentence, no traceback, and no more on disk than the server had announced, and a little."""
+    if fault == "endless" and not client_counts_bytes():
+        pytest.skip(
+            "huggingface_hub before 1.1 has no place where a body without end could be bounded: it fills the disk"
+        )
     hub.faults[file] = fault
     done = load("org/tiny")
     assert_fails(done, sentence)
