@@ -215,9 +215,7 @@ def test_servers_that_misbehave(
 ) -> None:
     """One sentence, no traceback, and no more on disk than the server had announced, and a little."""
     if fault == "endless" and not client_counts_bytes():
-        pytest.skip(
-            "huggingface_hub before 1.1 has no place where a body without end could be bounded: it fills the disk"
-        )
+        pytest.skip("huggingface_hub before 1.1 has no place where a body could be bounded: it fills the disk")
     hub.faults[file] = fault
     done = load("org/tiny")
     assert_fails(done, sentence)
