@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,25 @@ def download(
     """
     from huggingface_hub import snapshot_download
 
+    fetch = partial(
+        snapshot_download,
+        repository,
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        allow_patterns=list(patterns),
+        tqdm_class=_bounded_bar(source),
+        **LIBRARY,
+    )
     try:
-        folder = snapshot_download(
-            repository,
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            allow_patterns=list(patterns),
-            tqdm_class=_bounded_bar(source),
-            **LIBRARY,
-        )
+        try:
+            folder = fetch()
+        except OSError as error:
+            # Clients of the 0 and 1 series go on behind what a broken download left, which is then too long for ever.
+            if "Consistency check failed" not in str(error):
+                raise
+            folder = fetch(force_download=True)
     except CheckpointError:
         raise
     except Exception as error:  # of the Hub's client, of HTTP, of JSON, of the file system: there are dozens
