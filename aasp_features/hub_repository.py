@@ -53,7 +53,7 @@ def download(
         try:
             folder = fetch()
         except OSError as error:
-            # Clients of the 0 and 1 series go on behind what a broken download left, which is then too long for ever.
+            # Older clients (0.24 to 1.1) go on behind what a broken download left, which is then too long for ever.
             if "Consistency check failed" not in str(error):
                 raise
             folder = fetch(force_download=True)
