@@ -167,25 +167,34 @@ class ObjectiveSettings:
 
 @dataclass
 class OptimizerSettings:
-    """AdamW (0.9, 0.95).
+    """AdamW (0.9, 0.95), or Muon for the matrices of the blocks and AdamW for the rest.
 
     Attributes:
-        learning_rate: at its highest.
+        kind: ``adamw`` or ``muon``.
+        learning_rate: AdamW's, at its highest.
+        muon_rate: Muon's, at its highest; it follows the same schedule.
         weight_decay: on the matrices of linear maps.
         warm_up, hold: the rate rises over the first ``warm_up`` of the run, holds until ``hold``, and falls along half
             a cosine.
         clip_norm: largest norm of the gradient.
     """
 
+    kind: str = "adamw"
     learning_rate: float = 5e-4
+    muon_rate: float = 0.02
     weight_decay: float = 0.05
     warm_up: float = 0.05
     hold: float = 0.0
     clip_norm: float = 3.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.learning_rate < math.inf or self.weight_decay < 0 or not self.clip_norm > 0:
-            raise OptionError("recipe: optimizer.learning_rate and weight_decay must be >= 0, clip_norm above 0.")
+        if self.kind not in ("adamw", "muon"):
+            raise OptionError(f"recipe: optimizer.kind is adamw or muon, got {self.kind!r}.")
+        rates = self.learning_rate, self.muon_rate, self.weight_decay
+        if not all(0 <= rate < math.inf for rate in rates) or not self.clip_norm > 0:
+            raise OptionError(
+                "recipe: optimizer.learning_rate, muon_rate and weight_decay must be at least 0, clip_norm above 0."
+            )
         if not 0 <= self.warm_up < 1 or not 0 <= self.hold < 1:
             raise OptionError("recipe: optimizer.warm_up and hold must be 0 to below 1.")
 

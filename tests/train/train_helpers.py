@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import nn
 
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.cached import CachedCorpus
@@ -48,6 +50,11 @@ def tiny_recipe(**changes: dict[str, object]) -> Recipe:
     )
     parts = {name: replace(getattr(recipe, name), **change) for name, change in changes.items()}
     return replace(recipe, **parts)
+
+
+def moments(run: Any) -> dict[nn.Parameter, dict[str, torch.Tensor]]:
+    """What a run's optimisers keep of each parameter that they have moved."""
+    return {one: state for optimizer in run.optimizers for one, state in optimizer.state.items()}
 
 
 def model(**changes: object) -> dict[str, object]:

@@ -20,9 +20,9 @@ from aasp_features.train.pretrain.distributed import agree_any, agree_max, rank
 from aasp_features.train.pretrain.health import Health
 from aasp_features.train.pretrain.objective import Losses, Objective
 from aasp_features.train.pretrain.optimizer import (
-    build_optimizer,
+    build_optimizers,
     finish_gradients,
-    learning_rate,
+    learning_rate_share,
     set_learning_rate,
     take_step,
     teacher_momentum,
@@ -72,7 +72,7 @@ class Pretraining:
         targets = crops.targets if isinstance(crops, DistilledCrops) else None
         self.objective = Objective(recipe, targets).to(device)
         self.parameters = trained_parameters(self.objective)
-        self.optimizer = build_optimizer(self.objective, recipe.optimizer)
+        self.optimizers = build_optimizers(self.objective, recipe.optimizer)
         self.crops, self.health = crops, Health()
         self.parts = BatchParts(self.objective, recipe.distillation.parts) if recipe.distillation.parts > 1 else None
         self.progress, self.start_from = Progress(), start_from
@@ -139,9 +139,9 @@ class Pretraining:
         losses = self._backward(batch, generator, dropped)
         norm, finite = finish_gradients(self.parameters, losses.total, recipe.optimizer.clip_norm)
 
-        rate = learning_rate(done, recipe.optimizer)
-        set_learning_rate(self.optimizer, rate)
-        take_step(self.optimizer, finite)
+        share = learning_rate_share(done, recipe.optimizer)
+        set_learning_rate(self.optimizers, share)
+        take_step(self.optimizers, finite)
         self.objective.teacher.follow(self.objective.student, teacher_momentum(done, recipe.objective), finite)
 
         self.health.collect(losses, finite)
@@ -153,6 +153,7 @@ class Pretraining:
         if self.done >= 1.0 and not due:
             signs = self.health.report(losses, self.objective, batch)
         if due or self.done >= 1.0:
+            rate = share * recipe.optimizer.learning_rate
             self._log(losses, {"learning_rate": rate, "gradient_norm": norm.item(), "columns": batch.columns, **signs})
 
     def save(self) -> None:
@@ -162,7 +163,7 @@ class Pretraining:
             TrainError: it cannot be written; the one before is kept.
         """
         if rank() == 0:
-            save_run(self.folder, self.objective, self.optimizer, self.health, self.progress, self.record())
+            save_run(self.folder, self.objective, self.optimizers, self.health, self.progress, self.record())
 
     def record(self) -> dict[str, Any]:
         """What made this run."""
@@ -191,7 +192,7 @@ class Pretraining:
         if agree_any(why is not None):
             why = why or "that another process cannot go on with"
             raise TrainError(f"{self.folder} holds a run {why}, or begin a new run in another folder.")
-        load_run(self.folder, self.objective, self.optimizer, self.health)
+        load_run(self.folder, self.objective, self.optimizers, self.health)
         for change in found:
             logger.info("from step %d on %s is %s, was %s", *(change[key] for key in ("step", "what", "is", "was")))
         self.changes = [*old["changes"], *found]
@@ -201,7 +202,7 @@ class Pretraining:
 
     def _backward(self, batch: Batch, generator: torch.Generator, dropped: float) -> Losses:
         """Losses of a batch; the parameters' gradients are set."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.objective.zero_grad(set_to_none=True)
         if self.parts is not None:
             return self.parts.backward(batch, generator, dropped, self.progress.precision)
         with autocast(self.device, self.progress.precision):
@@ -236,7 +237,7 @@ class Pretraining:
                 batch, generator = self.crops.batch(self.progress.step, self.done_before)
                 self._backward(batch.to(self.device), generator, 0.0)
                 seconds[precision] = min(seconds[precision], time.monotonic() - began)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.objective.zero_grad(set_to_none=True)
         agreed = {precision: agree_max(value) for precision, value in seconds.items()}
         logger.info("seconds for a step: %s", {name: round(value, 3) for name, value in agreed.items()})
         return min(agreed, key=lambda precision: agreed[precision])

@@ -19,6 +19,8 @@ MAY_CHANGE = {
 OF_THE_CORPUS = ("model.changes.mean", "model.changes.std")  # a record has them in its recipe
 ORIGIN = ("source", "licence", "labels")  # of a teacher; may be worded anew
 DEFAULTS = {  # of what older records do not tell
+    "optimizer.kind": "adamw",
+    "optimizer.muon_rate": 0.02,
     "distillation.seed": 0,
     "distillation.loss": "squared",
     "distillation.balanced_by": "",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from torch import Tensor
 
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.health import Health
+from aasp_features.train.pretrain.muon import Muon
 from aasp_features.train.pretrain.objective import Objective
 from aasp_features.train.pretrain.run_folder import STATE_FILE
 from aasp_features.train.whole_file import whole_file
 
 CHECKSUMS = "checksums"
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+MOMENTS = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), Muon: ("momentum",)}
+PREFIX = {torch.optim.AdamW: "adam", Muon: "muon"}
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Progress:
 def save_run(
     folder: Path,
     objective: Objective,
-    optimizer: torch.optim.AdamW,
+    optimizers: Sequence[torch.optim.Optimizer],
     health: Health,
     progress: Progress,
     record: dict[str, Any],
@@ -64,7 +66,7 @@ def save_run(
         TrainError: it cannot be written, as on a full disk; the state before is kept.
     """
     found = {f"objective.{name}": value for name, value in objective.state_dict().items()}
-    found |= _moments(objective, optimizer) | {f"health.{name}": value for name, value in health.state().items()}
+    found |= _moments(objective, optimizers) | {f"health.{name}": value for name, value in health.state().items()}
     write_state(folder, found, progress, record)
 
 
@@ -83,8 +85,8 @@ def write_state(folder: Path, tensors: Mapping[str, Tensor], progress: Progress,
             raise OSError(str(error)) from error
 
 
-def load_run(folder: Path, objective: Objective, optimizer: torch.optim.AdamW, health: Health) -> None:
-    """Bring a run's tensors back exactly; objective and optimiser must have the run's own shapes.
+def load_run(folder: Path, objective: Objective, optimizers: Sequence[torch.optim.Optimizer], health: Health) -> None:
+    """Bring a run's tensors back exactly; objective and optimisers must have the run's own shapes.
 
     Raises:
         TrainError: the file is damaged, lacks something, holds numbers that are not finite, or belongs to another
@@ -98,7 +100,8 @@ def load_run(folder: Path, objective: Objective, optimizer: torch.optim.AdamW, h
         raise TrainError(
             f"{path} belongs to another recipe or to other teachers ({first}…); begin a new run in another folder."
         ) from error
-    _restore_moments(objective, optimizer, tensors, path)
+    for optimizer in optimizers:
+        _restore_moments(objective, optimizer, tensors, path)
     health.restore(_under("health.", tensors), objective.student.cls.device)
 
 
@@ -178,25 +181,30 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _moments(objective: Objective, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+def _moments(objective: Objective, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
     names: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
     return {
-        f"adam.{kind}.{names[parameter]}": value if kind != "step" else value.reshape(1)
+        f"{PREFIX[type(optimizer)]}.{kind}.{names[parameter]}": value if kind != "step" else value.reshape(1)
+        for optimizer in optimizers
         for parameter, state in optimizer.state.items()
         for kind, value in state.items()
     }
 
 
 def _restore_moments(
-    objective: Objective, optimizer: torch.optim.AdamW, tensors: Mapping[str, Tensor], path: Path
+    objective: Objective, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path
 ) -> None:
     """Parameters that no step has moved have none."""
+    kinds, prefix = MOMENTS[type(optimizer)], PREFIX[type(optimizer)]
+    own = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     for name, parameter in objective.named_parameters():
-        found = {kind: tensors[f"adam.{kind}.{name}"] for kind in MOMENTS if f"adam.{kind}.{name}" in tensors}
-        if found and len(found) < len(MOMENTS):
+        found = {kind: tensors[f"{prefix}.{kind}.{name}"] for kind in kinds if f"{prefix}.{kind}.{name}" in tensors}
+        if parameter not in own or not found:
+            continue
+        if len(found) < len(kinds):
             raise TrainError(_damaged(path, f"moments of {name} are missing"))
-        if found:
-            step = found.pop("step").reshape(())
-            where = parameter.device if optimizer.defaults["fused"] else step.device
-            moments = {kind: value.to(parameter.device) for kind, value in found.items()}
-            optimizer.state[parameter] = {"step": step.to(where), **moments}
+        moments = {kind: value.to(parameter.device) for kind, value in found.items() if kind != "step"}
+        if "step" in found:
+            step = found["step"].reshape(())
+            moments["step"] = step.to(parameter.device) if optimizer.defaults["fused"] else step
+        optimizer.state[parameter] = moments

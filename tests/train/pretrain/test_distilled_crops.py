@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from teacher_helpers import description, teacher, write_callable
-from train_helpers import OWN_LOSSES_OFF, at_its_start, tiny_recipe
+from train_helpers import OWN_LOSSES_OFF, at_its_start, moments, tiny_recipe
 
 from aasp_features.train.data.waveform_crops import PIECE
 from aasp_features.train.distillation_settings import CropLength, CropSettings, DisturbanceSettings
@@ -179,8 +179,8 @@ def test_resumed_equals_uninterrupted_while_crops_are_made(
     for key, value in whole.objective.state_dict().items():
         assert torch.equal(value, run.objective.state_dict()[key]), key
     for a, b in zip(whole.parameters, run.parameters, strict=True):
-        for kind, value in whole.optimizer.state.get(a, {}).items():
-            assert torch.equal(value, run.optimizer.state[b][kind])
+        for kind, value in moments(whole).get(a, {}).items():
+            assert torch.equal(value, moments(run)[b][kind])
 
 
 def test_killed_runs_equal_an_uninterrupted_one(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from loop_helpers import start
-from train_helpers import metrics, random_batch, tiny_recipe
+from train_helpers import metrics, moments, random_batch, tiny_recipe
 
 from aasp_features.train.pretrain.health import CollapseError, Health, rank_me
 from aasp_features.train.pretrain.objective import Losses, Objective
@@ -82,7 +82,7 @@ def test_a_bad_step_moves_nothing(tmp_path: Path) -> None:
 def moving(run: object) -> list[torch.Tensor]:
     """Weights, teacher's first, and moments."""
     own = [*run.objective.teacher.network.parameters(), *run.parameters]
-    return [*own, *(value for one in run.parameters for value in run.optimizer.state.get(one, {}).values())]
+    return [*own, *(value for one in run.parameters for value in moments(run).get(one, {}).values())]
 
 
 def test_the_window_of_rank_me_is_kept(tmp_path: Path) -> None:

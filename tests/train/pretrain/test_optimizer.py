@@ -9,9 +9,9 @@ from train_helpers import tiny_recipe
 
 from aasp_features.train.pretrain.objective import Objective
 from aasp_features.train.pretrain.optimizer import (
-    build_optimizer,
+    build_optimizers,
     finish_gradients,
-    learning_rate,
+    learning_rate_share,
     set_learning_rate,
     take_step,
     teacher_momentum,
@@ -20,8 +20,8 @@ from aasp_features.train.recipe import ObjectiveSettings, OptimizerSettings
 
 
 def test_learning_rate() -> None:
-    settings = OptimizerSettings(learning_rate=2.0, warm_up=0.1)
-    rates = [learning_rate(step / 1000, settings) for step in range(1001)]
+    settings = OptimizerSettings(warm_up=0.1)
+    rates = [2.0 * learning_rate_share(step / 1000, settings) for step in range(1001)]
     assert rates[0] == 0
     assert rates[50] == pytest.approx(1.0)
     assert rates[100] == pytest.approx(2.0)
@@ -32,8 +32,8 @@ def test_learning_rate() -> None:
 
 
 def test_learning_rate_holds_before_it_falls() -> None:
-    settings = OptimizerSettings(learning_rate=2.0, warm_up=0.1, hold=0.5)
-    rates = [learning_rate(step / 1000, settings) for step in range(1001)]
+    settings = OptimizerSettings(warm_up=0.1, hold=0.5)
+    rates = [2.0 * learning_rate_share(step / 1000, settings) for step in range(1001)]
     assert rates[100:501] == [2.0] * 401
     assert rates[750] == pytest.approx(1.0)
     assert rates[1000] == pytest.approx(0.0, abs=1e-12)
@@ -52,7 +52,8 @@ def test_teacher_momentum() -> None:
 
 def test_decay_is_for_matrices_of_linear_maps() -> None:
     objective = Objective(tiny_recipe())
-    decayed, rest = build_optimizer(objective, OptimizerSettings()).param_groups
+    (adam,) = build_optimizers(objective, OptimizerSettings())
+    decayed, rest = adam.param_groups
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     assert all(names[id(p)].endswith("weight") and p.ndim == 2 for p in decayed["params"])
     kept = {names[id(p)] for p in rest["params"]}
@@ -95,8 +96,13 @@ def test_where_something_is_not_finite_the_gradient_is_zero(gradient: float, los
         assert all(torch.isfinite(value).all() for value in optimizer.state.get(parameter, {}).values())
 
 
+def in_a_block(part: nn.Module) -> nn.Module:
+    return nn.ModuleDict({"student": nn.ModuleDict({"blocks": nn.ModuleList([part])})})
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
 @pytest.mark.parametrize("decay", [0.0, 0.5])
-def test_a_step_that_is_not_finite_changes_nothing(decay: float) -> None:
+def test_a_step_that_is_not_finite_changes_nothing(decay: float, kind: str) -> None:
     """Neither weights, by decay, nor moments, nor their count of steps; and the next step is as if it had not been."""
     torch.manual_seed(0)
     runs = []
@@ -104,25 +110,27 @@ def test_a_step_that_is_not_finite_changes_nothing(decay: float) -> None:
         linear = nn.Linear(4, 3)
         nn.init.constant_(linear.weight, 0.3)
         nn.init.constant_(linear.bias, 0.1)
-        optimizer = build_optimizer(linear, OptimizerSettings(learning_rate=0.1, weight_decay=decay))
+        settings = OptimizerSettings(learning_rate=0.1, weight_decay=decay, kind=kind, muon_rate=0.1)
+        optimizers = build_optimizers(in_a_block(linear), settings)
         done = 0
         for finite in steps:
             parts = [*linear.parameters()]
-            before = [value.clone() for value in state_of(optimizer, parts)]
+            before = [value.clone() for value in state_of(optimizers, parts)]
             for place, parameter in enumerate(parts):
                 fill = torch.arange(parameter.numel()).reshape(parameter.shape) / 7 + done + place
                 parameter.grad = fill if finite else torch.full_like(parameter, math.nan)
-            take_step(optimizer, torch.tensor(finite))
+            take_step(optimizers, torch.tensor(finite))
             done += finite
             if not finite:
-                after = state_of(optimizer, parts)
+                after = state_of(optimizers, parts)
                 assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
-        runs.append(state_of(optimizer, parts))
+        runs.append(state_of(optimizers, parts))
     assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))
 
 
-def state_of(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> list[torch.Tensor]:
-    moments = [value for parameter in parameters for value in optimizer.state.get(parameter, {}).values()]
+def state_of(optimizers: list[torch.optim.Optimizer], parameters: list[nn.Parameter]) -> list[torch.Tensor]:
+    states = [optimizer.state.get(parameter, {}) for optimizer in optimizers for parameter in parameters]
+    moments = [value for state in states for value in state.values()]
     return [*(parameter.detach() for parameter in parameters), *moments]
 
 
@@ -132,20 +140,33 @@ def test_steps_are_those_of_adamw() -> None:
     linear = nn.Linear(5, 4)
     other = nn.Linear(5, 4, dtype=torch.float64)
     other.load_state_dict(linear.state_dict())
-    optimizer = build_optimizer(linear, OptimizerSettings(weight_decay=0.1))
+    optimizers = build_optimizers(linear, OptimizerSettings(weight_decay=0.1))
     groups = [{"params": [other.weight], "weight_decay": 0.1}, {"params": [other.bias], "weight_decay": 0.0}]
     plain = torch.optim.AdamW(groups, lr=5e-4, betas=(0.9, 0.95), foreach=False)
     for _ in range(20):
         for one, its in zip(linear.parameters(), other.parameters(), strict=True):
             one.grad = torch.randn_like(one)
             its.grad = one.grad.double()
-        take_step(optimizer, torch.tensor(True))
+        take_step(optimizers, torch.tensor(True))
         plain.step()
     for one, its in zip(linear.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(one.double(), its, atol=1e-6, rtol=1e-5)
 
 
-def test_one_rate_for_all() -> None:
-    optimizer = build_optimizer(Objective(tiny_recipe()), OptimizerSettings())
-    set_learning_rate(optimizer, 0.25)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+def test_every_group_gets_the_same_share_of_its_highest_rate() -> None:
+    settings = OptimizerSettings(kind="muon", learning_rate=1e-3, muon_rate=0.04)
+    optimizers = build_optimizers(Objective(tiny_recipe()), settings)
+    set_learning_rate(optimizers, 0.25)
+    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    assert rates == pytest.approx([2.5e-4, 2.5e-4, 0.01])
+
+
+def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
+    objective = Objective(tiny_recipe())
+    adam, muon = build_optimizers(objective, OptimizerSettings(kind="muon"))
+    names = {id(parameter): name for name, parameter in objective.named_parameters()}
+    taken = [{names[id(p)] for group in one.param_groups for p in group["params"]} for one in (adam, muon)]
+    trained = {name for name, parameter in objective.named_parameters() if parameter.requires_grad}
+    matrices = {name for name, part in objective.named_modules() if isinstance(part, nn.Linear) and ".blocks." in name}
+    assert taken[1] == {f"{name}.weight" for name in matrices} & trained
+    assert taken[0] == trained - taken[1]

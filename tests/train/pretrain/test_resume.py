@@ -9,7 +9,7 @@ import pytest
 import torch
 from loop_helpers import CORPUS, CPU, start
 from teacher_helpers import write_callable
-from train_helpers import metrics, model, random_corpus, tiny_recipe
+from train_helpers import metrics, model, moments, random_corpus, tiny_recipe
 
 from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.options import checked_device
@@ -150,8 +150,8 @@ def test_killed_at_random_equals_uninterrupted(
 
 
 def tensors(run: Pretraining) -> list[torch.Tensor]:
-    moments = [value for parameter in run.parameters for value in run.optimizer.state.get(parameter, {}).values()]
-    return [*run.objective.state_dict().values(), *moments, *run.health.state().values()]
+    kept = [value for parameter in run.parameters for value in moments(run).get(parameter, {}).values()]
+    return [*run.objective.state_dict().values(), *kept, *run.health.state().values()]
 
 
 @pytest.mark.parametrize("command", ["tiny_distilled"], indirect=True)

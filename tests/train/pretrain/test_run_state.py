@@ -13,6 +13,7 @@ from loop_helpers import start
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from train_helpers import moments
 
 from aasp_features.errors import AaSPError
 from aasp_features.train import whole_file
@@ -126,6 +127,6 @@ def start_of(state: bytes, folder: Path) -> list[bytes]:
     """What a run has after it took up a state, as bytes."""
     (folder / STATE_FILE).write_bytes(state)
     run = start(folder)
-    moments = [value for parameter in run.parameters for value in run.optimizer.state[parameter].values()]
-    tensors = [*run.objective.state_dict().values(), *moments, *run.health.state().values()]
+    kept = [value for parameter in run.parameters for value in moments(run)[parameter].values()]
+    tensors = [*run.objective.state_dict().values(), *kept, *run.health.state().values()]
     return [*(value.numpy().tobytes() for value in tensors), repr((run.progress, run.record())).encode()]
