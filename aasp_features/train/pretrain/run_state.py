@@ -203,8 +203,9 @@ def _restore_moments(
             continue
         if len(found) < len(kinds):
             raise TrainError(_damaged(path, f"moments of {name} are missing"))
-        moments = {kind: value.to(parameter.device) for kind, value in found.items() if kind != "step"}
         if "step" in found:
-            step = found["step"].reshape(())
-            moments["step"] = step.to(parameter.device) if optimizer.defaults["fused"] else step
-        optimizer.state[parameter] = moments
+            found["step"] = found["step"].reshape(())
+        stays = () if optimizer.defaults.get("fused", True) else ("step",)  # on the CPU
+        optimizer.state[parameter] = {
+            kind: value if kind in stays else value.to(parameter.device) for kind, value in found.items()
+        }
