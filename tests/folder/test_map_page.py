@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -84,24 +83,6 @@ def test_ten_thousand_sounds(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(10_000, 1536)).astype(np.float32)
     write_map(tmp_path / "map.html", vectors, [{"path": f"{index % 50}/{index}.wav"} for index in range(10_000)])
     assert len(read(tmp_path / "map.html")["places"]) == 10_000
-
-
-@pytest.fixture
-def browser():
-    selenium = pytest.importorskip("selenium.webdriver")
-    from selenium.webdriver.chrome.service import Service
-
-    driver = shutil.which("chromedriver")
-    if driver is None:
-        pytest.skip("no chromedriver; install chromium and chromium-driver to run this test")
-    options = selenium.ChromeOptions()
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "window-size=1200,800"):
-        options.add_argument(f"--{flag}")
-    for flag in ("disable-background-networking", "disable-component-update", "disable-sync"):
-        options.add_argument(f"--{flag}")
-    opened = selenium.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
 
 
 def test_in_a_browser(browser: object, sounds: Path, checkpoint: Path, tmp_path: Path) -> None:
