@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from aasp_features.folder.run import Engine, RunResult
     from aasp_features.sounds.discovery import Discovery
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # typer's boxes leave 28 of 80 columns to the help, and name a type for flags
+)
 
 
 class EmbedCommand(SentenceCommand):
@@ -67,11 +71,12 @@ def embed(
     quiet: opt.Quiet = False,
     version: opt.Version = False,
 ) -> None:
-    """Turn sounds into vectors.
+    """Compute the vectors of sounds.
 
-    Writes OUT (one row for each sound), a table of the rows (.csv), a record of what made them (.json), and a list of
-    what could not be read (.errors.csv). A run that was stopped goes on when it is called again.
-    Exit codes: 0 all sounds, 1 some failed or writing did, 2 nothing done.
+    OUT gets one row for each sound. Beside it are a table of the rows (.csv), a record of the settings (.json) and a
+    list of the sounds that failed (.errors.csv). The same command continues a run that was stopped.
+
+    Exit codes: 0 every sound is done, 1 some sounds or the writing failed, 2 nothing was done.
     """
     opt.check_options(frames, hop, last_layers, batch_size, workers)
     opt.check_engine(engine, replicas)

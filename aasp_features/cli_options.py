@@ -21,56 +21,76 @@ def _print_version(wanted: bool) -> None:
 
 
 EngineName = Literal["local", "ray"]
-Out = Annotated[Path, typer.Option(help="Vectors: .npy, .npz, .parquet, .safetensors, .h5 or .jsonl.")]
+Out = Annotated[Path, typer.Option(help="File of the vectors: .npy, .npz, .parquet, .safetensors, .h5 or .jsonl.")]
 Paths = Annotated[
-    list[Path] | None, typer.Argument(help="Files, folders (any depth), 'patterns/**/*.wav', .tar shards.")
+    list[Path] | None,
+    typer.Argument(help="Audio files, folders (any depth), patterns such as 'a/**/*.wav', .tar shards."),
 ]
 Files = Annotated[
-    str | None, typer.Option(help="List: a path a line (- is stdin), or .csv with path, start, end (seconds).")
+    str | None,
+    typer.Option(help="List of sounds: a path a line (- reads stdin), or a .csv with path, start, end (seconds)."),
 ]
-Model = Annotated[str | None, typer.Option(help="Folder or Hub name; the bundled one unless given.")]
-Pooling = Annotated[config.Pooling | None, typer.Option(help="How tokens become a vector; the checkpoint's.")]
-LastLayers = Annotated[int | None, typer.Option(help="Average the last k blocks.")]
-Frames = Annotated[bool, typer.Option("--frames", help="Vectors along time, a row each, with their times.")]
-Hop = Annotated[float, typer.Option(help="Seconds between frames: 0.16, 0.08, 0.04, 0.02 or 0.01.")]
-Window = Annotated[float | None, typer.Option(help="Seconds of long audio that the encoder sees at once.")]
-Context = Annotated[float | None, typer.Option(help="Seconds of each window's ends that only inform.")]
-Dtype = Annotated[options.Dtype, typer.Option(help="As written.")]
-Normalize = Annotated[bool, typer.Option("--normalize", help="Scale vectors to length 1.")]
-MaxHours = Annotated[float, typer.Option(help="Longer sounds are errors.")]
+Model = Annotated[str | None, typer.Option(help="Checkpoint folder or Hub name (default: the bundled checkpoint).")]
+Pooling = Annotated[
+    config.Pooling | None, typer.Option(help="Pooling of the tokens into a vector (default: the checkpoint's).")
+]
+LastLayers = Annotated[
+    int | None, typer.Option(help="Number of last blocks that are averaged (default: the checkpoint's).")
+]
+Frames = Annotated[bool, typer.Option("--frames", help="Write vectors along time, a row for each frame.")]
+Hop = Annotated[float, typer.Option(help="Distance of the frames, seconds: 0.16, 0.08, 0.04, 0.02 or 0.01.")]
+Window = Annotated[
+    float | None, typer.Option(help="Length of the windows of long audio, seconds (default: the checkpoint's).")
+]
+Context = Annotated[
+    float | None,
+    typer.Option(
+        help="Overlap on each side of a window, used as context and then discarded, seconds (default: the "
+        "checkpoint's)."
+    ),
+]
+Dtype = Annotated[options.Dtype, typer.Option(help="Number format of the written vectors.")]
+Normalize = Annotated[bool, typer.Option("--normalize", help="Scale each vector to length 1.")]
+MaxHours = Annotated[float, typer.Option(help="Longest sound that is accepted, hours.")]
 BatchSize = Annotated[
-    int | None, typer.Option(help="Windows of 10 s, or more shorter ones, encoded together; by the device.")
+    int | None,
+    typer.Option(help="Full windows in a batch (default: 8; on a CUDA GPU 8 to 256, by its memory)."),
 ]
-Workers = Annotated[int | None, typer.Option(help="Decoding threads; one a CPU, 8 at most, unless given.")]
+Workers = Annotated[int | None, typer.Option(help="Decoding threads (default: one a CPU, at most 8).")]
 Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, mps …, or several: cuda:0,cuda:1; a CUDA GPU where there is one.")
+    str | None,
+    typer.Option(help="cpu, cuda, mps, or several: cuda:0,cuda:1 (default: the CUDA GPU if there is one, else cpu)."),
 ]
-Precision = Annotated[config.Precision, typer.Option(help="Of the matrix products; bfloat16: vectors within 1 %.")]
-Compiled = Annotated[bool, typer.Option("--compile", help="Compile the network first, by torch.compile.")]
-Engine = Annotated[EngineName, typer.Option(help="ray: a cluster (RAY_ADDRESS), or this machine as one.")]
-Replicas = Annotated[int | None, typer.Option(help="Encoders of the ray engine; one a GPU unless given.")]
-MapPage = Annotated[
-    Path | None, typer.Option("--map", help="Page (.html) to draw a map of the sounds on; OUT is then .npy.")
+Precision = Annotated[
+    config.Precision, typer.Option(help="Matrix-multiply precision. bfloat16 changes vectors by less than 1 %.")
 ]
+Compiled = Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile first.")]
+Engine = Annotated[
+    EngineName, typer.Option(help="Where the encoder runs: in this process, or on a Ray cluster (RAY_ADDRESS).")
+]
+Replicas = Annotated[
+    int | None, typer.Option(help="Encoders of the ray engine (default: one a GPU, or as many as its CPUs serve).")
+]
+MapPage = Annotated[Path | None, typer.Option("--map", help="Page (.html) with a map of the sounds; needs OUT.npy.")]
 Classifier = Annotated[
     str | None,
     typer.Option(
-        help="Folder or Hub name of a classifier: its encoder makes the vectors, and what it says goes to "
-        "OUT.predictions.csv; with --frames also OUT.events.csv and label tracks for Audacity. OUT is then .npy."
+        help="Folder or Hub name of a classifier, which is run on its own encoder's vectors. Writes "
+        "OUT.predictions.csv; with --frames also OUT.events.csv and label tracks for Audacity. Needs OUT.npy."
     ),
 ]
-Threshold = Annotated[
-    float | None, typer.Option(help="Probability from which on a class is an event; 0.5 unless given.")
-]
+Threshold = Annotated[float | None, typer.Option(help="Least probability of an event (default: 0.5).")]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Start again, and replace whatever is there, but never a sound that is read."),
+    typer.Option("--overwrite", help="Start again and replace earlier results, never a sound that is read."),
 ]
 NoLock = Annotated[
-    bool, typer.Option("--no-lock", help="For file systems without locks; keep other processes away yourself.")
+    bool, typer.Option("--no-lock", help="Take no lock, for file systems without; let no other process write to OUT.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
-Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print neither progress nor summary.")]
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+]
 
 
 def check_options(

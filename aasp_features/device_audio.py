@@ -1,7 +1,7 @@
 """Waveforms that lie on a GPU: scaled, mixed down and resampled there, so that they never travel to the CPU and back.
 
-Resampling is torchaudio's, whose PyPI build cannot be imported beside a CPU build of torch; where it cannot, the CPU's
-resampler serves. On the CPU it is soxr, which leaves less of what lies past the new Nyquist frequency.
+Resampling is torchaudio's, which the extra ``gpu`` installs. Where torchaudio is missing or does not load, the waveform
+takes the CPU's path to soxr, which leaves less of what lies past the new Nyquist frequency.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LARGEST_KERNEL = 2000  # phases of the resampler; odd rates such as 44,101 Hz wo
 
 @cache
 def resampler() -> Callable[..., Tensor] | None:
-    """``torchaudio.functional.resample``; None where torchaudio is not there or does not load."""
+    """Return ``torchaudio.functional.resample``; None where torchaudio is missing or does not load."""
     try:
         resample: Callable[..., Tensor] = importlib.import_module("torchaudio.functional").resample
     except (ImportError, OSError, RuntimeError, AttributeError):

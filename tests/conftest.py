@@ -1,6 +1,8 @@
 """Fixtures and settings that several tests share."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,23 @@ def small_encoder() -> AaSPEncoder:
 def checkpoint(small_encoder: AaSPEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``small_encoder`` saved."""
     return small_encoder.save_pretrained(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Chromium by selenium; it fetches nothing."""
+    selenium = pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.chrome.service import Service
+
+    driver = shutil.which("chromedriver")
+    if driver is None:
+        pytest.skip("no chromedriver; install chromium and chromium-driver to run this test")
+    options = selenium.ChromeOptions()
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
+    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "window-size=1200,800"):
+        options.add_argument(f"--{flag}")
+    for flag in ("disable-background-networking", "disable-component-update", "disable-sync"):
+        options.add_argument(f"--{flag}")
+    opened = selenium.Chrome(options=options, service=Service(driver))
+    yield opened
+    opened.quit()

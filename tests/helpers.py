@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -91,3 +92,19 @@ def run_command(
     finally:
         os.chdir(before)
     return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
+def check_help(app: typer.Typer) -> None:
+    """Assert that help fits 80 columns, cuts no sentence, shows flags without a value, and has a sentence an option."""
+    root = typer.main.get_command(app)
+    commands = {(name,): command for name, command in getattr(root, "commands", {}).items()}
+    for path, command in {(): root, **commands}.items():
+        shown = CliRunner().invoke(app, [*path, "--help"], terminal_width=80).output
+        assert max(map(len, shown.splitlines())) <= 80
+        assert "..." not in shown.partition("Commands:")[2]
+        entries = dict(re.findall(r"^  (--[\w-]+)(.*(?:\n {3,}.*)*)", shown, re.MULTILINE))
+        for option in (parameter for parameter in command.params if parameter.param_type_name == "option"):
+            entry = entries[option.opts[0]]
+            assert (option.help or "").endswith("."), (path, option.opts)
+            assert entry.startswith("  ") == bool(option.is_flag), (path, entry)
+        assert entries["--help"].split() == ["Show", "this", "message", "and", "exit."]

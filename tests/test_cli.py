@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from helpers import noise, run_command, sound_bytes
+from helpers import check_help, noise, run_command, sound_bytes
 
 from aasp_features.cli import app
 
@@ -389,3 +389,7 @@ def test_version_and_help() -> None:
     shown = run("--help")
     assert shown.returncode == 0
     assert "--out" in shown.stdout
+
+
+def test_help_reads_well() -> None:
+    check_help(app)

@@ -1,5 +1,6 @@
 """Every block of code in the documentation runs, in the order of its page, in a folder that holds ``sounds/``."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -49,16 +50,39 @@ def test_blocks_run(page: str, sounds: Path, tmp_path: Path, monkeypatch: pytest
     assert ran == (DOCS / page).read_text(encoding="utf-8").count("```") // 2  # none was passed over
 
 
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site; a warning is an error."""
     pytest.importorskip("material")
     pytest.importorskip("mkdocstrings")
+    folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    api = (tmp_path / "site" / "api.html").read_text(encoding="utf-8")
+    return folder
+
+
+def test_the_site_names_the_interface_and_fetches_nothing(site: Path) -> None:
+    api = (site / "api.html").read_text(encoding="utf-8")
     for name in ("AaSPEncoder.embed_frames", "EmbeddingStream.push", "RunOptions", "OnnxEncoder"):
         assert name in api
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?(?:https?:)?//[^>]*>", text), page
+
+
+def test_search_works_from_opened_files(site: Path, browser: object) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    browser.get((site / "guides" / "folders.html").as_uri())
+    ActionChains(browser).send_keys("/").pause(1).send_keys("libc10_cuda").perform()
+    links = WebDriverWait(browser, 60).until(lambda _: browser.find_elements("css selector", ".md-search-result__link"))
+    assert links[0].get_attribute("href").partition("?")[0].startswith((site / "faq.html").as_uri())
+    links[0].click()
+    WebDriverWait(browser, 60).until(lambda _: "torchaudio" in browser.find_element("tag name", "article").text)
+    assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,31 @@ def test_all_holds_every_extra(project: dict) -> None:
     extras = dict(project["optional-dependencies"])
     (everything,) = extras.pop("all")
     assert everything == f"aasp-features[{','.join(extras)}]"
+
+
+def test_torchaudio_is_for_gpus_alone(project: dict) -> None:
+    """Beside a CPU torch its PyPI build makes ``transformers`` fail, so nobody gets it unasked."""
+    with_torchaudio = {name for name, lines in project["optional-dependencies"].items() if "torchaudio>=2.4" in lines}
+    assert with_torchaudio == {"gpu"}
+    assert "torchaudio" not in " ".join(project["dependencies"])
+
+
+def test_embedding_needs_no_torchaudio() -> None:
+    """In a process where importing it is an error that nobody catches."""
+    script = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torchaudio":
+            raise SystemExit("torchaudio was imported")
+sys.meta_path.insert(0, Refuse())
+import numpy as np
+from aasp_features import AaSPEncoder
+sound = np.random.default_rng(0).normal(size=44100).astype("f") * 0.1
+assert AaSPEncoder.from_pretrained().embed(sound, sample_rate=44100).shape == (1536,)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_extras_that_are_advised_exist(project: dict) -> None:

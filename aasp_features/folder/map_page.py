@@ -86,6 +86,8 @@ def write_map(
         "names": [plain_text(name) for name in names],
         "groups": folders(names),
         "sounds": [_address(page, line) for line in lines],
+        "parts": [_part(line) for line in lines],
+        "shards": [plain_text(_shard(name)) for name in names],
         "places": project(vectors, seed).round(4).tolist(),
         "nearest": nearest.tolist(),
         "cosines": cosines.round(3).tolist(),
@@ -142,6 +144,17 @@ def _address(page: Path, line: dict[str, Any]) -> str:
     if not os.path.isfile(line["path"]):
         return ""
     relative = os.path.relpath(line["path"], page.parent)
-    start, end = line.get("start"), line.get("end")
-    part = f"#t={start or 0:g}{f',{end:g}' if end is not None else ''}" if start or end is not None else ""
+    start, end = _part(line) or (None, None)
+    part = "" if start is None else f"#t={start:g}" if end is None else f"#t={start:g},{end:g}"
     return quote(os.fsencode(relative.replace(os.sep, "/"))) + part
+
+
+def _part(line: dict[str, Any]) -> tuple[float, float | None] | None:
+    """Start and end of a row's part in seconds, no end where it goes on to the file's; None for a whole sound."""
+    start, end = line.get("start"), line.get("end")
+    return (start or 0.0, end) if start or end is not None else None
+
+
+def _shard(name: str) -> str:
+    """The shard that a name is a member of; empty for a file, and for one that is gone."""
+    return next((str(parent) for parent in Path(name).parents if parent.is_file()), "")

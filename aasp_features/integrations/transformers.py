@@ -131,7 +131,7 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
 class AaSPFeatureExtractor(FeatureExtractionMixin):
     """Waveforms at 16 kHz -> a batch padded with zeros, and its mask; the log-mel is the model's own.
 
-    Not a ``SequenceFeatureExtractor``: that one needs a working torchaudio, which a CPU torch may lack.
+    Not a ``SequenceFeatureExtractor``: its module imports an installed torchaudio, and fails if that does not load.
     """
 
     model_input_names = ["input_values", "attention_mask"]  # noqa: RUF012 (transformers' way)

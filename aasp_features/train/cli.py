@@ -17,12 +17,14 @@ from aasp_features.train.evaluate.command import knn, linear
 from aasp_features.train.evaluate.finetune.command import finetune
 from aasp_features.train.evaluate.robustness.robustness_command import robustness
 from aasp_features.train.evaluate.stability.stability_command import stability
+from aasp_features.train.options import DEVICE_HELP
 from aasp_features.train.release import command as release
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # as aasp-embed
     help="Pre-train, evaluate and fine-tune AaSP encoders.",
 )
 
@@ -53,15 +55,17 @@ for command in (*EVALUATION, *RELEASE):
 @app.command(cls=TrainCommand)
 def pretrain(
     data: Annotated[Path, typer.Option(help="Folder of audio files or .tar shards (KEY.opus, KEY.flac, …).")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; a run found there goes on.")],
-    recipe: Annotated[str, typer.Option(help="Preset; see aasp_features/train/recipes.")] = "base",
-    settings: Annotated[list[str] | None, typer.Argument(help="key=value changes to the recipe.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; the GPU where there is one.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run; a run found there continues.")],
+    recipe: Annotated[str, typer.Option(help="Name of a preset in aasp_features/train/recipes.")] = "base",
+    settings: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: key=value.")] = None,
+    device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
     max_time: Annotated[float | None, typer.Option(help="Time budget of the run, minutes.")] = None,
-    start_from: Annotated[str | None, typer.Option(help="Checkpoint whose weights a new run starts with.")] = None,
-    stop_after: Annotated[float | None, typer.Option(help="Leave after so many minutes; resumes later.")] = None,
+    start_from: Annotated[str | None, typer.Option(help="Checkpoint whose weights a new run starts from.")] = None,
+    stop_after: Annotated[
+        float | None, typer.Option(help="Time of this call, minutes; the next one continues.")
+    ] = None,
 ) -> None:
-    """Pre-train an encoder; metrics go to OUT/metrics.jsonl, the state to OUT/state.safetensors."""
+    """Pre-train an encoder. OUT gets metrics.jsonl and the state."""
     from aasp_features.train.options import checked_device, seconds_of
     from aasp_features.train.pretrain.crop_source import open_crops
     from aasp_features.train.pretrain.loop import Pretraining
@@ -81,11 +85,11 @@ def pretrain(
 @app.command(cls=TrainCommand)
 def teacher_features(
     data: Annotated[Path, typer.Option(help="Folder of audio files or .tar shards.")],
-    out: Annotated[Path, typer.Option(help="Folder of the features; what is there is kept.")],
-    recipe: Annotated[str, typer.Option(help="Preset; see aasp_features/train/recipes.")] = "tiny_distilled",
-    settings: Annotated[list[str] | None, typer.Argument(help="key=value changes to the recipe.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the features; those found there are kept.")],
+    recipe: Annotated[str, typer.Option(help="Name of a preset in aasp_features/train/recipes.")] = "tiny_distilled",
+    settings: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: key=value.")] = None,
 ) -> None:
-    """Make crops of a corpus and keep what external teachers say of them, for pretrain distillation.features=OUT."""
+    """Compute external teachers' features of a corpus. pretrain distillation.features=OUT reads them."""
     from aasp_features.train.pretrain.crop_source import open_features, start_makers
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
     from aasp_features.train.recipes import load_recipe

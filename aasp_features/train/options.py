@@ -10,6 +10,8 @@ from aasp_features.errors import OptionError
 if TYPE_CHECKING:
     import torch
 
+DEVICE_HELP = "cpu, cuda or cuda:1 (default: the CUDA GPU if there is one, else cpu)."
+
 
 def seconds_of(option: str, minutes: float | None, *, above_zero: bool = False) -> float | None:
     """Minutes as seconds; None stays None.

@@ -3,12 +3,12 @@
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
+import soundfile
 
 pytest.importorskip("sklearn")
 
@@ -86,24 +86,6 @@ def test_ten_thousand_sounds(tmp_path: Path) -> None:
     assert len(read(tmp_path / "map.html")["places"]) == 10_000
 
 
-@pytest.fixture
-def browser():
-    selenium = pytest.importorskip("selenium.webdriver")
-    from selenium.webdriver.chrome.service import Service
-
-    driver = shutil.which("chromedriver")
-    if driver is None:
-        pytest.skip("no chromedriver; install chromium and chromium-driver to run this test")
-    options = selenium.ChromeOptions()
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "window-size=1200,800"):
-        options.add_argument(f"--{flag}")
-    for flag in ("disable-background-networking", "disable-component-update", "disable-sync"):
-        options.add_argument(f"--{flag}")
-    opened = selenium.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
-
-
 def test_in_a_browser(browser: object, sounds: Path, checkpoint: Path, tmp_path: Path) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
@@ -145,3 +127,55 @@ def test_in_a_browser(browser: object, sounds: Path, checkpoint: Path, tmp_path:
     browser.find_elements("css selector", "#legend button")[0].click()
     assert text("count") == "8 of 12 sounds"
     assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+
+
+def listened(browser: object, page: Path, k: int) -> list:
+    """Click on a row's point, let its sound end, and return its tooltip, its name, and what is noted below the name."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    browser.get(page.as_uri())
+    canvas = browser.find_element("id", "map")
+    x, y = browser.execute_script(f"return place({k})")
+    there = x - canvas.size["width"] / 2, y - canvas.size["height"] / 2
+    ActionChains(browser).move_to_element_with_offset(canvas, *map(int, there)).click().perform()
+    WebDriverWait(browser, 60).until(lambda _: browser.execute_script("return player.paused || player.error"))
+    return [browser.find_element("id", name).text for name in ("tip", "name", "note")]
+
+
+def test_parts_show_their_times_and_end(browser: object, tmp_path: Path) -> None:
+    """Also when they are played again, where a browser would go on to the end of the file."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    soundfile.write(tmp_path / "long.wav", np.zeros(8000 * 70, np.float32), 8000)
+    table = [{"path": str(tmp_path / "long.wav"), "start": start, "end": start + 0.25} for start in (0.0, 0.5, 61.5)]
+    write_map(tmp_path / "map.html", rows(4), [*table, {"path": str(tmp_path / "long.wav"), "start": 1.0}])
+    tip, name, note = listened(browser, tmp_path / "map.html", 2)
+    assert (name, note) == (str(tmp_path / "long.wav"), "1:01.50 to 1:01.75 s")
+    assert tip == f"{name}, {note}"
+    assert {
+        button.text.split("long.wav, ")[1].split("\n")[0]
+        for button in browser.find_elements("css selector", "#list button")
+    } == {
+        "0.00 to 0.25 s",
+        "0.50 to 0.75 s",
+        "from 1.00 s",
+    }
+    for _ in range(2):
+        assert browser.execute_script("return player.currentTime") == 61.5
+        browser.execute_script(
+            "window.last = 0; player.ontimeupdate = () => { last = player.currentTime }; player.play()"
+        )
+        WebDriverWait(browser, 60).until(lambda _: browser.execute_script("return player.paused && last == 61.5"))
+
+
+def test_members_of_shards_say_why_they_do_not_play(browser: object, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").touch()
+    (tmp_path / "noise.wav").write_bytes(b"no sound")
+    table = [{"path": str(tmp_path / name)} for name in ("a.tar/x/y.wav", "gone.wav", "noise.wav")]
+    write_map(tmp_path / "map.html", rows(3), table)
+    said = f"A browser cannot play a sound inside a shard, here {tmp_path / 'a.tar'}. "
+    notes = [said + "To listen, unpack the shard and map its folder.", "The file was not there when the map was drawn."]
+    for k, note in enumerate([*notes, "The browser cannot find or cannot play the file."]):
+        assert listened(browser, tmp_path / "map.html", k) == [table[k]["path"], table[k]["path"], note]
+        assert browser.find_element("id", "player").is_displayed() == (k == 2)

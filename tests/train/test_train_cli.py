@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import check_help
 from safetensors import safe_open
 from teacher_helpers import write_callable
 from typer.testing import CliRunner
@@ -26,6 +27,10 @@ PRETRAIN = ["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu"
 
 def run(*arguments: object) -> object:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_help_reads_well() -> None:
+    check_help(app)
 
 
 @pytest.fixture(scope="module")

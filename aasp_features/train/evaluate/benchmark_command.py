@@ -22,6 +22,7 @@ from aasp_features.train.evaluate.command import (
     measure,
     vector_cache,
 )
+from aasp_features.train.options import DEVICE_HELP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def tasks() -> None:
-    """Print the public tasks: for --task NAME:FOLDER, how they are split and judged, what their folders hold."""
+    """Print the public tasks: splits, metrics and folders. Their names are for --task NAME:FOLDER."""
     from aasp_features.train.evaluate.task import WHOLE
     from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
 
@@ -52,23 +53,23 @@ def tasks() -> None:
 def reproduce(
     data_root: Annotated[Path, typer.Option(help="Folder that holds the benchmarks' folders.")],
     checkpoint: Checkpoints = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Logistic regression instead of the linear layer.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fit a logistic regression instead; it takes seconds.")
+    ] = False,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
     finetune: Annotated[
         Path | None,
         typer.Option(
-            help="Fine-tune, too, where the paper did or may have: a folder for the runs; those found there go on."
+            help="Folder of fine-tuning runs, for the tasks that the paper fine-tunes; a run found there continues."
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="With --finetune: cpu, cuda, …; the GPU where there is one.")
-    ] = None,
+    device: Annotated[str | None, typer.Option(help=f"With --finetune: {DEVICE_HELP}")] = None,
     out: Out = None,
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Run the linear evaluation on every benchmark of the paper that is there; its figures stand beside ours."""
+    """Run the linear evaluation on the paper's benchmarks. Prints the paper's figures beside ours."""
     from aasp_features.train.evaluate.benchmark import benchmark_json, benchmark_report, find_benchmarks
     from aasp_features.train.evaluate.linear import linear_layer
     from aasp_features.train.evaluate.logistic import logistic_regression

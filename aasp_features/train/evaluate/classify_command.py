@@ -12,6 +12,7 @@ import typer
 
 from aasp_features.config import Pooling
 from aasp_features.train.evaluate.command import Cache, NoCache, vector_cache
+from aasp_features.train.options import DEVICE_HELP
 
 if TYPE_CHECKING:
     from aasp_features.classifier import AaSPClassifier
@@ -31,35 +32,38 @@ def classify(
     folder: Annotated[
         str,
         typer.Argument(
-            help="A folder with a folder of sounds for each class, a .csv or a folder with labels.csv, or NAME:FOLDER "
-            "of a public task."
+            help="Folder with a folder of sounds for each class, a .csv, a folder with labels.csv, or NAME:FOLDER of "
+            "a public task."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the classifier.")],
+    out: Annotated[Path, typer.Option(help="Folder of the classifier.")],
     settings: Annotated[
-        list[str] | None, typer.Argument(help="With --finetune: key=value changes to the recipe.")
+        list[str] | None, typer.Argument(help="With --finetune: changes to the recipe: key=value.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Checkpoint; the bundled one unless given.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint folder or Hub name (default: the bundled checkpoint).")
+    ] = None,
     pooling: Annotated[
-        Pooling | None, typer.Option(help="That the head reads; frames need mean or frequency. The checkpoint's.")
+        Pooling | None,
+        typer.Option(help="Pooling that the head reads; frames need mean or frequency (default: the checkpoint's)."),
     ] = None,
-    last_layers: Annotated[int | None, typer.Option(help="Average of the last k blocks; the checkpoint's.")] = None,
+    last_layers: Annotated[
+        int | None, typer.Option(help="Number of last blocks that are averaged (default: the checkpoint's).")
+    ] = None,
     finetune: Annotated[
-        bool, typer.Option("--finetune", help="Train the encoder, too, once for each fold and once on all clips.")
+        bool, typer.Option("--finetune", help="Train the encoder too, once for each fold and once on all clips.")
     ] = False,
     recipe: Annotated[
-        str | None, typer.Option(help="With --finetune: a .yaml or a name, as of aasp-train finetune; default: small.")
+        str | None, typer.Option(help="With --finetune: recipe, a .yaml or a name as of finetune (default: small).")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="With --finetune: cpu, cuda, …; the GPU where there is one.")
-    ] = None,
+    device: Annotated[str | None, typer.Option(help=f"With --finetune: {DEVICE_HELP}")] = None,
     cache: Cache = None,
     no_cache: NoCache = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write to a folder that holds something.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write to a folder that is not empty.")] = False,
 ) -> None:
-    """Learn the classes of a folder of sounds: a held-out score, a confusion matrix, a classifier in OUT.
+    """Train a classifier on a folder of sounds. Prints its held-out score and its confusion matrix.
 
-    OUT is read by aasp-embed --classifier and by AaSPClassifier.from_pretrained.
+    aasp-embed --classifier and AaSPClassifier.from_pretrained read OUT.
     """
     from aasp_features.train.evaluate import classify as work
 

@@ -19,34 +19,46 @@ if TYPE_CHECKING:
     from aasp_features.train.evaluate.probe import ProbeResult
     from aasp_features.train.evaluate.task import Task
 
-Checkpoints = Annotated[list[str] | None, typer.Argument(help="Checkpoints; default: the bundled one.")]
+Checkpoints = Annotated[
+    list[str] | None, typer.Argument(help="Checkpoint folders or Hub names (default: the bundled one).")
+]
 Tasks = Annotated[
     list[str],
     typer.Option(
-        help="NAME:FOLDER of a public task (see aasp-train tasks), a .csv, a folder with labels.csv (or several "
-        "such), or a folder with a folder of sounds for each class; may be repeated."
+        metavar="TASK",
+        help="NAME:FOLDER of a public task (see aasp-train tasks), a .csv, a folder with labels.csv or with several "
+        "such folders, or a folder with a folder of sounds for each class. Repeatable.",
     ),
 ]
-Poolings = Annotated[list[str] | None, typer.Option(help="May be repeated; default: the checkpoint's.")]
-LastLayers = Annotated[list[int] | None, typer.Option(help="Average of the last k blocks; may be repeated.")]
+Poolings = Annotated[
+    list[str] | None,
+    typer.Option(metavar="POOLING", help="Pooling of the tokens (default: the checkpoint's). Repeatable."),
+]
+LastLayers = Annotated[
+    list[int] | None,
+    typer.Option(metavar="K", help="Number of last blocks that are averaged (default: the checkpoint's). Repeatable."),
+]
 Beside = Annotated[
     list[str] | None,
     typer.Option(
-        help="What else is measured: untrained (the same network, three seeds), log-mel (mean and std), another "
-        "encoder's .py whose load() gives a callable (waveform, rate) -> vector, a teacher's .yaml; may be repeated."
+        metavar="METHOD",
+        help="Another method to measure: untrained (the same network, three seeds), log-mel (mean and std), the .py "
+        "of an encoder whose load() returns a callable (waveform, rate) -> vector, a teacher's .yaml. Repeatable.",
     ),
 ]
-Graphs = Annotated[str, typer.Option(help="Folder of the teachers' files, if not beside their descriptions.")]
-Selection = Annotated[bool, typer.Option("--selection", help="Leave out the last fold and the test part.")]
+Graphs = Annotated[str, typer.Option(help="Folder of the teachers' files (default: beside their .yaml).")]
+Selection = Annotated[bool, typer.Option("--selection", help="Leave the last fold and the test part out.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for report.html, .md, .json, and lists of missing clips.")]
-Cache = Annotated[Path | None, typer.Option(help="Folder where vectors are kept; default: in the user's cache.")]
+Cache = Annotated[Path | None, typer.Option(help="Folder where vectors are kept (default: in the user's cache).")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.")]
 
 
 def linear(
     task: Tasks,
     checkpoint: Checkpoints = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Logistic regression by scikit-learn: seconds.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fit a logistic regression instead; it takes seconds.")
+    ] = False,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
     beside: Beside = None,
@@ -56,7 +68,7 @@ def linear(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Can a linear model read the labels off frozen vectors? Prints each task's metric with 95 % intervals."""
+    """Fit a linear probe on frozen vectors. Prints each task's metric with 95 % intervals."""
     from aasp_features.train.evaluate.linear import linear_layer
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.tasks.registry import read_tasks
@@ -81,7 +93,7 @@ def knn(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Do the five nearest neighbours of a clip have its label? Prints each task's metric with 95 % intervals."""
+    """Classify clips by the vote of their nearest neighbours. Prints each task's metric with 95 % intervals."""
     from aasp_features.train.evaluate.knn import nearest_neighbours
     from aasp_features.train.evaluate.tasks.registry import read_tasks
 

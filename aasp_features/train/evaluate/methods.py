@@ -206,7 +206,7 @@ def peer_method(script: Path) -> Method:
 
 
 def hide_broken_torchaudio() -> None:
-    """Of another build than torch it fails when imported; transformers can do without, if it sees none."""
+    """Hide a torchaudio that does not load, such as PyPI's beside a CPU torch: transformers would fail with it."""
     try:
         importlib.import_module("torchaudio")
     except (ImportError, OSError):

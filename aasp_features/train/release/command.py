@@ -12,27 +12,27 @@ from aasp_features.train.errors import TrainError
 
 Mix = Annotated[
     list[str] | None,
-    typer.Option(metavar="CHECKPOINT=SHARE", help="Share of the weights that is another checkpoint's; repeatable."),
+    typer.Option(metavar="CHECKPOINT=SHARE", help="Another checkpoint, and its share of the weights. Repeatable."),
 ]
 
 
 def export(
-    runs: Annotated[list[Path], typer.Argument(help="Folder of a run; the mean of several.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folder of a run; the weights of several are averaged.")],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
     name: Annotated[str, typer.Option(help="Name of the checkpoint, aasp-<size>-<corpus>-<n>.")],
     which: Annotated[
         Literal["teacher", "student"],
-        typer.Option(help="The teacher is the running average of the student's weights, the student has its last."),
+        typer.Option(help="Weights: the teacher's (a running average) or the student's (the last)."),
     ] = "teacher",
     mix: Mix = None,
     pooling: Annotated[
         Pooling | None,
-        typer.Option(help="Default pooling of the checkpoint; what the teachers' heads read, or frequency."),
+        typer.Option(help="Pooling of the checkpoint (default: that of the distillation heads, or frequency)."),
     ] = None,
     last_layers: Annotated[
-        int | None, typer.Option(help="Default number of last blocks to average; what the heads read, or 1.")
+        int | None, typer.Option(help="Number of last blocks that are averaged (default: that of the heads, or 1).")
     ] = None,
-    card: Annotated[Path | None, typer.Option(help="Markdown file to become the card.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Markdown file with the card.")] = None,
 ) -> None:
     """Write a run's encoder as a checkpoint folder (float16)."""
     from aasp_features.train.release.export import export_encoder
@@ -47,25 +47,24 @@ def export(
 
 def card(
     runs: Annotated[list[Path], typer.Argument(help="Folders of the runs that were exported.")],
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder that the card describes; README.md goes there.")],
-    results: Annotated[
-        Path | None, typer.Option(help="Markdown file: tables, and the command that makes them.")
-    ] = None,
-    licence: Annotated[str, typer.Option(help="Of the weights, as the Hub lists it: apache-2.0, cc-by-4.0, …")] = "",
-    limits: Annotated[Path | None, typer.Option(help="Markdown file: a list of what only you know.")] = None,
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder; the card is its README.md.")],
+    results: Annotated[Path | None, typer.Option(help="Markdown file with the results and their commands.")] = None,
+    licence: Annotated[
+        str, typer.Option(help="Licence of the weights, as the Hub names it: apache-2.0, cc-by-4.0.")
+    ] = "",
+    limits: Annotated[Path | None, typer.Option(help="Markdown file with a list of the limits.")] = None,
     template: Annotated[
-        Path | None, typer.Option(help="Markdown with $names in place of train/release/card.md.")
+        Path | None, typer.Option(help="Markdown file with $names (default: train/release/card.md).")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="The corpus' manifest.csv, or its folder; see the guide.")] = None,
-    host: Annotated[
-        str | None, typer.Option(help="Site on which the manifest's sources are paths: github.com.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The corpus' manifest.csv, or its folder.")] = None,
+    host: Annotated[str | None, typer.Option(help="Site of the manifest's sources: github.com.")] = None,
     earlier: Annotated[
-        list[Path] | None, typer.Option(help="Folders of the runs before them, whose weights they started from.")
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Folder of an earlier run, whose weights these started from. Repeatable."),
     ] = None,
     mix: Mix = None,
 ) -> None:
-    """Write a checkpoint's card, and ATTRIBUTION.md if the manifest names the sounds' sources."""
+    """Write a checkpoint's card. Writes ATTRIBUTION.md too if the manifest names the sounds' sources."""
     from aasp_features.config import AaSPConfig
     from aasp_features.train.pretrain.run_folder import METRICS_FILE, read_metrics
     from aasp_features.train.release.attribution import ATTRIBUTION_FILE, write_attribution
@@ -91,10 +90,12 @@ def card(
 
 
 def info(
-    model: Annotated[str | None, typer.Argument(help="Folder or Hub name; the bundled one unless given.")] = None,
-    card: Annotated[bool, typer.Option("--card", help="Print its card, too.")] = False,
+    model: Annotated[
+        str | None, typer.Argument(help="Checkpoint folder or Hub name (default: the bundled one).")
+    ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Print the card too.")] = False,
 ) -> None:
-    """Say what a checkpoint is, and how fast it runs here."""
+    """Print a checkpoint's facts and its speed here."""
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.hub import read_card
     from aasp_features.train.release.info import describe
@@ -109,7 +110,7 @@ def info(
 
 def curves(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("curves.png"),
+    out: Annotated[Path, typer.Option(help="File of the picture.")] = Path("curves.png"),
 ) -> None:
     """Draw a run's losses and health metrics."""
     from aasp_features.train.release.curves import draw_curves
@@ -118,11 +119,11 @@ def curves(
 
 
 def export_onnx(
-    out: Annotated[Path, typer.Option(help="Graph to write (.onnx).")],
-    model: Annotated[str | None, typer.Option(help="Folder or Hub name; the bundled one unless given.")] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Quantise the matrices' weights.")] = False,
+    out: Annotated[Path, typer.Option(help="File of the graph (.onnx).")],
+    model: Annotated[str | None, typer.Option(help="Checkpoint folder or Hub name (default: the bundled one).")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise the weight matrices to 8 bits.")] = False,
 ) -> None:
-    """Write an encoder as one ONNX graph, from waveform to vectors; OnnxEncoder runs it without torch."""
+    """Write an encoder as an ONNX graph, waveform to vectors. OnnxEncoder runs it without torch."""
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.train.release.export_onnx import export_onnx as write
 

@@ -9,28 +9,30 @@ from typing import Annotated
 
 import typer
 
+from aasp_features.train.options import DEVICE_HELP
+
 Task = Annotated[
     list[str],
-    typer.Option(help="As of linear: NAME:FOLDER, a .csv, or a folder; may be repeated."),
+    typer.Option(metavar="TASK", help="NAME:FOLDER, a .csv or a folder, as of aasp-train linear. Repeatable."),
 ]
-Fold = Annotated[list[str] | None, typer.Option(help="Run this fold alone; may be repeated; default: each.")]
+Fold = Annotated[list[str] | None, typer.Option(metavar="FOLD", help="Fold to run (default: every fold). Repeatable.")]
 RecipeName = Annotated[
     str | None,
-    typer.Option(help="A .yaml, or a name from train/evaluate/finetune/recipes; default: the task's, or small."),
+    typer.Option(help="A .yaml, or a name from train/evaluate/finetune/recipes (default: the task's, or small)."),
 ]
 
 
 def finetune(
-    checkpoint: Annotated[str, typer.Argument(help="Folder or Hub name of the encoder, or a bundled one's name.")],
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, Hub name, or name of a bundled one.")],
     task: Task,
-    out: Annotated[Path, typer.Option(help="Folder of the run, or of the runs; those found there go on.")],
-    settings: Annotated[list[str] | None, typer.Argument(help="key=value changes to the recipe.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the runs; a run found there continues.")],
+    settings: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: key=value.")] = None,
     recipe: RecipeName = None,
     fold: Fold = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; the GPU where there is one.")] = None,
+    device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
     max_time: Annotated[float | None, typer.Option(help="Time budget of each run, minutes.")] = None,
 ) -> None:
-    """Train an encoder with a linear layer on a task's labels; the result is a classifier. Prints what tests say."""
+    """Fine-tune an encoder on a task's labels. The result is a classifier with a linear layer."""
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.train.evaluate.finetune.recipes import load_recipe, load_task_recipe
     from aasp_features.train.evaluate.finetune.runs import chosen_splits

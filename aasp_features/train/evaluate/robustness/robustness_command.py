@@ -37,7 +37,7 @@ def robustness(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """What is left of a probe's score where test sounds are short, noisy, coded, loud or quiet?"""
+    """Measure a probe's score on disturbed test sounds. They are cut short, noisy, coded, loud or quiet."""
     from aasp_features.train.evaluate.knn import nearest_neighbours
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.report import write_report

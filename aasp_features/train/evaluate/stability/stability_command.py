@@ -26,17 +26,23 @@ def stability(
     checkpoint: Checkpoints = None,
     sounds: Annotated[
         list[str] | None,
-        typer.Option(help="Files, folders, shards or patterns that crops are cut from; without, modulation only."),
+        typer.Option(
+            metavar="PATH",
+            help="File, folder, shard or pattern that crops are cut from (default: modulation only). Repeatable.",
+        ),
     ] = None,
-    recordings: Annotated[int, typer.Option(min=2, help="At most so many of them.")] = 200,
-    seconds: Annotated[float, typer.Option(min=0.5, max=10.0, help="Length of a crop.")] = 4.0,
+    recordings: Annotated[int, typer.Option(min=2, help="Largest number of sounds.")] = 200,
+    seconds: Annotated[float, typer.Option(min=0.5, max=10.0, help="Length of a crop, seconds.")] = 4.0,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
     beside: Beside = None,
     graphs: Graphs = "",
     out: Annotated[Path | None, typer.Option(help="Folder for stability.md, .json and .png.")] = None,
 ) -> None:
-    """How steady are vectors when a sound moves in time or speed, and do they tell modulation from its alias?"""
+    """Measure how steady vectors are in time and speed.
+
+    Prints how they change as a sound shifts in time or speed, and if they tell a modulation from its alias.
+    """
     from aasp_features.sounds.discovery import find_sounds
     from aasp_features.train.evaluate.stability.stability_report import as_json, draw, report
 
