@@ -21,6 +21,7 @@ from aasp_features.train.evaluate.command import (
     find_methods,
     measure,
     vector_cache,
+    with_progress,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def run_benchmarks(
             if name in found.lacking:
                 continue
             try:
-                results[method.name][name] = measure(method, task, classifier, False, cache)
+                vectors = with_progress(method, name, task.files, cache)
+                results[method.name][name] = measure(method.name, vectors, task, classifier, False)
             except AaSPError as error:
                 found.lacking[name] = str(error)
                 typer.echo(f"{method.name}: {name}: {error}", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -63,15 +63,16 @@ def linear(
 
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
     kept = None if no_cache else vector_cache(cache)
-    if quick:
-        evaluate("Logistic regression", logistic_regression, read_tasks(task), methods, selection, out, kept)
-    else:
-        evaluate("Linear layer", linear_layer, read_tasks(task), methods, selection, out, kept)
+    title, classifier = ("Logistic regression", logistic_regression) if quick else ("Linear layer", linear_layer)
+    evaluate(title, {"": classifier}, read_tasks(task), methods, selection, out, kept)
 
 
 def knn(
     task: Tasks,
     checkpoint: Checkpoints = None,
+    k: Annotated[
+        list[int] | None, typer.Option("--k", min=1, help="Nearest clips that vote; may be repeated; default: 20.")
+    ] = None,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
     beside: Beside = None,
@@ -81,13 +82,21 @@ def knn(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Do the five nearest neighbours of a clip have its label? Prints each task's metric with 95 % intervals."""
-    from aasp_features.train.evaluate.knn import nearest_neighbours
+    """Classify each clip by the vote of its k nearest neighbours, weighted by exp(cosine / 0.07), as DINO's k-NN.
+
+    Prints each task's metric with 95 % intervals.
+    """
+    from functools import partial
+
+    from aasp_features.train.evaluate.knn import NEIGHBOURS, nearest_neighbours
     from aasp_features.train.evaluate.tasks.registry import read_tasks
 
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
     kept = None if no_cache else vector_cache(cache)
-    evaluate("Five nearest neighbours", nearest_neighbours, read_tasks(task), methods, selection, out, kept)
+    counts = list(dict.fromkeys(k or [NEIGHBOURS]))
+    classifiers = {f", k = {one}" if counts[1:] else "": partial(nearest_neighbours, k=one) for one in counts}
+    title = f"k-nearest neighbours (k = {', '.join(map(str, counts))})"
+    evaluate(title, classifiers, read_tasks(task), methods, selection, out, kept)
 
 
 def find_methods(
@@ -123,22 +132,28 @@ def _in_turn(
 
 def evaluate(
     evaluation: str,
-    classifier: Classifier,
+    classifiers: Mapping[str, Classifier],
     tasks: list[Task],
     methods: Iterator[Method],
     selection: bool,
     out: Path | None,
     cache: Path | None,
 ) -> None:
-    """Every method on every task, a line on stderr for each; the report on stdout and in ``out``."""
+    """Run every method and classifier on every task, a line on stderr for each; the report goes to stdout and ``out``.
+
+    ``classifiers`` are keyed by what their rows add to the method's name.
+    """
     from aasp_features.train.evaluate.report import as_json, report, write_report
     from aasp_features.train.evaluate.report_page import report_page
 
     results: dict[str, dict[str, ProbeResult]] = {}
     for method in methods:
-        results[method.name] = {}
-        for task in tasks:
-            results[method.name][task.name] = measure(method, task, classifier, selection, cache)
+        vectors = {task.name: with_progress(method, task.name, task.files, cache) for task in tasks}
+        for suffix, classifier in classifiers.items():
+            name = method.name + suffix
+            results[name] = {
+                task.name: measure(name, vectors[task.name], task, classifier, selection) for task in tasks
+            }
     text = report(tasks, results, evaluation, selection)
     sys.stdout.write(text)
     if out is not None:
@@ -147,13 +162,15 @@ def evaluate(
         (out / "report.html").write_text(page, encoding="utf-8")
 
 
-def measure(method: Method, task: Task, classifier: Classifier, selection: bool, cache: Path | None) -> ProbeResult:
-    """One method on one task, and a line on stderr."""
+def measure(
+    name: str, vectors: NDArray[np.float32], task: Task, classifier: Classifier, selection: bool
+) -> ProbeResult:
+    """Probe one task's vectors, and print a line on stderr."""
     from aasp_features.train.evaluate.probe import probe
 
-    result = probe(with_progress(method, task.name, task.files, cache), task, classifier, selection)
+    result = probe(vectors, task, classifier, selection)
     low, high = result.interval
-    typer.echo(f"{method.name}: {task.name} {result.value:.1f} ({low:.1f}-{high:.1f})", err=True)
+    typer.echo(f"{name}: {task.name} {result.value:.1f} ({low:.1f}-{high:.1f})", err=True)
     return result
 
 

@@ -27,7 +27,7 @@ from aasp_features.train.evaluate.command import (
 def robustness(
     task: Tasks,
     checkpoint: Checkpoints = None,
-    knn: Annotated[bool, typer.Option("--knn", help="Five nearest neighbours instead of a linear probe.")] = False,
+    knn: Annotated[bool, typer.Option("--knn", help="The vote of 20 neighbours instead of a linear probe.")] = False,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
     beside: Beside = None,
@@ -47,7 +47,7 @@ def robustness(
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
     tasks, kept = read_tasks(task), None if no_cache else vector_cache(cache)
     evaluation, classifier = (
-        ("Five nearest neighbours", nearest_neighbours) if knn else ("Logistic regression", logistic_regression)
+        ("k-nearest neighbours (k = 20)", nearest_neighbours) if knn else ("Logistic regression", logistic_regression)
     )
     results = {}
     for method in methods:
