@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aasp_features.errors import AaSPError, OptionError
+from aasp_features.errors import AaSPError
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.command import (
     Cache,
     Checkpoints,
+    Device,
     LastLayers,
     NoCache,
     Out,
@@ -62,9 +63,7 @@ def reproduce(
             help="Fine-tune, too, where the paper did or may have: a folder for the runs; those found there go on."
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="With --finetune: cpu, cuda, …; the GPU where there is one.")
-    ] = None,
+    device: Device = None,
     out: Out = None,
     cache: Cache = None,
     no_cache: NoCache = False,
@@ -76,11 +75,9 @@ def reproduce(
     from aasp_features.train.evaluate.report import write_report
     from aasp_features.train.options import checked_device
 
-    if device and finetune is None:
-        raise OptionError(f"--device {device} is for fine-tuning; give --finetune, too.")
     place = checked_device(device)
     found = find_benchmarks(data_root)
-    methods = find_methods(checkpoint, pooling, last_layers, None, "")
+    methods = find_methods(checkpoint, pooling, last_layers, None, "", device)
     evaluation, classifier = ("Logistic regression", logistic_regression) if quick else ("Linear layer", linear_layer)
     results = run_benchmarks(found, methods, classifier, None if no_cache else vector_cache(cache))
     tuned = {} if finetune is None else finetune_benchmarks(found, checkpoint or [""], finetune, place)

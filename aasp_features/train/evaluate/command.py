@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from aasp_features.train.evaluate.classifier import Classifier
@@ -37,6 +38,7 @@ Beside = Annotated[
     ),
 ]
 Graphs = Annotated[str, typer.Option(help="Folder of the teachers' files, if not beside their descriptions.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps, …; default: the CUDA GPU where there is one.")]
 Selection = Annotated[bool, typer.Option("--selection", help="Leave out the last fold and the test part.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for report.html, .md, .json, and lists of missing clips.")]
 Cache = Annotated[Path | None, typer.Option(help="Folder where vectors are kept; default: in the user's cache.")]
@@ -51,6 +53,7 @@ def linear(
     last_layers: LastLayers = None,
     beside: Beside = None,
     graphs: Graphs = "",
+    device: Device = None,
     selection: Selection = False,
     out: Out = None,
     cache: Cache = None,
@@ -61,7 +64,7 @@ def linear(
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.tasks.registry import read_tasks
 
-    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
     kept = None if no_cache else vector_cache(cache)
     title, classifier = ("Logistic regression", logistic_regression) if quick else ("Linear layer", linear_layer)
     evaluate(title, {"": classifier}, read_tasks(task), methods, selection, out, kept)
@@ -77,6 +80,7 @@ def knn(
     last_layers: LastLayers = None,
     beside: Beside = None,
     graphs: Graphs = "",
+    device: Device = None,
     selection: Selection = False,
     out: Out = None,
     cache: Cache = None,
@@ -91,7 +95,7 @@ def knn(
     from aasp_features.train.evaluate.knn import NEIGHBOURS, nearest_neighbours
     from aasp_features.train.evaluate.tasks.registry import read_tasks
 
-    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
     kept = None if no_cache else vector_cache(cache)
     counts = list(dict.fromkeys(k or [NEIGHBOURS]))
     classifiers = {f", k = {one}" if counts[1:] else "": partial(nearest_neighbours, k=one) for one in counts}
@@ -105,24 +109,32 @@ def find_methods(
     last_layers: list[int] | None,
     beside: list[str] | None,
     graphs: str,
+    device: str | None,
 ) -> Iterator[Method]:
     """The checkpoints, then what is measured beside them; each is loaded when it is its turn.
 
+    Checkpoints and untrained networks are computed on the device; teachers, peers and log-mels choose their own.
+
     Raises:
-        OptionError: what cannot be measured beside them; the other errors come with their turns.
+        OptionError: what cannot be measured beside them, or a device that is not there; the other errors come with
+            their turns.
     """
     from aasp_features.train.evaluate.methods import check_beside
+    from aasp_features.train.options import checked_device
 
     check_beside(beside or [])
-    return _in_turn(checkpoints or [""], poolings or [None], last_layers or [None], beside or [], graphs)
+    read = poolings or [None], last_layers or [None], checked_device(device)
+    return _in_turn(checkpoints or [""], read, beside or [], graphs)
 
 
 def _in_turn(
-    models: list[str], poolings: Sequence[str | None], last_layers: Sequence[int | None], beside: list[str], graphs: str
+    models: list[str],
+    read: tuple[Sequence[str | None], Sequence[int | None], torch.device],
+    beside: list[str],
+    graphs: str,
 ) -> Iterator[Method]:
     from aasp_features.train.evaluate.methods import baseline_methods, encoder_methods, peer_method, teacher_methods
 
-    read = poolings, last_layers
     yield from encoder_methods(models, *read)
     yield from baseline_methods(models, *read, untrained="untrained" in beside, log_mel="log-mel" in beside)
     places = [Path(one) for one in beside if one not in ("untrained", "log-mel")]

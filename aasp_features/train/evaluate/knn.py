@@ -39,4 +39,4 @@ def _shares(test: Vectors, near: Vectors, hot: Vectors, k: int) -> Scores:
 
 def _unit(vectors: Vectors) -> Vectors:
     """Rows of length 1; zeros stay."""
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=np.finfo(np.float64).tiny)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=np.finfo(np.float64).tiny))

@@ -139,7 +139,7 @@ class Pretraining:
         losses = self._backward(batch, generator, dropped)
         norm, finite = finish_gradients(self.parameters, losses.total, recipe.optimizer.clip_norm)
 
-        rate = learning_rate(done, recipe.optimizer)
+        rate = learning_rate(self.progress.fraction(recipe.run.steps, self.max_seconds, 0.5), recipe.optimizer)
         set_learning_rate(self.optimizer, rate)
         take_step(self.optimizer, finite)
         self.objective.teacher.follow(self.objective.student, teacher_momentum(done, recipe.objective), finite)

@@ -32,6 +32,9 @@ def test_reports(command: list[str], task_folder: Path, checkpoint: Path, tmp_pa
 
 
 def test_several_k_stand_beside_each_other(task_folder: Path, checkpoint: Path) -> None:
+    header, *rows = (task_folder / "labels.csv").read_text().splitlines()
+    wrong = [row.replace("low", "high") if place % 8 == 0 else row for place, row in enumerate(rows)]
+    (task_folder / "labels.csv").write_text("\n".join([header, *wrong]))  # so that one neighbour says less than twenty
     arguments = ["knn", str(checkpoint), "--task", str(task_folder), "--no-cache", "--beside", "log-mel"]
     counts = {}
     for wanted in ([], ["--k", "20"], ["--k", "1", "--k", "20"]):

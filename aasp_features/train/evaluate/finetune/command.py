@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from aasp_features.errors import OptionError
+from aasp_features.train.evaluate.command import Device
+
 Task = Annotated[
     list[str],
     typer.Option(help="As of linear: NAME:FOLDER, a .csv, or a folder; may be repeated."),
@@ -21,13 +24,19 @@ RecipeName = Annotated[
 
 
 def finetune(
-    checkpoint: Annotated[str, typer.Argument(help="Folder or Hub name of the encoder, or a bundled one's name.")],
     task: Task,
     out: Annotated[Path, typer.Option(help="Folder of the run, or of the runs; those found there go on.")],
-    settings: Annotated[list[str] | None, typer.Argument(help="key=value changes to the recipe.")] = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CHECKPOINT] [KEY=VALUE]...",
+            help="Folder or Hub name of the encoder, or a bundled one's name (default: the bundled one); changes "
+            "to the recipe.",
+        ),
+    ] = None,
     recipe: RecipeName = None,
     fold: Fold = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; the GPU where there is one.")] = None,
+    device: Device = None,
     max_time: Annotated[float | None, typer.Option(help="Time budget of each run, minutes.")] = None,
 ) -> None:
     """Train an encoder with a linear layer on a task's labels; the result is a classifier. Prints what tests say."""
@@ -43,8 +52,8 @@ def finetune(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     budget, place = seconds_of("--max-time", max_time, above_zero=True), checked_device(device)
+    checkpoint, changes = checkpoint_and_settings(arguments or [])
     tasks = read_tasks(task)
-    changes = settings or []
     recipes = [load_recipe(recipe, changes) if recipe else load_task_recipe(one.name, changes) for one in tasks]
     splits = [chosen_splits(one, fold or []) for one in tasks]
     encoder = AaSPEncoder.from_pretrained(checkpoint)
@@ -61,3 +70,18 @@ def finetune(
     text, numbers = summary(encoder.config.name, found)
     write_report(out, tasks, text, numbers)
     sys.stdout.write(text)
+
+
+def checkpoint_and_settings(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Divide arguments into the checkpoint (None: the bundled one) and settings; a folder is no setting.
+
+    Raises:
+        OptionError: two checkpoints.
+    """
+    settings = [one for one in arguments if "=" in one and not Path(one).is_dir()]
+    checkpoints = [one for one in arguments if one not in settings]
+    if len(checkpoints) > 1:
+        raise OptionError(
+            f"finetune takes one checkpoint and key=value settings, got {checkpoints[0]!r} and {checkpoints[1]!r}."
+        )
+    return checkpoints[0] if checkpoints else None, settings

@@ -122,7 +122,8 @@ class Finetuning:
             TrainError: see ``run``.
         """
         began = time.monotonic()
-        rate = set_rates(self.optimizer, self.done, self.recipe.optimizer)
+        middle = self.progress.fraction(self.steps, self.max_seconds, 0.5)
+        rate = set_rates(self.optimizer, middle, self.recipe.optimizer)
         batch = self.examples.batch(self.progress.step)
         loss = self._backward(batch.to(self.device))
         norm, finite = finish_gradients(self.parameters, loss, self.recipe.optimizer.clip_norm)

@@ -12,6 +12,7 @@ from aasp_features.train.evaluate.command import (
     Beside,
     Cache,
     Checkpoints,
+    Device,
     Graphs,
     LastLayers,
     NoCache,
@@ -32,6 +33,7 @@ def robustness(
     last_layers: LastLayers = None,
     beside: Beside = None,
     graphs: Graphs = "",
+    device: Device = None,
     selection: Selection = False,
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, .json, and lists of missing clips.")] = None,
     cache: Cache = None,
@@ -44,7 +46,7 @@ def robustness(
     from aasp_features.train.evaluate.robustness import under_conditions
     from aasp_features.train.evaluate.tasks.registry import read_tasks
 
-    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
     tasks, kept = read_tasks(task), None if no_cache else vector_cache(cache)
     evaluation, classifier = (
         ("k-nearest neighbours (k = 20)", nearest_neighbours) if knn else ("Logistic regression", logistic_regression)
