@@ -61,7 +61,7 @@ VARIANTS = {
         "1 mask, no contrast": ["data.crops=1", "masking.views=1", "objective.weights.contrast=0"],
     },
 }
-RULERS = {"Linear probe": logistic_regression, "Five nearest neighbours": nearest_neighbours}
+RULERS = {"Linear probe": logistic_regression, "k-nearest neighbours (k = 20)": nearest_neighbours}
 FIRST_PAIR = ("aape", "conv")  # get a seed more than the others
 
 

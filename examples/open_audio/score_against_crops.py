@@ -1,7 +1,8 @@
 """How far does more of the same training go? ``python examples/open_audio/score_against_crops.py [PNG]``.
 
 Fits a line over the logarithm of the crops that the student heard to the scores in ``score_against_crops.csv``, of
-runs that went on from each other, and says where ten times the crops would end on it.
+runs that went on from each other, and says where ten times the crops would end on it. The neighbours in that table have
+one vote each; ``aasp-train knn`` weights votes since.
 """
 
 import csv

@@ -199,6 +199,13 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         ),
         (["teacher-features", "--data", ".", "--out", "f", "distillation.teachers=."], "no teachers in ['.']"),
         (["knn", "--task", ".", "--beside", "gone"], "--beside is untrained, log-mel,"),
+        *(
+            ([command, *task, "--device", "gpu"], "--device is one that torch can use here, cpu or cuda; got 'gpu'")
+            for command, *task in (
+                *(["linear", "--task", "."], ["knn", "--task", "."], ["robustness", "--task", "."]),
+                ["stability"],
+            )
+        ),
         (["export", "gone", "--out", "ck", "--name", "x"], "gone holds no run"),
         (
             ["export", "gone", "--out", "ck", "--name", "x", "--which", "both"],

@@ -6,6 +6,8 @@ Every function takes the ``mean`` and ``std`` that standardised the log-mels, an
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -34,28 +36,50 @@ def mix(
     std: float,
     probability: float,
     largest_share: float,
-    shift: int,
+    crops: int,
     generator: torch.Generator,
 ) -> Batch:
     """Add the power of another sound's clip to some clips.
 
     Args:
-        batch: clips; the partner of row b is row b - shift, so ``shift`` is the number of clips of one sound.
+        batch: clips, those of one sound in a row; see ``partners`` for what is added to each.
         mean, std: of the log-mels.
         probability: of a clip being mixed.
         largest_share: the partner's share of the power is drawn uniformly from 0 to this.
+        crops: of each sound.
         generator: on the CPU.
     """
     rows = len(batch.log_mel)
     share = largest_share * torch.rand(rows, generator=generator)
     share = share * (torch.rand(rows, generator=generator) < probability)
     share = send(share, batch.log_mel.device)[:, None, None]
-    audible = batch.inside.roll(shift, dims=0) & (share > 0)
+    other = send(partners(batch.sound.tolist(), crops), batch.log_mel.device)
+    audible = batch.inside[other] & (share > 0)
     natural = batch.log_mel * std + mean
     own = natural + torch.log1p(-share)
-    partner = natural.roll(shift, dims=0) + share.clamp(min=1e-12).log()
+    partner = natural[other] + share.clamp(min=1e-12).log()
     mixed = torch.where(audible, torch.logaddexp(own, partner), own)
     return _standardised(batch, mixed, mean, std)
+
+
+def partners(sound: Sequence[int], crops: int) -> Tensor:
+    """Return the row that is mixed into each row, (batch,) on the CPU.
+
+    The crops of one sound get partners of different other sounds: with a shared partner, the contrast learns to find
+    the partner. A row whose sound has no partner left, as one crop in a batch of two sounds, is its own partner, and
+    mixing changes nothing.
+
+    Args:
+        sound: of each row; equal numbers are one sound.
+        crops: of each sound, in a row.
+    """
+    taken: defaultdict[int, set[int]] = defaultdict(set)
+    found = []
+    for row, own in enumerate(sound):
+        before = ((row - distance) % len(sound) for distance in range(crops, len(sound), crops))
+        found.append(next((at for at in before if sound[at] != own and sound[at] not in taken[own]), row))
+        taken[own].add(sound[found[-1]])
+    return torch.tensor(found)
 
 
 def change_gain(batch: Batch, mean: float, std: float, decibels: float, generator: torch.Generator) -> Batch:

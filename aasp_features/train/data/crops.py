@@ -15,6 +15,8 @@ from aasp_features.train.data.batch import Batch, send
 from aasp_features.train.data.cached import CachedCorpus
 from aasp_features.train.recipe import Recipe, Stage
 
+MIXING = "each crop with a sound of its own"  # records of runs that mixed in another way do not say it
+
 
 class CropSampler:
     """Cuts crops so that every second of audio is drawn equally often.
@@ -35,7 +37,9 @@ class CropSampler:
     def facts(self, step: int) -> dict[str, Any]:
         """For the record of a run that has done so many steps."""
         lengths = self.corpus.frame_lengths
-        return {"corpus": self.corpus.sha256, "sounds": len(lengths), "hours": int(lengths.sum()) / 100 / 3600}
+        mixing = {"mixing": MIXING} if self.settings.mix_probability else {}
+        hours = int(lengths.sum()) / 100 / 3600
+        return {"corpus": self.corpus.sha256, "sounds": len(lengths), "hours": hours, **mixing}
 
     def batch(self, step: int, done: Callable[[int], float]) -> tuple[Batch, torch.Generator]:
         """The batch of a step, and the generator from which its masks are drawn.

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aasp_features.errors import AaSPError, OptionError
+from aasp_features.errors import AaSPError
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.command import (
     Cache,
     Checkpoints,
+    Device,
     LastLayers,
     NoCache,
     Out,
@@ -21,8 +22,8 @@ from aasp_features.train.evaluate.command import (
     find_methods,
     measure,
     vector_cache,
+    with_progress,
 )
-from aasp_features.train.options import DEVICE_HELP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,7 +65,7 @@ def reproduce(
             help="Folder of fine-tuning runs, for the tasks that the paper fine-tunes; a run found there continues."
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help=f"With --finetune: {DEVICE_HELP}")] = None,
+    device: Device = None,
     out: Out = None,
     cache: Cache = None,
     no_cache: NoCache = False,
@@ -76,11 +77,9 @@ def reproduce(
     from aasp_features.train.evaluate.report import write_report
     from aasp_features.train.options import checked_device
 
-    if device and finetune is None:
-        raise OptionError(f"--device {device} is for fine-tuning; give --finetune, too.")
     place = checked_device(device)
     found = find_benchmarks(data_root)
-    methods = find_methods(checkpoint, pooling, last_layers, None, "")
+    methods = find_methods(checkpoint, pooling, last_layers, None, "", device)
     evaluation, classifier = ("Logistic regression", logistic_regression) if quick else ("Linear layer", linear_layer)
     results = run_benchmarks(found, methods, classifier, None if no_cache else vector_cache(cache))
     tuned = {} if finetune is None else finetune_benchmarks(found, checkpoint or [""], finetune, place)
@@ -109,7 +108,8 @@ def run_benchmarks(
             if name in found.lacking:
                 continue
             try:
-                results[method.name][name] = measure(method, task, classifier, False, cache)
+                vectors = with_progress(method, name, task.files, cache)
+                results[method.name][name] = measure(method.name, vectors, task, classifier, False)
             except AaSPError as error:
                 found.lacking[name] = str(error)
                 typer.echo(f"{method.name}: {name}: {error}", err=True)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aasp_features.train.options import DEVICE_HELP
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from aasp_features.train.evaluate.classifier import Classifier
@@ -47,6 +50,7 @@ Beside = Annotated[
     ),
 ]
 Graphs = Annotated[str, typer.Option(help="Folder of the teachers' files (default: beside their .yaml).")]
+Device = Annotated[str | None, typer.Option(help=DEVICE_HELP)]
 Selection = Annotated[bool, typer.Option("--selection", help="Leave the last fold and the test part out.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for report.html, .md, .json, and lists of missing clips.")]
 Cache = Annotated[Path | None, typer.Option(help="Folder where vectors are kept (default: in the user's cache).")]
@@ -63,6 +67,7 @@ def linear(
     last_layers: LastLayers = None,
     beside: Beside = None,
     graphs: Graphs = "",
+    device: Device = None,
     selection: Selection = False,
     out: Out = None,
     cache: Cache = None,
@@ -73,33 +78,43 @@ def linear(
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.tasks.registry import read_tasks
 
-    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
     kept = None if no_cache else vector_cache(cache)
-    if quick:
-        evaluate("Logistic regression", logistic_regression, read_tasks(task), methods, selection, out, kept)
-    else:
-        evaluate("Linear layer", linear_layer, read_tasks(task), methods, selection, out, kept)
+    title, classifier = ("Logistic regression", logistic_regression) if quick else ("Linear layer", linear_layer)
+    evaluate(title, {"": classifier}, read_tasks(task), methods, selection, out, kept)
 
 
 def knn(
     task: Tasks,
     checkpoint: Checkpoints = None,
+    k: Annotated[
+        list[int] | None, typer.Option("--k", min=1, help="Neighbours that vote (default: 20). Repeatable.")
+    ] = None,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
     beside: Beside = None,
     graphs: Graphs = "",
+    device: Device = None,
     selection: Selection = False,
     out: Out = None,
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Classify clips by the vote of their nearest neighbours. Prints each task's metric with 95 % intervals."""
-    from aasp_features.train.evaluate.knn import nearest_neighbours
+    """Classify each clip by the vote of its k nearest neighbours, weighted by exp(cosine / 0.07), as DINO's k-NN.
+
+    Prints each task's metric with 95 % intervals.
+    """
+    from functools import partial
+
+    from aasp_features.train.evaluate.knn import NEIGHBOURS, nearest_neighbours
     from aasp_features.train.evaluate.tasks.registry import read_tasks
 
-    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
     kept = None if no_cache else vector_cache(cache)
-    evaluate("Five nearest neighbours", nearest_neighbours, read_tasks(task), methods, selection, out, kept)
+    counts = list(dict.fromkeys(k or [NEIGHBOURS]))
+    classifiers = {f", k = {one}" if counts[1:] else "": partial(nearest_neighbours, k=one) for one in counts}
+    title = f"k-nearest neighbours (k = {', '.join(map(str, counts))})"
+    evaluate(title, classifiers, read_tasks(task), methods, selection, out, kept)
 
 
 def find_methods(
@@ -108,24 +123,32 @@ def find_methods(
     last_layers: list[int] | None,
     beside: list[str] | None,
     graphs: str,
+    device: str | None,
 ) -> Iterator[Method]:
     """The checkpoints, then what is measured beside them; each is loaded when it is its turn.
 
+    Checkpoints and untrained networks are computed on the device; teachers, peers and log-mels choose their own.
+
     Raises:
-        OptionError: what cannot be measured beside them; the other errors come with their turns.
+        OptionError: what cannot be measured beside them, or a device that is not there; the other errors come with
+            their turns.
     """
     from aasp_features.train.evaluate.methods import check_beside
+    from aasp_features.train.options import checked_device
 
     check_beside(beside or [])
-    return _in_turn(checkpoints or [""], poolings or [None], last_layers or [None], beside or [], graphs)
+    read = poolings or [None], last_layers or [None], checked_device(device)
+    return _in_turn(checkpoints or [""], read, beside or [], graphs)
 
 
 def _in_turn(
-    models: list[str], poolings: Sequence[str | None], last_layers: Sequence[int | None], beside: list[str], graphs: str
+    models: list[str],
+    read: tuple[Sequence[str | None], Sequence[int | None], torch.device],
+    beside: list[str],
+    graphs: str,
 ) -> Iterator[Method]:
     from aasp_features.train.evaluate.methods import baseline_methods, encoder_methods, peer_method, teacher_methods
 
-    read = poolings, last_layers
     yield from encoder_methods(models, *read)
     yield from baseline_methods(models, *read, untrained="untrained" in beside, log_mel="log-mel" in beside)
     places = [Path(one) for one in beside if one not in ("untrained", "log-mel")]
@@ -135,22 +158,28 @@ def _in_turn(
 
 def evaluate(
     evaluation: str,
-    classifier: Classifier,
+    classifiers: Mapping[str, Classifier],
     tasks: list[Task],
     methods: Iterator[Method],
     selection: bool,
     out: Path | None,
     cache: Path | None,
 ) -> None:
-    """Every method on every task, a line on stderr for each; the report on stdout and in ``out``."""
+    """Run every method and classifier on every task, a line on stderr for each; the report goes to stdout and ``out``.
+
+    ``classifiers`` are keyed by what their rows add to the method's name.
+    """
     from aasp_features.train.evaluate.report import as_json, report, write_report
     from aasp_features.train.evaluate.report_page import report_page
 
     results: dict[str, dict[str, ProbeResult]] = {}
     for method in methods:
-        results[method.name] = {}
-        for task in tasks:
-            results[method.name][task.name] = measure(method, task, classifier, selection, cache)
+        vectors = {task.name: with_progress(method, task.name, task.files, cache) for task in tasks}
+        for suffix, classifier in classifiers.items():
+            name = method.name + suffix
+            results[name] = {
+                task.name: measure(name, vectors[task.name], task, classifier, selection) for task in tasks
+            }
     text = report(tasks, results, evaluation, selection)
     sys.stdout.write(text)
     if out is not None:
@@ -159,13 +188,15 @@ def evaluate(
         (out / "report.html").write_text(page, encoding="utf-8")
 
 
-def measure(method: Method, task: Task, classifier: Classifier, selection: bool, cache: Path | None) -> ProbeResult:
-    """One method on one task, and a line on stderr."""
+def measure(
+    name: str, vectors: NDArray[np.float32], task: Task, classifier: Classifier, selection: bool
+) -> ProbeResult:
+    """Probe one task's vectors, and print a line on stderr."""
     from aasp_features.train.evaluate.probe import probe
 
-    result = probe(with_progress(method, task.name, task.files, cache), task, classifier, selection)
+    result = probe(vectors, task, classifier, selection)
     low, high = result.interval
-    typer.echo(f"{method.name}: {task.name} {result.value:.1f} ({low:.1f}-{high:.1f})", err=True)
+    typer.echo(f"{name}: {task.name} {result.value:.1f} ({low:.1f}-{high:.1f})", err=True)
     return result
 
 

@@ -1,22 +1,42 @@
-"""Do the nearest neighbours of a clip among frozen vectors have its labels?"""
+"""k-nearest-neighbour classifier of frozen vectors."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from aasp_features.train.evaluate.classifier import Examples, Vectors, one_hot
 from aasp_features.train.evaluate.metrics import Metric, Scores
 
-NEIGHBOURS = 5
+NEIGHBOURS = 20
+TEMPERATURE = 0.07  # of DINO's k-NN evaluation (Caron et al., arXiv:2104.14294)
+SAME = 1e-9  # cosines this close are equal, as those of two copies of a clip
+AT_ONCE = 2**24  # cosines
 
 
 def nearest_neighbours(
-    train: Examples, validation: Examples | None, test: Vectors, classes: int, metric: Metric
+    train: Examples, validation: Examples | None, test: Vectors, classes: int, metric: Metric, k: int = NEIGHBOURS
 ) -> list[Scores]:
-    """Share of the 5 nearest training clips, by cosine, that have each class; there is nothing to choose or to draw.
+    """Share of each class in the vote of the k nearest training clips, weighted by exp(cosine / 0.07).
 
-    Arguments as of ``Classifier``.
+    Training clips that are as near as the k-th vote, too, so the order of the clips decides nothing.
+
+    Args:
+        train, validation, test, classes, metric: as of ``Classifier``; the validation part and the metric are not used.
+        k: nearest training clips that vote; all of them where there are fewer.
     """
-    from sklearn.neighbors import NearestNeighbors
+    near, hot = _unit(train.vectors), one_hot(train.labels, classes).astype(np.float64)
+    rows = max(1, AT_ONCE // len(near))
+    return [np.concatenate([_shares(test[first : first + rows], near, hot, k) for first in range(0, len(test), rows)])]
 
-    index = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train.vectors)), metric="cosine").fit(train.vectors)
-    nearest = index.kneighbors(test, return_distance=False)
-    return [one_hot(train.labels, classes)[nearest].mean(axis=1)]
+
+def _shares(test: Vectors, near: Vectors, hot: Vectors, k: int) -> Scores:
+    cosine = _unit(test) @ near.T
+    last = max(0, len(near) - k)
+    farthest = np.partition(cosine, last, axis=1)[:, last, None]
+    weight = np.exp((cosine - cosine.max(axis=1, keepdims=True)) / TEMPERATURE) * (cosine >= farthest - SAME)
+    return np.asarray(weight @ hot / weight.sum(axis=1, keepdims=True))
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    """Rows of length 1; zeros stay."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=np.finfo(np.float64).tiny))

@@ -73,15 +73,18 @@ def check_beside(wanted: Sequence[str]) -> None:
 
 
 def encoder_methods(
-    models: Sequence[str], poolings: Sequence[str | None], last_layers: Sequence[int | None]
+    models: Sequence[str],
+    poolings: Sequence[str | None],
+    last_layers: Sequence[int | None],
+    device: torch.device | None = None,
 ) -> Iterator[Method]:
-    """Each checkpoint under each pooling.
+    """Each checkpoint under each pooling, on a device (default: the CPU).
 
     Raises:
         CheckpointError, OptionError: no such checkpoint, or pooling.
     """
     for model in models:
-        encoder = AaSPEncoder.from_pretrained(model or None)
+        encoder = AaSPEncoder.from_pretrained(model or None, device=device)
         for pooling in poolings:
             for count in last_layers:
                 yield encoder_method(encoder, encoder.config.name, pooling, count)
@@ -91,6 +94,8 @@ def baseline_methods(
     models: Sequence[str],
     poolings: Sequence[str | None],
     last_layers: Sequence[int | None],
+    device: torch.device | None = None,
+    *,
     untrained: bool,
     log_mel: bool,
 ) -> Iterator[Method]:
@@ -106,7 +111,7 @@ def baseline_methods(
     for config in networks.values():
         called = "untrained" if len(networks) == 1 else f"{config.name} untrained"
         for seed in UNTRAINED_SEEDS:
-            encoder = untrained_encoder(config.replace(name="untrained"), seed)
+            encoder = untrained_encoder(config.replace(name="untrained"), seed).to(device)
             for pooling in poolings:
                 for count in last_layers:
                     yield encoder_method(encoder, f"{called}, seed {seed}", pooling, count)
@@ -117,9 +122,10 @@ def encoder_method(encoder: AaSPEncoder, name: str, pooling: str | None, last_la
     options = encoder.options(pooling=pooling, last_layers=last_layers)
     blocks = f", last {options.last_layers} blocks" if options.last_layers > 1 else ""
     read: Any = {"pooling": options.pooling, "last_layers": options.last_layers}
+    made_by = encoder.device.type, encoder.config.to_json(), weights_hash(encoder)
     return Method(
         f"{name}, `{options.pooling}`{blocks}",
-        identity("encoder", encoder.config.to_json(), weights_hash(encoder), options.pooling, str(options.last_layers)),
+        identity("encoder", *made_by, options.pooling, str(options.last_layers)),
         lambda files: np.asarray(encoder.embed(list(files), **read)),
         lambda waveforms, rate: np.asarray(encoder.embed(list(waveforms), rate, **read)),
         lambda waveforms, rate: list(encoder.embed_frames(list(waveforms), rate, **read)),

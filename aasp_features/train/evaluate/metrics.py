@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Labels = NDArray[Any]  # (clips,) int64, places in the task's classes; or (clips, classes) bool where a clip has several
 Scores = NDArray[np.float64]  # (clips, classes), the higher the likelier
+TIE = 1e-9  # relative difference of scores that only rounding makes
 
 
 class Metric(NamedTuple):
@@ -21,14 +22,20 @@ class Metric(NamedTuple):
 
 
 def accuracy(labels: Labels, scores: Scores) -> float:
-    """Share of the clips whose highest score is their class's."""
-    return 100.0 * float(np.mean(scores.argmax(axis=1) == labels))
+    """Share of the clips whose highest score is their class's; ties as of ``recognised``."""
+    return 100.0 * float(recognised(labels, scores).mean())
 
 
 def balanced_accuracy(labels: Labels, scores: Scores) -> float:
     """Mean over the classes present of the share of their clips that were recognised."""
-    right = scores.argmax(axis=1) == labels
+    right = recognised(labels, scores)
     return 100.0 * float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+
+
+def recognised(labels: Labels, scores: Scores) -> NDArray[np.float64]:
+    """(clips,) 1 where the highest score is the clip's class's, 1/n where n classes tie for it, else 0."""
+    highest = np.isclose(scores, scores.max(axis=1, keepdims=True), rtol=TIE, atol=0.0)
+    return np.asarray(highest[np.arange(len(labels)), labels] / highest.sum(axis=1))
 
 
 def mean_average_precision(labels: Labels, scores: Scores) -> float:

@@ -139,7 +139,8 @@ class Pretraining:
         losses = self._backward(batch, generator, dropped)
         norm, finite = finish_gradients(self.parameters, losses.total, recipe.optimizer.clip_norm)
 
-        share = learning_rate_share(done, recipe.optimizer)
+        middle = self.progress.fraction(recipe.run.steps, self.max_seconds, 0.5)
+        share = learning_rate_share(middle, recipe.optimizer)
         set_learning_rate(self.optimizers, share)
         take_step(self.optimizers, finite)
         self.objective.teacher.follow(self.objective.student, teacher_momentum(done, recipe.objective), finite)

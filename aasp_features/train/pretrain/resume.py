@@ -58,6 +58,8 @@ def refusal(changes: list[dict[str, Any]]) -> str | None:
     if "teachers" in refused:
         was, now = (_names(refused["teachers"][key]) for key in ("was", "is"))
         return f"of other teachers ({was}; now {now}, some of them changed); give it those that it began with"
+    if "mixing" in refused:
+        return "whose crops an earlier version mixed in another way; finish it with that version"
     if "rounds" in refused:
         return "whose rounds.jsonl is missing or not its own; restore that file"
     first = [f"{one['what']}={_shown(one['was'])}, not {_shown(one['is'])}" for one in refused.values()]

@@ -46,10 +46,14 @@ class Progress:
     crops: int = 0
     precision: str = "float32"
 
-    def fraction(self, steps: int, max_seconds: float | None) -> float:
-        """Of the run that is behind, by steps or by the time budget, whichever is further."""
+    def fraction(self, steps: int, max_seconds: float | None, ahead: float = 0.0) -> float:
+        """Of the run that is behind, by steps or by the time budget, whichever is further; ``ahead`` counts steps, too.
+
+        Half a step ahead, the middle of the next one, is where learning rates are read: at its start the first would be
+        0, at its end the last.
+        """
         by_time = self.seconds / max_seconds if max_seconds else 0.0
-        return min(1.0, max(self.step / steps, by_time))
+        return min(1.0, max((self.step + ahead) / steps, by_time))
 
 
 def save_run(

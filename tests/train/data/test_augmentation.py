@@ -3,12 +3,13 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from train_helpers import random_batch
 
 from aasp_features import AaSPConfig, LogMel
 from aasp_features.log_mel import ENERGY_FLOOR
-from aasp_features.train.data.augmentation import change_gain, change_pitch, equalise, mix
+from aasp_features.train.data.augmentation import change_gain, change_pitch, equalise, mix, partners
 from aasp_features.train.data.batch import Batch
 
 MEAN, STD = -6.0, 4.0
@@ -19,7 +20,7 @@ def natural(log_mel: torch.Tensor) -> np.ndarray:
 
 
 def test_mixing_adds_powers() -> None:
-    batch = random_batch([64, 64, 40, 64], 4)
+    batch = random_batch([64, 64, 40, 64], 4)._replace(sound=torch.arange(4))
     mixed = mix(batch, MEAN, STD, 1.0, 0.4, 1, torch.Generator().manual_seed(0))
     share = 0.4 * torch.rand(4, generator=torch.Generator().manual_seed(0)).double().numpy()
     own, partner = np.exp(natural(batch.log_mel)), np.exp(natural(batch.log_mel.roll(1, dims=0)))
@@ -34,10 +35,40 @@ def test_mixing_adds_powers() -> None:
 
 def test_some_crops_stay_unmixed() -> None:
     batch = random_batch([64] * 200, 4)
-    batch = batch._replace(log_mel=batch.log_mel.clamp(min=-2))  # above the floor
+    batch = batch._replace(log_mel=batch.log_mel.clamp(min=-2), sound=torch.arange(200))  # above the floor
     mixed = mix(batch, MEAN, STD, 0.5, 0.4, 1, torch.Generator().manual_seed(0))
     unchanged = [torch.allclose(a, b, atol=1e-5) for a, b in zip(batch.log_mel, mixed.log_mel, strict=True)]
     assert 70 < sum(unchanged) < 130
+
+
+@pytest.mark.parametrize("crops", [1, 2])
+@pytest.mark.parametrize("count", [*range(1, 9), 48])
+def test_crops_of_one_sound_have_different_partners(count: int, crops: int) -> None:
+    sound = [index // crops for index in range(count * crops)]
+    found = partners(sound, crops).tolist()
+    for row, partner in enumerate(found):
+        own = [found[other] for other in range(len(sound)) if sound[other] == sound[row] and found[other] != other]
+        assert len({sound[other] for other in own}) == len(own) == min(crops, count - 1)
+        assert partner == row or sound[partner] != sound[row]
+    if count > crops:
+        assert sorted(found) == list(range(len(sound)))  # each crop is heard under one other
+
+
+def test_a_sound_that_stands_twice_in_a_batch_is_one_sound() -> None:
+    sound = [3, 3, 1, 1, 3, 3, 2, 2, 4, 4, 5, 5]
+    found = partners(sound, 2).tolist()
+    assert sorted(sound[partner] for partner, own in zip(found, sound, strict=True) if own == 3) == [1, 2, 4, 5]
+    assert partners([7] * 6, 2).tolist() == list(range(6))
+
+
+def test_a_crop_without_a_partner_stays_as_it_is() -> None:
+    """Of two sounds' crops, one of each sound is mixed; of a single sound's, none."""
+    batch = random_batch([64] * 4, 4)
+    batch = batch._replace(log_mel=batch.log_mel.clamp(min=-2))  # above the floor
+    for rows, changed in ((slice(0, 4), [True, False] * 2), (slice(0, 2), [False] * 2)):
+        part = batch.rows(rows)
+        mixed = mix(part, MEAN, STD, 1.0, 0.4, 2, torch.Generator().manual_seed(0)).log_mel
+        assert [not torch.allclose(a, b, atol=1e-5) for a, b in zip(part.log_mel, mixed, strict=True)] == changed
 
 
 def test_gain_is_in_decibels() -> None:

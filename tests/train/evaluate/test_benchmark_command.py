@@ -123,6 +123,6 @@ def test_finetuning_where_the_paper_did(tmp_path: Path, monkeypatch: pytest.Monk
     assert "made, fine-tuned" not in ours["cremad"]
 
 
-def test_a_device_is_for_finetuning(tmp_path: Path) -> None:
-    done = run("reproduce", "--data-root", tmp_path, "--device", "cpu")
-    assert (done.exit_code, "--device cpu is for fine-tuning; give --finetune, too." in done.output) == (2, True)
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    done = run("reproduce", "--data-root", tmp_path, "--device", "gpu")
+    assert (done.exit_code, "--device is one that torch can use here" in done.output) == (2, True)

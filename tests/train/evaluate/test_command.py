@@ -31,6 +31,22 @@ def test_reports(command: list[str], task_folder: Path, checkpoint: Path, tmp_pa
     assert again.output == done.output  # with the kept vectors
 
 
+def test_several_k_stand_beside_each_other(task_folder: Path, checkpoint: Path) -> None:
+    header, *rows = (task_folder / "labels.csv").read_text().splitlines()
+    wrong = [row.replace("low", "high") if place % 8 == 0 else row for place, row in enumerate(rows)]
+    (task_folder / "labels.csv").write_text("\n".join([header, *wrong]))  # so that one neighbour says less than twenty
+    arguments = ["knn", str(checkpoint), "--task", str(task_folder), "--no-cache", "--beside", "log-mel"]
+    counts = {}
+    for wanted in ([], ["--k", "20"], ["--k", "1", "--k", "20"]):
+        done = CliRunner().invoke(app, [*arguments, *wanted])
+        assert done.exit_code == 0, done.output
+        counts[len(wanted)] = dict(re.findall(r"^\| (.*?) \| ([\d.]+ \([\d.–]+\))", done.output, re.MULTILINE))
+    assert list(counts[4]) == [f"{name}, k = {k}" for name in counts[0] for k in (1, 20)]
+    assert counts[0] == counts[2] == {name: counts[4][f"{name}, k = 20"] for name in counts[0]}
+    assert counts[0] != {name: counts[4][f"{name}, k = 1"] for name in counts[0]}
+    assert CliRunner().invoke(app, [*arguments, "--k", "0"]).exit_code == 2
+
+
 @pytest.mark.usefixtures("few_epochs")
 def test_the_linear_layer_reports_too(task_folder: Path, checkpoint: Path, tmp_path: Path) -> None:
     table = task_folder / "labels.csv"

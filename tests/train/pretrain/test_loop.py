@@ -1,6 +1,7 @@
 """Runs: resume equals uninterrupted, budgets end schedules, and no step asks the device for a number."""
 
 import itertools
+import math
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,6 +57,25 @@ def test_a_time_budget_ends_the_schedule(tmp_path: Path, monkeypatch: pytest.Mon
     assert last["done"] == 1.0
     assert last["learning_rate"] < 0.01 * run.recipe.optimizer.learning_rate
     assert {max(line["columns"] for line in part) for part in stages(metrics(tmp_path))} == {4, 8}
+
+
+def test_every_step_moves_the_weights_at_the_rate_of_its_middle(tmp_path: Path) -> None:
+    run = start(tmp_path, run={"steps": 10}, optimizer={"learning_rate": 1e-3, "warm_up": 0.3})
+    rates = []
+    while run.done < 1.0:
+        before = [parameter.detach().clone() for parameter in run.parameters]
+        run.step()
+        assert any(not torch.equal(a, b) for a, b in zip(before, run.parameters, strict=True))
+        rates.append(run.optimizer.param_groups[0]["lr"])
+    rising = [(step + 0.5) / 3 for step in range(3)]
+    falling = [(1 + math.cos(math.pi * (step + 0.5) / 7)) / 2 for step in range(7)]
+    assert rates == pytest.approx([1e-3 * part for part in (*rising, *falling)])
+
+
+def test_the_first_rate_of_a_run_by_time_is_above_zero(tmp_path: Path) -> None:
+    run = start(tmp_path, max_seconds=1e6, run={"steps": 10**6})
+    run.step()
+    assert run.optimizer.param_groups[0]["lr"] > 0
 
 
 def test_stop_after_pauses_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

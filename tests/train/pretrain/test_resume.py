@@ -17,6 +17,7 @@ from aasp_features.train.pretrain.crop_source import open_crops
 from aasp_features.train.pretrain.loop import Pretraining
 from aasp_features.train.pretrain.resume import MAY_CHANGE, changes_since, refusal
 from aasp_features.train.pretrain.run_folder import METRICS_FILE
+from aasp_features.train.pretrain.run_state import save_run
 from aasp_features.train.recipes import load_recipe
 
 STEPS = 8
@@ -82,6 +83,18 @@ def test_other_sounds_are_refused(tmp_path: Path) -> None:
         Pretraining(CropSampler(other, tiny_recipe()), tmp_path, CPU)
     with pytest.raises(ValueError, match=r"of other sounds \(8, now 2"):
         Pretraining(CropSampler(random_corpus([30, 100]), tiny_recipe()), tmp_path, CPU)
+
+
+def test_a_run_that_mixed_in_another_way_is_refused(tmp_path: Path) -> None:
+    """Its record has no word on mixing; where nothing was mixed, there is none now either."""
+    unmixed = {"mix_probability": 0.0}
+    for name, data in (("mixed", {}), ("unmixed", unmixed)):
+        run = start(tmp_path / name, data=data)
+        older = {key: value for key, value in run.record().items() if key != "mixing"}
+        save_run(tmp_path / name, run.objective, run.optimizer, run.health, run.progress, older)
+    assert start(tmp_path / "unmixed", data=unmixed).changes == []
+    with pytest.raises(ValueError, match="holds a run whose crops an earlier version mixed in another way; finish it"):
+        start(tmp_path / "mixed")
 
 
 def test_what_may_change_does_and_is_written_down(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from aasp_features.train.options import DEVICE_HELP
+from aasp_features.errors import OptionError
+from aasp_features.train.evaluate.command import Device
 
 Task = Annotated[
     list[str],
@@ -23,13 +24,19 @@ RecipeName = Annotated[
 
 
 def finetune(
-    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, Hub name, or name of a bundled one.")],
     task: Task,
     out: Annotated[Path, typer.Option(help="Folder of the runs; a run found there continues.")],
-    settings: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: key=value.")] = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CHECKPOINT] [KEY=VALUE]...",
+            help="Checkpoint folder, Hub name, or name of a bundled one (default: the bundled default); changes to the "
+            "recipe.",
+        ),
+    ] = None,
     recipe: RecipeName = None,
     fold: Fold = None,
-    device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
+    device: Device = None,
     max_time: Annotated[float | None, typer.Option(help="Time budget of each run, minutes.")] = None,
 ) -> None:
     """Fine-tune an encoder on a task's labels. The result is a classifier with a linear layer."""
@@ -45,8 +52,8 @@ def finetune(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     budget, place = seconds_of("--max-time", max_time, above_zero=True), checked_device(device)
+    checkpoint, changes = checkpoint_and_settings(arguments or [])
     tasks = read_tasks(task)
-    changes = settings or []
     recipes = [load_recipe(recipe, changes) if recipe else load_task_recipe(one.name, changes) for one in tasks]
     splits = [chosen_splits(one, fold or []) for one in tasks]
     encoder = AaSPEncoder.from_pretrained(checkpoint)
@@ -63,3 +70,18 @@ def finetune(
     text, numbers = summary(encoder.config.name, found)
     write_report(out, tasks, text, numbers)
     sys.stdout.write(text)
+
+
+def checkpoint_and_settings(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Divide arguments into the checkpoint (None: the bundled one) and settings; a folder is no setting.
+
+    Raises:
+        OptionError: two checkpoints.
+    """
+    settings = [one for one in arguments if "=" in one and not Path(one).is_dir()]
+    checkpoints = [one for one in arguments if one not in settings]
+    if len(checkpoints) > 1:
+        raise OptionError(
+            f"finetune takes one checkpoint and key=value settings, got {checkpoints[0]!r} and {checkpoints[1]!r}."
+        )
+    return checkpoints[0] if checkpoints else None, settings

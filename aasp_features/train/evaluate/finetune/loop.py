@@ -122,11 +122,12 @@ class Finetuning:
             TrainError: see ``run``.
         """
         began = time.monotonic()
-        rate = set_rates(self.optimizer, self.done, self.recipe.optimizer)
+        middle = self.progress.fraction(self.steps, self.max_seconds, 0.5)
+        rate = set_rates(self.optimizer, middle, self.recipe.optimizer)
         batch = self.examples.batch(self.progress.step)
         loss = self._backward(batch.to(self.device))
         norm, finite = finish_gradients(self.parameters, loss, self.recipe.optimizer.clip_norm)
-        take_step(self.optimizer, finite)  # type: ignore[arg-type]  # SGD leaves steps out alike
+        take_step([self.optimizer], finite)
         follow(self.average, self.model, momentum_at(self.progress.step, self.recipe.run.average))
         self.progress.step += 1
         self.progress.crops += self.recipe.run.batch

@@ -12,6 +12,7 @@ from aasp_features.train.evaluate.command import (
     Beside,
     Cache,
     Checkpoints,
+    Device,
     Graphs,
     LastLayers,
     NoCache,
@@ -27,11 +28,12 @@ from aasp_features.train.evaluate.command import (
 def robustness(
     task: Tasks,
     checkpoint: Checkpoints = None,
-    knn: Annotated[bool, typer.Option("--knn", help="Five nearest neighbours instead of a linear probe.")] = False,
+    knn: Annotated[bool, typer.Option("--knn", help="The vote of 20 neighbours instead of a linear probe.")] = False,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
     beside: Beside = None,
     graphs: Graphs = "",
+    device: Device = None,
     selection: Selection = False,
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, .json, and lists of missing clips.")] = None,
     cache: Cache = None,
@@ -44,10 +46,10 @@ def robustness(
     from aasp_features.train.evaluate.robustness import under_conditions
     from aasp_features.train.evaluate.tasks.registry import read_tasks
 
-    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
     tasks, kept = read_tasks(task), None if no_cache else vector_cache(cache)
     evaluation, classifier = (
-        ("Five nearest neighbours", nearest_neighbours) if knn else ("Logistic regression", logistic_regression)
+        ("k-nearest neighbours (k = 20)", nearest_neighbours) if knn else ("Logistic regression", logistic_regression)
     )
     results = {}
     for method in methods:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aasp_features.train.evaluate.command import Beside, Checkpoints, Graphs, LastLayers, Poolings, find_methods
+from aasp_features.train.evaluate.command import Beside, Checkpoints, Device, Graphs, LastLayers, Poolings, find_methods
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,6 +37,7 @@ def stability(
     last_layers: LastLayers = None,
     beside: Beside = None,
     graphs: Graphs = "",
+    device: Device = None,
     out: Annotated[Path | None, typer.Option(help="Folder for stability.md, .json and .png.")] = None,
 ) -> None:
     """Measure how steady vectors are in time and speed.
@@ -46,7 +47,7 @@ def stability(
     from aasp_features.sounds.discovery import find_sounds
     from aasp_features.train.evaluate.stability.stability_report import as_json, draw, report
 
-    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs)
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
     found = find_sounds(sounds).sounds if sounds else []
     results, heard = _measure(methods, found, recordings, seconds)
     text = report(results, heard, seconds)

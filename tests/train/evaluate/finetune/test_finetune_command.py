@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from aasp_features.classifier import AaSPClassifier
 from aasp_features.train.cli import app
+from aasp_features.train.evaluate.finetune.command import checkpoint_and_settings
 
 SETTINGS = ["clips.seconds=0.32", "network.head=zero", "run.epochs=2", "run.batch=8"]
 
@@ -71,6 +72,35 @@ def test_wrong_input_is_a_sentence(
     assert done.exit_code == 2
     assert sentence in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_checkpoint_need_not_be_named(task_folder: Path, tmp_path: Path) -> None:
+    arguments = ["--task", task_folder, "--out", tmp_path / "out", "--fold", 5, "--device", "cpu"]
+    done = run("network.last_layers=13", *arguments)
+    assert (done.exit_code, "last_layers must be at most depth=12" in done.output) == (2, True)  # the bundled one's
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parted"),
+    [
+        ([], (None, [])),
+        (["a=1", "b=2"], (None, ["a=1", "b=2"])),
+        (["a=1", "name", "b=2"], ("name", ["a=1", "b=2"])),
+        (["folder=1", "b=2"], ("folder=1", ["b=2"])),
+        (["org/name@main"], ("org/name@main", [])),
+    ],
+)
+def test_settings_have_an_equals_sign_and_are_no_folder(
+    arguments: list[str], parted: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder=1").mkdir()
+    assert checkpoint_and_settings(arguments) == parted
+
+
+def test_two_checkpoints_are_a_sentence(task_folder: Path, tmp_path: Path) -> None:
+    done = run("one", "two", "run.epochs=1", "--task", task_folder, "--out", tmp_path / "out")
+    assert (done.exit_code, "one checkpoint and key=value settings, got 'one' and 'two'" in done.output) == (2, True)
 
 
 def test_no_such_checkpoint(task_folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Runs: resume equals uninterrupted, parts equal wholes, and what is kept is what validation liked."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -47,6 +48,17 @@ def test_resumed_equals_uninterrupted_bit_for_bit(task_folder: Path, tmp_path: P
     for one, other in zip(whole.parameters, part.parameters, strict=True):
         for kind, value in whole.optimizer.state[one].items():
             assert torch.equal(value, part.optimizer.state[other][kind]), kind
+
+
+def test_rates_are_those_of_the_middle_of_each_step(task_folder: Path, tmp_path: Path) -> None:
+    optimizer = {"rate": 1e-3, "warm_up": 0.25, "last_rate": 0.0, "encoder_factor": 1.0, "layer_decay": 1.0}
+    run, rates = start(tmp_path, tones(task_folder), **{**EVERYTHING, "optimizer": optimizer}), []
+    while run.done < 1.0:
+        run.step()
+        rates.append(run.optimizer.param_groups[0]["lr"])
+    rising = [(step + 0.5) / 3 for step in range(3)]
+    falling = [(1 + math.cos(math.pi * (step + 0.5) / 9)) / 2 for step in range(9)]
+    assert rates == pytest.approx([1e-3 * part for part in (*rising, *falling)])
 
 
 @pytest.mark.parametrize("per", ["clips", "labels"])

@@ -27,7 +27,7 @@ def test_tables_and_numbers_without_warnings(reader: list[str], checkpoint: Path
     assert result.exit_code == 0, result.output
     text = (tmp_path / "out" / "report.md").read_text()
     assert text in result.stdout
-    assert text.startswith("Five nearest neighbours" if reader else "Logistic regression")
+    assert text.startswith("k-nearest neighbours (k = 20)" if reader else "Logistic regression")
     numbers = json.loads((tmp_path / "out" / "report.json").read_text())
     (rows,) = numbers["methods"].values()
     assert list(rows) == ["whole and clean", *(condition.name for condition in CONDITIONS)]
