@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from aasp_features.train.evaluate.probe import ProbeResult
     from aasp_features.train.evaluate.task import Task
 
+    Read = tuple[Sequence[str | None], Sequence[int | None], torch.device]  # poolings, last layers, where
+
 Checkpoints = Annotated[
     list[str] | None, typer.Argument(help="Checkpoint folders or Hub names (default: the bundled one).")
 ]
@@ -137,16 +139,11 @@ def find_methods(
     from aasp_features.train.options import checked_device
 
     check_beside(beside or [])
-    read = poolings or [None], last_layers or [None], checked_device(device)
+    read: Read = (poolings or [None], last_layers or [None], checked_device(device))
     return _in_turn(checkpoints or [""], read, beside or [], graphs)
 
 
-def _in_turn(
-    models: list[str],
-    read: tuple[Sequence[str | None], Sequence[int | None], torch.device],
-    beside: list[str],
-    graphs: str,
-) -> Iterator[Method]:
+def _in_turn(models: list[str], read: Read, beside: list[str], graphs: str) -> Iterator[Method]:
     from aasp_features.train.evaluate.methods import baseline_methods, encoder_methods, peer_method, teacher_methods
 
     yield from encoder_methods(models, *read)

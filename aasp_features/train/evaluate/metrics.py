@@ -34,8 +34,9 @@ def balanced_accuracy(labels: Labels, scores: Scores) -> float:
 
 def recognised(labels: Labels, scores: Scores) -> NDArray[np.float64]:
     """(clips,) 1 where the highest score is the clip's class's, 1/n where n classes tie for it, else 0."""
-    highest = np.isclose(scores, scores.max(axis=1, keepdims=True), rtol=TIE, atol=0.0)
-    return np.asarray(highest[np.arange(len(labels)), labels] / highest.sum(axis=1))
+    highest = scores.max(axis=1, keepdims=True)
+    tied = scores >= highest - TIE * np.abs(highest)
+    return np.asarray(tied[np.arange(len(labels)), labels] / tied.sum(axis=1))
 
 
 def mean_average_precision(labels: Labels, scores: Scores) -> float:
