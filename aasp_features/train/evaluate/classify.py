@@ -58,6 +58,8 @@ def check_free(out: Path, overwrite: bool, finetune: bool = False) -> None:
         TrainError: something is there already, and it is not to be replaced.
         OptionError: the folder cannot be made, or not be written.
     """
+    if out.exists() and not out.is_dir():
+        raise TrainError(f"--out {out} is a file; name a folder.")
     check_folder("--out", out)
     mine = {RUNS} if finetune else set()
     if not overwrite and out.is_dir() and {path.name for path in out.iterdir()} - mine:
@@ -105,8 +107,7 @@ def report(task: Task, method: str, result: ProbeResult, labels: tuple[str, ...]
         learning: how it has learnt, ``LINEAR`` or ``FINE_TUNED``.
     """
     low, high = result.interval
-    folds = f"{len(result.splits)} folds, each {'of one group, ' if task.leaves_one_out else ''}held out in turn"
-    splits = folds if len(result.splits) > 1 else "its test part"
+    splits = f"{len(result.splits)} folds, each held out in turn" if len(result.splits) > 1 else "its test part"
     how = " by Clopper and Pearson" if result.exact else ""
     several = task.labels.ndim == 2
     parts = [

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aasp_features.train.errors import TrainError
-from aasp_features.train.evaluate.classifier import one_hot, quiet_scikit_learn
+from aasp_features.train.evaluate.classifier import one_hot
 from aasp_features.train.evaluate.logistic import FIXED_C, inner_splits
 from aasp_features.train.evaluate.probe import judged_together
 from aasp_features.train.evaluate.task import FOLDS, Split, Task
@@ -26,30 +26,24 @@ def few_clips(task: Task, selection: bool = False) -> list[str]:
         splits = task.splits(selection)
     except TrainError:  # of a task that cannot be measured, which is told where it is tried
         return []
-    alone = len(np.unique(task.groups)) == len(task.files)
-    unit = "clip" if alone else "group"
-    sentences = []
-    if task.leaves_one_out:
-        sentences.append(f"Few clips: each {unit} is held out in turn, {len(splits)} times.")
+    unit = "clip" if len(np.unique(task.groups)) == len(task.files) else "group"
+    sentences = [f"Clips are few, so each fold is a single {unit}."] if task.leaves_one_out else []
     if len(splits) > 1 and judged_together(task, splits):
-        sentences.append("All clips that were held out are judged together, since single folds lack classes.")
+        sentences.append("Some folds lack a class, so all clips that were held out are judged together.")
     if unknown := _unlearnable(task, splits):
-        sentences.append(
-            f"No clip of their class was left to learn from for some of what was held out: {_named(unknown, 'clip')}; "
-            "these count as wrong."
-        )
-    units = task.units(np.arange(len(task.files)))
-    few = {name: FOLDS - count for name, count in zip(task.classes, units.tolist(), strict=True) if 0 < count < FOLDS}
-    if task.drawn and few:
-        sentences.append(f"Add at least {_named(few, unit)}, so that each of {FOLDS} folds has some of every class.")
+        named = _named(unknown, "clip")
+        sentences.append(f"{named} can be recognised by chance alone: no clip of the class was left to learn from.")
+    folds = FOLDS if task.drawn else len(task.folds)
+    units = task.units(np.arange(len(task.files))).tolist()
+    if few := {name: folds - count for name, count in zip(task.classes, units, strict=True) if 0 < count < folds}:
+        sentences.append(f"Add at least {_named(few, unit)}, so that each of {folds} folds can hold every class.")
     return sentences
 
 
 def fixed_penalty(task: Task, selection: bool = False) -> list[str]:
     """A sentence on where C of a logistic regression was not chosen; none where it was everywhere."""
-    with quiet_scikit_learn():
-        parts = [split.train for split in task.splits(selection) if not len(split.validation)]
-        fixed = sum(not inner_splits(task.labels[part], task.groups[part]) for part in parts)
+    parts = [split.train for split in task.splits(selection) if not len(split.validation)]
+    fixed = sum(not inner_splits(task.labels[part], task.groups[part]) for part in parts)
     return [f"C is {FIXED_C:g} in {fixed} of {len(parts)} splits: too few clips to choose it."] if fixed else []
 
 

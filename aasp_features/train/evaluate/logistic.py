@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.train.evaluate.classifier import Examples, Vectors
+from aasp_features.train.evaluate.classifier import Examples, Vectors, quiet_scikit_learn
 from aasp_features.train.evaluate.metrics import Labels, Metric, Scores
 
 C_GRID = (0.01, 0.1, 1.0, 10.0)
@@ -75,7 +75,8 @@ def inner_splits(labels: Labels, groups: NDArray[np.str_]) -> list[tuple[NDArray
         return list(GroupKFold(2).split(labels, groups=groups))
     if np.unique(labels, return_counts=True)[1].max() < 2:
         return []
-    splits = list(StratifiedGroupKFold(2, shuffle=True, random_state=0).split(labels, labels, groups))
+    with quiet_scikit_learn():
+        splits = list(StratifiedGroupKFold(2, shuffle=True, random_state=0).split(labels, labels, groups))
     return splits if all(len(held) and len(np.unique(labels[rest])) > 1 for rest, held in splits) else []
 
 

@@ -130,6 +130,8 @@ def interval_of(task: Task, tested: Places, scores: Sequence[Scores], value: flo
     rare = task.metric.by_class and task.labels.ndim == 1 and clips[clips > 0].min() < FOLDS
     if low < high and not rare:
         return (low, high), False
-    units = task.units(tested)[clips > 0]
-    count = len(units) ** 2 / np.sum(1 / units) if task.metric.by_class else len(np.unique(task.groups[tested]))
-    return exact_interval(value, float(count)), True
+    count = float(len(np.unique(task.groups[tested])))
+    if task.metric.by_class:
+        units = task.units(tested)[clips > 0]
+        count = min(count, len(units) ** 2 / float(np.sum(1 / units)))
+    return exact_interval(value, count), True

@@ -17,7 +17,10 @@ from aasp_features.train.evaluate.task import WHOLE, Task
 
 Results = Mapping[str, Mapping[str, ProbeResult]]  # method -> task -> result
 LINEAR = "Logistic regression"  # an evaluation
-EXACT = "Intervals are Clopper and Pearson's where a bootstrap is of no use: one value in all draws, or a rare class."
+EXACT = (
+    "Intervals are by Clopper and Pearson where a bootstrap fails: all draws give one value, or a class has under five "
+    "clips."
+)
 
 
 def report(tasks: Sequence[Task], results: Results, evaluation: str, selection: bool) -> str:

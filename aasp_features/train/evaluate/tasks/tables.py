@@ -57,16 +57,18 @@ def _labels(cell: str) -> tuple[str, ...]:
 def _rows(table: Path) -> list[dict[str, str]]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
+            reader = csv.DictReader(file, strict=True)
+            numbered = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainError(f"{table}: cannot be read as a UTF-8 table with commas ({error}).") from error
+    rows = [row for _, row in numbered]
     if not rows:
         raise TrainError(f"{table}: holds no rows; its columns are {COLUMNS}.")
     if missing := [column for column in ("file", "label") if column not in rows[0]]:
         raise TrainError(f"{table}: lacks the column {missing[0]}; its columns are {COLUMNS}.")
-    for number, row in enumerate(rows, start=2):
+    for number, row in numbered:
         if not row["file"] or "\0" in row["file"] or not _labels(row["label"] or ""):
-            raise TrainError(f"{table}: row {number} has no file or no label.")
+            raise TrainError(f"{table}: line {number} has no file or no label; give it both, or remove it.")
     return rows
 
 

@@ -51,6 +51,17 @@ def test_several_runs_have_folders_of_their_own(task_folder: Path, tiny_checkpoi
     assert "| tones | fold 2 |" in done.output
 
 
+def test_clips_that_cannot_be_read_are_left_out(
+    task_folder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (task_folder / "audio" / "3.wav").write_bytes(b"no sound")
+    done = run(tiny_checkpoint, "--task", task_folder, "--out", tmp_path / "out", "--fold", 5, *SETTINGS)
+    assert done.exit_code == 0, done.output
+    assert "tones: 1 of 40 clips cannot be read and are left out: " in done.stdout
+    assert "3.wav,not a sound file" in (tmp_path / "out" / "unreadable-tones.csv").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
