@@ -43,10 +43,7 @@ def read_table(table: Path, name: str | None = None) -> Task:
     several = any(len(found) > 1 for found in labels)
     found = [Row(*values) for values in zip(files, labels, groups, parts, strict=True)]
     metric = MEAN_AVERAGE_PRECISION if several else BALANCED_ACCURACY
-    try:
-        return build_task(name or table.parent.name, found, metric, several=several)
-    except TrainError as error:
-        raise TrainError(f"{table}: {error}") from None
+    return build_task(name or table.parent.name, found, metric, several=several)
 
 
 def _labels(cell: str) -> tuple[str, ...]:

@@ -22,6 +22,12 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_encoder().save_pretrained(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which sounds can be read."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def test_one_fold_makes_a_classifier(task_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = [tiny_checkpoint, "--task", task_folder, "--out", out, "--fold", 5, "--device", "cpu", *SETTINGS]
@@ -51,10 +57,7 @@ def test_several_runs_have_folders_of_their_own(task_folder: Path, tiny_checkpoi
     assert "| tones | fold 2 |" in done.output
 
 
-def test_clips_that_cannot_be_read_are_left_out(
-    task_folder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_clips_that_cannot_be_read_are_left_out(task_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     (task_folder / "audio" / "3.wav").write_bytes(b"no sound")
     done = run(tiny_checkpoint, "--task", task_folder, "--out", tmp_path / "out", "--fold", 5, *SETTINGS)
     assert done.exit_code == 0, done.output
