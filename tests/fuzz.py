@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import fuzz_tasks
 import numpy as np
 import soundfile
 from fuzz_checkpoints import damaged, loads
@@ -194,6 +195,16 @@ def damaged_checkpoint(rng: np.random.Generator, folder: Path) -> str:
     return "sound"
 
 
+def garbled_task(rng: np.random.Generator, folder: Path) -> str:
+    """Tables and folders of labelled sounds, down to a clip or none of a class; see ``fuzz_tasks``."""
+    place = fuzz_tasks.write(rng, folder)
+    try:
+        fuzz_tasks.measure(rng, place)
+    except AaSPError as error:
+        return sentence(error)
+    return "sound"
+
+
 def sentence(error: Exception) -> str:
     text = str(error)
     assert text.endswith("."), text
@@ -208,6 +219,7 @@ TARGETS: dict[str, Callable[[np.random.Generator, Path], str]] = {
     "odd arrays": odd_array,
     "garbled lists": garbled_list,
     "damaged checkpoints": damaged_checkpoint,
+    "garbled tasks": garbled_task,
 }
 
 
@@ -240,7 +252,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=TARGETS, default=list(TARGETS))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of odd samples there are many
-    print("| input | cases | sound came out, or it loaded | a sentence | anything else | memory grew by |")
+    print("| input | cases | came out, loaded or was measured | a sentence | anything else | memory grew by |")
     print("|---|---|---|---|---|---|")
     for name in arguments.kinds:
         before, outcomes = peak_memory(), run(name, arguments.cases)

@@ -1,8 +1,11 @@
-"""Options that several training commands have: a device, and times in minutes."""
+"""Options that several training commands have: a device, times in minutes, and folders of results."""
 
 from __future__ import annotations
 
 import math
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aasp_features.errors import OptionError
@@ -41,3 +44,25 @@ def checked_device(name: str | None) -> torch.device:
         reason = str(error).splitlines()[0].rstrip(".")
         raise OptionError(f"--device is one that torch can use here, cpu or cuda; got {name!r} ({reason}).") from error
     return device
+
+
+def check_folder(option: str, folder: Path | None) -> None:
+    """Check that a folder of results can be made and written; what is made for that is removed again.
+
+    Raises:
+        OptionError: it cannot.
+    """
+    if folder is None:
+        return
+    made: list[Path] = []
+    try:
+        made += [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OptionError(f"{option} {folder} cannot be written ({error.strerror}); name another folder.") from error
+    finally:
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()

@@ -1,8 +1,10 @@
 """Options of several commands."""
 
+from pathlib import Path
+
 import pytest
 
-from aasp_features.train.options import checked_device, seconds_of
+from aasp_features.train.options import check_folder, checked_device, seconds_of
 
 
 def test_minutes() -> None:
@@ -20,3 +22,16 @@ def test_devices() -> None:
     assert checked_device("cpu").type == "cpu"
     with pytest.raises(ValueError, match="--device is one that torch can use here, cpu or cuda; got 'gpu'"):
         checked_device("gpu")
+
+
+def test_folders_of_results(tmp_path: Path) -> None:
+    check_folder("--out", None)
+    check_folder("--out", tmp_path / "deep" / "new")
+    (tmp_path / "there").mkdir()
+    check_folder("--out", tmp_path / "there")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]  # nothing that was tried stays
+    (tmp_path / "file").touch()
+    wrong = {tmp_path / "file": "File exists", tmp_path / "file" / "out": "Not a directory"}
+    for folder, reason in wrong.items():
+        with pytest.raises(ValueError, match=f"--out {folder} cannot be written \\({reason}.*; name another folder"):
+            check_folder("--out", folder)

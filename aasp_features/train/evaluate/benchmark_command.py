@@ -21,6 +21,7 @@ from aasp_features.train.evaluate.command import (
     Poolings,
     find_methods,
     measure,
+    readable,
     vector_cache,
     with_progress,
 )
@@ -75,13 +76,16 @@ def reproduce(
     from aasp_features.train.evaluate.linear import linear_layer
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.report import write_report
-    from aasp_features.train.options import checked_device
+    from aasp_features.train.options import check_folder, checked_device
 
+    check_folder("--out", out)
     place = checked_device(device)
     found = find_benchmarks(data_root)
     methods = find_methods(checkpoint, pooling, last_layers, None, "", device)
     evaluation, classifier = ("Logistic regression", logistic_regression) if quick else ("Linear layer", linear_layer)
-    results = run_benchmarks(found, methods, classifier, None if no_cache else vector_cache(cache))
+    kept = None if no_cache else vector_cache(cache)
+    leave_out_unreadable(found, kept)
+    results = run_benchmarks(found, methods, classifier, kept)
     tuned = {} if finetune is None else finetune_benchmarks(found, checkpoint or [""], finetune, place)
     text = benchmark_report(found, results, evaluation, tuned)
     sys.stdout.write(text)
@@ -93,6 +97,16 @@ def reproduce(
         raise TrainError(
             f"--data-root {data_root}: holds none of the paper's benchmarks; the report says what it lacks."
         )
+
+
+def leave_out_unreadable(found: Found, cache: Path | None) -> None:
+    """Leave out clips that cannot be read; a task that loses a class goes to ``found.lacking``."""
+    for name, task in found.tasks.items():
+        try:
+            found.tasks[name] = readable(task, cache)
+        except AaSPError as error:
+            found.lacking[name] = str(error)
+            typer.echo(f"{name}: {error}", err=True)
 
 
 def run_benchmarks(

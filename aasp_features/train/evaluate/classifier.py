@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -55,3 +58,11 @@ def moments(train: NDArray[np.float32]) -> tuple[Vectors, Vectors]:
 def one_hot(labels: Labels, classes: int) -> NDArray[np.bool_]:
     """(clips, classes), whichever form the labels have."""
     return labels if labels.ndim == 2 else labels[:, None] == np.arange(classes)
+
+
+@contextmanager
+def quiet_scikit_learn() -> Iterator[None]:
+    """Hide scikit-learn's warnings of rare and absent classes, on which reports have sentences."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"sklearn\.")
+        yield

@@ -18,15 +18,18 @@ from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
 from aasp_features.options import check_last_layers
 from aasp_features.train.errors import TrainError
-from aasp_features.train.evaluate.classifier import one_hot
 from aasp_features.train.evaluate.confusion import confusion_matrix, confusion_table, precision_table
 from aasp_features.train.evaluate.linear_head import fit_linear_head
+from aasp_features.train.evaluate.logistic import FIXED_C, inner_splits
 from aasp_features.train.evaluate.probe import ProbeResult
-from aasp_features.train.evaluate.report import as_json
+from aasp_features.train.evaluate.readable import write_unreadable
+from aasp_features.train.evaluate.report import LINEAR as LINEAR
+from aasp_features.train.evaluate.report import as_json, remarks
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.options import check_folder
 
-LINEAR, FINE_TUNED = "Logistic regression", "Fine-tuning"  # how a classifier learns
+FINE_TUNED = "Fine-tuning"  # how a classifier learns, else LINEAR
 RUNS = "runs"  # of fine-tuning, inside the classifier's folder
 LICENCES = ("ATTRIBUTION.md", "LICENSE*")  # of the encoder's weights, which the classifier holds
 REPORT_FILE = "report.json"
@@ -53,9 +56,11 @@ def check_free(out: Path, overwrite: bool, finetune: bool = False) -> None:
 
     Raises:
         TrainError: something is there already, and it is not to be replaced.
+        OptionError: the folder cannot be made, or not be written.
     """
     if out.exists() and not out.is_dir():
         raise TrainError(f"--out {out} is a file; name a folder.")
+    check_folder("--out", out)
     mine = {RUNS} if finetune else set()
     if not overwrite and out.is_dir() and {path.name for path in out.iterdir()} - mine:
         raise TrainError(f"--out {out} holds something already; choose another, or give --overwrite.")
@@ -103,22 +108,20 @@ def report(task: Task, method: str, result: ProbeResult, labels: tuple[str, ...]
     """
     low, high = result.interval
     splits = f"{len(result.splits)} folds, each held out in turn" if len(result.splits) > 1 else "its test part"
+    how = " by Clopper and Pearson" if result.exact else ""
     several = task.labels.ndim == 2
     parts = [
         f"{task.name}: {len(task.files)} clips, {len(labels)} classes; {learning.lower()} on {method}.",
-        f"Held out ({splits}): {task.metric.name} {result.value:.1f} %, 95 % interval {low:.1f}–{high:.1f}.",
+        f"Held out ({splits}): {task.metric.name} {result.value:.1f} %, 95 % interval{how} {low:.1f}–{high:.1f}.",
         "Each class:" if several else "Rows are labels, columns what the clips held out were taken for:",
         precision_table(task, result) if several else confusion_table(confusion_matrix(task, result), task.classes),
         "The saved classifier has learnt from all clips, those that were held out here among them.",
     ]
-    clips = one_hot(task.labels, len(task.classes)).sum(axis=0)
-    if few := [name for name, count in zip(task.classes, clips, strict=True) if 0 < count < len(result.splits)]:
-        parts.append(f"Fewer clips than folds, so that some folds lack them: {', '.join(few)}.")
     if unknown := [name for name in task.classes if name not in labels]:
         parts.append(f"No clip has the label {', '.join(unknown)}, so the classifier does not know it.")
-    if task.missing:
-        total = len(task.missing) + len(task.files)
-        parts.append(f"{len(task.missing)} of {total} clips are missing, the first is {task.missing[0]}.")
+    parts += remarks([task], logistic=learning == LINEAR)
+    if learning == LINEAR and not inner_splits(task.labels, task.groups):
+        parts.append(f"C of the saved classifier is {FIXED_C:g}, since its clips are too few to choose it.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -139,6 +142,8 @@ def save(
     """
     classifier.save_pretrained(out, card=card(classifier, out, text))
     (out / REPORT_FILE).write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    for name, described in numbers["tasks"].items():
+        write_unreadable(out, name, described["unreadable"])
     for pattern in LICENCES if encoder_folder is not None and encoder_folder.resolve() != out.resolve() else ():
         for file in sorted(encoder_folder.glob(pattern)):  # type: ignore[union-attr]
             shutil.copyfile(file, out / file.name)

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aasp_features.config import Pooling
-from aasp_features.train.evaluate.command import Cache, NoCache, vector_cache
+from aasp_features.train.evaluate.command import Cache, NoCache, readable, vector_cache
 from aasp_features.train.options import DEVICE_HELP
 
 if TYPE_CHECKING:
+    import torch
+
     from aasp_features.classifier import AaSPClassifier
     from aasp_features.encoder import AaSPEncoder
+    from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
     from aasp_features.train.evaluate.probe import ProbeResult
     from aasp_features.train.evaluate.task import Task
 
     Learnt = tuple[str, ProbeResult, AaSPClassifier]  # by what, what it is worth, and itself
-
-RARE_CLASSES = (
-    "The least populated class",
-    r"Label (not )?\d+ is present",
-)  # scikit-learn's; the report has a sentence
 
 
 def classify(
@@ -70,11 +67,12 @@ def classify(
     task = work.read_task(folder)
     work.check_free(out, overwrite, finetune)
     encoder, encoder_folder = work.load_encoder(model, pooling, last_layers)
-    if finetune:
-        method, result, classifier = _finetuned(task, encoder, out, recipe, settings or [], device)
-    else:
-        _check_linear(settings, recipe, device)
-        method, result, classifier = _linear(task, encoder, None if no_cache else vector_cache(cache))
+    tuning = _tuning(finetune, recipe, settings or [], device)
+    kept = None if no_cache else vector_cache(cache)
+    task = readable(task, kept)
+    method, result, classifier = (
+        _finetuned(task, encoder, out, *tuning) if tuning is not None else _linear(task, encoder, kept)
+    )
     learning = work.FINE_TUNED if finetune else work.LINEAR
     text = work.report(task, method, result, classifier.labels, learning)
     numbers = work.as_numbers(task, method, result, classifier.labels, learning)
@@ -83,14 +81,21 @@ def classify(
     typer.echo(f"wrote {out}", err=True)
 
 
-def _check_linear(settings: list[str] | None, recipe: str | None, device: str | None) -> None:
-    """Nothing that only fine-tuning takes was given."""
+def _tuning(
+    finetune: bool, recipe: str | None, settings: list[str], device: str | None
+) -> tuple[FinetuneRecipe, torch.device] | None:
+    """The options of fine-tuning, checked; None without it."""
     from aasp_features.errors import OptionError
+    from aasp_features.train.evaluate.finetune.recipes import DEFAULT, load_recipe
+    from aasp_features.train.options import checked_device
 
+    if finetune:
+        return load_recipe(recipe or DEFAULT, settings), checked_device(device)
     given = [repr(settings[0])] if settings else []
     given += [f"{name} {value}" for name, value in (("--recipe", recipe), ("--device", device)) if value]
     if given:
         raise OptionError(f"{given[0]} is for fine-tuning; give --finetune, too.")
+    return None
 
 
 def _linear(task: Task, encoder: AaSPEncoder, cache: Path | None) -> Learnt:
@@ -103,24 +108,16 @@ def _linear(task: Task, encoder: AaSPEncoder, cache: Path | None) -> Learnt:
 
     method = encoder_method(encoder, encoder.config.name, None, None)
     vectors = with_progress(method, task.name, task.files, cache)
-    with warnings.catch_warnings():
-        for message in RARE_CLASSES:
-            warnings.filterwarnings("ignore", message)
-        return method.name, probe(vectors, task, logistic_regression), linear_classifier(encoder, vectors, task)
+    return method.name, probe(vectors, task, logistic_regression), linear_classifier(encoder, vectors, task)
 
 
-def _finetuned(
-    task: Task, encoder: AaSPEncoder, out: Path, recipe: str | None, settings: list[str], device: str | None
-) -> Learnt:
+def _finetuned(task: Task, encoder: AaSPEncoder, out: Path, recipe: FinetuneRecipe, device: torch.device) -> Learnt:
     """The encoder learns, too; a run that was stopped goes on."""
     from aasp_features.train.evaluate.classify import RUNS
     from aasp_features.train.evaluate.finetune.folds import finetune_folds
-    from aasp_features.train.evaluate.finetune.recipes import DEFAULT, load_recipe
-    from aasp_features.train.options import checked_device
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    chosen, place = load_recipe(recipe or DEFAULT, settings), checked_device(device)
     with ending_in_a_sentence():
-        result, classifier = finetune_folds(encoder, task, chosen, out / RUNS, place)
-    return f"{encoder.config.name} by the recipe {chosen.name}", result, classifier
+        result, classifier = finetune_folds(encoder, task, recipe, out / RUNS, device)
+    return f"{encoder.config.name} by the recipe {recipe.name}", result, classifier

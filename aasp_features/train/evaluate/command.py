@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,7 +55,7 @@ Beside = Annotated[
 Graphs = Annotated[str, typer.Option(help="Folder of the teachers' files (default: beside their .yaml).")]
 Device = Annotated[str | None, typer.Option(help=DEVICE_HELP)]
 Selection = Annotated[bool, typer.Option("--selection", help="Leave the last fold and the test part out.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for report.html, .md, .json, and lists of missing clips.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for report.html, .md, .json, and lists of clips left out.")]
 Cache = Annotated[Path | None, typer.Option(help="Folder where vectors are kept (default: in the user's cache).")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.")]
 
@@ -168,7 +169,11 @@ def evaluate(
     """
     from aasp_features.train.evaluate.report import as_json, report, write_report
     from aasp_features.train.evaluate.report_page import report_page
+    from aasp_features.train.options import check_folder
 
+    check_folder("--out", out)
+    methods = chain([next(methods)], methods)  # the first checkpoint is found, or not, before sounds are read
+    tasks = [readable(task, cache) for task in tasks]
     results: dict[str, dict[str, ProbeResult]] = {}
     for method in methods:
         vectors = {task.name: with_progress(method, task.name, task.files, cache) for task in tasks}
@@ -207,6 +212,21 @@ def with_progress(method: Method, name: str, files: Sequence[Path], cache: Path 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task(f"{method.name}: {name}", total=len(files))
         return task_vectors(method, files, cache, lambda count: progress.advance(bar, count))
+
+
+def readable(task: Task, cache: Path | None) -> Task:
+    """A task without the clips that cannot be read, and a line on stderr that counts them.
+
+    Raises:
+        TrainError: a class loses all its clips.
+    """
+    from aasp_features.train.evaluate.readable import reading, told, without_unreadable
+
+    marks = with_progress(reading(), task.name, task.files, cache)
+    found = without_unreadable(task, marks[:, 0] > 0)
+    if found.unreadable:
+        typer.echo(f"{task.name}: {told(found)}", err=True)
+    return found
 
 
 def vector_cache(folder: Path | None) -> Path:

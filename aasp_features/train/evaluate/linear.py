@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.classifier import Examples, Vectors
 from aasp_features.train.evaluate.metrics import Labels, Metric, Scores
 from aasp_features.train.evaluate.task import Places
@@ -54,9 +55,15 @@ def hold_out(train: Examples, seed: int) -> tuple[Examples, Examples]:
 
 
 def hold_out_groups(groups: NDArray[np.str_], share: float, seed: int) -> tuple[Places, Places]:
-    """Two parts of clips, as places; the second has ``share`` of the groups, which stay whole."""
+    """Two parts of clips, as places; the second has ``share`` of the groups, which stay whole.
+
+    Raises:
+        TrainError: there is a single group.
+    """
     from sklearn.model_selection import GroupShuffleSplit
 
+    if len(np.unique(groups)) < 2:
+        raise TrainError("its training clips are of a single group, so none can be held out to judge the others.")
     kept, held = next(iter(GroupShuffleSplit(1, test_size=share, random_state=seed).split(groups, groups=groups)))
     return np.asarray(kept), np.asarray(held)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from aasp_features.train.errors import TrainError
-from aasp_features.train.evaluate.classifier import Examples, moments, one_hot
+from aasp_features.train.evaluate.classifier import Examples, moments, one_hot, quiet_scikit_learn
 from aasp_features.train.evaluate.logistic import choose_penalty, fit, rotate, row_space
 from aasp_features.train.evaluate.task import Task
 
@@ -45,7 +45,7 @@ def fit_linear_head(vectors: NDArray[np.float32], task: Task) -> LinearHead:
         task: gives labels, groups and the metric that chooses C.
 
     Raises:
-        TrainError: clips that cannot be learnt from, such as too few, or a label that all of them have.
+        TrainError: clips of one class, or a label that all of them have.
     """
     present = _present(task)
     labels = task.labels[:, present] if task.labels.ndim == 2 else np.searchsorted(present, task.labels)
@@ -53,10 +53,8 @@ def fit_linear_head(vectors: NDArray[np.float32], task: Task) -> LinearHead:
     standardised = (vectors.astype(np.float64) - mean) / std
     axes = row_space(standardised)
     examples = Examples(rotate(standardised, axes), labels, task.groups)
-    try:
+    with quiet_scikit_learn():
         model = fit(examples.vectors, labels, choose_penalty(examples, None, len(present), task.metric))
-    except ValueError as error:  # scikit-learn's, of a task that is too small
-        raise TrainError(f"{task.name} cannot be learnt from ({str(error).splitlines()[0].rstrip('.')}).") from error
     weight, bias = coefficients(model)
     weight = (weight if axes is None else weight @ axes) / std
     return LinearHead(tuple(task.classes[place] for place in present), weight, bias - weight @ mean)

@@ -14,11 +14,19 @@ TIE = 1e-9  # relative difference of scores that only rounding makes
 
 
 class Metric(NamedTuple):
-    """A metric: what tables call it, its value in % from labels and scores, and how often its interval resamples."""
+    """A metric of labels and scores.
+
+    Attributes:
+        name: what tables call it.
+        value: labels and scores -> %.
+        resamples: how often its interval resamples.
+        by_class: is it a mean over classes, each of which counts alike?
+    """
 
     name: str
     value: Callable[[Labels, Scores], float]
     resamples: int = 1000
+    by_class: bool = False
 
 
 def accuracy(labels: Labels, scores: Scores) -> float:
@@ -48,11 +56,27 @@ def mean_average_precision(labels: Labels, scores: Scores) -> float:
 
 
 ACCURACY = Metric("accuracy", accuracy)
-BALANCED_ACCURACY = Metric("balanced accuracy", balanced_accuracy)
-MEAN_AVERAGE_PRECISION = Metric("mAP", mean_average_precision, resamples=100)  # it sorts every class's scores
+BALANCED_ACCURACY = Metric("balanced accuracy", balanced_accuracy, by_class=True)
+MEAN_AVERAGE_PRECISION = Metric("mAP", mean_average_precision, 100, by_class=True)  # it sorts every class's scores
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """The middle 95 % of a statistic's values on resamples."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def exact_interval(value: float, clips: float) -> tuple[float, float]:
+    """Clopper and Pearson's 95 % interval of a share, in %.
+
+    Args:
+        value: the share that was found, in %.
+        clips: independent ones that it was found on; need not be whole.
+    """
+    from scipy.stats import beta
+
+    right = clips * value / 100
+    wrong = clips - right
+    low = beta.ppf(0.025, right, wrong + 1) if right > 0 else 0.0
+    high = beta.ppf(0.975, right + 1, wrong) if wrong > 1e-9 * clips else 1.0
+    return 100 * float(low), 100 * float(high)

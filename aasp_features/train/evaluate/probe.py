@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.train.errors import TrainError
-from aasp_features.train.evaluate.classifier import Classifier, Examples, standardise
-from aasp_features.train.evaluate.metrics import Scores, interval
-from aasp_features.train.evaluate.task import Places, Split, Task
+from aasp_features.train.evaluate.classifier import Classifier, Examples, one_hot, quiet_scikit_learn, standardise
+from aasp_features.train.evaluate.metrics import Scores, exact_interval, interval
+from aasp_features.train.evaluate.task import FOLDS, Places, Split, Task
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,13 @@ class ProbeResult:
     """The task's metric in %.
 
     Attributes:
-        value: mean over splits and seeds.
+        value: mean over splits and seeds; see ``judged_together``.
         splits: of each, by name, mean over seeds.
         seeds: of each seed, mean over splits.
         interval: 95 %, a bootstrap of all clips that were held out, together.
         tested: these clips, as places in the task.
         scores: of them, for each seed.
+        exact: is the interval Clopper and Pearson's, since a bootstrap would be of no use?
     """
 
     value: float
@@ -33,6 +34,7 @@ class ProbeResult:
     interval: tuple[float, float]
     tested: Places
     scores: list[Scores]
+    exact: bool = False
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -67,10 +69,13 @@ def probe(
         held = Examples(validation, task.labels[split.validation], task.groups[split.validation])
         given = Examples(train, task.labels[split.train], task.groups[split.train])
         try:
-            found.append(classifier(given, held if len(validation) else None, test, len(task.classes), task.metric))
+            with quiet_scikit_learn():
+                found.append(classifier(given, held if len(validation) else None, test, len(task.classes), task.metric))
         except ValueError as error:  # scikit-learn's, of a task that is too small
             reason = str(error).splitlines()[0].rstrip(".")
-            raise TrainError(f"task {task.name} cannot be learnt from ({split.name}: {reason}).") from error
+            raise TrainError(
+                f"task {task.name} cannot be learnt from ({split.name}: {reason}); give it more clips."
+            ) from error
     return judged(task, splits, found)
 
 
@@ -85,13 +90,48 @@ def judged(task: Task, splits: Sequence[Split], found: Sequence[Sequence[Scores]
     values = np.array([[task.value(split.test, s) for s in runs] for split, runs in zip(splits, found, strict=True)])
     tested = np.concatenate([split.test for split in splits])
     scores = [np.concatenate(parts) for parts in zip(*found, strict=True)]
-    drawn = [np.mean([task.value(tested[draw], one[draw]) for one in scores]) for draw in task.resamples(tested)]
+    together = judged_together(task, splits)
+    seeds = np.array([task.value(tested, one) for one in scores]) if together else values.mean(axis=0)
+    bounds, exact = interval_of(task, tested, scores, float(seeds.mean()))
     names = [split.name for split in splits]
     return ProbeResult(
-        float(values.mean()),
+        float(seeds.mean()),
         dict(zip(names, values.mean(axis=1).tolist(), strict=True)),
-        values.mean(axis=0).tolist(),
-        interval([float(value) for value in drawn]),
+        seeds.tolist(),
+        bounds,
         tested,
         scores,
+        exact,
     )
+
+
+def judged_together(task: Task, splits: Sequence[Split]) -> bool:
+    """Is the metric taken once, of all clips that were held out, in place of its mean over splits?
+
+    It is where a mean over classes would be one over other classes in each split: where a fold that was drawn lacks a
+    class, or a split tests only one.
+    """
+    tested = [one_hot(task.labels[split.test], len(task.classes)).any(axis=0) for split in splits]
+    counts = [int(classes.sum()) for classes in tested]
+    whole = int(np.any(tested, axis=0).sum())
+    return task.metric.by_class and (min(counts) < whole if task.drawn else min(counts) == 1 < whole)
+
+
+def interval_of(task: Task, tested: Places, scores: Sequence[Scores], value: float) -> tuple[tuple[float, float], bool]:
+    """The 95 % interval of a metric's value, and whether it is exact.
+
+    A bootstrap says nothing where every draw has one value, and draws lack classes of under five clips. Then the
+    interval is Clopper and Pearson's, of as many clips as there are groups. Where classes count alike, they are the
+    number of classes times the harmonic mean of their groups, which gives a mean over classes its variance.
+    """
+    drawn = [float(np.mean([task.value(tested[draw], one[draw]) for one in scores])) for draw in task.resamples(tested)]
+    low, high = interval(drawn)
+    clips = one_hot(task.labels[tested], len(task.classes)).sum(axis=0)
+    rare = task.metric.by_class and task.labels.ndim == 1 and clips[clips > 0].min() < FOLDS
+    if low < high and not rare:
+        return (low, high), False
+    count = float(len(np.unique(task.groups[tested])))
+    if task.metric.by_class:
+        units = task.units(tested)[clips > 0]
+        count = min(count, len(units) ** 2 / float(np.sum(1 / units)))
+    return exact_interval(value, count), True

@@ -9,11 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from aasp_features.train.evaluate.few_clips import few_clips, fixed_penalty
 from aasp_features.train.evaluate.metrics import interval
 from aasp_features.train.evaluate.probe import ProbeResult
+from aasp_features.train.evaluate.readable import told, write_unreadable
 from aasp_features.train.evaluate.task import WHOLE, Task
 
 Results = Mapping[str, Mapping[str, ProbeResult]]  # method -> task -> result
+LINEAR = "Logistic regression"  # an evaluation
+EXACT = (
+    "Intervals are by Clopper and Pearson where a bootstrap fails: all draws give one value, or a class has under five "
+    "clips."
+)
 
 
 def report(tasks: Sequence[Task], results: Results, evaluation: str, selection: bool) -> str:
@@ -28,16 +35,24 @@ def report(tasks: Sequence[Task], results: Results, evaluation: str, selection: 
     metrics = ", ".join(f"{task.name} {task.metric.name}" for task in tasks)
     left_out = ", without the last fold or the test part" if selection else ""
     parts = [f"{evaluation}{left_out}; in %, 95 % intervals: {metrics}.", table(tasks, results)]
-    folded = [task for task in tasks if task.folds]
+    folded = [task for task in tasks if task.folds and not task.leaves_one_out]
     if folded and not selection:
         parts += ["The last fold alone, which selections leave out:", last_fold_table(folded, results)]
     if len(results) > 1:
         parts += ["Differences, paired clip by clip:", differences(tasks, results)]
-    return "\n\n".join([*parts, *remarks(tasks)]) + "\n"
+    if any(one.exact for found in results.values() for one in found.values()):
+        parts.append(EXACT)
+    return "\n\n".join([*parts, *remarks(tasks, selection, evaluation == LINEAR)]) + "\n"
 
 
-def remarks(tasks: Sequence[Task]) -> list[str]:
-    """What should be known of the tasks: clips expected and found, which are missing, notes; a paragraph each."""
+def remarks(tasks: Sequence[Task], selection: bool = False, logistic: bool = False) -> list[str]:
+    """What should be known of the tasks, a paragraph each: clips that lack or are few, notes.
+
+    Args:
+        tasks: that were measured.
+        selection: was what is opened once left out?
+        logistic: were they measured by a logistic regression, whose C is chosen?
+    """
     parts = []
     for task in tasks:
         sentences = []
@@ -46,7 +61,9 @@ def remarks(tasks: Sequence[Task]) -> list[str]:
         if task.missing:
             listed = len(task.missing) + len(task.files)
             sentences.append(f"{len(task.missing):,} of {listed:,} clips are missing, the first is {task.missing[0]}.")
+        sentences += [told(task)] if task.unreadable else []
         sentences += [task.note] if task.note else []
+        sentences += few_clips(task, selection) + (fixed_penalty(task, selection) if logistic else [])
         parts += [f"{task.name}: {' '.join(sentences)}"] if sentences else []
     return parts
 
@@ -62,14 +79,16 @@ def _counts(task: Task) -> str:
 
 
 def write_report(folder: Path, tasks: Sequence[Task], text: str, numbers: Mapping[str, Any]) -> None:
-    """Write report.md, report.json, and for every task that lacks clips missing-NAME.txt, a path on each line."""
+    """Write report.md and report.json; of tasks that lack clips missing-NAME.txt and unreadable-NAME.csv, too."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").write_text(text, encoding="utf-8")
     (folder / "report.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     for task in tasks:
+        write_unreadable(folder, task.name, described(task)["unreadable"])
+        place = folder / f"missing-{task.name}.txt"
+        place.unlink(missing_ok=True)
         if task.missing:
             lines = "".join(f"{path}\n" for path in task.missing)
-            place = folder / f"missing-{task.name}.txt"
             place.write_text(lines, encoding="utf-8", errors="surrogateescape")
 
 
@@ -124,7 +143,13 @@ def as_json(tasks: Sequence[Task], results: Results, evaluation: str, selection:
     """What the tables say, and what they were made of, for other programs."""
     rows = {
         method: {
-            name: {"value": one.value, "interval": one.interval, "splits": one.splits, "seeds": one.seeds}
+            name: {
+                "value": one.value,
+                "interval": one.interval,
+                "exact": one.exact,
+                "splits": one.splits,
+                "seeds": one.seeds,
+            }
             for name, one in found.items()
         }
         for method, found in results.items()
@@ -146,5 +171,6 @@ def described(task: Task) -> dict[str, Any]:
         "expected": dict(task.expected),
         "found": task.found,
         "missing": [str(path) for path in task.missing],
+        "unreadable": {str(path): reason for path, reason in task.unreadable.items()},
         "note": task.note,
     }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.classifier import one_hot, quiet_scikit_learn
 from aasp_features.train.evaluate.metrics import ACCURACY, Labels, Metric, Scores
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -22,7 +23,10 @@ Places = NDArray[np.int64]
 
 
 class Row(NamedTuple):
-    """A clip of a task: its file, its labels, the group that no split may part, and its part (a fold, or train, …)."""
+    """A clip of a task: its file, its labels, the group that no split may part, and its part (a fold, or train, …).
+
+    Where the parts are empty, folds are drawn.
+    """
 
     file: Path
     labels: tuple[str, ...]
@@ -55,6 +59,8 @@ class Task:
         missing: files that the task's own lists name and that are not there; they are left out.
         expected: how many clips the official distribution has in each part, or in the ``WHOLE``; empty: nobody says.
         note: what readers of its numbers should know, a sentence.
+        drawn: were its folds drawn here?
+        unreadable: files that were left out because they cannot be read, and why.
     """
 
     name: str
@@ -68,6 +74,8 @@ class Task:
     missing: tuple[Path, ...] = ()
     expected: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
+    drawn: bool = False
+    unreadable: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def found(self) -> dict[str, int]:
@@ -80,6 +88,11 @@ class Task:
         """The folds in order; empty where the parts are train, validation and test."""
         found = set(self.parts.tolist())
         return [] if found <= {TRAIN, VALIDATION, TEST} else sorted(found, key=int)
+
+    @property
+    def leaves_one_out(self) -> bool:
+        """Is each fold that was drawn a single clip or group?"""
+        return self.drawn and len(self.folds) == len(np.unique(self.groups))
 
     def splits(self, selection: bool = False) -> list[Split]:
         """Each fold held out in turn; or one split, by train, validation and test.
@@ -103,6 +116,19 @@ class Task:
             )
             for fold in used
         ]
+
+    def draw_folds(self) -> Task:
+        """The same with folds of ``make_folds``; a clip of several labels counts as one of the rarest of them."""
+        labels = self.labels
+        if labels.ndim == 2:
+            labels = np.where(labels, labels.sum(axis=0), len(labels) + 1).argmin(axis=1)
+        parts = make_folds(labels.tolist(), self.groups.tolist())
+        return replace(self, parts=np.array(parts), drawn=True)
+
+    def units(self, places: Places) -> NDArray[np.int64]:
+        """How many groups each class has among these clips: what is independent."""
+        having = one_hot(self.labels[places], len(self.classes))
+        return np.array([len(np.unique(self.groups[places][has])) for has in having.T])
 
     def value(self, places: Places, scores: Scores) -> float:
         """The metric, in %, of the scores of some clips."""
@@ -152,7 +178,8 @@ def build_task(
         seconds: usual length of a clip.
 
     Raises:
-        TrainError: none of the files is there, fewer than two classes, or a label that is no class.
+        TrainError: none of the files is there, fewer than two classes, a label that is no class, or folds that are to
+            be drawn of a single group.
     """
     there: list[Row] = []
     missing: list[Row] = []
@@ -166,7 +193,7 @@ def build_task(
         raise TrainError(f"{name}: {unknown[0]!r} is none of its {len(names)} classes.")
     if len(names) < 2:
         raise TrainError(f"{name}: all clips are labelled {names[0]!r}; a task has at least two classes.")
-    return Task(
+    task = Task(
         name,
         [row.file for row in there],
         names,
@@ -177,6 +204,12 @@ def build_task(
         seconds,
         tuple(row.file for row in missing),
     )
+    if any(task.parts):
+        return task
+    try:
+        return task.draw_folds()
+    except TrainError as error:
+        raise TrainError(f"{name}: {error}") from None
 
 
 def _label_array(labels: Sequence[tuple[str, ...]], names: Sequence[str], several: bool) -> Labels:
@@ -190,20 +223,26 @@ def _label_array(labels: Sequence[tuple[str, ...]], names: Sequence[str], severa
     return table
 
 
-def make_folds(labels: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Folds 1…5: stratified by label, groups kept whole, shuffled with seed 0.
+def make_folds(labels: Sequence[Any], groups: Sequence[str]) -> list[str]:
+    """Draw folds 1…5: stratified by label, groups kept whole, shuffled with seed 0.
+
+    Where no class has five clips, or there are under five groups, each group is a fold of its own; of 20 groups or more
+    there are as many folds as the largest class has clips.
 
     Raises:
-        TrainError: fewer groups than folds, or fewer clips of every class.
+        TrainError: there is a single group.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    if max(Counter(labels).values(), default=0) < FOLDS:
-        raise TrainError(f"no class has {FOLDS} clips, so they cannot make {FOLDS} folds.")
-    if len(set(groups)) < FOLDS:
-        raise TrainError(f"{len(set(groups))} groups cannot make {FOLDS} folds.")
+    places = {group: place for place, group in enumerate(dict.fromkeys(groups), start=1)}
+    if len(places) < 2:
+        raise TrainError(f"all its clips are of the group {groups[0]!r}; give at least two groups, of which one tests.")
+    count = min(FOLDS, len(places), max(Counter(labels).values()))
+    if count < 2 or (count < FOLDS and len(places) < FEW_GROUPS):
+        return [str(places[group]) for group in groups]
     folds = np.zeros(len(labels), np.int64)
-    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, groups), start=1):
-        folds[held_out] = fold
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0)
+    with quiet_scikit_learn():
+        for fold, (_, held_out) in enumerate(splitter.split(labels, labels, groups), start=1):
+            folds[held_out] = fold
     return [str(fold) for fold in folds]

@@ -37,6 +37,8 @@ def test_where_it_may_be_written(tmp_path: Path) -> None:
     classify.check_free(tmp_path, True)
     with pytest.raises(TrainError, match="is a file"):
         classify.check_free(tmp_path / "something", True)
+    with pytest.raises(OptionError, match=r"--out .*something/new cannot be written \(Not a directory\)"):
+        classify.check_free(tmp_path / "something" / "new", True)
 
 
 def test_one_task_with_names(task_folder: Path, tmp_path: Path) -> None:
@@ -55,9 +57,9 @@ def test_report_and_files(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
     task = replace(made_task(), classes=("a", "b", "c", "never"), missing=(Path("gone.wav"),))
     vectors = features_of(task, 2.0, width=small_encoder.embedding_dim)
     result = probe(vectors, task, logistic_regression)
-    assert "Fewer clips than folds" not in classify.report(task, "vectors", result, ("a", "b", "c"))
+    assert "Add at least" not in classify.report(task, "vectors", result, ("a", "b", "c"))
     rare = replace(task, labels=np.where(np.arange(150) < 147, task.labels, 3))
-    assert "some folds lack them: never." in classify.report(rare, "vectors", result, ("a", "b", "c", "never"))
+    assert "Add at least 2 groups of never" in classify.report(rare, "vectors", result, ("a", "b", "c", "never"))
     classifier = classify.linear_classifier(small_encoder, vectors, task)
     text = classify.report(task, "vectors", result, classifier.labels)
     low, high = result.interval

@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from evaluate_helpers import write_tone
+from finetune_helpers import tiny_encoder
 from helpers import read_csv, run_command
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -124,6 +126,79 @@ def test_finetuning_on_request(tones: Path, tmp_path: Path) -> None:
     assert torch.equal(AaSPClassifier.from_pretrained(tmp_path / "out").head.weight, tuned.head.weight)
 
 
+@pytest.fixture
+def quick(tmp_path: Path) -> list[object]:
+    """Options of a command with a small checkpoint."""
+    model = tiny_encoder(pooling="frequency").save_pretrained(tmp_path / "model")
+    return ["--model", model, "--out", tmp_path / "out", "--cache", tmp_path / "cache"]
+
+
+def keep(folder: Path, low: int, high: int) -> None:
+    """So many sounds of each class."""
+    for name, count in (("low", low), ("high", high)):
+        for index in range(count, 12):
+            (folder / name / f"{index}.wav").unlink()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sentences"),
+    [
+        (2, 2, ["4 folds", "each fold is a single clip", "Add at least 3 clips of high, 3 clips of low"]),
+        (1, 1, ["2 folds", "1 clip of high, 1 clip of low can be recognised by chance alone"]),
+        (5, 2, ["5 folds", "judged together", "Add at least 3 clips of high, so that", "too few clips to choose it"]),
+        (
+            1,
+            11,
+            ["1 clip of low can be recognised by chance alone", "balanced accuracy 50.0 %", "saved classifier is 0.1"],
+        ),
+        (12, 12, ["balanced accuracy 100.0 %, 95 % interval by Clopper and Pearson 85.8–100.0."]),
+    ],
+)
+def test_few_clips_make_a_classifier(
+    tones: Path, quick: list[object], tmp_path: Path, low: int, high: int, sentences: list[str]
+) -> None:
+    keep(tones, low, high)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        code, said, told = classify(tones, *quick)
+    assert (code, told.splitlines()[-1]) == (0, f"wrote {tmp_path / 'out'}")
+    assert [sentence for sentence in sentences if sentence not in said] == []
+    least, most = map(float, re.search(r"interval by Clopper and Pearson ([\d.]+)–([\d.]+)\.", said).groups())
+    assert most - least > 14
+    classifier = AaSPClassifier.from_pretrained(tmp_path / "out")
+    assert classifier.predict(tones / "low" / "0.wav")[0].label == "low"  # which it has learnt from
+
+
+def test_clips_that_cannot_be_read_are_left_out_as_if_they_were_not_there(
+    tones: Path, quick: list[object], tmp_path: Path
+) -> None:
+    for index in (3, 5):
+        (tones / "low" / f"{index}.wav").write_bytes(b"RIFF")
+    code, said, told = classify(tones, *quick)
+    assert code == 0, told
+    line = "tones: 2 of 24 clips cannot be read and are left out: "
+    assert line in said
+    assert line in told
+    listed = read_csv(tmp_path / "out" / "unreadable-tones.csv")
+    assert [row["file"] for row in listed] == [str(tones / "low" / f"{index}.wav") for index in (3, 5)]
+    head = (tmp_path / "out" / "classifier.safetensors").read_bytes()
+    for row in listed:
+        Path(row["file"]).unlink()
+    code, clean, _ = classify(tones, *quick, "--overwrite")
+    assert clean.splitlines() == said.splitlines()[:-2]  # but for the line on them
+    assert (tmp_path / "out" / "classifier.safetensors").read_bytes() == head
+    assert not (tmp_path / "out" / "unreadable-tones.csv").exists()
+
+
+def test_what_is_left_out_of_a_folder_is_said(tones: Path, quick: list[object]) -> None:
+    write_tone(tones / "loose.wav", 300)
+    (tones / "none").mkdir()
+    code, said, told = classify(tones, *quick)
+    assert code == 0, told
+    assert f"Left out: {tones / 'loose.wav'} (sounds in no class folder; move each" in said
+    assert f"{tones / 'none'} (folders without sounds)." in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -132,6 +207,7 @@ def test_finetuning_on_request(tones: Path, tmp_path: Path) -> None:
         (["tones/low", "--out", "out"], "holds no two folders with sounds"),
         (["tones", "--out", "out", "--model", "gone"], "'gone' is no folder"),
         (["tones", "--out", "out", "--pooling", "max"], "'max' is not one of"),
+        (["tones", "--out", "file/out", "--model", "gone"], "--out file/out cannot be written (Not a directory)"),
         (["tones", "run.epochs=1", "--out", "out"], "'run.epochs=1' is for fine-tuning; give --finetune, too"),
         (["tones", "--out", "out", "--recipe", "esc50"], "--recipe esc50 is for fine-tuning; give --finetune, too"),
         (["tones", "--out", "out", "--device", "cpu"], "--device cpu is for fine-tuning; give --finetune, too"),
@@ -142,6 +218,7 @@ def test_what_goes_wrong_is_a_sentence(
     tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("file").touch()
     code, said, told = classify(*arguments)
     assert (code, said, len(told.splitlines())) == (2, "", 1)
     assert sentence in told

@@ -2,9 +2,12 @@
 
 import json
 import re
+import warnings
 from pathlib import Path
 
 import pytest
+from evaluate_helpers import write_tone
+from helpers import read_csv
 from teacher_helpers import write_callable, write_graph
 from typer.testing import CliRunner
 
@@ -76,3 +79,57 @@ def test_wrong_options_come_before_any_work(task_folder: Path) -> None:
         done = CliRunner().invoke(app, ["knn", "no-such-checkpoint", *wrong])
         assert done.exit_code == 2
         assert wrong[-1] in done.output
+
+
+@pytest.mark.parametrize("command", [["linear", "--quick"], ["knn"]])
+def test_clips_that_cannot_be_read_are_listed(
+    command: list[str], task_folder: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    for index in (3, 8):
+        (task_folder / "audio" / f"{index}.wav").write_bytes(b"no sound")
+    options = ["--task", str(task_folder), "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    done = CliRunner().invoke(app, [*command, str(checkpoint), *options])
+    assert done.exit_code == 0, done.output
+    line = "tones: 2 of 40 clips cannot be read and are left out: "
+    assert line in done.stdout
+    assert line in done.stderr
+    rows = read_csv(tmp_path / "out" / "unreadable-tones.csv")
+    assert [Path(row["file"]).name for row in rows] == ["3.wav", "8.wav"]
+    numbers = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (numbers["tasks"]["tones"]["clips"], len(numbers["tasks"]["tones"]["unreadable"])) == (38, 2)
+
+
+@pytest.mark.parametrize("command", [["linear", "--quick"], ["linear"], ["knn"]])
+@pytest.mark.usefixtures("few_epochs")
+def test_few_clips_are_a_result_or_a_sentence(command: list[str], checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("low", "high"):
+        write_tone(tmp_path / "two" / name / "1.wav", 300)
+        write_tone(tmp_path / "four" / name / "1.wav", 300 if name == "low" else 2000)
+        write_tone(tmp_path / "four" / name / "2.wav", 310 if name == "low" else 2010, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = {
+            name: CliRunner().invoke(app, [*command, str(checkpoint), "--task", str(tmp_path / name), "--no-cache"])
+            for name in ("two", "four")
+        }
+    assert done["four"].exit_code == 0, done["four"].output
+    assert "Clips are few, so each fold is a single clip." in done["four"].stdout
+    assert "Intervals are by Clopper and Pearson where a bootstrap fails" in done["four"].stdout
+    assert "The last fold alone" not in done["four"].stdout
+    if command == ["linear"]:
+        assert done["two"].exit_code == 2
+        reason = "fold 1: its training clips are of a single group, so none can be held out to judge the others"
+        assert f"aasp-train: task two cannot be learnt from ({reason}); give it more clips.\n" in done["two"].stderr
+    else:
+        assert "1 clip of high, 1 clip of low can be recognised by chance alone" in done["two"].stdout
+
+
+@pytest.mark.parametrize("command", [["linear"], ["knn"], ["robustness"], ["stability"]])
+def test_a_place_that_cannot_be_written_comes_before_any_work(
+    command: list[str], task_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    tasks = [] if command == ["stability"] else ["--task", str(task_folder)]
+    done = CliRunner().invoke(app, [*command, "no-such-checkpoint", *tasks, "--out", str(tmp_path / "file" / "out")])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"--out {tmp_path / 'file' / 'out'} cannot be written (Not a directory)" in done.stderr

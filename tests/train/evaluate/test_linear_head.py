@@ -92,6 +92,14 @@ def test_what_cannot_be_learnt() -> None:
     labels = np.stack([task.labels == 0, task.labels == 1, task.labels >= 0], axis=1)
     with pytest.raises(TrainError, match="every clip has the label 'c'"):
         fit_linear_head(vectors, replace(task, labels=labels))
+
+
+def test_two_clips_are_enough() -> None:
+    """No inner folds can choose C, so it is the fixed one."""
     few = made_task(2, 2, parts=["1", "2"])
-    with pytest.raises(TrainError, match="cannot be learnt from"):
-        fit_linear_head(vectors[:2], few)
+    vectors = features_of(few, 1.0)
+    found, classifier = probabilities(vectors, few)
+    model = LogisticRegression(C=logistic.FIXED_C, max_iter=5000, tol=1e-8)
+    pipeline = make_pipeline(StandardScaler(), model).fit(vectors.astype(np.float64), few.labels)
+    assert classifier.labels == ("a", "b")
+    np.testing.assert_allclose(found, pipeline.predict_proba(vectors.astype(np.float64)), atol=2e-3)

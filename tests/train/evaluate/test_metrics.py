@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 
-from aasp_features.train.evaluate.metrics import accuracy, balanced_accuracy, interval, mean_average_precision
+from aasp_features.train.evaluate.metrics import (
+    accuracy,
+    balanced_accuracy,
+    exact_interval,
+    interval,
+    mean_average_precision,
+)
 
 
 def test_accuracies_are_scikit_learns() -> None:
@@ -35,3 +42,14 @@ def test_mean_average_precision_is_over_classes_that_occur() -> None:
 
 def test_the_interval_holds_the_middle() -> None:
     assert interval(list(range(1001))) == (25.0, 975.0)
+
+
+@pytest.mark.parametrize(("right", "clips"), [(0, 1), (1, 1), (3, 4), (24, 24), (0, 24), (11, 12), (50, 300)])
+def test_the_exact_interval_is_clopper_and_pearsons(right: int, clips: int) -> None:
+    expected = binomtest(right, clips).proportion_ci(method="exact")
+    assert exact_interval(100 * right / clips, clips) == pytest.approx((100 * expected.low, 100 * expected.high))
+
+
+def test_the_exact_interval_of_a_number_of_clips_that_is_not_whole_lies_between() -> None:
+    low, between, high = (exact_interval(75.0, clips)[0] for clips in (4, 4.5, 5))
+    assert low < between < high

@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluate_helpers import features_of, made_task
+from scipy.stats import binomtest
+from sklearn.metrics import balanced_accuracy_score
 
 from aasp_features.train.evaluate.classifier import Classifier, Examples
 from aasp_features.train.evaluate.knn import nearest_neighbours
 from aasp_features.train.evaluate.linear import linear_layer
 from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.methods import log_mel_statistics
-from aasp_features.train.evaluate.probe import probe
+from aasp_features.train.evaluate.metrics import ACCURACY, BALANCED_ACCURACY
+from aasp_features.train.evaluate.probe import judged, judged_together, probe
+from aasp_features.train.evaluate.task import Split
 from aasp_features.train.evaluate.tasks.registry import read_tasks
 
 pytestmark = pytest.mark.usefixtures("few_epochs")
@@ -73,11 +77,49 @@ def test_validation_is_kept_apart() -> None:
     assert given == [[90, 30, 30], [90, 0, 30]]
 
 
-def test_a_task_that_is_too_small_is_a_sentence() -> None:
+def test_a_class_that_is_in_no_training_part_is_never_recognised() -> None:
+    """One clip of b: when it is held out, a model of a alone is left; no fold of two has both classes but its own."""
     labels, folds = np.array([0] * 9 + [1]), [str(1 + place // 2) for place in range(10)]
     task = replace(made_task(10, 10, folds), labels=labels)
-    with pytest.raises(ValueError, match=r"task made cannot be learnt from \(fold [0-9]: "):
-        probe(features_of(task, 1.0), task, logistic_regression)
+    result = probe(features_of(task, 30.0), task, logistic_regression)
+    assert result.value == 50.0  # of both classes, not the mean of folds that have one
+    assert result.predicted.tolist() == [0] * 10
+    low, high = result.interval
+    assert result.exact
+    assert low < 10
+    assert high > 90
+
+
+@pytest.mark.parametrize(("right", "groups"), [(24, 24), (24, 6), (0, 24)])
+def test_where_all_draws_have_one_value_the_interval_is_exact(right: int, groups: int) -> None:
+    """24 of 24 are not 100 to 100 %; clips of one group count once."""
+    task = made_task(24, groups, ["train", "test"] * 12)
+    task = replace(task, labels=np.arange(24) // 12, classes=("a", "b"), metric=ACCURACY)
+    split = Split("test", np.arange(24), np.arange(0), np.arange(24))
+    scores = np.eye(2)[task.labels if right else 1 - task.labels]
+    result = judged(task, [split], [[scores]])
+    expected = binomtest(min(right, groups), groups).proportion_ci()
+    assert result.exact
+    assert result.interval == pytest.approx((100 * expected.low, 100 * expected.high))
+    balanced = judged(replace(task, metric=BALANCED_ACCURACY), [split], [[scores]])
+    assert balanced.interval == pytest.approx(result.interval)  # twelve of each class
+    wrong = scores.copy()
+    wrong[:5] = wrong[:5, ::-1]
+    assert not judged(task, [split], [[wrong]]).exact
+
+
+def test_leaving_one_out_is_judged_once_over_all_clips() -> None:
+    """Balanced accuracy of single clips would be plain accuracy."""
+    task = replace(made_task(8, 8, [str(1 + place) for place in range(8)]), labels=np.array([0] * 6 + [1] * 2))
+    splits = task.splits()
+    guesses = np.array([0, 0, 0, 0, 0, 1, 0, 1])
+    result = judged(task, splits, [[np.eye(3)[guesses[split.test]]] for split in splits])
+    assert result.value == pytest.approx(100 * balanced_accuracy_score(task.labels, guesses))
+    own = replace(task, parts=np.array(list("11112222")))  # folds of the task's own: fold 1 has a alone, too
+    assert judged_together(own, own.splits())
+    both = replace(task, labels=np.array([0, 1, 2, 0, 0, 1, 0, 1]), parts=np.array(list("11112222")))
+    assert not judged_together(both, both.splits())  # lacks a class, but has two: the task's protocol stays
+    assert judged_together(replace(both, drawn=True), both.splits())
 
 
 @pytest.mark.data

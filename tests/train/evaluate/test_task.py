@@ -1,13 +1,15 @@
 """Splits and resamples that keep groups whole, what is left out for selections, and what is missing."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from evaluate_helpers import made_task
 
+from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.metrics import BALANCED_ACCURACY, MEAN_AVERAGE_PRECISION, Metric
-from aasp_features.train.evaluate.task import Row, Task, build_task
+from aasp_features.train.evaluate.task import Row, Task, build_task, make_folds
 
 FIXED = ["train"] * 90 + ["validation"] * 30 + ["test"] * 30
 
@@ -20,6 +22,48 @@ def test_folds_keep_groups_whole_and_labels_balanced() -> None:
     for fold in task.folds:
         counts = np.unique(task.labels[task.parts == fold], return_counts=True)[1]
         assert counts.max() - counts.min() <= 6
+
+
+@pytest.mark.parametrize(
+    ("counts", "folds"),
+    [
+        ((2, 2), 4),
+        ((1, 1), 2),
+        ((3, 2, 1), 6),
+        ((5, 2), 5),
+        ((1, 11), 5),
+        ((4,) * 4, 16),
+        ((4,) * 6, 4),
+        ((1,) * 30, 30),
+    ],
+)
+def test_few_clips_make_folds(counts: tuple[int, ...], folds: int) -> None:
+    """One out of each class's clips in a fold, or each clip alone; always each clip once, and every fold some."""
+    labels = [place for place, count in enumerate(counts) for _ in range(count)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = make_folds(labels, list(map(str, range(len(labels)))))
+    assert set(found) == {str(fold) for fold in range(1, folds + 1)}
+    for label in set(labels):
+        own = [fold for fold, other in zip(found, labels, strict=True) if other == label]
+        assert max(own.count(fold) for fold in own) <= -(-len(own) // folds)
+
+
+def test_few_groups_are_held_out_one_by_one() -> None:
+    assert make_folds("aabbab", list("ggghhi")) == ["1", "1", "1", "2", "2", "3"]
+    with pytest.raises(TrainError, match="all its clips are of the group 'g'"):
+        make_folds("ab", "gg")
+
+
+def test_drawn_folds_hold_the_rarest_labels_of_clips_with_several(tmp_path: Path) -> None:
+    for index in range(30):
+        (tmp_path / str(index)).touch()
+    rows = [
+        Row(tmp_path / str(index), ("all", "rare") if index < 5 else ("all",), str(index), "") for index in range(30)
+    ]
+    task = build_task("several", rows, MEAN_AVERAGE_PRECISION, several=True)
+    assert task.drawn
+    assert sorted(task.parts[:5].tolist()) == task.folds == ["1", "2", "3", "4", "5"]
 
 
 @pytest.mark.parametrize("selection", [False, True])

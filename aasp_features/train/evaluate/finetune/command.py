@@ -41,22 +41,25 @@ def finetune(
 ) -> None:
     """Fine-tune an encoder on a task's labels. The result is a classifier with a linear layer."""
     from aasp_features.encoder import AaSPEncoder
+    from aasp_features.train.evaluate.command import readable, vector_cache
     from aasp_features.train.evaluate.finetune.recipes import load_recipe, load_task_recipe
     from aasp_features.train.evaluate.finetune.runs import chosen_splits
     from aasp_features.train.evaluate.finetune.runs import finetune as run
     from aasp_features.train.evaluate.finetune.summary import summary
     from aasp_features.train.evaluate.report import write_report
     from aasp_features.train.evaluate.tasks.registry import read_tasks
-    from aasp_features.train.options import checked_device, seconds_of
+    from aasp_features.train.options import check_folder, checked_device, seconds_of
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     budget, place = seconds_of("--max-time", max_time, above_zero=True), checked_device(device)
     checkpoint, changes = checkpoint_and_settings(arguments or [])
+    check_folder("--out", out)
     tasks = read_tasks(task)
     recipes = [load_recipe(recipe, changes) if recipe else load_task_recipe(one.name, changes) for one in tasks]
-    splits = [chosen_splits(one, fold or []) for one in tasks]
     encoder = AaSPEncoder.from_pretrained(checkpoint)
+    tasks = [readable(one, vector_cache(None)) for one in tasks]
+    splits = [chosen_splits(one, fold or []) for one in tasks]
     alone = sum(map(len, splits)) == 1
     found = []
     with ending_in_a_sentence():

@@ -132,9 +132,9 @@ def parts_of(task: Task, split: Split, held_out: float, seed: int) -> tuple[Plac
         return split.train, split.validation, split.test
     try:
         kept, held = hold_out_groups(task.groups[split.train], held_out, seed)
-    except ValueError as error:  # scikit-learn's, of too few groups
+    except TrainError as error:
+        reason = str(error).rstrip(".")
         raise TrainError(
-            f"{task.name}: no part of {split.name}'s training clips can be held out ({str(error).splitlines()[0]}); "
-            "give the task more groups, or run.held_out=0."
+            f"{task.name}, {split.name}: {reason}; give the task more groups, or run.held_out=0."
         ) from error
     return split.train[kept], split.train[held], split.test

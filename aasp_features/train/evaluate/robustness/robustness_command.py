@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from aasp_features.train.evaluate.command import (
     Selection,
     Tasks,
     find_methods,
+    readable,
     vector_cache,
     with_progress,
 )
@@ -28,14 +30,14 @@ from aasp_features.train.evaluate.command import (
 def robustness(
     task: Tasks,
     checkpoint: Checkpoints = None,
-    knn: Annotated[bool, typer.Option("--knn", help="The vote of 20 neighbours instead of a linear probe.")] = False,
+    knn: Annotated[bool, typer.Option("--knn", help="Read with k-NN (k = 20) instead of a linear probe.")] = False,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
     beside: Beside = None,
     graphs: Graphs = "",
     device: Device = None,
     selection: Selection = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.md, .json, and lists of missing clips.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.md, .json, and lists of clips left out.")] = None,
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
@@ -45,9 +47,14 @@ def robustness(
     from aasp_features.train.evaluate.report import write_report
     from aasp_features.train.evaluate.robustness import under_conditions
     from aasp_features.train.evaluate.tasks.registry import read_tasks
+    from aasp_features.train.options import check_folder
 
+    check_folder("--out", out)
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
-    tasks, kept = read_tasks(task), None if no_cache else vector_cache(cache)
+    kept = None if no_cache else vector_cache(cache)
+    tasks = read_tasks(task)
+    methods = chain([next(methods)], methods)  # the first checkpoint is found, or not, before sounds are read
+    tasks = [readable(one, kept) for one in tasks]
     evaluation, classifier = (
         ("k-nearest neighbours (k = 20)", nearest_neighbours) if knn else ("Logistic regression", logistic_regression)
     )

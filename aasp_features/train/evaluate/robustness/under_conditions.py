@@ -110,7 +110,7 @@ def report(tasks: Sequence[Task], results: Mapping[str, Results], evaluation: st
     ]
     for name, found in results.items():
         parts += [f"{name}:", table(tasks, found)]
-    return "\n\n".join([*parts, *remarks(tasks)]) + "\n"
+    return "\n\n".join([*parts, *remarks(tasks, selection)]) + "\n"
 
 
 def as_json(tasks: Sequence[Task], results: Mapping[str, Results], evaluation: str, selection: bool) -> dict[str, Any]:

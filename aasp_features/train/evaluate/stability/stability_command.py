@@ -46,7 +46,9 @@ def stability(
     """
     from aasp_features.sounds.discovery import find_sounds
     from aasp_features.train.evaluate.stability.stability_report import as_json, draw, report
+    from aasp_features.train.options import check_folder
 
+    check_folder("--out", out)
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
     found = find_sounds(sounds).sounds if sounds else []
     results, heard = _measure(methods, found, recordings, seconds)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.metrics import BALANCED_ACCURACY, MEAN_AVERAGE_PRECISION
-from aasp_features.train.evaluate.task import TEST, TRAIN, VALIDATION, Row, Task, build_task, make_folds
+from aasp_features.train.evaluate.task import TEST, TRAIN, VALIDATION, Row, Task, build_task
 
 SEPARATOR = ";"  # between the labels of one sound
 PARTS = {
@@ -25,7 +25,7 @@ def read_table(table: Path, name: str | None = None) -> Task:
     """Read a .csv with a header; files are relative to its folder.
 
     Columns: file; label, where ``;`` stands between several; group, sounds that must not be split (default: the file);
-    fold, a number, or split: train, validation, test (default: five folds, stratified, groups whole).
+    fold, a number, or split: train, validation, test (default: folds are drawn, see ``make_folds``).
 
     Raises:
         TrainError: not such a table, or a file that is missing.
@@ -34,9 +34,9 @@ def read_table(table: Path, name: str | None = None) -> Task:
     files = [table.parent / row["file"] for row in rows]
     if absent := [path for path in files if not path.is_file()]:
         raise TrainError(f"{table}: {len(absent)} files are missing, the first is {absent[0]}.")
-    labels = [tuple(label.strip() for label in row["label"].split(SEPARATOR)) for row in rows]
+    labels = [_labels(row["label"]) for row in rows]
     groups = [row.get("group") or row["file"] for row in rows]
-    parts = _parts(table, rows, labels, groups)
+    parts = _parts(table, rows)
     part_of = dict(zip(groups, parts, strict=True))
     if torn := [group for group, part in zip(groups, parts, strict=True) if part_of[group] != part]:
         raise TrainError(f"{table}: the group {torn[0]!r} lies in two parts; its sounds would be on both sides.")
@@ -46,24 +46,31 @@ def read_table(table: Path, name: str | None = None) -> Task:
     return build_task(name or table.parent.name, found, metric, several=several)
 
 
+def _labels(cell: str) -> tuple[str, ...]:
+    """Each label of a sound once; a separator too many adds none."""
+    return tuple(dict.fromkeys(filter(None, map(str.strip, cell.split(SEPARATOR)))))
+
+
 def _rows(table: Path) -> list[dict[str, str]]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
+            reader = csv.DictReader(file, strict=True)
+            numbered = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainError(f"{table}: cannot be read as a UTF-8 table with commas ({error}).") from error
+    rows = [row for _, row in numbered]
     if not rows:
         raise TrainError(f"{table}: holds no rows; its columns are {COLUMNS}.")
     if missing := [column for column in ("file", "label") if column not in rows[0]]:
         raise TrainError(f"{table}: lacks the column {missing[0]}; its columns are {COLUMNS}.")
-    for number, row in enumerate(rows, start=2):
-        if not row["file"] or "\0" in row["file"] or not (row["label"] or "").strip(f" {SEPARATOR}"):
-            raise TrainError(f"{table}: row {number} has no file or no label.")
+    for number, row in numbered:
+        if not row["file"] or "\0" in row["file"] or not _labels(row["label"] or ""):
+            raise TrainError(f"{table}: line {number} has no file or no label; give it both, or remove it.")
     return rows
 
 
-def _parts(table: Path, rows: list[dict[str, str]], labels: list[tuple[str, ...]], groups: list[str]) -> list[str]:
-    """The table's own folds or splits, or folds made here."""
+def _parts(table: Path, rows: list[dict[str, str]]) -> list[str]:
+    """The table's own folds or splits; empty where folds are to be drawn."""
     if "fold" in rows[0] and "split" in rows[0]:
         raise TrainError(f"{table}: has both columns fold and split; keep one of them.")
     if "split" in rows[0]:
@@ -77,7 +84,4 @@ def _parts(table: Path, rows: list[dict[str, str]], labels: list[tuple[str, ...]
         if len(set(folds)) < 2:
             raise TrainError(f"{table}: all sounds are in one fold; at least two are needed.")
         return [str(int(fold)) for fold in folds]
-    try:
-        return make_folds([found[0] for found in labels], groups)
-    except TrainError as error:
-        raise TrainError(f"{table}: {error}") from None
+    return [""] * len(rows)

@@ -23,6 +23,12 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_encoder().save_pretrained(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which sounds can be read."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def test_one_fold_makes_a_classifier(task_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = [tiny_checkpoint, "--task", task_folder, "--out", out, "--fold", 5, "--device", "cpu", *SETTINGS]
@@ -50,6 +56,14 @@ def test_several_runs_have_folders_of_their_own(task_folder: Path, tiny_checkpoi
     assert [path.name for path in sorted((out / "tones").iterdir())] == ["fold-1", "fold-2"]
     assert AaSPClassifier.from_pretrained(out / "tones" / "fold-2").several is False
     assert "| tones | fold 2 |" in done.output
+
+
+def test_clips_that_cannot_be_read_are_left_out(task_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    (task_folder / "audio" / "3.wav").write_bytes(b"no sound")
+    done = run(tiny_checkpoint, "--task", task_folder, "--out", tmp_path / "out", "--fold", 5, *SETTINGS)
+    assert done.exit_code == 0, done.output
+    assert "tones: 1 of 40 clips cannot be read and are left out: " in done.stdout
+    assert "3.wav,not a sound file" in (tmp_path / "out" / "unreadable-tones.csv").read_text()
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_groups_are_held_out_whole(task_folder: Path) -> None:
     given = Split("test", split.train[:10], split.train[10:], split.test)
     assert parts_of(task, given, 0.25, 3)[1].tolist() == split.train[10:].tolist()
     lone = replace(task, groups=np.full(len(task.groups), "one"))
-    with pytest.raises(ValueError, match=r"tones: no part of fold 5's training clips .* run.held_out=0"):
+    with pytest.raises(ValueError, match=r"tones, fold 5: its training clips are of a single group.* run.held_out=0"):
         parts_of(lone, split, 0.25, 3)
 
 

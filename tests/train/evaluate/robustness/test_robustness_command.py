@@ -20,6 +20,7 @@ def test_tables_and_numbers_without_warnings(reader: list[str], checkpoint: Path
         (tmp_path / "mine" / name).mkdir(parents=True, exist_ok=True)
         tone = 0.99 * np.sin(2 * np.pi * hertz * np.arange(3000 + number) / 16000)
         soundfile.write(tmp_path / "mine" / name / f"{number}.wav", tone, 16000)
+    (tmp_path / "mine" / "low" / "broken.wav").write_bytes(b"no sound")
     options = ["--task", str(tmp_path / "mine"), "--no-cache", "--out", str(tmp_path / "out"), *reader]
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "(?s).*full scale")
@@ -28,6 +29,7 @@ def test_tables_and_numbers_without_warnings(reader: list[str], checkpoint: Path
     text = (tmp_path / "out" / "report.md").read_text()
     assert text in result.stdout
     assert text.startswith("k-nearest neighbours (k = 20)" if reader else "Logistic regression")
+    assert "broken.wav,not a sound file" in (tmp_path / "out" / "unreadable-mine.csv").read_text()
     numbers = json.loads((tmp_path / "out" / "report.json").read_text())
     (rows,) = numbers["methods"].values()
     assert list(rows) == ["whole and clean", *(condition.name for condition in CONDITIONS)]

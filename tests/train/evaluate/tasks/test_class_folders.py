@@ -1,5 +1,6 @@
 """A folder of sounds for each class."""
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,35 @@ def test_one_class_is_no_task(tmp_path: Path) -> None:
     write_tone(tmp_path / "dog" / "1.wav", 300)
     with pytest.raises(ValueError, match="holds no two folders with sounds"):
         read_class_folders(tmp_path)
+    write_tone(tmp_path / "loose.wav", 300)
+    with pytest.raises(ValueError, match=r"no two folders with sounds; .* Left out: .*loose\.wav \(sounds in no class"):
+        read_class_folders(tmp_path)
     write_tone(tmp_path / "cat" / "1.wav", 300)
-    with pytest.raises(ValueError, match="no class has 5 clips"):
+    assert read_class_folders(tmp_path).folds == ["1", "2"]
+
+
+def test_what_is_no_clip_of_a_class_is_said(tmp_path: Path) -> None:
+    """Sounds beside the classes, shards in and beside them, folders without sounds; a class of shards is an error."""
+    for name in ("dog", "cat"):
+        for index in range(5):
+            write_tone(tmp_path / name / f"{index}.wav", 300)
+    clean = read_class_folders(tmp_path)
+    assert clean.note == ""
+    for name in ("a.wav", "b.wav"):
+        write_tone(tmp_path / name, 300)
+    for place in (tmp_path / "all.tar", tmp_path / "dog" / "more.tar"):
+        with tarfile.open(place, "w") as shard:
+            shard.add(tmp_path / "a.wav", "a.wav")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "notes.txt").write_text("none")
+    (tmp_path / "notes.txt").write_text("none")
+    task = read_class_folders(tmp_path)
+    assert (task.files, task.classes, task.parts.tolist()) == (clean.files, clean.classes, clean.parts.tolist())
+    assert f"{tmp_path / 'a.wav'} and 1 more (sounds in no class folder; move each" in task.note
+    assert f"{tmp_path / 'all.tar'} and 1 more (tar shards, which are not read here; unpack them)" in task.note
+    assert f"{tmp_path / 'docs'} and 1 more (folders without sounds)" in task.note
+    assert "notes" not in task.note
+    (tmp_path / "dog" / "more.tar").rename(tmp_path / "none" / "more.tar")
+    with pytest.raises(ValueError, match=r"the class 'none' would have no sounds\. Left out: .*more\.tar \(tar shards"):
         read_class_folders(tmp_path)

@@ -47,6 +47,13 @@ def test_several_labels_are_judged_by_map(tmp_path: Path) -> None:
     assert task.labels.tolist() == [[True, True, False], [False, True, False], [True, False, True]]
 
 
+def test_a_separator_too_many_adds_no_label(tmp_path: Path) -> None:
+    task = read_table(written(tmp_path, "file,label,fold\n0.wav,a;,1\n1.wav,b;b,1\n2.wav,;a,2\n3.wav,b ; b ;,2\n"))
+    assert task.classes == ("a", "b")
+    assert task.labels.tolist() == [0, 1, 0, 1]
+    assert task.metric.name == "balanced accuracy"
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -54,12 +61,11 @@ def test_several_labels_are_judged_by_map(tmp_path: Path) -> None:
         ("file,label\n", "holds no rows"),
         ("file,name\n0.wav,a\n", "lacks the column label"),
         ("path,label\n0.wav,a\n", "lacks the column file"),
-        ("file,label\n0.wav,\n", "row 2 has no file or no label"),
-        ("file,label\n0.wav\n", "row 2 has no file or no label"),
-        ("file,label\n0.wav,;\n", "row 2 has no file or no label"),
+        ("file,label\n0.wav,\n", "line 2 has no file or no label"),
+        ("file,label\n0.wav\n", "line 2 has no file or no label"),
+        ("file,label\n0.wav,a\n\n1.wav, ; ;\n", "line 4 has no file or no label"),
         ("file,label\n0.wav,a\ngone.wav,b\n", r"1 files are missing, the first is .*gone\.wav"),
-        ("file,label\n0.wav,a\n1.wav,b\n", "no class has 5 clips, so they cannot make 5 folds"),
-        ("file,label,group\n" + "0.wav,a,g\n1.wav,b,h\n" * 5, "2 groups cannot make 5 folds"),
+        ("file,label,group\n" + "0.wav,a,g\n1.wav,b,g\n" * 5, "all its clips are of the group 'g'"),
         ("file,label,fold\n0.wav,a,one\n1.wav,b,2\n", "the fold 'one' is not a number"),
         ("file,label,fold\n0.wav,a,1\n1.wav,b,1\n", "all sounds are in one fold"),
         ("file,label,split\n0.wav,a,train\n1.wav,b,new\n", "the split 'new' is none of"),

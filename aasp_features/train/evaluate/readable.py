@@ -1,0 +1,103 @@
+"""Which clips of a task can be read; the others are left out before folds are drawn."""
+
+from __future__ import annotations
+
+import csv
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aasp_features.audio import AudioError, stream_audio
+from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.classifier import one_hot
+from aasp_features.train.evaluate.methods import Method, Waveform, identity
+from aasp_features.train.evaluate.task import Task
+
+SHOWN = 3  # files that a line names
+
+
+def reading() -> Method:
+    """A method whose vector of a file is 1 where it can be read to its end, else 0; so it is kept as vectors are."""
+
+    def hear(waveforms: Sequence[Waveform], rate: int) -> NDArray[np.float32]:
+        return np.ones((len(waveforms), 1), np.float32)
+
+    def vectorise(files: Sequence[Path]) -> NDArray[np.float32]:
+        return np.array([[not reason] for reason in reasons(files)], np.float32)
+
+    return Method("reading", identity("reading"), vectorise, hear)
+
+
+def reasons(files: Sequence[Path]) -> list[str]:
+    """Why each file cannot be read; empty where it can."""
+
+    def reason(file: Path) -> str:
+        try:
+            for _ in stream_audio(file):
+                pass
+        except AudioError as error:
+            return str(error).removeprefix(f"{file}: ")
+        return ""
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        warnings.simplefilter("ignore", UserWarning)  # they come when the file is heard
+        return list(pool.map(reason, files))
+
+
+def without_unreadable(task: Task, readable: NDArray[np.bool_]) -> Task:
+    """Leave out the clips that cannot be read, and draw folds anew where they were drawn.
+
+    Args:
+        task: whose ``unreadable`` names them afterwards.
+        readable: (clips,) of each of its files.
+
+    Raises:
+        TrainError: a class loses all its clips.
+    """
+    if readable.all():
+        return task
+    files = [file for file, good in zip(task.files, readable, strict=True) if not good]
+    unreadable = dict(zip(files, reasons(files), strict=True))
+    having = one_hot(task.labels, len(task.classes))
+    lost = np.flatnonzero(having.any(axis=0) & ~having[readable].any(axis=0))
+    if len(lost):
+        first = task.files[int(np.argmax(having[:, lost[0]]))]
+        raise TrainError(
+            f"{task.name}: no clip of the class {task.classes[lost[0]]!r} can be read, the first is {first} "
+            f"({unreadable[first].rstrip('.')}); repair some, or leave the class out."
+        )
+    left = replace(
+        task,
+        files=[file for file, good in zip(task.files, readable, strict=True) if good],
+        labels=task.labels[readable],
+        groups=task.groups[readable],
+        parts=task.parts[readable],
+        unreadable=unreadable,
+    )
+    return left.draw_folds() if task.drawn else left
+
+
+def told(task: Task) -> str:
+    """A line that counts the clips that were left out, and names the first."""
+    total = len(task.unreadable) + len(task.files)
+    named = [f"{file}: {reason.rstrip('.')}" for file, reason in list(task.unreadable.items())[:SHOWN]]
+    more = ["…"] if len(task.unreadable) > SHOWN else []
+    return f"{len(task.unreadable):,} of {total:,} clips cannot be read and are left out: {'; '.join(named + more)}."
+
+
+def write_unreadable(folder: Path, name: str, unreadable: Mapping[str, str]) -> None:
+    """Write unreadable-NAME.csv, a file and the reason in each row; without any, remove an earlier one."""
+    place = folder / f"unreadable-{name}.csv"
+    if not unreadable:
+        place.unlink(missing_ok=True)
+        return
+    with place.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "reason"])
+        table.writerows(unreadable.items())

@@ -1,0 +1,68 @@
+"""What few clips are said to do to a score."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from evaluate_helpers import made_task
+
+from aasp_features.train.evaluate.few_clips import few_clips, fixed_penalty
+from aasp_features.train.evaluate.task import Task
+
+ALONE = "Clips are few, so each fold is a single clip."
+TOGETHER = "Some folds lack a class, so all clips that were held out are judged together."
+
+
+def drawn(*counts: int) -> Task:
+    """So many clips of a, b, c, each alone, in folds that are drawn."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    parts = ["1"] * len(labels)
+    task = replace(made_task(len(labels), len(labels), parts), labels=labels, classes=tuple("abc"[: len(counts)]))
+    return task.draw_folds()
+
+
+@pytest.mark.parametrize(
+    ("counts", "sentences"),
+    [
+        ((5, 5), []),
+        ((20, 7, 5), []),
+        (
+            (2, 2),
+            [ALONE, TOGETHER, "Add at least 3 clips of a, 3 clips of b, so that each of 5 folds can hold every class."],
+        ),
+        (
+            (1, 11),
+            [
+                TOGETHER,
+                "1 clip of a can be recognised by chance alone: no clip of the class was left to learn from.",
+                "Add at least 4 clips of a, so that each of 5 folds can hold every class.",
+            ],
+        ),
+    ],
+)
+def test_what_would_help(counts: tuple[int, ...], sentences: list[str]) -> None:
+    assert few_clips(drawn(*counts)) == sentences
+
+
+def test_as_many_clips_as_are_asked_for_help() -> None:
+    assert few_clips(drawn(1, 2, 3)) != []
+    assert few_clips(drawn(1 + 4, 2 + 3, 3 + 2)) == []
+
+
+def test_groups_and_fixed_parts() -> None:
+    task = made_task(30, 3)  # ten clips of each class, and each class is a group of its own
+    task = replace(task, groups=np.array([f"g{label}" for label in task.labels])).draw_folds()
+    assert few_clips(task)[0] == "Clips are few, so each fold is a single group."
+    assert "10 clips of a, 10 clips of b, 10 clips of c can be recognised by chance alone" in few_clips(task)[2]
+    assert "Add at least 4 groups of a, 4 groups of b, 4 groups of c" in few_clips(task)[3]
+    parts = made_task(30, 30, ["train"] * 20 + ["test"] * 10)
+    assert few_clips(parts) == []
+    fixed = replace(parts, labels=np.array([0, 1] * 10 + [2] * 10))
+    (sentence,) = few_clips(fixed)
+    assert sentence.startswith("10 clips of c can be recognised by chance alone")
+    assert few_clips(replace(parts, parts=np.array(["train"] * 30))) == []  # no test part: told where it is tried
+
+
+def test_where_the_penalty_is_fixed() -> None:
+    assert fixed_penalty(drawn(10, 10)) == []
+    assert fixed_penalty(drawn(2, 2)) == ["C is 0.1 in 4 of 4 splits: too few clips to choose it."]
