@@ -11,6 +11,7 @@ from aasp_features.decoding.byte_pieces import join_pieces
 from aasp_features.decoding.ffmpeg import FfmpegDecoder
 from aasp_features.decoding.libsndfile import REFUSALS, SoundfileDecoder
 from aasp_features.decoding.ogg_links import OggLink, ogg_links
+from aasp_features.decoding.tags import end_of_sound
 from aasp_features.decoding.wav_header import UNKNOWN, check_rest, is_wav, mended_wav
 
 HEAD_BYTES = 64
@@ -65,11 +66,11 @@ def open_decoder(file: BinaryIO, name: str) -> Decoder:
     if (end := _stated_end(file, head)) is not None:
         check_rest(file, end, (head[:4],), name)
         return _counted(file, name)
+    if head.startswith((b"\xff", b"ID3")):  # libsndfile would guess the length of an MP3
+        return FfmpegDecoder(_without_tags(file, name), name)
     try:
         return FfmpegDecoder(file, name)
     except AudioError as refused:
-        if head.startswith((b"\xff", b"ID3")):  # libsndfile would guess the length of an MP3
-            raise
         try:
             return SoundfileDecoder(file, name)
         except (AudioError, *REFUSALS):
@@ -93,6 +94,12 @@ def _after_tag(file: BinaryIO, head: bytes) -> bytes:
         length = length << 7 | byte & 127
     file.seek(10 + length)
     return file.read(HEAD_BYTES)
+
+
+def _without_tags(file: BinaryIO, name: str) -> BinaryIO:
+    """Up to the tags that it ends with; FFmpeg drops an encoder's padding only where the header counts all bytes."""
+    end = end_of_sound(file)
+    return file if end == file.seek(0, 2) else join_pieces(file, [range(end)], name)
 
 
 def _stated_end(file: BinaryIO, head: bytes) -> int | None:
