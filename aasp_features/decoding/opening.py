@@ -59,7 +59,7 @@ def open_decoder(file: BinaryIO, name: str) -> Decoder:
         links = ogg_links(file)
         return OggChain(file, links, name) if len(links) > 1 else _open_link(file, links, name)
     if is_wav(head):
-        return _counted(mended_wav(file, name), name)
+        return _counted(mended_wav(file, name), name, alone=head.startswith(b"RIFX"))
     head = _after_tag(file, head)
     if head.startswith(b"fLaC") and int.from_bytes(head[18:26], "big") % 2**36:
         return _counted(file, name)
@@ -77,11 +77,13 @@ def open_decoder(file: BinaryIO, name: str) -> Decoder:
             raise refused from None
 
 
-def _counted(file: BinaryIO, name: str) -> Decoder:
-    """libsndfile first."""
+def _counted(file: BinaryIO, name: str, alone: bool = False) -> Decoder:
+    """libsndfile first; alone where FFmpeg would give noise."""
     try:
         return SoundfileDecoder(file, name)
-    except (AudioError, *REFUSALS):
+    except (AudioError, *REFUSALS) as refused:
+        if alone:
+            raise AudioError(f"{name}: not a sound file that can be decoded ({str(refused).rstrip('.')}).") from refused
         return FfmpegDecoder(file, name)
 
 
