@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
+from functools import lru_cache
+from pathlib import Path
 from typing import BinaryIO
 
 from aasp_features.decoding import AudioError, AudioInfo, Blocks, Decoder
@@ -25,6 +28,7 @@ def open_path(path: str | os.PathLike[str], name: str) -> BinaryIO:
     Raises:
         AudioError: no such file, a folder, a FIFO or device, or one that may not be read.
     """
+    path = on_disk(path)
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -33,11 +37,47 @@ def open_path(path: str | os.PathLike[str], name: str) -> BinaryIO:
             raise AudioError(f"{name}: a pipe, socket or device; a regular file is needed, so write it to one.")
         return open(path, "rb", buffering=0)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise AudioError(f"{name}: no such file.") from error
+        more = "; several names look like it and differ in how their accents are encoded; rename them"
+        raise AudioError(f"{name}: no such file{more if _alike(*os.path.split(path)) else ''}.") from error
     except PermissionError as error:
         raise AudioError(f"{name}: may not be read; check its permissions.") from error
     except (OSError, ValueError) as error:  # a ValueError for names that no file can have
         raise AudioError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error}).") from error
+
+
+def on_disk(path: str | os.PathLike[str]) -> str:
+    """The path, with those of its names that are not there as the only ones that differ in Unicode normalisation.
+
+    An accented letter is one character or two, which look the same: macOS and Linux write names in different ways.
+    """
+    given = os.fspath(path)
+    if given.isascii() or "\0" in given or os.path.lexists(given):
+        return given
+    place = ""
+    for name in Path(given).parts:
+        there = os.path.lexists(os.path.join(place, name))
+        alike = [] if there else _alike(place, name)
+        place = os.path.join(place, alike[0] if len(alike) == 1 else name)
+    return place
+
+
+def _alike(folder: str, name: str) -> list[str]:
+    """Names in a folder that are a name's when both are normalised."""
+    if name.isascii():
+        return []
+    try:
+        names = _listed(folder or ".", os.stat(folder or ".").st_mtime_ns)
+    except (OSError, ValueError):
+        return []
+    return names.get(unicodedata.normalize("NFC", name), [])
+
+
+@lru_cache(maxsize=16)
+def _listed(folder: str, changed: int) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for name in os.listdir(folder):
+        names.setdefault(unicodedata.normalize("NFC", name), []).append(name)
+    return names
 
 
 def open_decoder(file: BinaryIO, name: str) -> Decoder:

@@ -52,13 +52,12 @@ def _tag_at(file: BinaryIO, place: int) -> range | None:
         return range(place, place + OLD_ID3)
     if head.startswith((b"ID3", b"3DI")) and max(head[6:ID3]) < 128:
         size = sum(byte << 7 * (3 - number) for number, byte in enumerate(head[6:ID3]))
-        footed = bool(head[5] & 16)
-        return (
-            range(place, place + size + ID3 * (1 + footed))
-            if head[:1] == b"I"
-            else range(place - size - ID3, place + ID3)
-        )
+        if head.startswith(b"3DI"):
+            return range(place - size - ID3, place + ID3)
+        return range(place, place + size + ID3 * (2 if head[5] & 16 else 1))
     if head.startswith(b"APETAGEX"):
-        size, _, flags = struct.unpack("<3I", head[12:24])
-        return range(place, place + APE + size) if flags & 1 << 29 else range(place + APE - size, place + APE)
+        size, _, flags = struct.unpack("<3I", head[12:24])  # with the footer, without the header
+        if flags & 1 << 29:
+            return range(place, place + APE + size)
+        return range(place + APE - size - APE * (flags >> 31), place + APE)
     return None
