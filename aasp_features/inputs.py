@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from aasp_features.audio import Resampler, check_rate, resample_blocks, stream_audio
 from aasp_features.errors import AaSPError, OptionError
-from aasp_features.unheard import unheard_share
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,7 +190,7 @@ class _Reader:
         """What lies on a GPU and can stay there."""
         if tensor.device.type == "cpu":
             return None
-        from aasp_features.device_audio import stays_on_device, to_rate
+        from aasp_features.device_audio import share_lost, stays_on_device, to_rate
 
         if not stays_on_device(tensor, rate, self.model_rate):
             return None
@@ -199,9 +198,8 @@ class _Reader:
         mono = to_rate(tensor, rate, rate, self.channel_axis)
         samples = to_rate(mono, rate, self.model_rate)
         self._check_peak(float(samples.abs().max()), name)
-        lost = rate > self.model_rate
-        powers = [float(one.var(correction=0)) for one in (mono, samples)] if lost else [0.0, 0.0]
-        return Clip(name, samples, self.model_rate, self.model_rate, unheard_share(*powers))
+        lost = share_lost(mono, samples) if rate > self.model_rate else 0.0
+        return Clip(name, samples, self.model_rate, self.model_rate, lost)
 
     def _check_shape(self, shape: tuple[int, ...], name: str) -> None:
         if 0 in shape:
