@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from formats import KINDS, compare, files_of_tones, likeness
+from formats import KINDS, LIKE, compare, files_of_tones, likeness
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -19,7 +19,7 @@ def test_every_container_and_codec_is_decoded_as_the_better_of_two_decoders_does
     assert {"libsndfile WAV PCM_16 BIG", "libsndfile RF64 FLOAT FILE", "libsndfile CAF PCM_24 LITTLE"} <= set(files)
     assert {"FFmpeg aiff pcm_s16le", "FFmpeg voc pcm_s16le", "FFmpeg wav adpcm_ms"} <= set(files)
     scores = {name: likeness(content) for name, content in files.items()}
-    worse = {name: own for name, own in scores.items() if own["this package"] < max(own.values()) - 0.001}
+    worse = {name: own for name, own in scores.items() if own["this package"] < max(own.values()) - LIKE}
     assert not worse
     assert sum(own["PyAV"] < own["this package"] - 0.1 for own in scores.values()) > 20
     assert sum(own["libsndfile"] < own["this package"] - 0.1 for own in scores.values()) > 20
