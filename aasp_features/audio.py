@@ -22,6 +22,7 @@ from aasp_features.decoding import AudioInfo as AudioInfo
 from aasp_features.decoding import Blocks
 from aasp_features.decoding.opening import open_decoder, open_path
 from aasp_features.errors import OptionError
+from aasp_features.unheard import UnheardEnergy
 
 AUDIO_SUFFIXES = frozenset(  # in folders; a file that is named itself is tried whatever its ending
     {".wav", ".wave", ".bwf", ".rf64", ".bw64", ".w64", ".flac", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf"}
@@ -42,7 +43,7 @@ class AudioStream:
     """An open file. Iterate once for (samples,) float32 mono blocks at ``sample_rate``; memory stays constant.
 
     Attributes:
-        info: of the original file; ``seconds`` is exact once the stream has been read.
+        info: of the original file; ``seconds`` and ``unheard`` are exact once the stream has been read.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class AudioStream:
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         read: dict[int, int] = {}  # rate -> samples
+        unheard = 0.0
 
         def mono(blocks: Blocks) -> Iterator[NDArray[np.float32]]:
             for rate, block in blocks:  # (samples, channels)
@@ -96,7 +98,9 @@ class AudioStream:
 
         try:
             for rate, blocks in groupby(self._blocks(), key=itemgetter(0)):  # another rate where files were joined
-                yield from resample_blocks(mono(blocks), rate, self.sample_rate)
+                resampler = Resampler(rate, self.sample_rate)
+                yield from resample_blocks(mono(blocks), resampler)
+                unheard = max(unheard, resampler.unheard)
         finally:
             self._decoder.close()
             self._close_file()
@@ -104,7 +108,7 @@ class AudioStream:
             where = f" at {self.start}-{self.end} s" if self.start or self.end is not None else ""
             raise AudioError(f"{self.name}: holds no samples{where}; a sound has at least 1.")
         seconds = sum(samples / rate for rate, samples in read.items())
-        self.info = AudioInfo(seconds, next(iter(read)), self.info.channels)
+        self.info = AudioInfo(seconds, next(iter(read)), self.info.channels, unheard)
 
     def _blocks(self) -> Blocks:
         """The decoder's blocks between ``start`` and ``end``, rounded to samples."""
@@ -185,6 +189,12 @@ class Resampler:
         self._stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
         self._same = rate == sample_rate
         self._given, self._last = 0, np.empty(0, np.float32)
+        self._energy = UnheardEnergy() if rate > sample_rate else None
+
+    @property
+    def unheard(self) -> float:
+        """The share of the energy so far that lies above half of ``sample_rate``; see ``UnheardEnergy``."""
+        return self._energy.share if self._energy else 0.0
 
     def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """(samples,) float32 in, those that are ready out."""
@@ -192,6 +202,8 @@ class Resampler:
             return block
         out: NDArray[np.float32] = self._stream.resample_chunk(np.ascontiguousarray(block, np.float32))
         self._given, self._last = self._given + len(out), block[-1:]
+        if self._energy:
+            self._energy.add(block, out)
         return out
 
     def finish(self) -> NDArray[np.float32]:
@@ -201,14 +213,13 @@ class Resampler:
         rest: NDArray[np.float32] = self._stream.resample_chunk(np.empty(0, np.float32), last=True)
         if self._given + len(rest) == 0:  # fewer samples in than one sample out: keep the sound's last value
             rest = self._last.copy()
+        if self._energy:
+            self._energy.add(self._last[:0], rest)
         return rest
 
 
-def resample_blocks(
-    blocks: Iterable[NDArray[np.float32]], rate: int, sample_rate: int
-) -> Iterator[NDArray[np.float32]]:
+def resample_blocks(blocks: Iterable[NDArray[np.float32]], resampler: Resampler) -> Iterator[NDArray[np.float32]]:
     """Resample a mono sound block by block; see ``Resampler``."""
-    resampler = Resampler(rate, sample_rate)
     for block in blocks:
         if len(out := resampler.push(block)):
             yield out

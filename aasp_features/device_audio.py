@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aasp_features.unheard import EDGE, unheard_share
+
 FULL_SCALE = {torch.int8: 2.0**7, torch.int16: 2.0**15, torch.int32: 2.0**31}
 KAISER_BEST = {  # as resampy calls it: the stop band lies under -115 dB
     "lowpass_filter_width": 64,
@@ -60,3 +62,9 @@ def to_rate(waveform: Tensor, rate: int, sample_rate: int, channel_axis: int | N
     if rate == sample_rate or resample is None:
         return samples
     return resample(samples, rate, sample_rate, **KAISER_BEST)
+
+
+def share_lost(before: Tensor, after: Tensor) -> float:
+    """Of a waveform's energy, by resampling; as ``UnheardEnergy`` has it."""
+    inner = after[EDGE : len(after) - EDGE]
+    return unheard_share(*(float(one.var(correction=0)) for one in (before, inner))) if len(inner) else 0.0

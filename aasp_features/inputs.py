@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.audio import check_rate, resample_blocks, stream_audio
+from aasp_features.audio import Resampler, check_rate, resample_blocks, stream_audio
 from aasp_features.errors import AaSPError, OptionError
 
 if TYPE_CHECKING:
@@ -46,21 +46,27 @@ class Clip:
         source: a path; (samples,) float32 mono samples; or these on a GPU, a tensor, at the model's rate already.
         rate: of the samples; None for a path.
         model_rate: what ``blocks`` yields.
+        unheard: the share of its energy above half the model's rate, once ``blocks`` were read.
     """
 
     name: str
     source: str | NDArray[np.float32] | Tensor
     rate: int | None
     model_rate: int
+    unheard: float = 0.0
 
     def blocks(self) -> Iterator[NDArray[np.float32] | Tensor]:
         """(samples,) float32 mono blocks at the model's rate."""
         if isinstance(self.source, str):
-            yield from stream_audio(self.source, self.model_rate)
+            stream = stream_audio(self.source, self.model_rate)
+            yield from stream
+            self.unheard = stream.info.unheard
             return
         rate = self.rate or self.model_rate
         if isinstance(self.source, np.ndarray):
-            yield from resample_blocks(split(self.source, rate), rate, self.model_rate)
+            resampler = Resampler(rate, self.model_rate)
+            yield from resample_blocks(split(self.source, rate), resampler)
+            self.unheard = resampler.unheard
         else:
             yield from split(self.source, rate)
 
@@ -184,14 +190,16 @@ class _Reader:
         """What lies on a GPU and can stay there."""
         if tensor.device.type == "cpu":
             return None
-        from aasp_features.device_audio import stays_on_device, to_rate
+        from aasp_features.device_audio import share_lost, stays_on_device, to_rate
 
         if not stays_on_device(tensor, rate, self.model_rate):
             return None
         self._check_shape(tuple(tensor.shape), name)
-        samples = to_rate(tensor, rate, self.model_rate, self.channel_axis)
+        mono = to_rate(tensor, rate, rate, self.channel_axis)
+        samples = to_rate(mono, rate, self.model_rate)
         self._check_peak(float(samples.abs().max()), name)
-        return Clip(name, samples, self.model_rate, self.model_rate)
+        lost = share_lost(mono, samples) if rate > self.model_rate else 0.0
+        return Clip(name, samples, self.model_rate, self.model_rate, lost)
 
     def _check_shape(self, shape: tuple[int, ...], name: str) -> None:
         if 0 in shape:

@@ -16,6 +16,7 @@ from aasp_features.log_mel_windows import log_mel_windows
 from aasp_features.network import AaSPNetwork
 from aasp_features.options import EmbedOptions
 from aasp_features.pooling import pool_frames
+from aasp_features.unheard import warn_unheard
 from aasp_features.vectors import ColumnVectors, finite_columns
 from aasp_features.windows import CutWindow
 
@@ -39,18 +40,24 @@ def encode_clips(
 
     Raises:
         VectorError: NaN or infinite numbers; the sentence names the clip.
+
+    Warns:
+        UserWarning: clips whose energy lies mostly above 8 kHz.
     """
     names: list[str] = []
+    unheard: list[tuple[str, float]] = []
 
     def windows() -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
         for number, clip in enumerate(clips):
             names.append(clip.name)
             for offset, window in log_mel_windows(clip.blocks(), log_mel, options.window, options.context, offsets):
                 yield (number, offset), window
+            unheard.append((clip.name, clip.unheard))
 
     for batch in equal_length_batches(windows(), options.batch_size * network.config.window):
         for key, columns in encode_batch(network, batch, options):
             yield key, finite_columns(columns, names[key[0]])
+    warn_unheard(unheard, stacklevel=3)
 
 
 def encode_batch(

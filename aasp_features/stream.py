@@ -20,10 +20,12 @@ from aasp_features.log_mel_windows import LogMelStream
 from aasp_features.network import AaSPNetwork
 from aasp_features.network_pass import encode_batch
 from aasp_features.options import EmbedOptions
+from aasp_features.unheard import MOST, warn_unheard
 from aasp_features.vectors import FrameEmbeddings, FrameVectors, finite_columns
 from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, column_time
 
 WAIT_SECONDS = FRAME_LENGTH / 16000
+HEARD_SECONDS = 10.0  # of signal, before a stream that goes on is judged
 
 
 class EmbeddingStream:
@@ -54,6 +56,7 @@ class EmbeddingStream:
         self._log_mel = LogMelStream(log_mel)
         self._cutter = WindowCutter[Tensor](options.window, options.context, torch.cat)
         self._samples, self._columns, self._finished, self._loud = 0, 0, False, False
+        self._unheard = False
         self._width = frame_dim(config.dim, config.rows, options.pooling)
 
     @property
@@ -82,7 +85,15 @@ class EmbeddingStream:
             self._loud = True
             warn_loud([("the stream", peak)], stacklevel=3)
         self._samples += len(samples)
+        if self.seconds >= HEARD_SECONDS:
+            self._check_heard()
         return self._encode(window for one in split(samples, self.rate) for window in self._windows(one))
+
+    def _check_heard(self) -> None:
+        """Warn, once, if most energy so far lies where the model hears nothing."""
+        if not self._unheard and self._resampler.unheard > MOST:
+            self._unheard = True
+            warn_unheard([("the stream", self._resampler.unheard)], stacklevel=3)
 
     def _windows(self, samples: NDArray[np.float32]) -> Iterator[CutWindow[Tensor]]:
         piece = self._log_mel.push(self._resampler.push(samples))
@@ -98,6 +109,7 @@ class EmbeddingStream:
             raise InputError("this stream was finished before." if self._finished else "no sample was pushed.")
         mind_fork()
         self._finished = True
+        self._check_heard()
         pieces = [self._log_mel.push(self._resampler.finish()), self._log_mel.finish()]
         windows = [window for piece in pieces if piece is not None for window in self._cutter.push(piece)]
         return self._encode([*windows, *self._cutter.finish()])

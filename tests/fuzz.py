@@ -10,6 +10,7 @@ import collections
 import io
 import os
 import resource
+import struct
 import sys
 import tarfile
 import tempfile
@@ -35,7 +36,7 @@ WARM_UP, MOST_MEMORY = 20, 256  # cases after which memory grows by less than so
 SLOW_SECONDS = 10.0  # of this thread's own work: a case takes milliseconds, and a busy machine adds none
 KINDS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAVEX", "PCM_16"), ("FLAC", "PCM_16")]
 KINDS += [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("AU", "PCM_16")]
-KINDS += [("W64", "PCM_16"), ("CAF", "PCM_16"), ("RF64", "PCM_16")]
+KINDS += [("W64", "PCM_16"), ("CAF", "PCM_16"), ("RF64", "PCM_16"), ("RIFX", "PCM_16"), ("RIFX", "FLOAT")]
 ENCODED = [("ipod", "aac", 44100), ("adts", "aac", 44100), ("webm", "libopus", 48000), ("matroska", "flac", 44100)]
 ENCODED += [("amr", "libopencore_amrnb", 8000), ("wv", "wavpack", 44100), ("tta", "tta", 44100), ("ac3", "ac3", 48000)]
 ENCODED += [("mov", "alac", 44100), ("avi", "mp3", 44100), ("mpegts", "aac", 44100), ("flv", "aac", 44100)]
@@ -49,9 +50,25 @@ def a_sound(rng: np.random.Generator) -> tuple[bytes, str]:
     kind, subtype = KINDS[rng.integers(len(KINDS))]
     rate = int(rng.choice([8000, 16000, 48000] if kind in ("OGG", "MP3") else [8000, 11025, 44100, 96000]))
     sound = rng.normal(size=(int(rng.integers(1, 3000)), int(rng.integers(1, 3)))) * 0.1
-    buffer = io.BytesIO()
-    soundfile.write(buffer, sound, rate, format=kind, subtype=subtype)
-    return buffer.getvalue(), f".{kind.lower()}"
+    buffer, order = io.BytesIO(), "BIG" if kind == "RIFX" else "FILE"
+    soundfile.write(buffer, sound, rate, subtype, order, kind.replace("RIFX", "WAV"))
+    return with_more_behind(rng, buffer.getvalue(), kind), f".{kind.lower()}"
+
+
+def with_more_behind(rng: np.random.Generator, content: bytes, kind: str) -> bytes:
+    """Now and then tags behind an MP3, of lengths that they say or others; or more chunks of samples in a WAV."""
+    size, said = (int(rng.integers(0, 9000)) for _ in range(2))
+    said, picture = size if rng.random() < 0.7 else said, rng.bytes(size)
+    if kind == "MP3" and rng.random() < 0.7:
+        ape = b"APETAGEX" + struct.pack("<4I", 2000, said + 32, 1, int(rng.choice([0, 1 << 31, 5 << 29]))) + bytes(8)
+        id3 = b"ID3\x04\0" + bytes([int(rng.choice([0, 16])), 0, 0, said >> 7 & 127, said & 127])
+        tags = [picture + ape, ape + picture + ape, id3 + picture, id3 + picture + id3[::-1], b"TAG" + picture[:125]]
+        return content + b"".join(tags[rng.integers(len(tags))] for _ in range(rng.integers(1, 4)))
+    if kind in ("WAV", "WAVEX", "RF64", "RIFX") and rng.random() < 0.3:
+        order = ">" if kind == "RIFX" else "<"
+        chunk = b"".join([b"data", struct.pack(order + "I", said), picture, bytes(size & 1)])
+        return content + chunk * int(rng.integers(1, 3))
+    return content
 
 
 def damaged_file(rng: np.random.Generator, folder: Path) -> str:
@@ -96,6 +113,8 @@ def damaged_shard(rng: np.random.Generator, folder: Path) -> str:
             member.size = len(sound)
             if number and rng.random() < 0.3:
                 member.type, member.linkname = rng.choice([tarfile.LNKTYPE, tarfile.SYMTYPE]), "n0.wav"
+            elif form == tarfile.PAX_FORMAT and rng.random() < 0.5:
+                member.pax_headers = sparse_map(rng, len(sound))
             shard.addfile(member, io.BytesIO(sound))
     data = bytearray(content.getvalue())
     heads = [place for place in range(0, len(data), 512) if data[place + 257 : place + 262] == b"ustar"]
@@ -119,6 +138,20 @@ def damaged_shard(rng: np.random.Generator, folder: Path) -> str:
         except AudioError as error:
             outcome = sentence(error)
     return outcome
+
+
+def sparse_map(rng: np.random.Generator, size: int) -> dict[str, str]:
+    """PAX headers of a map that fits a member's stored bytes, or not; filled with 0, 0 now and then."""
+    cuts = np.sort(rng.integers(0, size + 1, int(rng.integers(0, 3))))
+    lengths = np.diff([0, *cuts, size])
+    holes = rng.integers(0, 5000, len(lengths)) * (rng.random() < 0.8)
+    starts = np.cumsum(holes) + np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    numbers = [int(number) for pair in zip(starts, lengths, strict=True) for number in pair]
+    numbers += [0, 0] * int(rng.integers(0, 3))
+    if rng.random() < 0.3:
+        numbers[rng.integers(len(numbers))] = int(rng.choice([0, -5, 10**6, 2**40]))
+    real = size + int(holes.sum()) if rng.random() < 0.8 else int(rng.integers(0, 10**6))
+    return {"GNU.sparse.map": ",".join(map(str, numbers)), "GNU.sparse.size": str(real)}
 
 
 def odd_array(rng: np.random.Generator, folder: Path) -> str:
@@ -150,6 +183,7 @@ def garbled_list(rng: np.random.Generator, folder: Path) -> str:
     good = folder / "good.wav"
     if not good.exists():
         soundfile.write(good, np.zeros(800), 16000)
+        soundfile.write(folder / "u\u0308.wav", np.zeros(800), 16000)
     cells = [
         str(good),
         "",
@@ -162,6 +196,11 @@ def garbled_list(rng: np.random.Generator, folder: Path) -> str:
         "\x00",
         "\ufeff",
         "ü",
+        "u\u0308.wav",
+        "ü.wav",
+        "0,05",
+        '"0,5"',
+        "05",
         "a,b",
         "gone.wav",
         ".",

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aasp_features import AudioError, OptionError, load_audio
-from aasp_features.audio import audio_info, resample_blocks, stream_audio
+from aasp_features.audio import Resampler, audio_info, resample_blocks, stream_audio
 
 rates = st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000])
 
@@ -77,7 +77,7 @@ def test_tone_table(capsys: pytest.CaptureFixture) -> None:
     levels = {}
     for frequency in (7000, 7800, 8500, 10000):
         tone = sine(frequency, 44100, 2.0).astype(np.float32)
-        out = np.concatenate(list(resample_blocks([tone], 44100, 16000)))[4000:28000]
+        out = np.concatenate(list(resample_blocks([tone], Resampler(44100, 16000))))[4000:28000]
         size = np.abs(np.fft.rfft(out * np.hanning(len(out)))) / (len(out) / 4)
         levels[frequency] = 20 * np.log10(max(size.max(), 1e-12))
     with capsys.disabled():

@@ -14,7 +14,7 @@ import torch
 from helpers import noise
 
 from aasp_features import device_audio
-from aasp_features.device_audio import to_rate
+from aasp_features.device_audio import share_lost, to_rate
 from aasp_features.inputs import scale_to_float
 
 
@@ -88,3 +88,13 @@ def test_odd_rates_take_the_cpus_path(torchaudio: None) -> None:
     there = torch.empty(10, device="meta")
     for rate, stays in [(44100, True), (48000, True), (22050, True), (44056, True), (44101, False), (15999, False)]:
         assert device_audio.stays_on_device(there, rate, 16000) == stays
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_the_share_that_is_lost_is_that_of_the_tones(torchaudio: None, offset: float) -> None:
+    time_axis = torch.arange(48_000, dtype=torch.float64) / 48_000
+    low, high = (0.01 * torch.sin(2 * torch.pi * hertz * time_axis) for hertz in (1000, 12_000))
+    for sound, share in ((high, 1.0), (low, 0.0), (low + 2 * high, 0.8), (0 * low, 0.0)):
+        given = (sound + offset).float()
+        assert share_lost(given, to_rate(given, 48_000, 16_000)) == pytest.approx(share, abs=0.01)
+    assert share_lost(given[:300], to_rate(given[:300], 48_000, 16_000)) == 0.0

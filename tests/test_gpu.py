@@ -53,6 +53,12 @@ def test_tensors_are_resampled_where_they_lie(on_gpu: AaSPEncoder, rate: int) ->
         on_gpu.embed(torch.full((800,), torch.nan, device="cuda"), rate)
 
 
+def test_what_lies_above_8_khz_is_told(on_gpu: AaSPEncoder) -> None:
+    tone = torch.sin(2 * torch.pi * 12_000 * torch.arange(48_000, device="cuda") / 48_000)
+    with pytest.warns(UserWarning, match="100 % of its energy lies above 8 kHz"):
+        on_gpu.embed(tone, 48_000)
+
+
 def test_bfloat16_and_compiled(on_gpu: AaSPEncoder) -> None:
     encoder = AaSPEncoder.from_pretrained(device="cuda", precision="bfloat16")
     encoder.compile()

@@ -20,11 +20,15 @@ class AudioError(AaSPError, ValueError):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file says of itself: duration in seconds, samples per second, channels."""
+    """What a file says of itself: duration in seconds, samples per second, channels.
+
+    ``unheard``, once it has been read, is the share of its energy above half the rate that it was resampled to.
+    """
 
     seconds: float
     rate: int
     channels: int
+    unheard: float = 0.0
 
 
 class Decoder(Protocol):

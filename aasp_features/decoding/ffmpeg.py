@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.decoding import AudioError, AudioInfo, Blocks
+from aasp_features.decoding.tags import tags_behind
 from aasp_features.decoding.wav_header import check_rest
 
 # Containers of sound; no playlists, no network, no formats that are made of several files.
@@ -29,6 +30,7 @@ DEMUXERS = (
 OPTIONS = {"protocol_whitelist": "none", "format_whitelist": DEMUXERS}
 BUFFER_BYTES = 2**17
 STATED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "avi", "flv"}  # that end anywhere in a file, and say when
+FRAMED = {"mp3", "aac"}  # nothing but frames, and tags
 PAGED = {"ogg", "mpeg", "mpegts", "mxf", "nut", "rm", "wtv"}  # whose packets do not say where they end
 MISSING = 0.02  # of the stated duration
 BAD_PACKETS = 0.01  # of an MP3's, that are tags or junk between its frames
@@ -52,7 +54,9 @@ class FfmpegDecoder:
         self._file, self._name = file, name
         file.seek(0)
         try:
-            opened: Any = av.open(_Bytes(file, name), options=OPTIONS, buffer_size=BUFFER_BYTES)
+            opened: Any = av.open(  # titles need not be UTF-8
+                _Bytes(file, name), options=OPTIONS, buffer_size=BUFFER_BYTES, metadata_errors="replace"
+            )
         except (av.error.FFmpegError, ValueError, OSError, MemoryError) as failure:
             reason = getattr(failure, "strerror", None) or failure
             raise AudioError(f"{name}: not a sound file that can be decoded ({reason}).") from failure
@@ -68,6 +72,7 @@ class FfmpegDecoder:
         seconds = float((opened.duration or 0) / 1_000_000)
         self.info = AudioInfo(seconds, int(self._track.rate or 0), int(self._track.codec_context.channels))
         self._decoded, self._end = 0.0, 0  # seconds, and bytes
+        self._tags: list[range] | None = None  # known once a packet was found that is none
 
     def blocks(self, samples: int, first: int) -> Blocks:
         """See ``Decoder``."""
@@ -87,18 +92,23 @@ class FfmpegDecoder:
 
     def _frames(self) -> Iterator[Any]:
         """The track's, decoded. In an MP3, or AAC without a container, decoding goes on behind what is none."""
-        packets, bad, order = 0, 0, FlacOrder(self._name)
+        packets, bad, junk, order = 0, 0, 0, FlacOrder(self._name)
         try:
             for packet in self._container.demux(self._track):
+                if self._in_tag(packet):
+                    continue
                 packets += 1
-                self._end = max(self._end, (packet.pos or 0) + packet.size)
                 try:
                     frames = packet.decode()
                 except av.error.InvalidDataError:
-                    bad += 1
-                    if self._kind not in ("mp3", "aac"):
+                    if self._kind not in FRAMED:
                         raise
+                    if self._tags is None:
+                        self._tags = tags_behind(self._file, packet.pos or 0)
+                    junk += not self._in_tag(packet)
                     continue
+                if packet.size:  # junk that no frame follows is behind the sound, not in it
+                    bad, junk, self._end = bad + junk, 0, max(self._end, (packet.pos or 0) + packet.size)
                 if self._kind == "flac" and packet.size:
                     order.check(bytes(packet), sum(frame.samples for frame in frames))
                 yield from frames
@@ -109,9 +119,15 @@ class FfmpegDecoder:
         if bad > max(2, BAD_PACKETS * packets):
             raise AudioError(f"{self._name}: damaged, {bad} of {packets} packets cannot be decoded.")
 
+    def _in_tag(self, packet: Any) -> bool:
+        """Whether FFmpeg took a tag for a packet."""
+        return any((packet.pos or 0) in tag for tag in self._tags or ())
+
     def _check_end(self) -> None:
         """Whether all of the file was decoded, as far as its format tells."""
         if self._kind not in STATED | PAGED:
+            for tag in tags_behind(self._file, self._end):
+                self._end = tag.stop if tag.start == self._end else self._end
             self._file.seek(0)
             check_rest(self._file, self._end, (self._file.read(4),), self._name)
         stated = self.info.seconds if self._kind in STATED and len(self._container.streams) == 1 else 0.0

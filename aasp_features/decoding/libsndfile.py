@@ -18,6 +18,8 @@ REFUSALS = (soundfile.SoundFileError, RuntimeError, TypeError, OSError)
 SEEKABLE = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
 SEEKABLE |= {"VORBIS", "IMA_ADPCM", "MS_ADPCM"}
 COUNTED = SEEKABLE | {"GSM610", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"}
+COUNTED |= {"G721_32", "G723_24", "G723_40", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32"}  # not right in FFmpeg
+PADDED = ("WAV", "GSM610", "FILE")  # a chunk's padding counts as one block more
 FLAC_START = b"fLaC\x00\x00\x00\x22"
 READ_AHEAD = 2**14  # bytes, of libFLAC; more than it takes
 
@@ -40,7 +42,8 @@ class SoundfileDecoder:
         given: Any = file.fileno() if isinstance(file, io.FileIO) and os.name == "posix" else file
         self._sound = soundfile.SoundFile(given, closefd=False)
         self._file, self._name = file, name
-        if self._sound.subtype not in COUNTED:
+        kind = self._sound.format, self._sound.subtype, self._sound.endian
+        if self._sound.subtype not in COUNTED or kind == PADDED:
             raise AudioError(f"{name}: not a sound file that can be decoded ({self._sound.subtype_info}).")
         self.info = AudioInfo(
             self._sound.frames / max(1, self._sound.samplerate), self._sound.samplerate, self._sound.channels

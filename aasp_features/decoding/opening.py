@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
+from functools import lru_cache
+from pathlib import Path
 from typing import BinaryIO
 
 from aasp_features.decoding import AudioError, AudioInfo, Blocks, Decoder
@@ -11,6 +14,7 @@ from aasp_features.decoding.byte_pieces import join_pieces
 from aasp_features.decoding.ffmpeg import FfmpegDecoder
 from aasp_features.decoding.libsndfile import REFUSALS, SoundfileDecoder
 from aasp_features.decoding.ogg_links import OggLink, ogg_links
+from aasp_features.decoding.tags import end_of_sound
 from aasp_features.decoding.wav_header import UNKNOWN, check_rest, is_wav, mended_wav
 
 HEAD_BYTES = 64
@@ -24,6 +28,7 @@ def open_path(path: str | os.PathLike[str], name: str) -> BinaryIO:
     Raises:
         AudioError: no such file, a folder, a FIFO or device, or one that may not be read.
     """
+    path = on_disk(path)
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -32,11 +37,47 @@ def open_path(path: str | os.PathLike[str], name: str) -> BinaryIO:
             raise AudioError(f"{name}: a pipe, socket or device; a regular file is needed, so write it to one.")
         return open(path, "rb", buffering=0)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise AudioError(f"{name}: no such file.") from error
+        more = "; several names look like it and differ in how their accents are encoded; rename them"
+        raise AudioError(f"{name}: no such file{more if _alike(*os.path.split(path)) else ''}.") from error
     except PermissionError as error:
         raise AudioError(f"{name}: may not be read; check its permissions.") from error
     except (OSError, ValueError) as error:  # a ValueError for names that no file can have
         raise AudioError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error}).") from error
+
+
+def on_disk(path: str | os.PathLike[str]) -> str:
+    """The path, with those of its names that are not there as the only ones that differ in Unicode normalisation.
+
+    An accented letter is one character or two, which look the same: macOS and Linux write names in different ways.
+    """
+    given = os.fspath(path)
+    if given.isascii() or "\0" in given or os.path.lexists(given):
+        return given
+    place = ""
+    for name in Path(given).parts:
+        there = os.path.lexists(os.path.join(place, name))
+        alike = [] if there else _alike(place, name)
+        place = os.path.join(place, alike[0] if len(alike) == 1 else name)
+    return place
+
+
+def _alike(folder: str, name: str) -> list[str]:
+    """Names in a folder that are a name's when both are normalised."""
+    if name.isascii():
+        return []
+    try:
+        names = _listed(folder or ".", os.stat(folder or ".").st_mtime_ns)
+    except (OSError, ValueError):
+        return []
+    return names.get(unicodedata.normalize("NFC", name), [])
+
+
+@lru_cache(maxsize=16)
+def _listed(folder: str, changed: int) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for name in os.listdir(folder):
+        names.setdefault(unicodedata.normalize("NFC", name), []).append(name)
+    return names
 
 
 def open_decoder(file: BinaryIO, name: str) -> Decoder:
@@ -58,29 +99,31 @@ def open_decoder(file: BinaryIO, name: str) -> Decoder:
         links = ogg_links(file)
         return OggChain(file, links, name) if len(links) > 1 else _open_link(file, links, name)
     if is_wav(head):
-        return _counted(mended_wav(file, name), name)
+        return _counted(mended_wav(file, name), name, alone=head.startswith(b"RIFX"))
     head = _after_tag(file, head)
     if head.startswith(b"fLaC") and int.from_bytes(head[18:26], "big") % 2**36:
         return _counted(file, name)
     if (end := _stated_end(file, head)) is not None:
         check_rest(file, end, (head[:4],), name)
         return _counted(file, name)
+    if head.startswith((b"\xff", b"ID3")):  # libsndfile would guess the length of an MP3
+        return FfmpegDecoder(_without_tags(file, name), name)
     try:
         return FfmpegDecoder(file, name)
     except AudioError as refused:
-        if head.startswith((b"\xff", b"ID3")):  # libsndfile would guess the length of an MP3
-            raise
         try:
             return SoundfileDecoder(file, name)
         except (AudioError, *REFUSALS):
             raise refused from None
 
 
-def _counted(file: BinaryIO, name: str) -> Decoder:
-    """libsndfile first."""
+def _counted(file: BinaryIO, name: str, alone: bool = False) -> Decoder:
+    """libsndfile first; alone where FFmpeg would give noise."""
     try:
         return SoundfileDecoder(file, name)
-    except (AudioError, *REFUSALS):
+    except (AudioError, *REFUSALS) as refused:
+        if alone:
+            raise AudioError(f"{name}: not a sound file that can be decoded ({str(refused).rstrip('.')}).") from refused
         return FfmpegDecoder(file, name)
 
 
@@ -93,6 +136,12 @@ def _after_tag(file: BinaryIO, head: bytes) -> bytes:
         length = length << 7 | byte & 127
     file.seek(10 + length)
     return file.read(HEAD_BYTES)
+
+
+def _without_tags(file: BinaryIO, name: str) -> BinaryIO:
+    """Up to the tags that it ends with; FFmpeg drops an encoder's padding only where the header counts all bytes."""
+    end = end_of_sound(file)
+    return file if end == file.seek(0, 2) else join_pieces(file, [range(end)], name)
 
 
 def _stated_end(file: BinaryIO, head: bytes) -> int | None:

@@ -17,7 +17,8 @@ WRAP = 2**32
 UNKNOWN = WRAP - 1
 PADDING = 4096  # bytes behind a sound that are not worth a word
 LARGEST_FORMAT = 4096
-KINDS = (b"RIFF", b"RF64", b"BW64")
+TOO_LONG = "its header counts 4 GiB at most and the file is longer; convert it to flac or RF64."
+KINDS = (b"RIFF", b"RIFX", b"RF64", b"BW64")  # RIFX has its numbers and samples the other way round
 
 
 @dataclass
@@ -52,15 +53,32 @@ def mended_wav(file: BinaryIO, name: str) -> BinaryIO:
     header = _read_header(file)
     if header is None:
         return file
-    length, flaw = _true_length(file, header, name)
+    pieces, flaw = _samples(file, header, name)
     if flaw:
         warnings.warn(f"{name}: {flaw}", stacklevel=2)
-    if length == header.claimed and header.kind != b"BW64":
+    if pieces == [range(header.start, header.start + header.claimed)] and header.kind != b"BW64":
         return file
+    length = sum(piece.stop - piece.start for piece in pieces)
+    if header.kind == b"RIFX" and length > WRAP - LARGEST_FORMAT - 64:
+        raise AudioError(f"{name}: {TOO_LONG}")
+    return join_pieces(file, [_front(header, length), *pieces], name)
+
+
+def _front(header: _Header, length: int) -> bytes:
+    """What stands before so many bytes of samples: a RIFX where it was one, else an RF64, which counts beyond 4 GiB."""
+    order = byte_order(header.kind)
+    form = struct.pack(order + "4sI", b"fmt ", len(header.format)) + header.format
+    if header.kind == b"RIFX":
+        start = struct.pack(">4sI4s", b"RIFX", length + 12 + len(form), b"WAVE")
+        return start + form + struct.pack(">4sI", b"data", length)
     counts = struct.pack("<4sI3QI", b"ds64", 28, length + 72 + len(header.format), length, 0, 0)
-    form = struct.pack("<4sI", b"fmt ", len(header.format)) + header.format
-    front = struct.pack("<4sI4s", b"RF64", UNKNOWN, b"WAVE") + counts + form + struct.pack("<4sI", b"data", UNKNOWN)
-    return join_pieces(file, [front, range(header.start, header.start + length)], name)
+    start = struct.pack("<4sI4s", b"RF64", UNKNOWN, b"WAVE")
+    return start + counts + form + struct.pack("<4sI", b"data", UNKNOWN)
+
+
+def byte_order(kind: bytes) -> str:
+    """Of the numbers in a file of that kind, as ``struct`` has it."""
+    return ">" if kind == b"RIFX" else "<"
 
 
 def _read_header(file: BinaryIO) -> _Header | None:
@@ -70,9 +88,9 @@ def _read_header(file: BinaryIO) -> _Header | None:
     kind, place, form, long_size = file.read(4), 12, b"", UNKNOWN
     while place + 8 <= size:
         file.seek(place)
-        tag, length = struct.unpack("<4sI", file.read(8))
+        tag, length = struct.unpack(byte_order(kind) + "4sI", file.read(8))
         if tag == b"data":
-            claimed = long_size if kind != b"RIFF" and length in (0, UNKNOWN) else length
+            claimed = long_size if kind in (b"RF64", b"BW64") and length in (0, UNKNOWN) else length
             return _Header(kind, form, place + 8, claimed, size) if form else None
         if tag == b"ds64" and length >= 16:
             long_size = struct.unpack("<QQ", file.read(16))[1]
@@ -83,33 +101,42 @@ def _read_header(file: BinaryIO) -> _Header | None:
     return None
 
 
-def _true_length(file: BinaryIO, header: _Header, name: str) -> tuple[int, str]:
-    """Bytes of samples, and what is wrong with the header, if that is."""
-    there = header.size - header.start
+def _samples(file: BinaryIO, header: _Header, name: str) -> tuple[list[range], str]:
+    """Where the samples lie, and what is wrong with the header, if that is."""
+    claimed, to_the_end = [range(header.start, header.start + header.claimed)], [range(header.start, header.size)]
     end = header.start + header.claimed + (header.claimed & 1)
-    if header.claimed > there:
+    if claimed[0].stop > header.size:
         kind = "a recorder that died" if header.claimed >= UNKNOWN else "it was cut off, or its recorder died"
-        return there, f"its header says more samples than there are ({kind}); it was read to the end of the file."
-    if end >= header.size or _chunks_follow(file, end, header.size):
-        return header.claimed, ""
+        flaw = f"its header says more samples than there are ({kind}); it was read to the end of the file."
+        return to_the_end, flaw
+    if end >= header.size or (more := _chunks_behind(file, end, header)) == []:
+        return claimed, ""
+    if more:
+        pieces = [piece for piece in [*claimed, *more] if piece]
+        flaw = f"it holds {len(pieces)} chunks of samples, where 1 is right; they were read one after the other."
+        return pieces, flaw if len(pieces) > 1 else ""
     if header.claimed == 0:
-        return there, "its header says 0 samples (a recorder that died); it was read to the end of the file."
+        return to_the_end, "its header says 0 samples (a recorder that died); it was read to the end of the file."
     if header.kind == b"RIFF" and header.size - end >= WRAP:
         length = header.claimed + (header.size - end) // WRAP * WRAP
-        return length, "its header counts 4 GiB at most and the file is longer; it was read to the end of the file."
+        flaw = "its header counts 4 GiB at most and the file is longer; it was read to the end of the file."
+        return [range(header.start, header.start + length)], flaw
     check_rest(file, end, KINDS, name)
-    return header.claimed, ""
+    return claimed, ""
 
 
-def _chunks_follow(file: BinaryIO, place: int, size: int) -> bool:
-    """Whether whole chunks fill the file from there to its end."""
-    while place + 8 <= size:
+def _chunks_behind(file: BinaryIO, place: int, header: _Header) -> list[range] | None:
+    """Where more samples lie, if whole chunks fill the file from there to its end; None where something else does."""
+    found = []
+    while place + 8 <= header.size:
         file.seek(place)
-        tag, length = struct.unpack("<4sI", file.read(8))
+        tag, length = struct.unpack(byte_order(header.kind) + "4sI", file.read(8))
         if not all(32 <= byte < 127 for byte in tag) or tag in KINDS:
-            return False
+            return None
+        if tag == b"data" and length:
+            found.append(range(place + 8, place + 8 + length))
         place += 8 + length + (length & 1)
-    return place >= size and place - size <= 1
+    return found if place >= header.size and place - header.size <= 1 else None
 
 
 def check_rest(file: BinaryIO, end: int, kinds: tuple[bytes, ...], name: str) -> None:
@@ -126,7 +153,7 @@ def check_rest(file: BinaryIO, end: int, kinds: tuple[bytes, ...], name: str) ->
     if rest.startswith(kinds):
         raise AudioError(f"{name}: another file begins at byte {end}: several were joined; split them there.")
     if size - end >= WRAP:
-        raise AudioError(f"{name}: its header counts 4 GiB at most and the file is longer; convert it to flac or RF64.")
+        raise AudioError(f"{name}: {TOO_LONG}")
     if size - end > PADDING:
         told = f"{name}: {size - end} bytes follow its last sample, tags or damaged sound; not read."
         warnings.warn(told, stacklevel=2)

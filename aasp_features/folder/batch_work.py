@@ -175,7 +175,8 @@ class BatchWork:
             return Outcome(error=_reason(part.failures[place], self.sounds[place].name))
         assert info is not None  # a sound without failure was decoded to its end
         rows = part.rows[place]
-        return Outcome(rows.rows, round(info.seconds, 6), info.rate, info.channels, rows.frames)
+        unheard = round(info.unheard, 3)
+        return Outcome(rows.rows, round(info.seconds, 6), info.rate, info.channels, rows.frames, unheard=unheard)
 
     def _finish(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         if self.settings.normalize:

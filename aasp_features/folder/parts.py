@@ -20,6 +20,7 @@ class Outcome:
         seconds, sample_rate, channels: of the original.
         frames: log-mel frames that its rows stand for (frame vectors only).
         error: why it failed, in one sentence.
+        unheard: the share of its energy above half the model's rate.
     """
 
     rows: int = 0
@@ -28,6 +29,7 @@ class Outcome:
     channels: int = 0
     frames: int = 0
     error: str | None = None
+    unheard: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, without those that are their defaults."""

@@ -20,6 +20,7 @@ from aasp_features.folder.publish import clear, make_results, move_results
 from aasp_features.folder.state import ChangedRunError, RunState, may_replace
 from aasp_features.folder.table import RowTable
 from aasp_features.sounds.discovery import Discovery
+from aasp_features.unheard import MOST, warn_unheard
 from aasp_features.windows import COLUMN_SECONDS
 
 
@@ -115,6 +116,9 @@ def embed_sounds(
         AllFailedError: see the class.
         WriteError: the disk is full or fails.
         InterruptedRun: Ctrl-C.
+
+    Warns:
+        UserWarning: sounds whose energy lies mostly above 8 kHz, when the results are complete.
     """
     if isinstance(engine, AaSPEncoder):
         engine = LocalEngine([engine])
@@ -217,11 +221,14 @@ class FolderRun:
         failures = len(problems) + sum(1 for _ in table.failures())
         if self.state.rows == 0:
             self._fail_all(table)
+        shares = zip((sound.name for sound in self.plan.sounds), self.state.outcomes(), strict=True)
+        unheard = [(name, outcome.unheard) for name, outcome in shares if outcome.unheard > MOST]
         self._check_claim()
         if not self.replaces:
             finished_record(self.out, self.plan)  # has somebody else written there meanwhile?
         make_results(self.state, self.plan, table, self.out, problems)
         move_results(self.state.folder, self.out)
+        warn_unheard(unheard, stacklevel=4)
         return failures
 
     def _check_claim(self) -> None:

@@ -10,6 +10,7 @@ from itertools import chain, takewhile
 from pathlib import Path
 
 from aasp_features.audio import AUDIO_SUFFIXES
+from aasp_features.decoding.opening import on_disk
 from aasp_features.errors import AaSPError
 from aasp_features.sounds.shards import SHARD_SUFFIXES, ShardReader
 from aasp_features.sounds.sound import Sound
@@ -42,6 +43,7 @@ class Discovery:
         Raises:
             NothingFoundError: no such path.
         """
+        path = Path(on_disk(path))
         try:
             is_folder, exists = path.is_dir(), path.exists()
         except PermissionError as error:

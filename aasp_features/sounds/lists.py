@@ -11,7 +11,11 @@ import re
 import sys
 from pathlib import Path
 
+from aasp_features.decoding.opening import on_disk
 from aasp_features.sounds.discovery import Discovery, NothingFoundError
+
+MORE = "\0"  # the key of what a row has beyond the columns; no column's name
+PADDED = re.compile(r"0\d+")  # what a decimal comma leaves of 0,05
 
 
 def read_list(source: str, found: Discovery) -> None:
@@ -52,7 +56,7 @@ def _decode(raw: bytes) -> str:
 
 def _existing(path: str) -> Path:
     """A path as it is written, or, if there is no such file, without blanks around it."""
-    return Path(path if os.path.lexists(path) else path.strip())
+    return Path(on_disk(path if os.path.lexists(path) else path.strip()))
 
 
 def _add_line(path: Path, found: Discovery) -> None:
@@ -64,10 +68,16 @@ def _add_line(path: Path, found: Discovery) -> None:
 
 def _read_csv(source: str, text: str, found: Discovery) -> None:
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        reader = csv.DictReader(io.StringIO(text, newline=""), restkey=MORE)
+        rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise NothingFoundError(f"list {source}: not a CSV file that can be read ({error}).") from error
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
+        if any(row.pop(MORE, ())):
+            raise NothingFoundError(
+                f"list {source}, line {number}: more values than the first line has columns; write decimals with a "
+                "point (0.5), and a path with a comma in double quotes."
+            )
         path = row.get("path")
         if not path or not path.strip():
             raise NothingFoundError(f"list {source}, line {number}: no path; a list has a column named path.")
@@ -82,9 +92,12 @@ def _seconds(source: str, number: int, row: dict[str, str], column: str) -> floa
     if not text:
         return None
     try:
-        value = float(text)
+        value = math.nan if PADDED.fullmatch(text) else float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise NothingFoundError(f"list {source}, line {number}: {column} must be seconds from 0 on, got {text!r}.")
+        raise NothingFoundError(
+            f"list {source}, line {number}: {column} must be seconds from 0 on, with a point for decimals (0.5) and no "
+            f"leading zeros, got {text!r}."
+        )
     return value

@@ -88,8 +88,10 @@ def _forward(shard: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _sparse_map(member: Any) -> tuple[tuple[int, int], ...] | None:
-    """The places and lengths of what is stored; tarfile's types do not know them."""
-    return None if member.sparse is None else tuple((int(start), int(length)) for start, length in member.sparse)
+    """The places and lengths of what is stored, without the zeros of short maps; tarfile's types do not know them."""
+    if member.sparse is None:
+        return None
+    return tuple((int(start), int(length)) for start, length in member.sparse if length)
 
 
 def _end_of_links(member: tarfile.TarInfo, latest: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:

@@ -62,6 +62,53 @@ def test_right_headers_cause_no_warning(wav: bytes) -> None:
         load_audio(io.BytesIO(sound_bytes(np.empty(0), 16000, "WAV", "PCM_16")))
 
 
+def rifx(subtype: str) -> tuple[bytes, np.ndarray]:
+    """A big-endian WAV, whose last chunk is its samples, and what libsndfile reads in it."""
+    written = io.BytesIO()
+    soundfile.write(written, SOUND, 16000, subtype, "BIG", "WAV")
+    content = written.getvalue()
+    place = content.index(b"data") + 4
+    return content[: place + 4 + struct.unpack(">I", content[place : place + 4])[0]], decoded(content)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "MS_ADPCM"])
+def test_rifx(subtype: str) -> None:
+    content, expected = rifx(subtype)
+    np.testing.assert_array_equal(load_audio(io.BytesIO(content)), expected)
+    place = content.index(b"data") + 4
+    for count in (0, 2**32 - 1):
+        died = content[:place] + struct.pack(">I", count) + content[place + 4 :]
+        with pytest.warns(UserWarning, match="a recorder that died"):
+            read = load_audio(io.BytesIO(died))
+        np.testing.assert_array_equal(read, expected)
+    with pytest.raises(AudioError, match=f"another file begins at byte {len(content)}"):
+        load_audio(io.BytesIO(content + content))
+
+
+def test_a_rifx_that_libsndfile_refuses_is_not_decoded_as_noise() -> None:
+    content, _ = rifx("PCM_16")
+    channels = content.index(b"fmt ") + 10
+    with pytest.raises(AudioError, match="not a sound file that can be decoded"):
+        load_audio(io.BytesIO(content[:channels] + bytes(2) + content[channels + 2 :]))
+
+
+@pytest.mark.parametrize("between", [b"", CHUNK], ids=["nothing", "a chunk"])
+def test_more_chunks_of_samples_are_read_too_with_a_warning(wav: bytes, between: bytes) -> None:
+    """FFmpeg reads the last alone, libsndfile refuses the file."""
+    start = wav.index(b"data")
+    content = wav + between + wav[start:]
+    with pytest.warns(UserWarning, match="holds 2 chunks of samples, where 1 is right; they were read one after the"):
+        read = load_audio(io.BytesIO(content))
+    np.testing.assert_array_equal(read, np.concatenate([decoded(wav), decoded(wav)]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_empty_chunk_of_samples_before_the_full_one_is_passed_over(wav: bytes) -> None:
+    start = wav.index(b"data")
+    read = load_audio(io.BytesIO(wav[:start] + b"data" + bytes(4) + wav[start:]))
+    np.testing.assert_array_equal(read, decoded(wav))
+
+
 @pytest.mark.parametrize("died", [False, True])
 def test_bw64(died: bool) -> None:
     content = b"BW64" + sound_bytes(SOUND, 16000, "RF64", "PCM_24")[4:]

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aasp_features import AudioError, load_audio
-from aasp_features.sounds.discovery import Discovery, NothingFoundError
+from aasp_features.sounds.discovery import Discovery, NothingFoundError, find_sounds
 from aasp_features.sounds.lists import read_list
 from aasp_features.sounds.sound import Sound
 
@@ -79,16 +80,63 @@ def test_parts_equal_the_file_cut(noise: Path, tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("file\nx\n", "line 2: no path; a list has a column named path"),
-        ("path,start\n{noise},soon\n", "line 2: start must be seconds from 0 on, got 'soon'"),
+        ("path,start\n{noise},soon\n", "line 2: start must be seconds from 0 on, .*, got 'soon'"),
         ("path,start\n{noise},-1\n", "got '-1'"),
         ("path,end\n{noise},nan\n", "got 'nan'"),
         ("path,start,end\n{noise},2,1\n", "the end .1.0 s. is not after the start"),
+        (
+            "path,start,end\n{noise},0,05\n",
+            "line 2: end must be seconds .* decimals .0.5. and no leading zeros, got '05'",
+        ),
+        (
+            "path,start,end\n\n\n{noise},0,5,1,5\n",
+            "line 4: more values than the first line has columns; write decimals",
+        ),
+        ("path,start\n{noise},0,5\n", "line 2: more values than the first line has columns"),
+        ('path,start\n{noise},"0,5"\n', "with a point for decimals .0.5. and no leading zeros, got '0,5'"),
     ],
 )
 def test_lines_that_cannot_be_understood(noise: Path, tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "parts.csv").write_text(text.replace("{noise}", str(noise)))
     with pytest.raises(NothingFoundError, match=sentence):
         read(tmp_path / "parts.csv")
+
+
+def test_commas_at_the_end_of_a_line_are_no_values(noise: Path, tmp_path: Path) -> None:
+    (tmp_path / "parts.csv").write_text(f"path,start,end\n{noise},0.5,1,,\n{noise},0,10\n")
+    assert [(sound.start, sound.end) for sound in read(tmp_path / "parts.csv")] == [(0.5, 1), (0, 10)]
+
+
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+@pytest.mark.parametrize("ending", ["txt", "csv"])
+def test_names_that_differ_in_normalisation_alone_are_found(
+    noise: Path, tmp_path: Path, ending: str, listed: str
+) -> None:
+    """macOS writes é as two characters, Linux as one."""
+    other = {"NFC": "NFD", "NFD": "NFC"}[listed]
+    folder = tmp_path / unicodedata.normalize(listed, "Übung")
+    folder.mkdir()
+    file = noise.rename(folder / unicodedata.normalize(other, "Café 가.wav"))
+    name = f"{tmp_path}/{unicodedata.normalize(other, 'Übung')}/{unicodedata.normalize(listed, file.name)}"
+    lines = ["path"] * (ending == "csv") + [name]
+    (tmp_path / f"list.{ending}").write_text("\n".join(lines), encoding="utf-8")
+    (sound,) = read(tmp_path / f"list.{ending}")
+    assert sound.path == file or sound.path.samefile(file)  # some file systems know one form only
+    assert find_sounds(Path(name).with_name("*.wav")).sounds == find_sounds(name).sounds == [sound]
+    np.testing.assert_array_equal(load_audio(name), load_audio(file))
+
+
+def test_a_name_that_several_look_like_is_missing_and_the_sentence_says_why(noise: Path, tmp_path: Path) -> None:
+    for form in ("NFC", "NFD"):
+        (tmp_path / unicodedata.normalize(form, "éé.wav")).write_bytes(noise.read_bytes())
+    if len(list(tmp_path.glob("*.wav"))) < 3:
+        pytest.skip("this file system takes both for one name")
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/\u00e9e\u0301.wav\n{tmp_path}/\u00fc.wav\n", encoding="utf-8")
+    mixed, gone = read(tmp_path / "list.txt")
+    with pytest.raises(AudioError, match="no such file; several names look like it and differ in how their accents"):
+        mixed.stream(16000)
+    with pytest.raises(AudioError, match=r"no such file\.$"):
+        gone.stream(16000)
 
 
 def test_no_such_list(tmp_path: Path) -> None:

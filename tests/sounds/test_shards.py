@@ -5,7 +5,9 @@ import gzip
 import io
 import lzma
 import os
+import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,13 +134,57 @@ def test_sparse_members_are_read_by_their_map(tmp_path: Path, make: object) -> N
     assert holes.stamp()[0] == len(content)
 
 
+@pytest.mark.parametrize("make", [gnu_sparse, pax_sparse])
+def test_maps_of_few_parts_are_filled_with_zeros(tmp_path: Path, make: object) -> None:
+    sound = np.concatenate([noise(4000), np.zeros(30_000)])
+    content, path = sound_bytes(sound, 16000, "WAV", "PCM_16"), tmp_path / "shard.tar"
+    for parts in ([(0, 8192)], [(0, 4096), (4096, 4096)], [(0, 8192), (len(content), 0)]):
+        path.write_bytes(make("holes.wav", content, parts + [(0, 0)] * (4 - len(parts))) + bytes(1024))
+        (sound,) = ShardReader(path).sounds
+        np.testing.assert_array_equal(decode(sound), by_python(path, "holes.wav"))
+
+
+def is_gnu_tar() -> bool:
+    try:
+        return "GNU tar" in subprocess.run(["tar", "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not is_gnu_tar(), reason="needs GNU tar")
+@pytest.mark.parametrize("form", ["gnu", "oldgnu", "pax 0.0", "pax 0.1", "pax 1.0"])
+def test_sparse_members_by_gnu_tar_itself(tmp_path: Path, form: str) -> None:
+    """Of one to seven parts, with a hole at the end or without."""
+    content = sound_bytes(np.zeros(200_000), 16000, "WAV", "PCM_16")
+    for parts in range(7):
+        for tail in (False, True):
+            with (tmp_path / f"{parts}{tail}.wav").open("wb") as file:
+                file.write(content[:4096])
+                for number in range(parts):
+                    file.seek(16384 * (3 * number + 2))
+                    file.write(wav(4000)[44:])
+                file.truncate(len(content))
+                if tail:
+                    file.seek(-3000, io.SEEK_END)
+                    file.write(wav(1500)[-3000:])
+    name, *version = form.split()
+    options = [f"--format={name}", *(f"--sparse-version={number}" for number in version)]
+    names = sorted(os.listdir(tmp_path))
+    subprocess.run(["tar", "-C", tmp_path, "-S", *options, "-cf", tmp_path / "shard.tar", *names], check=True)
+    sounds = ShardReader(tmp_path / "shard.tar").sounds
+    assert sum(sound.sparse is not None for sound in sounds) >= len(names) - 2  # where the file system keeps holes
+    for sound, name in zip(sounds, names, strict=True):
+        np.testing.assert_array_equal(decode(sound), load_audio(tmp_path / name))
+
+
 def test_a_map_that_lies_is_a_sentence(tmp_path: Path) -> None:
     content, path = wav(9000), tmp_path / "shard.tar"
-    for parts in ([(4096, 512), (0, 512)], [(0, 512), (2**32, 512)], [(0, 10**7)]):
-        path.write_bytes(gnu_sparse("holes.wav", content[:512], parts) + bytes(1024))
-        (sound,) = ShardReader(path).sounds
+    path.write_bytes(gnu_sparse("holes.wav", content, [(4096, 512), (0, 512)]) + bytes(1024))
+    (sound,) = ShardReader(path).sounds
+    assert sound.sparse == ((4096, 512), (0, 512))
+    for parts in (sound.sparse, ((0, 512), (2**32, 512)), ((0, 10**7),)):
         with pytest.raises(AudioError, match="damaged or cut off"):
-            decode(sound)
+            decode(replace(sound, sparse=parts))
 
 
 def test_what_is_no_shard_is_a_sentence(tmp_path: Path) -> None:
