@@ -157,7 +157,7 @@ class AaSPEncoder(nn.Module):
 
         Raises:
             OptionError: a pooling that is not accepted.
-            InputLengthError: longer than a window.
+            InputError: no such tensor; InputLengthError: longer than a window.
         """
         if pooling is not None:
             check_choice("pooling", pooling, Pooling)
@@ -171,6 +171,7 @@ class AaSPEncoder(nn.Module):
         Takes what ``forward`` takes. Differentiable; ``encoder.requires_grad_(True)`` first to fine-tune.
         """
         mind_fork()
+        check_waveform(waveform, lengths, self.device)
         frame_lengths = None if lengths is None else self.log_mel.count_frames(lengths)
         return self.encode_log_mel(self.log_mel(waveform, lengths), frame_lengths, last_layers)
 
@@ -180,9 +181,10 @@ class AaSPEncoder(nn.Module):
         """The same from standardised log-mels, (batch, frames, mels), as ``encoder.log_mel`` gives them.
 
         Raises:
-            OptionError: more last layers than there are.
+            OptionError: more last layers than there are, or weights that are not float32.
         """
         check_last_layers(last_layers, self.config.depth)
+        self._check_float32()
         return self.network(log_mel, frame_lengths, last_layers)  # type: ignore[no-any-return]
 
     # Vectors from any input
@@ -286,8 +288,16 @@ class AaSPEncoder(nn.Module):
             OptionError: a choice that is not accepted.
         """
         mind_fork()
+        self._check_float32()
         self._untrained.warn_once(self.network)
         return resolve_options(self.config, device or self.device.type, precision=self.precision, **choices)
+
+    def _check_float32(self) -> None:
+        if (dtype := self.network.cls.dtype) != torch.float32:
+            raise OptionError(
+                f"the encoder's weights were converted to {str(dtype).removeprefix('torch.')}, and it computes with "
+                "float32 weights; load it again, with precision='bfloat16' if it is to be faster."
+            )
 
     def stream(
         self,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import codecs
 import csv
+import errno
 import io
 import math
 import os
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 from aasp_features.sounds.discovery import Discovery, NothingFoundError
+
+MOST_LIST = 2**28  # bytes: some million paths
 
 
 def read_list(source: str, found: Discovery) -> None:
@@ -30,7 +35,7 @@ def read_list(source: str, found: Discovery) -> None:
     if source == "-" and sys.stdin is None:
         raise NothingFoundError("list -: standard input is closed; give a list, or the paths themselves.")
     try:
-        raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        raw = read_bounded(sys.stdin.buffer if source == "-" else Path(source))
     except OSError as error:
         raise NothingFoundError(f"list {source}: cannot be read ({error.strerror}).") from error
     text = _decode(raw)
@@ -40,6 +45,19 @@ def read_list(source: str, found: Discovery) -> None:
         for line in re.split(r"\r\n?|\n", text):
             if line.strip():
                 _add_line(_existing(line), found)
+
+
+def read_bounded(source: Path | BinaryIO) -> bytes:
+    """Return all bytes of a list or table, which may be a pipe, but no more than any list has.
+
+    Raises:
+        OSError: it cannot be read, or it is longer than ``MOST_LIST`` bytes.
+    """
+    with open(source, "rb") if isinstance(source, Path) else nullcontext(source) as file:
+        raw = file.read(MOST_LIST + 1)
+    if len(raw) > MOST_LIST:
+        raise OSError(errno.EFBIG, f"more than {MOST_LIST >> 20} MiB, which no list has")
+    return raw
 
 
 def _decode(raw: bytes) -> str:

@@ -61,10 +61,14 @@ def classify(
 
     OUT is read by aasp-embed --classifier and by AaSPClassifier.from_pretrained.
     """
+    from aasp_features.folder.output import check_unread
     from aasp_features.train.evaluate import classify as work
+    from aasp_features.train.evaluate.tasks.registry import TABLE
 
     task = work.read_task(folder)
     work.check_free(out, overwrite, finetune)
+    table = [Path(folder) / TABLE if Path(folder).is_dir() else Path(folder)]
+    check_unread(work.results(out), [*table, *task.files, *([Path(model)] if model else [])])
     encoder, encoder_folder = work.load_encoder(model, pooling, last_layers)
     if finetune:
         method, result, classifier = _finetuned(task, encoder, out, recipe, settings or [], device)

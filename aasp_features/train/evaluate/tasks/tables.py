@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from pathlib import Path
 
+from aasp_features.sounds.lists import read_bounded
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.metrics import BALANCED_ACCURACY, MEAN_AVERAGE_PRECISION
 from aasp_features.train.evaluate.task import TEST, TRAIN, VALIDATION, Row, Task, build_task, make_folds
 
+FOLD = re.compile("[0-9]{1,9}")
 SEPARATOR = ";"  # between the labels of one sound
 PARTS = {
     "train": TRAIN,
@@ -48,8 +52,8 @@ def read_table(table: Path, name: str | None = None) -> Task:
 
 def _rows(table: Path) -> list[dict[str, str]]:
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
+        text = read_bounded(table).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainError(f"{table}: cannot be read as a UTF-8 table with commas ({error}).") from error
     if not rows:
@@ -72,8 +76,8 @@ def _parts(table: Path, rows: list[dict[str, str]], labels: list[tuple[str, ...]
         return [PARTS[row["split"]] for row in rows]
     if "fold" in rows[0]:
         folds = [str(row["fold"]) for row in rows]
-        if other := [fold for fold in folds if not fold.isdigit()]:
-            raise TrainError(f"{table}: the fold {other[0]!r} is not a number.")
+        if other := [fold for fold in folds if not FOLD.fullmatch(fold)]:
+            raise TrainError(f"{table}: the fold {other[0]!r} is not a number of at most 9 digits.")
         if len(set(folds)) < 2:
             raise TrainError(f"{table}: all sounds are in one fold; at least two are needed.")
         return [str(int(fold)) for fold in folds]
