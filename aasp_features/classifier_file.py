@@ -1,8 +1,9 @@
 """What makes a checkpoint a classifier, on disk: ``classifier.json`` and ``classifier.safetensors`` beside its encoder.
 
 The first holds the names of the classes, in the order of the scores, and three checksums: of both files of weights, so
-that a head is never read with an encoder that it was not trained on, and of what it holds itself. The second holds ``weight`` (classes, d) and ``bias``
-(classes,). Reading is strict: shapes before anything is allocated, finite numbers, no key too many.
+that a head is never read with an encoder that it was not trained on, and of what it holds itself. The second holds
+``weight`` (classes, d) and ``bias`` (classes,). Reading is strict: shapes before anything is allocated, finite numbers,
+no key too many.
 """
 
 from __future__ import annotations

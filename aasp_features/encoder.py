@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from aasp_features import hub
 from aasp_features.config import AaSPConfig, Pooling, Precision, pooled_dim
+from aasp_features.errors import OptionError
 from aasp_features.forked import mind_fork
-from aasp_features.inputs import Clip, Inputs, read_inputs
+from aasp_features.inputs import Clip, Inputs, check_waveform, read_inputs
 from aasp_features.log_mel import LogMel
 from aasp_features.log_mel_windows import log_mel_windows
 from aasp_features.network import AaSPNetwork, Features

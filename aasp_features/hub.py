@@ -120,7 +120,9 @@ def bundled_folder(name: str = DEFAULT) -> Path:
     folder = Path(__file__).parent / "checkpoints" / name
     for file, expected in zip((WEIGHTS_FILE, CONFIG_FILE), BUNDLED[name], strict=True):
         if not (folder / file).is_file():
-            raise CheckpointError(f"this installation lacks {file} of the checkpoint {name}; install aasp-features again.")
+            raise CheckpointError(
+                f"this installation lacks {file} of the checkpoint {name}; install aasp-features again."
+            )
         if sha256(folder / file) != expected:
             raise CheckpointError(f"{file} of the bundled checkpoint {name} was changed; install aasp-features again.")
     return folder

@@ -133,8 +133,8 @@ def check_waveform(waveform: Any, lengths: Any, device: Any) -> None:
     """
     if not _is_tensor(waveform) or waveform.ndim != 2 or not waveform.is_floating_point():
         raise InputError(
-            f"forward takes a 2-D float tensor (batch, samples) at 16 kHz, got {_describe(waveform)}; embed takes arrays, "
-            "files and single sounds."
+            f"forward takes a 2-D float tensor (batch, samples) at 16 kHz, got {_describe(waveform)}; embed takes "
+            "arrays, files and single sounds."
         )
     if lengths is not None and (
         not _is_tensor(lengths)
@@ -142,7 +142,9 @@ def check_waveform(waveform: Any, lengths: Any, device: Any) -> None:
         or lengths.is_floating_point()
         or lengths.is_complex()
     ):
-        raise InputError(f"lengths are an integer tensor of {len(waveform)}, one for each row, got {_describe(lengths)}.")
+        raise InputError(
+            f"lengths are an integer tensor of {len(waveform)}, one for each row, got {_describe(lengths)}."
+        )
     if waveform.device != device:
         raise InputError(f"the waveform lies on {waveform.device}, the encoder on {device}; move one of them by .to().")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Vectors of sounds, by a checkpoint that is not trained further.
 
     X is a list, 1-D array or Series of paths or of anything that ``AaSPEncoder.embed`` takes; a column of these (a
-    DataFrame or 2-D array of one column, as a ``ColumnTransformer`` gives it); or a 2-D array of numbers, one waveform a
-    row. Weights are loaded at the first ``fit`` or ``transform`` and are not pickled.
+    DataFrame or 2-D array of one column, as a ``ColumnTransformer`` gives it); or a 2-D array of numbers, a waveform
+    in each row. Weights are loaded at the first ``fit`` or ``transform`` and are not pickled.
 
     Args:
         model: folder or Hub name; None for the bundled checkpoint.
@@ -112,7 +113,7 @@ def _column(X: Any) -> Any:  # noqa: N803
     held = X.to_numpy() if hasattr(X, "to_numpy") else X
     if not isinstance(held, np.ndarray) or (held.ndim == 2 and held.dtype.kind not in "OUS"):
         return X
-    if held.ndim == 1 or all(isinstance(item, (int, float, complex)) for item in held.flat):
+    if held.ndim == 1 or all(isinstance(item, Number) for item in held.flat):
         return X if held.ndim == 2 or isinstance(X, np.ndarray) else held
     if held.ndim != 2 or held.shape[1] != 1:
         raise ValueError(f"X holds {held.shape[1]} columns of sounds; give one column, such as X[['path']].")

@@ -77,11 +77,11 @@ def card(
     from aasp_features.train.release.attribution import ATTRIBUTION_FILE, write_attribution
     from aasp_features.train.release.card import TEMPLATE, Author, Sources, card_text
     from aasp_features.train.release.export import stored_as
-    from aasp_features.train.release.manifest import read_manifest
+    from aasp_features.train.release.manifest import manifest_file, read_manifest
     from aasp_features.train.release.mix import read_shares
     from aasp_features.train.release.run_summary import describe
 
-    own = [path for path in (results, limits, template, data) if path]
+    own = [path for path in (results, limits, template, data and manifest_file(data)) if path]
     check_unread([checkpoint / CARD_FILE, checkpoint / ATTRIBUTION_FILE], [*runs, *(earlier or []), *own])
     config = AaSPConfig.from_json(_text(checkpoint / "config.json"))
     author = Author(licence, _text(results), _text(limits), _text(template or TEMPLATE))

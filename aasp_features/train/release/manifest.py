@@ -40,6 +40,11 @@ class Sound(NamedTuple):
     seconds: float | None
 
 
+def manifest_file(place: Path) -> Path:
+    """Return the manifest that a file or folder means."""
+    return place / MANIFEST_FILE if place.is_dir() else place
+
+
 def read_manifest(place: Path) -> list[Sound]:
     """The rows of a manifest: CSV with any of the columns in ``COLUMNS``; others are not read.
 
@@ -49,7 +54,7 @@ def read_manifest(place: Path) -> list[Sound]:
     Raises:
         TrainError: no manifest there, one without rows or without these columns, or seconds that are no number.
     """
-    path = place / MANIFEST_FILE if place.is_dir() else place
+    path = manifest_file(place)
     if not path.is_file():
         raise TrainError(f"{path}: no such manifest; give a CSV file, or a folder with {MANIFEST_FILE}.")
     try:
