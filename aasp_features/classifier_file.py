@@ -157,8 +157,8 @@ def _read_values(path: Path, source: str) -> dict[str, Any]:
         raise CheckpointError(f'{source}: {path.name} is not of a classifier (no "model_type": "aasp-classifier").')
     if type(values.get("format")) is not int or values["format"] != FORMAT:
         raise CheckpointError(
-            f"{source}: {path.name} has format {str(values.get('format'))[:20]!r}, and {FORMAT} is read; is the "
-            "package older than the checkpoint?"
+            f"{source}: {path.name} has format {str(values.get('format'))[:20]!r}, and {FORMAT} is read; update "
+            "the package, or make the classifier again by aasp-train classify."
         )
     if set(values) != set(KEYS):
         unknown, missing = sorted(set(values) - set(KEYS)), sorted(set(KEYS) - set(values))

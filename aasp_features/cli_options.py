@@ -64,7 +64,7 @@ Threshold = Annotated[
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Start again, and replace whatever is there, but never a sound that is read."),
+    typer.Option("--overwrite", help="Start again, and replace whatever is there, but never a file that is read."),
 ]
 NoLock = Annotated[
     bool, typer.Option("--no-lock", help="For file systems without locks; keep other processes away yourself.")

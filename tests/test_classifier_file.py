@@ -91,7 +91,7 @@ def claim_much(folder: Path) -> None:
         (write_json(b" " * (2**24 + 1)), "longer than the"),
         (write_json(b"[]"), "is not of a classifier"),
         (edit(model_type="aasp"), "is not of a classifier"),
-        (edit(format=3), "is the package older than the checkpoint?"),
+        (edit(format=3), "has format '3', and 2 is read; update the package, or make"),
         (edit(format=True), "has format 'True'"),
         (edit(colour="red"), "unknown key 'colour'"),
         (edit(labels="gone"), "no key 'labels'"),

@@ -104,5 +104,5 @@ def _seconds(source: str, number: int, row: dict[str, str], column: str) -> floa
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise NothingFoundError(f"list {source}, line {number}: {column} must be seconds from 0 on, got {text!r}.")
+        raise NothingFoundError(f"list {source}, line {number}: {column} must be seconds from 0 on, got {text[:40]!r}.")
     return value

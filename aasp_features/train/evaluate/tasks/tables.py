@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from pathlib import Path
 
@@ -36,14 +37,14 @@ def read_table(table: Path, name: str | None = None) -> Task:
     """
     rows = _rows(table)
     files = [table.parent / row["file"] for row in rows]
-    if absent := [path for path in files if not path.is_file()]:
-        raise TrainError(f"{table}: {len(absent)} files are missing, the first is {absent[0]}.")
+    if absent := [path for path in files if not os.path.isfile(path)]:  # Path's raises for names too long
+        raise TrainError(f"{table}: {len(absent)} files are missing, the first is {str(absent[0])[:300]}.")
     labels = [tuple(label.strip() for label in row["label"].split(SEPARATOR)) for row in rows]
     groups = [row.get("group") or row["file"] for row in rows]
     parts = _parts(table, rows, labels, groups)
     part_of = dict(zip(groups, parts, strict=True))
     if torn := [group for group, part in zip(groups, parts, strict=True) if part_of[group] != part]:
-        raise TrainError(f"{table}: the group {torn[0]!r} lies in two parts; its sounds would be on both sides.")
+        raise TrainError(f"{table}: the group {torn[0][:40]!r} lies in two parts; its sounds would be on both sides.")
     several = any(len(found) > 1 for found in labels)
     found = [Row(*values) for values in zip(files, labels, groups, parts, strict=True)]
     metric = MEAN_AVERAGE_PRECISION if several else BALANCED_ACCURACY
@@ -72,12 +73,12 @@ def _parts(table: Path, rows: list[dict[str, str]], labels: list[tuple[str, ...]
         raise TrainError(f"{table}: has both columns fold and split; keep one of them.")
     if "split" in rows[0]:
         if other := sorted({str(row["split"]) for row in rows} - set(PARTS)):
-            raise TrainError(f"{table}: the split {other[0]!r} is none of {sorted(PARTS)}.")
+            raise TrainError(f"{table}: the split {other[0][:40]!r} is none of {sorted(PARTS)}.")
         return [PARTS[row["split"]] for row in rows]
     if "fold" in rows[0]:
         folds = [str(row["fold"]) for row in rows]
         if other := [fold for fold in folds if not FOLD.fullmatch(fold)]:
-            raise TrainError(f"{table}: the fold {other[0]!r} is not a number of at most 9 digits.")
+            raise TrainError(f"{table}: the fold {other[0][:40]!r} is not a number of at most 9 digits.")
         if len(set(folds)) < 2:
             raise TrainError(f"{table}: all sounds are in one fold; at least two are needed.")
         return [str(int(fold)) for fold in folds]

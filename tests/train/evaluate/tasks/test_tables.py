@@ -62,6 +62,7 @@ def test_several_labels_are_judged_by_map(tmp_path: Path) -> None:
         ("file,label,group\n" + "0.wav,a,g\n1.wav,b,h\n" * 5, "2 groups cannot make 5 folds"),
         ("file,label,fold\n0.wav,a,one\n1.wav,b,2\n", "the fold 'one' is not a number"),
         ("file,label,fold\n0.wav,a,²\n1.wav,b,2\n", "the fold '²' is not a number"),
+        (f"file,label\n{'x' * 5000}.wav,a\n1.wav,b\n", "1 files are missing, the first is"),
         (f"file,label,fold\n0.wav,a,{'9' * 5000}\n1.wav,b,2\n", "is not a number of at most 9 digits"),
         ("file,label,fold\n0.wav,a,1\n1.wav,b,1\n", "all sounds are in one fold"),
         ("file,label,split\n0.wav,a,train\n1.wav,b,new\n", "the split 'new' is none of"),
