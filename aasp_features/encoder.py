@@ -173,6 +173,7 @@ class AaSPEncoder(nn.Module):
         """
         mind_fork()
         check_waveform(waveform, lengths, self.device)
+        self._check_float32()
         frame_lengths = None if lengths is None else self.log_mel.count_frames(lengths)
         return self.encode_log_mel(self.log_mel(waveform, lengths), frame_lengths, last_layers)
 

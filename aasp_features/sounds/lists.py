@@ -10,7 +10,6 @@ import math
 import os
 import re
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -53,8 +52,10 @@ def read_bounded(source: Path | BinaryIO) -> bytes:
     Raises:
         OSError: it cannot be read, or it is longer than ``MOST_LIST`` bytes.
     """
-    with open(source, "rb") if isinstance(source, Path) else nullcontext(source) as file:
-        raw = file.read(MOST_LIST + 1)
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return read_bounded(file)
+    raw = source.read(MOST_LIST + 1)
     if len(raw) > MOST_LIST:
         raise OSError(errno.EFBIG, f"more than {MOST_LIST >> 20} MiB, which no list has")
     return raw
