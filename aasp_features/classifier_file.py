@@ -1,12 +1,14 @@
 """What makes a checkpoint a classifier, on disk: ``classifier.json`` and ``classifier.safetensors`` beside its encoder.
 
-The first holds the names of the classes, in the order of the scores, and the sha256 of both files of weights, so that a
-head is never read with an encoder that it was not trained on. The second holds ``weight`` (classes, d) and ``bias``
-(classes,). Reading is strict: shapes before anything is allocated, finite numbers, no key too many.
+The first holds the names of the classes, in the order of the scores, and three checksums: of both files of weights, so
+that a head is never read with an encoder that it was not trained on, and of what it holds itself. The second holds
+``weight`` (classes, d) and ``bias`` (classes,). Reading is strict: shapes before anything is allocated, finite numbers,
+no key too many.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -16,7 +18,7 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, isfinite
 
 from aasp_features.errors import CheckpointError, OptionError
 from aasp_features.strict_json import read_json
@@ -24,10 +26,11 @@ from aasp_features.version import __version__
 from aasp_features.weights_file import not_finite, read_shapes, read_weights, sha256
 
 LABELS_FILE, HEAD_FILE, ENCODER_FILE = "classifier.json", "classifier.safetensors", "model.safetensors"
-FORMAT = 1
+FORMAT = 2
+LARGEST_VALUE = 1e6  # of a vector; the encoder normalises its tokens, so that values stay below 100
 MOST_JSON = 2**24  # bytes; 527 classes need 20,000
 LONGEST_LABEL = 200
-KEYS = ("model_type", "package_version", "format", "several", "labels", "encoder_sha256", "head_sha256")
+KEYS = ("model_type", "package_version", "format", "several", "labels", "encoder_sha256", "head_sha256", "sha256")
 
 
 class StoredClassifier(NamedTuple):
@@ -71,7 +74,7 @@ def save_classifier(folder: Path, stored: StoredClassifier) -> None:
     The names go last: a folder that a crash leaves between the files is refused when it is read.
 
     Raises:
-        CheckpointError: the folder cannot be written, or the head holds NaN or infinite numbers.
+        CheckpointError: the folder cannot be written, or the head holds NaN, infinite or too large numbers.
     """
     tensors = {
         "weight": stored.weight.detach().cpu().float().contiguous(),
@@ -79,6 +82,7 @@ def save_classifier(folder: Path, stored: StoredClassifier) -> None:
     }
     if broken := not_finite(tensors):
         raise CheckpointError(f"{folder}: the classifier's {broken} holds NaN or infinite numbers.")
+    _check_scores(tensors["weight"], tensors["bias"], str(folder))
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
             head, names = Path(temporary) / HEAD_FILE, Path(temporary) / LABELS_FILE
@@ -92,6 +96,7 @@ def save_classifier(folder: Path, stored: StoredClassifier) -> None:
                 "encoder_sha256": sha256(folder / ENCODER_FILE),
                 "head_sha256": sha256(head),
             }
+            values["sha256"] = _checksum(values)
             names.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             os.replace(head, folder / HEAD_FILE)
             os.replace(names, folder / LABELS_FILE)
@@ -129,6 +134,7 @@ def read_classifier(folder: Path, source: str, width: int, encoder_sha256: str) 
         if sha256(head) != values["head_sha256"]:
             raise CheckpointError(f"{source}: {HEAD_FILE} is not the one that {LABELS_FILE} names; save it again.")
         weights = read_weights(head, source)
+        _check_scores(weights["weight"], weights["bias"], f"{source}: {HEAD_FILE}")
     except OSError as error:
         name = Path(str(error.filename or LABELS_FILE)).name
         raise CheckpointError(f"{source}: {name} cannot be read ({error.strerror or error}).") from error
@@ -151,8 +157,8 @@ def _read_values(path: Path, source: str) -> dict[str, Any]:
         raise CheckpointError(f'{source}: {path.name} is not of a classifier (no "model_type": "aasp-classifier").')
     if type(values.get("format")) is not int or values["format"] != FORMAT:
         raise CheckpointError(
-            f"{source}: {path.name} has format {str(values.get('format'))[:20]!r}, and {FORMAT} is read; is the "
-            "package older than the checkpoint?"
+            f"{source}: {path.name} has format {str(values.get('format'))[:20]!r}, and {FORMAT} is read; update "
+            "the package, or make the classifier again by aasp-train classify."
         )
     if set(values) != set(KEYS):
         unknown, missing = sorted(set(values) - set(KEYS)), sorted(set(KEYS) - set(values))
@@ -160,10 +166,26 @@ def _read_values(path: Path, source: str) -> dict[str, Any]:
         raise CheckpointError(f"{source}: {path.name} has {wrong}.")
     if not isinstance(values["several"], bool) or not isinstance(values["labels"], list):
         raise CheckpointError(f"{source}: {path.name}: several is true or false, and labels a list of names.")
+    if values["sha256"] != _checksum(values):
+        raise CheckpointError(
+            f"{source}: {path.name} was changed after it was saved; save the classifier again, with the labels it has."
+        )
     try:
         return {**values, "labels": check_labels(values["labels"], values["several"])}
     except OptionError as error:
         raise CheckpointError(f"{source}: {path.name}: {error}") from error
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    """sha256 of what ``classifier.json`` says besides it."""
+    rest = {name: value for name, value in values.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _check_scores(weight: Tensor, bias: Tensor, where: str) -> None:
+    """Check that no vector of an encoder makes a score that float32 does not hold."""
+    if not isfinite(weight.abs().sum(dim=1) * LARGEST_VALUE + bias.abs()).all():
+        raise CheckpointError(f"{where}: the classifier's weights are so large that its scores would be infinite.")
 
 
 def _in_words(shapes: dict[str, tuple[int, ...]]) -> str:

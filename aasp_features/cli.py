@@ -83,8 +83,9 @@ def embed(
     columns = opt.columns("--window", window), opt.columns("--context", context)
     options = RunOptions(pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize, max_hours)
     opt.check_classifier(classifier, threshold, out, model, options)
-    _check_results(out, map_page, classifier, files, frames, overwrite)
-    found = _find(paths or [], files, out, map_page)
+    _check_results(out, map_page, classifier, frames, overwrite)
+    found = _find(paths or [], files, out)
+    _check_unread(found, out, map_page, files, model, classifier)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
         devices = _devices(device, engine)
@@ -99,21 +100,33 @@ def embed(
     raise typer.Exit(1 if result.failures else 0)
 
 
-def _check_results(
-    out: Path, page: Path | None, classifier: str | None, files: str | None, frames: bool, overwrite: bool
-) -> None:
+def _check_results(out: Path, page: Path | None, classifier: str | None, frames: bool, overwrite: bool) -> None:
     """May what comes of the vectors be written where it is to go?"""
     from aasp_features.folder.prediction_record import check_replaceable
 
     if page is not None:
         _check_map(page, out, frames, overwrite)
     if classifier is not None:
-        check_replaceable(out, overwrite, sources=[] if files in (None, "-") else [Path(str(files))])
+        check_replaceable(out, overwrite)
 
 
-def _find(paths: list[Path], files: str | None, out: Path, page: Path | None) -> Discovery:
+def _check_unread(
+    found: Discovery, out: Path, page: Path | None, files: str | None, model: str | None, classifier: str | None
+) -> None:
+    """Is nothing that is written a sound, the list, or a file of the checkpoint?"""
+    from aasp_features.folder.output import check_apart
+    from aasp_features.folder.prediction_record import prediction_places
+
+    read = [*(sound.path for sound in found.sounds), *([Path(files)] if files else [])]
+    if checkpoint := classifier or model:  # a folder, or a name that has no files here
+        read.append(Path(checkpoint))
+    written = [*([page] if page else []), *(prediction_places(out) if classifier else [])]
+    check_apart(out, dict.fromkeys(read), written)
+
+
+def _find(paths: list[Path], files: str | None, out: Path) -> Discovery:
     from aasp_features.folder.formats import check_format
-    from aasp_features.folder.output import check_apart, check_writable
+    from aasp_features.folder.output import check_writable
     from aasp_features.sounds.discovery import Discovery, require_sounds
     from aasp_features.sounds.lists import read_list
 
@@ -126,9 +139,6 @@ def _find(paths: list[Path], files: str | None, out: Path, page: Path | None) ->
         found.add_path(path)
     if files is not None:
         read_list(files, found)
-        check_apart(out, [Path(files)], page)
-    if page is not None:
-        check_apart(out, (sound.path for sound in found.sounds), page)
     return require_sounds(found, ", ".join([*map(str, paths), *([files] if files else [])]))
 
 

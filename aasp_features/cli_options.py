@@ -82,7 +82,7 @@ Classifier = Annotated[
 Threshold = Annotated[float | None, typer.Option(help="Least probability of an event (default: 0.5).")]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Start again and replace earlier results, never a sound that is read."),
+    typer.Option("--overwrite", help="Start again and replace earlier results, never a file that is read."),
 ]
 NoLock = Annotated[
     bool, typer.Option("--no-lock", help="Take no lock, for file systems without; let no other process write to OUT.")

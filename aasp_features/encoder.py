@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from aasp_features import hub
 from aasp_features.config import AaSPConfig, Pooling, Precision, pooled_dim
+from aasp_features.errors import OptionError
 from aasp_features.forked import mind_fork
-from aasp_features.inputs import Clip, Inputs, read_inputs
+from aasp_features.inputs import Clip, Inputs, check_waveform, read_inputs
 from aasp_features.log_mel import LogMel
 from aasp_features.log_mel_windows import log_mel_windows
 from aasp_features.network import AaSPNetwork, Features
@@ -157,7 +158,7 @@ class AaSPEncoder(nn.Module):
 
         Raises:
             OptionError: a pooling that is not accepted.
-            InputLengthError: longer than a window.
+            InputError: no such tensor; InputLengthError: longer than a window.
         """
         if pooling is not None:
             check_choice("pooling", pooling, Pooling)
@@ -171,6 +172,8 @@ class AaSPEncoder(nn.Module):
         Takes what ``forward`` takes. Differentiable; ``encoder.requires_grad_(True)`` first to fine-tune.
         """
         mind_fork()
+        check_waveform(waveform, lengths, self.device)
+        self._check_float32()
         frame_lengths = None if lengths is None else self.log_mel.count_frames(lengths)
         return self.encode_log_mel(self.log_mel(waveform, lengths), frame_lengths, last_layers)
 
@@ -180,9 +183,10 @@ class AaSPEncoder(nn.Module):
         """The same from standardised log-mels, (batch, frames, mels), as ``encoder.log_mel`` gives them.
 
         Raises:
-            OptionError: more last layers than there are.
+            OptionError: more last layers than there are, or weights that are not float32.
         """
         check_last_layers(last_layers, self.config.depth)
+        self._check_float32()
         return self.network(log_mel, frame_lengths, last_layers)  # type: ignore[no-any-return]
 
     # Vectors from any input
@@ -286,8 +290,16 @@ class AaSPEncoder(nn.Module):
             OptionError: a choice that is not accepted.
         """
         mind_fork()
+        self._check_float32()
         self._untrained.warn_once(self.network)
         return resolve_options(self.config, device or self.device.type, precision=self.precision, **choices)
+
+    def _check_float32(self) -> None:
+        if (dtype := self.network.cls.dtype) != torch.float32:
+            raise OptionError(
+                f"the encoder's weights were converted to {str(dtype).removeprefix('torch.')}, and it computes with "
+                "float32 weights; load it again, with precision='bfloat16' if it is to be faster."
+            )
 
     def stream(
         self,

@@ -1,30 +1,92 @@
-"""Computing in a process that was forked from one in which torch's threads had run: there, they never answer."""
+"""Computing in a process that was forked from one in which torch had computed.
+
+Two things do not live through a fork: the threads of torch's pool, and whoever held a lock of the libraries below it
+(MKL's memory, the random generator) in another thread. Whoever waits for either waits for ever.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import warnings
 
 import torch
+from torch.nn import functional
 
-_computing: int | None = None  # process in which torch's threads were used by this package
+from aasp_features.errors import AaSPError
+
+PATIENCE = 2, 20  # seconds of work, and of time, after which a probe has hung: it needs some hundredths of one
+
+_process = os.getpid()  # in which torch is known to answer
+_pooled = False  # did it compute there with several threads?
+_hung: int | None = None  # process in which torch is known not to answer
+_probing = threading.Lock()
+
+
+class ForkError(AaSPError, RuntimeError):
+    """A forked process in which torch cannot compute; the sentence says how to start one in which it can."""
 
 
 def mind_fork() -> None:
-    """Called before anything is computed: where torch would wait for ever, compute with one thread, and warn.
+    """Check, once in a forked process, that torch answers; call it before anything is computed.
 
-    Only a use of threads by this package is known of. Processes that set one thread themselves, such as the workers of
-    torch's ``DataLoader``, are left alone.
+    Where torch's pool had been used by this package, or does not answer, the process computes with one thread.
+
+    Raises:
+        ForkError: a lock that another thread held at the fork is held for ever.
+
+    Warns:
+        UserWarning: the process computes with one thread.
     """
-    global _computing
-    if torch.get_num_threads() == 1:
+    global _pooled
+    if _process != os.getpid():
+        with _probing:
+            _check_forked()
+    _pooled = _pooled or torch.get_num_threads() > 1
+
+
+def _check_forked() -> None:
+    global _process, _hung
+    if _process == os.getpid():  # another thread has checked meanwhile
         return
-    if _computing is None:
-        _computing = os.getpid()
-    elif _computing != os.getpid():
-        torch.set_num_threads(1)
+    if _hung == os.getpid() or not _answers(1):
+        _hung = os.getpid()
+        raise ForkError(
+            "this process was forked while another thread computed with torch, whose locks are held for ever in it; "
+            'start processes by "spawn" (multiprocessing.get_context("spawn")).'
+        )
+    wanted = torch.get_num_threads()
+    answering = wanted if wanted == 1 or (not _pooled and _answers(wanted)) else 1
+    torch.set_num_threads(answering)
+    _process = os.getpid()
+    if answering < wanted:
         warnings.warn(
             "this process was forked after torch's threads had run, and they would never answer in it: it computes "
             'with one thread; start processes by "spawn" (multiprocessing.get_context("spawn")) to use more.',
-            stacklevel=3,
+            stacklevel=4,
         )
+
+
+def _answers(threads: int) -> bool:
+    """Return whether torch computes with so many threads, tried in a process that may hang in place of this one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python's, of forks beside threads: it is why we ask
+        probe = os.fork()
+    if probe:
+        return os.waitpid(probe, 0)[1] == 0
+    try:
+        for kind in (signal.SIGPROF, signal.SIGALRM):
+            signal.signal(kind, signal.SIG_DFL)  # ends the process wherever it waits
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE[0])
+        signal.alarm(PATIENCE[1])
+        torch.set_num_threads(threads)
+        numbers = torch.rand(256, 512)
+        torch.fft.rfft(numbers)
+        square = numbers @ numbers.T
+        functional.scaled_dot_product_attention(square, square, square)
+        with torch.autocast("cpu", torch.bfloat16):
+            functional.linear(numbers, numbers)
+        os._exit(0)
+    finally:
+        os._exit(1)

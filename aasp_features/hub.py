@@ -26,16 +26,23 @@ from aasp_features.hub_repository import download, upload
 from aasp_features.network import AaSPNetwork
 from aasp_features.weights_file import damaged, not_finite, read_shapes, read_weights, sha256
 
-BUNDLED = {  # checkpoints in this package, by name, with the sha256 of their weights
-    "aasp-tiny-open-3": "ce0a97490d0d1826dc62e3404c7ea68295eb3cbd02b27cd584bedb1ff8e787fd",
-    "aasp-tiny-pack-1": "f88d9dab42c5723742f1618c90507336b4018e1999cd3c30062c03cf7186dd47",
+BUNDLED = {  # checkpoints in this package, by name, with the sha256 of their weights and of their config
+    "aasp-tiny-open-3": (
+        "ce0a97490d0d1826dc62e3404c7ea68295eb3cbd02b27cd584bedb1ff8e787fd",
+        "9efec197085decf6960151ddd688625004aecf9034edb95d228490b9a7db03ae",
+    ),
+    "aasp-tiny-pack-1": (
+        "f88d9dab42c5723742f1618c90507336b4018e1999cd3c30062c03cf7186dd47",
+        "d09aa03baf18263b9ecef26fcbe8fc4c65c1ab68ee45934db54b2711cd9eabc6",
+    ),
 }
 DEFAULT = "aasp-tiny-open-3"
 SPARE_NUMBERS = 2**22  # that a config may ask for beyond twice those stored, and be compared key by key
 MOST_CARD = 2**20  # bytes of a card that are read
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+SAVED = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)  # in this order
 CLASSIFIER_FILES = ("classifier.json", "classifier.safetensors")  # of checkpoints that name sounds, too
-DOWNLOADED = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, *CLASSIFIER_FILES, "ATTRIBUTION.md", "LICENSE*"]
+DOWNLOADED = [*SAVED, *CLASSIFIER_FILES, "ATTRIBUTION.md", "LICENSE*"]
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -102,7 +109,7 @@ def read_card(name: str | Path | None = None) -> str:
 
 
 def bundled_folder(name: str = DEFAULT) -> Path:
-    """The folder of a checkpoint in this package, its weights' sha256 verified.
+    """The folder of a checkpoint in this package, the sha256 of its weights and config verified.
 
     Args:
         name: one of ``BUNDLED``.
@@ -111,11 +118,13 @@ def bundled_folder(name: str = DEFAULT) -> Path:
         CheckpointError: it is missing or was changed.
     """
     folder = Path(__file__).parent / "checkpoints" / name
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise CheckpointError(f"this installation lacks the bundled checkpoint {name}; install aasp-features again.")
-    if sha256(path) != BUNDLED[name]:
-        raise CheckpointError(f"the bundled checkpoint {name} has been changed; install aasp-features again.")
+    for file, expected in zip((WEIGHTS_FILE, CONFIG_FILE), BUNDLED[name], strict=True):
+        if not (folder / file).is_file():
+            raise CheckpointError(
+                f"this installation lacks {file} of the checkpoint {name}; install aasp-features again."
+            )
+        if sha256(folder / file) != expected:
+            raise CheckpointError(f"{file} of the bundled checkpoint {name} was changed; install aasp-features again.")
     return folder
 
 
@@ -167,7 +176,7 @@ def save_checkpoint(
             (Path(temporary) / WEIGHTS_FILE).write_bytes(save(tensors, metadata={"format": "pt"}))
             (Path(temporary) / CONFIG_FILE).write_text(config.to_json(), encoding="utf-8")
             (Path(temporary) / CARD_FILE).write_text(card, encoding="utf-8")
-            for file in (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE):
+            for file in SAVED:
                 os.replace(Path(temporary) / file, folder / file)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: the checkpoint could not be written ({error}).") from error

@@ -73,18 +73,34 @@ def _why(error: Exception) -> str:
         RevisionNotFoundError,
     )
 
+    status = _status(error)
+    if status == 429:
+        return "the Hub had too many requests from here (429); wait some minutes, or pass token= for a higher limit."
+    if status >= 500:
+        return f"the Hub failed ({status}); try again later."
     if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError
         return "access is restricted; ask for it on the Hub, then pass token=."
     if isinstance(error, RevisionNotFoundError):
         return "the Hub has no such revision of this repository."
     if isinstance(error, RepositoryNotFoundError):
         return "the Hub has no such repository, or it is private; check the name, or pass token=."
+    if status == 403:
+        return "the Hub refuses access (403); check that the token may read this repository, or pass another by token=."
     if isinstance(error, LocalEntryNotFoundError):
         return (
             "not in the local cache, and the Hub cannot be reached; go online once, or give a folder, or the name of a "
             "bundled checkpoint."
         )
     return f"the download failed ({_first_line(error)})."
+
+
+def _status(error: BaseException | None) -> int:
+    """Return the HTTP status behind an error, which the client wraps into others; 0 where there was no answer."""
+    while error is not None:
+        if (response := getattr(error, "response", None)) is not None:
+            return int(response.status_code)
+        error = error.__cause__ or error.__context__
+    return 0
 
 
 def _bounded_bar(source: str) -> Any:

@@ -131,6 +131,30 @@ def read_inputs(
     return reader.result([reader.clip(inputs, "the input")], single=True)
 
 
+def check_waveform(waveform: Any, lengths: Any, device: Any) -> None:
+    """Check what ``AaSPEncoder.forward`` is given.
+
+    Raises:
+        InputError: anything but a float tensor (batch, samples) on the encoder's device, and lengths (batch,) or None.
+    """
+    if not _is_tensor(waveform) or waveform.ndim != 2 or not waveform.is_floating_point():
+        raise InputError(
+            f"forward takes a 2-D float tensor (batch, samples) at 16 kHz, got {_describe(waveform)}; embed takes "
+            "arrays, files and single sounds."
+        )
+    if lengths is not None and (
+        not _is_tensor(lengths)
+        or tuple(lengths.shape) != (len(waveform),)
+        or lengths.is_floating_point()
+        or lengths.is_complex()
+    ):
+        raise InputError(
+            f"lengths are an integer tensor of {len(waveform)}, one for each row, got {_describe(lengths)}."
+        )
+    if waveform.device != device:
+        raise InputError(f"the waveform lies on {waveform.device}, the encoder on {device}; move one of them by .to().")
+
+
 class _Reader:
     def __init__(self, sample_rate: int | None, channel_axis: int | None, model_rate: int) -> None:
         self.sample_rate, self.channel_axis, self.model_rate = sample_rate, channel_axis, model_rate
@@ -291,4 +315,6 @@ def _is_numbers(item: Any) -> bool:
 def _describe(item: Any) -> str:
     if isinstance(item, tuple):
         return f"a tuple of {len(item)} ({', '.join(type(part).__name__ for part in item)})"
+    if _is_array(item):
+        return f"a {type(item).__name__} of {item.dtype}, shape {tuple(item.shape)}"
     return f"{type(item).__name__}"

@@ -200,6 +200,23 @@ def other_sounds(scene: Scene) -> Row:
     return str(done.returncode), says(done.stderr, scene), "nothing was touched"
 
 
+def result_is_a_sound(scene: Scene) -> Row:
+    """a sound lies where the table would go, and --overwrite is given"""
+    out = scene.fresh()
+    sound = sorted(scene.sounds.iterdir())[0]
+    out.with_suffix(".csv").hardlink_to(sound)
+    before = sound.read_bytes()
+    done = scene.run(out, "--overwrite")
+    return str(done.returncode), says(done.stderr, scene), "nothing" if sound.read_bytes() == before else "THE SOUND"
+
+
+def endless_list(scene: Scene) -> Row:
+    """a list without end (/dev/zero)"""
+    out = scene.fresh()
+    done = scene.run(out, "--files", "/dev/zero")
+    return str(done.returncode), says(done.stderr, scene), "nothing was begun"
+
+
 def _rows_but_the_last(scene: Scene, out: Path) -> str:
     """Batches are encoded together, so a changed neighbour may change last bits."""
     whole = out.parent / "whole.npy"
@@ -219,6 +236,8 @@ FAULTS: list[Callable[[Scene], Row]] = [
     growing,
     other_options,
     other_sounds,
+    result_is_a_sound,
+    endless_list,
 ]
 
 

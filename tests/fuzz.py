@@ -22,7 +22,7 @@ from pathlib import Path
 import fuzz_tasks
 import numpy as np
 import soundfile
-from fuzz_checkpoints import damaged, loads
+from fuzz_checkpoints import damaged, garbled_classifier, loads, names
 from helpers import encode
 
 from aasp_features.audio import AudioError, stream_audio
@@ -31,12 +31,14 @@ from aasp_features.inputs import read_inputs
 from aasp_features.sounds.discovery import Discovery, NothingFoundError
 from aasp_features.sounds.lists import read_list
 from aasp_features.sounds.shards import ShardReader
+from aasp_features.train.evaluate.tasks.tables import read_table
 
 WARM_UP, MOST_MEMORY = 20, 256  # cases after which memory grows by less than so many MiB
 SLOW_SECONDS = 10.0  # of this thread's own work: a case takes milliseconds, and a busy machine adds none
 KINDS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAVEX", "PCM_16"), ("FLAC", "PCM_16")]
 KINDS += [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("AU", "PCM_16")]
 KINDS += [("W64", "PCM_16"), ("CAF", "PCM_16"), ("RF64", "PCM_16"), ("RIFX", "PCM_16"), ("RIFX", "FLOAT")]
+SIZES = ["0", "-1", "x", "", "1e3", "4096", str(2**31), str(2**63 - 1), str(2**63), "9" * 20, "9" * 5000]
 ENCODED = [("ipod", "aac", 44100), ("adts", "aac", 44100), ("webm", "libopus", 48000), ("matroska", "flac", 44100)]
 ENCODED += [("amr", "libopencore_amrnb", 8000), ("wv", "wavpack", 44100), ("tta", "tta", 44100), ("ac3", "ac3", 48000)]
 ENCODED += [("mov", "alac", 44100), ("avi", "mp3", 44100), ("mpegts", "aac", 44100), ("flv", "aac", 44100)]
@@ -115,6 +117,8 @@ def damaged_shard(rng: np.random.Generator, folder: Path) -> str:
                 member.type, member.linkname = rng.choice([tarfile.LNKTYPE, tarfile.SYMTYPE]), "n0.wav"
             elif form == tarfile.PAX_FORMAT and rng.random() < 0.5:
                 member.pax_headers = sparse_map(rng, len(sound))
+            if rng.random() < 0.1:  # a pax header may state any number
+                member.pax_headers = {"size": str(rng.choice(SIZES))}
             shard.addfile(member, io.BytesIO(sound))
     data = bytearray(content.getvalue())
     heads = [place for place in range(0, len(data), 512) if data[place + 257 : place + 262] == b"ustar"]
@@ -134,6 +138,7 @@ def damaged_shard(rng: np.random.Generator, folder: Path) -> str:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
+                assert all(-(2**63) <= value < 2**63 for value in sound.stamp())
                 assert sum(map(len, sound.stream(16000, max_hours=1))) >= 1
         except AudioError as error:
             outcome = sentence(error)
@@ -206,6 +211,9 @@ def garbled_list(rng: np.random.Generator, folder: Path) -> str:
         ".",
         "**",
         "[",
+        "²",
+        "9" * 5000,
+        "x" * 300,
     ]
     lines = [",".join(rng.choice(cells, size=rng.integers(0, 5))) for _ in range(rng.integers(0, 5))]
     header = rng.choice(["path,start,end", "path", "start,path", "x,y", ""])
@@ -221,6 +229,36 @@ def garbled_list(rng: np.random.Generator, folder: Path) -> str:
         return sentence(error)
     finally:
         os.chdir(before)
+    return "sound"
+
+
+def garbled_table(rng: np.random.Generator, folder: Path) -> str:
+    """Tables of sounds and labels with odd bytes, columns, folds and splits."""
+    for name in ("0.wav", "1.wav", "2.wav"):
+        (folder / name).touch()
+    cells = ["a", "b", "a;b", "", "1", "2", "²", "٣", "-1", "9" * 5000, "train", "test", '"', "\x00", "\ufeff", " "]
+    usual = cells if rng.random() < 0.3 else ["1", "2"]
+    columns = ["file", "label", *rng.choice(["fold", "split", "group", "x"], size=rng.integers(0, 3))]
+    rows = [[f"{rng.integers(3)}.wav", *rng.choice(cells[:3], 1), *rng.choice(usual, 2)] for _ in range(6)]
+    for row in rows:
+        if rng.random() < 0.1:
+            row[rng.integers(len(row))] = str(rng.choice(cells))
+    text = "\n".join(",".join(line[: len(columns)]) for line in (columns, *rows)).encode()
+    (folder / "labels.csv").write_bytes(text + rng.bytes(int(rng.integers(0, 2))))
+    try:
+        task = read_table(folder / "labels.csv")
+    except AaSPError as error:
+        return sentence(error)
+    assert len(task.files) == len(task.labels) == len(task.parts)
+    return "sound"
+
+
+def damaged_classifier(rng: np.random.Generator, folder: Path) -> str:
+    """A classifier's names, or its head, that were edited or cut; see ``fuzz_checkpoints``."""
+    try:
+        names(folder, garbled_classifier(rng, folder))
+    except AaSPError as error:
+        return sentence(error)
     return "sound"
 
 
@@ -257,8 +295,10 @@ TARGETS: dict[str, Callable[[np.random.Generator, Path], str]] = {
     "damaged shards": damaged_shard,
     "odd arrays": odd_array,
     "garbled lists": garbled_list,
+    "garbled tables": garbled_table,
     "damaged checkpoints": damaged_checkpoint,
     "garbled tasks": garbled_task,
+    "damaged classifiers": damaged_classifier,
 }
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load
+from safetensors.torch import load, save
+from torch import nn
 
-from aasp_features import AaSPConfig, AaSPEncoder
+from aasp_features import AaSPClassifier, AaSPConfig, AaSPEncoder
 from aasp_features.config import FORMER_KEYS
 
 CONFIG = AaSPConfig(dim=8, heads=2, depth=2, mlp_ratio=1, states=2, lambda_hidden=4, window=8, context=1, name="fuzzed")
@@ -162,3 +163,47 @@ def damaged(rng: np.random.Generator, folder: Path) -> Files:
     for name, data in files.items():
         (folder / name).write_bytes(data)
     return files
+
+
+@functools.cache
+def intact_classifier() -> Files:
+    """All files of a small classifier."""
+    torch.manual_seed(0)
+    encoder = AaSPEncoder(CONFIG)
+    head = nn.Linear(encoder.embedding_dim, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        saved = AaSPClassifier(encoder, ("rain", "bell", "voice"), head).save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in saved.iterdir()}
+
+
+def garbled_classifier(rng: np.random.Generator, folder: Path) -> Files:
+    """A classifier's files in a folder; its names or its head are edited, cut or garbled, or nothing is."""
+    files = dict(intact_classifier())
+    values = json.loads(files["classifier.json"])
+    key = list(values)[rng.integers(len(values))]
+    texts = {
+        "hostile": json.dumps({**values, key: hostile(rng)}).encode(),
+        "swapped": json.dumps({**values, "labels": values["labels"][::-1]}).encode(),
+        "several": json.dumps({**values, "several": True}).encode(),
+        "flipped": flipped(rng, files["classifier.json"]),
+        "cut": cut(rng, files["classifier.json"]),
+    }
+    head = load(files["classifier.safetensors"])
+    scaled = save({name: value * float(rng.choice([1e10, 1e38, -1.0])) for name, value in head.items()})
+    heads = [scaled, flipped(rng, files["classifier.safetensors"]), cut(rng, files["classifier.safetensors"])]
+    fate = rng.random()
+    if fate < 0.6:
+        files["classifier.json"] = list(texts.values())[rng.integers(len(texts))]
+    elif fate < 0.9:
+        files["classifier.safetensors"] = heads[rng.integers(len(heads))]
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return files
+
+
+def names(folder: Path, files: Files) -> None:
+    """Load and predict; whatever loads is the classifier that was saved, value by value. AaSPErrors pass."""
+    classifier = AaSPClassifier.from_pretrained(folder)
+    assert json.loads(files["classifier.json"]) == json.loads(intact_classifier()["classifier.json"])
+    assert files["classifier.safetensors"] == intact_classifier()["classifier.safetensors"]
+    assert [one.label for one in classifier.predict(SOUND)]

@@ -46,7 +46,7 @@ class LocalHub:
     """``with LocalHub() as hub``: ``hub.endpoint`` is what HF_ENDPOINT names; ``hub.requests`` what was asked.
 
     ``hub.faults`` says which files, or ``api``, are served badly: redirect (without end), longer and shorter (than was
-    announced), html (for JSON), endless, gone, torn.
+    announced), html (for JSON), endless, gone, torn; or a status, such as 429.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _misbehave(self, fault: str) -> bool:
         """Answer badly; false where this request is answered well, such as one for the size alone."""
-        if fault == "redirect":
+        if fault.isdecimal():
+            self._answer(int(fault), {"error": "refused"})
+        elif fault == "redirect":
             self._answer(302, b"", {"Location": f"{self.hub.endpoint}{self.path}"})
         elif fault == "gone":
             self._answer(404, b"", {"X-Error-Code": "RepoNotFound" if "/api/" in self.path else "EntryNotFound"})

@@ -1,5 +1,6 @@
 """Files of a classifier that were damaged, mixed up, or are those of an encoder alone: one sentence each."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -44,10 +45,15 @@ def test_round_trip(folder: Path) -> None:
     ]
 
 
-def edit(**changes: object) -> Callable[[Path], None]:
+def edit(sealed: bool = True, **changes: object) -> Callable[[Path], None]:
+    """Other values; the checksum of them all is made again, as whoever means harm would, unless ``sealed`` is false."""
+
     def write(folder: Path) -> None:
         values = json.loads((folder / "classifier.json").read_text())
         kept = {key: value for key, value in {**values, **changes}.items() if value != "gone"}
+        if sealed:
+            rest = json.dumps({key: value for key, value in kept.items() if key != "sha256"}, sort_keys=True)
+            kept["sha256"] = hashlib.sha256(rest.encode()).hexdigest()
         (folder / "classifier.json").write_text(json.dumps(kept))
 
     return write
@@ -85,7 +91,7 @@ def claim_much(folder: Path) -> None:
         (write_json(b" " * (2**24 + 1)), "longer than the"),
         (write_json(b"[]"), "is not of a classifier"),
         (edit(model_type="aasp"), "is not of a classifier"),
-        (edit(format=2), "is the package older than the checkpoint?"),
+        (edit(format=3), "has format '3', and 2 is read; update the package, or make"),
         (edit(format=True), "has format 'True'"),
         (edit(colour="red"), "unknown key 'colour'"),
         (edit(labels="gone"), "no key 'labels'"),
@@ -98,12 +104,17 @@ def claim_much(folder: Path) -> None:
             r"where 3 labels and vectors of 1536 numbers need bias \(3,\), weight \(3, 1536\)",
         ),
         (edit(several=1), "several is true or false"),
+        (edit(sealed=False, labels=["é", "a"]), "classifier.json was changed after it was saved"),
+        (edit(sealed=False, several=True), "classifier.json was changed after it was saved"),
+        (edit(sealed=False, sha256="gone"), "no key 'sha256'"),
+        (edit(sealed=False, sha256=7), "classifier.json was changed after it was saved"),
         (edit(encoder_sha256="0" * 64), "is of another encoder"),
         (edit(head_sha256="0" * 64), "is not the one that"),
         (head(lambda tensors: {"weight": tensors["weight"]}), r"holds weight \(2, 1536\), where"),
         (head(lambda tensors: {**tensors, "more": torch.zeros(1)}), "more"),
         (head(lambda tensors: {**tensors, "weight": tensors["weight"].T.contiguous()}), r"\(1536, 2\)"),
         (head(lambda tensors: {**tensors, "bias": torch.tensor([0, torch.nan])}), "NaN or infinite numbers in bias"),
+        (head(lambda tensors: {**tensors, "weight": tensors["weight"] * 1e37}), "its scores would be infinite"),
         (lambda folder: (folder / "classifier.safetensors").write_bytes(b"short"), "is damaged"),
         (claim_much, "is damaged"),
     ],
@@ -129,6 +140,8 @@ def test_no_numbers_are_not_saved(folder: Path) -> None:
     before = (folder / "classifier.safetensors").read_bytes()
     with pytest.raises(CheckpointError, match="bias holds NaN"):
         save_classifier(folder, StoredClassifier(("a", "b"), False, torch.zeros(2, 3), torch.tensor([0, torch.inf])))
+    with pytest.raises(CheckpointError, match="its scores would be infinite"):
+        save_classifier(folder, StoredClassifier(("a", "b"), False, torch.full((2, 3), 1e38), torch.zeros(2)))
     assert (folder / "classifier.safetensors").read_bytes() == before
     with pytest.raises(CheckpointError, match="could not be written"):
         save_classifier(folder / "gone", StoredClassifier(("a", "b"), False, torch.zeros(2, 3), torch.zeros(2)))

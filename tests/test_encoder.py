@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from aasp_features import AaSPConfig, AaSPEncoder, CheckpointError, OptionError, load_audio
+from aasp_features import AaSPConfig, AaSPEncoder, CheckpointError, InputError, OptionError, load_audio
 from aasp_features.pooling import pool_clip
 from aasp_features.windows import count_columns, count_frames, plan_windows
 
@@ -162,6 +162,39 @@ def test_the_differentiable_path_checks_its_options(small_encoder: AaSPEncoder) 
             small_encoder.forward_features(batch, last_layers=layers)
         with pytest.raises(OptionError, match=sentence):
             small_encoder.encode_log_mel(small_encoder.log_mel(batch), last_layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            (SOUND,),
+            r"takes a 2-D float tensor \(batch, samples\) at 16 kHz, got a ndarray of float32, shape \(40000,\)",
+        ),
+        ((torch.from_numpy(SOUND),), r"got a Tensor of torch.float32, shape \(40000,\); embed takes arrays"),
+        ((torch.ones(1, 2, 8000),), r"shape \(1, 2, 8000\)"),
+        ((torch.ones(2, 8000, dtype=torch.int16),), r"got a Tensor of torch.int16"),
+        (("a.wav",), "got str"),
+        ((torch.ones(2, 8000), [8000, 400]), "lengths are an integer tensor of 2, one for each row, got list"),
+        ((torch.ones(2, 8000), torch.tensor([8000])), r"one for each row, got a Tensor of torch.int64, shape \(1,\)"),
+        ((torch.ones(2, 8000), torch.tensor([1.0, 2.0])), "got a Tensor of torch.float32"),
+    ],
+)
+def test_the_differentiable_path_checks_what_it_is_given(
+    small_encoder: AaSPEncoder, given: tuple[object, ...], sentence: str
+) -> None:
+    for call in (small_encoder, small_encoder.forward_features):
+        with pytest.raises(InputError, match=sentence):
+            call(*given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_type_are_a_sentence(checkpoint: Path, dtype: torch.dtype) -> None:
+    encoder = AaSPEncoder.from_pretrained(checkpoint).to(dtype)
+    batch = torch.from_numpy(SOUND)[None]
+    for call in (encoder.embed, encoder.embed_frames, lambda _: encoder.stream(), lambda _: encoder(batch.to(dtype))):
+        with pytest.raises(OptionError, match=f"were converted to {str(dtype)[6:]}, and it computes with float32"):
+            call(SOUND)
 
 
 def test_inference_only_until_asked(checkpoint: Path) -> None:

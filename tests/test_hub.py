@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from aasp_features import AaSPEncoder, CheckpointError
+from aasp_features import AaSPEncoder, CheckpointError, hub
 from aasp_features.hub import BUNDLED, DEFAULT, load_checkpoint, read_card, save_checkpoint
 
 
@@ -51,6 +51,23 @@ def test_folders_and_the_bundled_checkpoint_need_no_network(checkpoint: Path, mo
     for name in BUNDLED:
         assert AaSPEncoder.from_pretrained(name).config.name == name
     assert AaSPEncoder.from_pretrained().config.name == DEFAULT
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_bundled_checkpoint_that_was_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """In a copy of the package: one character of the config or one byte of the weights."""
+    package = Path(shutil.copytree(Path(hub.__file__).parent / "checkpoints", tmp_path / "checkpoints")).parent
+    monkeypatch.setattr(hub, "__file__", str(package / "hub.py"))
+    load_checkpoint()
+    data = bytearray((package / "checkpoints" / DEFAULT / file).read_bytes())
+    place = data.index(b"-") if file == "config.json" else len(data) // 2
+    data[place] ^= 1
+    (package / "checkpoints" / DEFAULT / file).write_bytes(data)
+    with pytest.raises(CheckpointError, match=rf"{file} of the bundled checkpoint {DEFAULT} was changed; install"):
+        load_checkpoint()
+    (package / "checkpoints" / DEFAULT / file).unlink()
+    with pytest.raises(CheckpointError, match=rf"this installation lacks {file} of the checkpoint {DEFAULT}"):
+        load_checkpoint()
 
 
 def test_folders_that_are_no_checkpoints(tmp_path: Path) -> None:

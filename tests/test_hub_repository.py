@@ -208,6 +208,11 @@ def client_counts_bytes() -> bool:
         ("html", "api", "org/tiny: "),
         ("redirect", "api", "org/tiny: "),
         ("gone", "api", "org/tiny: the Hub has no such repository"),
+        ("403", "api", "org/tiny: the Hub refuses access (403); check that the token may read"),
+        ("429", "api", "org/tiny: the Hub had too many requests from here (429); wait some minutes"),
+        ("500", "api", "org/tiny: the Hub failed (500); try again later"),
+        ("503", "config.json", "org/tiny: the Hub failed (503); try again later"),
+        ("403", "model.safetensors", "org/tiny: the Hub refuses access (403)"),
     ],
 )
 def test_servers_that_misbehave(
@@ -220,6 +225,7 @@ def test_servers_that_misbehave(
     done = load("org/tiny")
     assert_fails(done, sentence)
     assert "Traceback" not in done.stderr
+    assert len(hub.requests) < 60  # redirects, and a few more tries
     assert sum(path.stat().st_size for path in (tmp_path / "hf").rglob("*") if path.is_file()) < 2**26
     hub.faults.clear()
     assert load("org/tiny").returncode == 0  # nothing wrong stays in the cache

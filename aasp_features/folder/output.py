@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -57,30 +57,43 @@ def check_writable(out: Path) -> None:
         raise OutputError(f"--out {out}: the folder {out.parent} cannot be written ({error.strerror}).") from error
 
 
-def check_apart(out: Path, sources: Iterable[Path], page: Path | None = None) -> None:
-    """Would the results replace what they are made from?
+def check_apart(out: Path, sources: Iterable[Path], also: Iterable[Path] = ()) -> None:
+    """Check that a run replaces nothing that it reads; see ``check_unread``.
 
     Args:
-        out: of the results.
+        out: of the run, whose result files and unfinished work are written.
         sources: files that are read.
-        page: another file that is written.
+        also: other files and folders that are written.
+    """
+    check_unread([*result_files(out), partial_folder(out), *also], sources)
+
+
+def check_unread(written: Sequence[Path], read: Iterable[Path]) -> None:
+    """Check that no file is both read and written, whatever its name: links, hard links and other spellings count.
+
+    Args:
+        written: files, and folders whose files may all be replaced.
+        read: files, and folders, of which the files that lie right in them are read.
 
     Raises:
-        OutputError: one of them is a file that is written, or lies in the folder for unfinished work.
+        OutputError: one of the files that are read is written.
     """
-    written = [file for file in (*result_files(out), *([page] if page else [])) if file.exists()]
-    stats = [file.stat() for file in written]
-    folder = os.path.abspath(partial_folder(out)) + os.sep
-    if not stats and not os.path.isdir(folder):
-        return
-    for source in sources:
-        try:
-            own = os.stat(source)
-        except OSError:  # what cannot be read is told when its turn comes
-            continue
-        if any(os.path.samestat(own, stat) for stat in stats) or os.path.abspath(source).startswith(folder):
-            place = f"--out {out}" if page is None else f"--out {out} or --map {page}"
-            raise OutputError(f"{place} would replace {source}, which this run reads; choose another.")
+    inside = (Path(folder, name) for place in written for folder, _, names in os.walk(place) for name in names)
+    taken = {_identity(file): file for file in (*written, *inside)}
+    taken.pop(None, None)
+    for place in read if taken else ():
+        for file in place.glob("*") if os.path.isdir(place) else [place]:
+            if (result := taken.get(_identity(file))) is not None:
+                raise OutputError(f"writing {result} would replace {file}, which is read; choose another output.")
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Device and number of a file, by any of its names; None where there is none that can be looked at."""
+    try:
+        status = os.stat(file)
+    except (OSError, ValueError):  # a ValueError for names that no file can have
+        return None
+    return status.st_dev, status.st_ino
 
 
 class Claim:

@@ -58,15 +58,12 @@ def hop_of_run(out: Path, classifier: AaSPClassifier) -> float | None:
     return float(settings["hop"]) if settings["frames"] else None
 
 
-def check_replaceable(
-    out: Path, overwrite: bool, *, sources: Sequence[Path] = (), written: Sequence[Path] = ()
-) -> None:
+def check_replaceable(out: Path, overwrite: bool, *, written: Sequence[Path] = ()) -> None:
     """Is what the results would replace an earlier prediction, as it was left?
 
     Args:
         out: the vectors.
         overwrite: replace it, whatever it is.
-        sources: lists that the run reads.
         written: results, once it is known which; before, only tables and what an earlier one left are looked at.
 
     Raises:
@@ -75,10 +72,7 @@ def check_replaceable(
     places, record = prediction_places(out), read_record(out)
     known = record["files"] if record else {}
     results = [places.table, places.events, *written, *(out.parent / name for name in known)]
-    present = [path for path in dict.fromkeys(results) if path.exists()]
-    for source in sources:
-        if source.exists() and any(os.path.samefile(path, source) for path in present):
-            raise OutputError(f"--out {out} would replace {source}, which this run reads; choose another.")
+    present = [path for path in dict.fromkeys(results) if os.path.exists(path)]  # Path's raises for names too long
     if record is None and places.record.exists():
         present.append(places.record)
     for path in [] if overwrite else present:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from aasp_features.classifier import AaSPClassifier
 from aasp_features.events import THRESHOLD, Event, audacity_labels, check_threshold, find_events
 from aasp_features.folder.label_tracks import label_places
-from aasp_features.folder.output import claimed, side_file
+from aasp_features.folder.output import check_apart, claimed, side_file
 from aasp_features.folder.prediction_record import (
     Places,
     begin,
@@ -60,13 +60,14 @@ def predict_run(
 
     Raises:
         OutputError: no finished run, or not of the classifier's encoder; another process writes there, or a file there
-            is no earlier prediction.
+            is no earlier prediction, or one of the sounds.
         OptionError: frames, and a classifier that cannot read these.
         OSError: a file cannot be written; the next run writes it again.
     """
     check_threshold(threshold)
-    hop = hop_of_run(out, classifier)
-    places, identity = prediction_places(out), identify(out, classifier, hop, threshold)
+    hop, places = hop_of_run(out, classifier), prediction_places(out)
+    check_apart(out, map(Path, dict.fromkeys(_names(out))), places)
+    identity = identify(out, classifier, hop, threshold)
     with claimed(out, lock):
         if is_whole(out, identity):
             return places

@@ -105,7 +105,7 @@ def embed_sounds(
         found: what to embed.
         out: path of the vectors; the ending names the format.
         options: what to compute and how to write it.
-        overwrite: start again, whatever is there, and replace it; never a sound that is read.
+        overwrite: start again, whatever is there, and replace it; never a file that is read.
         lock: keep other processes away; False where the file system has no locks.
         on_sound: called for every sound that is done, also by an earlier run, with its error if it failed.
         on_seconds: called, from any thread, with the seconds of sound that were encoded, as they are.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ SCALED = [np.float32, np.int8, np.int16, np.int32, np.uint8]  # what embed scale
 class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Vectors of sounds, by a checkpoint that is not trained further.
 
-    X is a list (or 1-D array) of paths or of anything that ``AaSPEncoder.embed`` takes, or a 2-D array of numbers, one
-    waveform a row. Weights are loaded at the first ``fit`` or ``transform`` and are not pickled.
+    X is a list, 1-D array or Series of paths or of anything that ``AaSPEncoder.embed`` takes; a column of these (a
+    DataFrame or 2-D array of one column, as a ``ColumnTransformer`` gives it); or a 2-D array of numbers, a waveform
+    in each row. Weights are loaded at the first ``fit`` or ``transform`` and are not pickled.
 
     Args:
         model: folder or Hub name; None for the bundled checkpoint.
@@ -70,6 +72,7 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _checked(self, X: Any, reset: bool) -> Any:  # noqa: N803
         """A list of sounds: X as it is if it holds sounds, else the rows of scikit-learn's 2-D array of numbers."""
+        X = _column(X)  # noqa: N806
         if _is_sounds(X):
             if len(X) == 0:
                 raise ValueError("X holds no sounds; give at least 1.")
@@ -99,6 +102,22 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _column(X: Any) -> Any:  # noqa: N803
+    """Return what a Series or a column of objects holds as a 1-D array; X itself if it is something else.
+
+    Raises:
+        ValueError: several columns of objects.
+    """
+    held = X.to_numpy() if hasattr(X, "to_numpy") else X
+    if not isinstance(held, np.ndarray) or (held.ndim == 2 and held.dtype.kind not in "OUS"):
+        return X
+    if held.ndim == 1 or all(isinstance(item, Number) for item in held.flat):
+        return X if held.ndim == 2 or isinstance(X, np.ndarray) else held
+    if held.ndim != 2 or held.shape[1] != 1:
+        raise ValueError(f"X holds {held.shape[1]} columns of sounds; give one column, such as X[['path']].")
+    return held[:, 0]
 
 
 def _is_sounds(X: Any) -> bool:  # noqa: N803

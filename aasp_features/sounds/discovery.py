@@ -49,6 +49,8 @@ class Discovery:
         except PermissionError as error:
             self.problems[str(path)] = f"it may not be looked for ({error.strerror})."
             return
+        except OSError as error:  # as of a name that is too long; Python 3.12 and later raise for fewer kinds
+            raise NothingFoundError(f"{str(path)[:200]}: no such file or folder ({error.strerror}).") from error
         if is_folder:
             self._search(path)
         elif exists:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import codecs
 import csv
+import errno
 import io
 import math
 import os
 import re
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 from aasp_features.decoding.opening import on_disk
 from aasp_features.sounds.discovery import Discovery, NothingFoundError
 
 MORE = "\0"  # the key of what a row has beyond the columns; no column's name
 PADDED = re.compile(r"0\d+")  # what a decimal comma leaves of 0,05
+MOST_LIST = 2**28  # bytes: some million paths
 
 
 def read_list(source: str, found: Discovery) -> None:
@@ -34,7 +37,7 @@ def read_list(source: str, found: Discovery) -> None:
     if source == "-" and sys.stdin is None:
         raise NothingFoundError("list -: standard input is closed; give a list, or the paths themselves.")
     try:
-        raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        raw = read_bounded(sys.stdin.buffer if source == "-" else Path(source))
     except OSError as error:
         raise NothingFoundError(f"list {source}: cannot be read ({error.strerror}).") from error
     text = _decode(raw)
@@ -44,6 +47,21 @@ def read_list(source: str, found: Discovery) -> None:
         for line in re.split(r"\r\n?|\n", text):
             if line.strip():
                 _add_line(_existing(line), found)
+
+
+def read_bounded(source: Path | BinaryIO) -> bytes:
+    """Return all bytes of a list or table, which may be a pipe, but no more than any list has.
+
+    Raises:
+        OSError: it cannot be read, or it is longer than ``MOST_LIST`` bytes.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return read_bounded(file)
+    raw = source.read(MOST_LIST + 1)
+    if len(raw) > MOST_LIST:
+        raise OSError(errno.EFBIG, f"more than {MOST_LIST >> 20} MiB, which no list has")
+    return raw
 
 
 def _decode(raw: bytes) -> str:
@@ -98,6 +116,6 @@ def _seconds(source: str, number: int, row: dict[str, str], column: str) -> floa
     if not math.isfinite(value) or value < 0:
         raise NothingFoundError(
             f"list {source}, line {number}: {column} must be seconds from 0 on, with a point for decimals (0.5) and no "
-            f"leading zeros, got {text!r}."
+            f"leading zeros, got {text[:40]!r}."
         )
     return value

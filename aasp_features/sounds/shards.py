@@ -15,6 +15,7 @@ from aasp_features.sounds.sound import Sound
 SHARD_SUFFIXES = frozenset({".tar"})
 PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
 LONGEST_NAME = 4096  # bytes, as of any path
+MOST_BYTES = 2**62  # of a member; larger numbers fit no file system
 MOST_LINKS = 16  # from link to link
 
 
@@ -81,8 +82,8 @@ def _forward(shard: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """The members, as long as each lies behind the one before; a size below 0 would lead tarfile in circles."""
     last = -1
     for member in shard:
-        if member.offset <= last or member.size < 0:
-            raise AudioError(f"damaged: the header at byte {member.offset} states a size below 0.")
+        if member.offset <= last or not 0 <= member.size <= MOST_BYTES:
+            raise AudioError(f"damaged: the header at byte {member.offset} states a size that no file has.")
         last = member.offset
         yield member
 

@@ -1,7 +1,7 @@
 """Places of label tracks: one for each sound, all below their folder."""
 
 import os
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,3 +33,16 @@ def test_no_name_leads_out_of_the_folder(paths: list[list[str]]) -> None:
     absolute = [os.path.abspath("/".join([*path, "x.wav"])) for path in paths]
     files = {path.replace("//", "/") for path in absolute}  # abspath leaves "//x.wav" as it is
     assert len(set(places.values())) == len(files)
+
+
+def test_places_with_names_that_file_systems_refuse_are_short(tmp_path: Path) -> None:
+    """A sound's name may fill what a name may have, and a shard's member is not bound by that at all."""
+    names = [f"/data/{'é' * 125}.wav", f"/data/{'é' * 124}e.wav", f"/data/s.tar/{'x' * 3000}.wav", "/data/a.wav"]
+    names += [f"/data/s.tar/{'deep/' * 500}b.wav", f"/data/{'long' * 62}.wav"]
+    places = label_places(names)
+    assert len(set(places.values())) == len(names)
+    assert places["/data/a.wav"] == "a.wav.txt"
+    for place in places.values():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+        assert place.endswith(".wav.txt")

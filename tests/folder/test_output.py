@@ -146,14 +146,14 @@ def test_what_is_read_is_never_replaced(tmp_path: Path) -> None:
     out = tmp_path / "parts.npz"
     for name in ("parts.csv", "parts.json", "parts.npz", "parts.errors.csv", "map.html"):
         source = tmp_path / name
-        check_apart(out, [source], tmp_path / "map.html")  # there is nothing yet
+        check_apart(out, [source], [tmp_path / "map.html"])  # there is nothing yet
         source.touch()
         (tmp_path / "link").symlink_to(source)
         check_apart(tmp_path / "emb.npy", [source])
         for spelt in (source, tmp_path / "folder" / ".." / name, tmp_path / "link"):
             (tmp_path / "folder").mkdir(exist_ok=True)
-            with pytest.raises(OutputError, match=r"would replace .* which this run reads"):
-                check_apart(out, [tmp_path / "other", spelt], tmp_path / "map.html")
+            with pytest.raises(OutputError, match=r"would replace .*, which is read"):
+                check_apart(out, [tmp_path / "other", spelt], [tmp_path / "map.html"])
         (tmp_path / "link").unlink()
         source.unlink()
     partial_folder(out).mkdir()

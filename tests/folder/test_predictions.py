@@ -213,3 +213,60 @@ def test_what_is_no_classifier_of_frames(checkpoint: Path, sounds: Path, tmp_pat
     assert "reads the pooling cls, which is not the mean of frame vectors" in said
     code, said = embed(sounds, "--out", "emb.npy", "--classifier", cls, cwd=tmp_path)
     assert code == 1
+
+
+RESULTS = ["emb.npy", "emb.csv", "emb.json", "emb.errors.csv", "emb.predictions.csv", "emb.predictions.json"]
+RESULTS += ["emb.events.csv", "emb.labels/a.wav.txt", "emb.npy.partial/rows.bin", "emb.html"]
+
+
+@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
+def test_a_sound_under_the_name_of_a_result_is_kept(
+    classifier: Path, sounds: Path, tmp_path: Path, name: str, link: str | None
+) -> None:
+    sound = next((sounds / "nature").iterdir())
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    if link is None:
+        shutil.copy(sound, tmp_path / name)
+    else:
+        getattr(tmp_path / name, link)(sound)
+    given = tmp_path / name if link is None else sound
+    before = given.read_bytes()
+    options = ["--classifier", classifier, "--frames", "--overwrite"]
+    if name == "emb.html":
+        options = ["--map", "emb.html", "--overwrite"]
+    code, said = embed(given, "--out", "emb.npy", *options, cwd=tmp_path)
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert f"writing {name} would replace {given}, which is read; choose another output" in said
+    assert given.read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--classifier", "--model"])
+@pytest.mark.parametrize("name", ["config", "classifier"])
+def test_a_checkpoint_is_never_replaced(classifier: Path, sounds: Path, tmp_path: Path, option: str, name: str) -> None:
+    own = Path(shutil.copytree(classifier, tmp_path / "own"))
+    before = {path.name: path.read_bytes() for path in own.iterdir()}
+    code, said = embed(sounds, "--out", f"own/{name}.npy", option, "own", "--overwrite", cwd=tmp_path)
+    assert (code, f"writing own/{name}.json would replace own/{name}.json" in said) == (2, True)
+    assert {path.name: path.read_bytes() for path in own.iterdir()} == before
+
+
+def test_from_python_a_sound_is_kept_too(
+    classifier: Path, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(next((sounds / "nature").iterdir()), "emb.predictions.csv")
+    before = Path("emb.predictions.csv").read_bytes()
+    embed("emb.predictions.csv", "--out", "emb.npy", "--model", classifier, cwd=tmp_path)
+    with pytest.raises(OutputError, match=r"writing emb.predictions.csv would replace emb.predictions.csv, which is"):
+        predict_run(Path("emb.npy"), AaSPClassifier.from_pretrained(classifier), overwrite=True)
+    assert Path("emb.predictions.csv").read_bytes() == before
+
+
+def test_names_that_are_too_long_for_a_label_track(classifier: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / f"{'x' * 251}.wav", noise(16000), 16000)
+    for _ in range(2):
+        code, said = embed(".", "--out", "emb.npy", "--classifier", classifier, "--frames", cwd=tmp_path)
+        assert (code, "label tracks in emb.labels" in said) == (0, True)
+    (track,) = (tmp_path / "emb.labels").iterdir()
+    assert track.name.endswith("x.wav.txt")

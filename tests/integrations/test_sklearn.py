@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.6")
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -66,6 +67,24 @@ def test_pipelines_searches_and_data_frames(checkpoint: Path, paths: list[str]) 
     frame = AaSPTransformer(str(checkpoint), pooling="mean").set_output(transform="pandas").fit_transform(paths)
     assert list(frame.columns[:2]) == ["aasp0", "aasp1"]
     assert frame.shape == (12, 192)
+
+
+def test_columns_of_paths(checkpoint: Path, paths: list[str]) -> None:
+    """A Series and a DataFrame of one column, as pandas users hold them, and what a ColumnTransformer passes on."""
+    pandas = pytest.importorskip("pandas")
+    transformer = AaSPTransformer(str(checkpoint), pooling="mean")
+    expected = AaSPEncoder.from_pretrained(checkpoint).embed(paths, pooling="mean")
+    frame = pandas.DataFrame({"path": paths, "year": range(len(paths))}, index=range(100, 100 + len(paths)))
+    for given in (frame["path"], frame[["path"]], frame[["path"]].to_numpy(), frame["path"].astype(object)):
+        np.testing.assert_array_equal(transformer.fit_transform(given), expected)
+    columns = ColumnTransformer([("sound", transformer, ["path"]), ("rest", "passthrough", ["year"])])
+    np.testing.assert_allclose(columns.fit_transform(frame)[:, :-1], expected, rtol=1e-6)
+    waves = pandas.DataFrame(np.random.default_rng(0).normal(size=(3, 8000)) * 0.1)
+    assert transformer.fit_transform(waves).shape == (3, 192)
+    whole = pandas.Series([row.astype(np.float32) for row in waves.to_numpy()])
+    np.testing.assert_array_equal(transformer.transform(whole), transformer.transform(waves.astype(np.float32)))
+    with pytest.raises(ValueError, match=r"X holds 2 columns of sounds; give one column, such as X\[\['path'\]\]"):
+        transformer.fit(frame)
 
 
 def test_sentences(checkpoint: Path) -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import os
 import sys
+import threading
 import unicodedata
 from pathlib import Path
 
@@ -162,3 +164,28 @@ def test_any_bytes_give_sounds_or_a_sentence(
             if sound.stamp() == (0, 0):
                 with pytest.raises(AudioError):
                     sound.stream(16000)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device")
+def test_a_list_without_end_is_a_sentence() -> None:
+    with pytest.raises(
+        NothingFoundError, match=r"list /dev/zero: cannot be read .more than 256 MiB, which no list has"
+    ):
+        read("/dev/zero")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_list_may_come_through_a_pipe(noise: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(f"{noise}\n{noise}\n",))
+    writer.start()
+    assert read(pipe) == [Sound(noise)] * 2
+    writer.join()
+
+
+def test_a_line_that_is_no_path_is_a_sound_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("x" * 5_000_000)
+    (sound,) = read(tmp_path / "list.txt")
+    with pytest.raises(AudioError):
+        sound.stream(16000)

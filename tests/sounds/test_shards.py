@@ -241,3 +241,16 @@ def test_headers_that_lie_cost_no_other_sound(tmp_path: Path) -> None:
         for sound in found.sounds[1:]:
             with pytest.raises(AudioError, match="damaged or cut off"):
                 decode(sound)
+
+
+@pytest.mark.parametrize("size", [2**62 + 1, 2**63, 10**20 - 1, 10**400])
+def test_a_size_that_no_file_has_is_a_sentence(tmp_path: Path, size: int) -> None:
+    """A pax header may state any number."""
+    with tarfile.open(tmp_path / "s.tar", "w", format=tarfile.PAX_FORMAT) as shard:
+        add(shard, "good.wav", wav(800))
+        add(shard, "large.wav", wav(800), pax_headers={"size": str(size)})
+    reader = ShardReader(tmp_path / "s.tar")
+    assert [sound.member for sound in reader.sounds] == ["good.wav"]
+    assert [sound.stamp()[0] for sound in reader.sounds] == [len(wav(800))]
+    (reason,) = reader.problems.values()
+    assert reason.endswith(".")

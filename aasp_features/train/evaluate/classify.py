@@ -66,6 +66,12 @@ def check_free(out: Path, overwrite: bool, finetune: bool = False) -> None:
         raise TrainError(f"--out {out} holds something already; choose another, or give --overwrite.")
 
 
+def results(out: Path) -> list[Path]:
+    """Return what a run writes into the classifier's folder: files, and the folder of its runs."""
+    licences = (file for pattern in LICENCES for file in out.glob(pattern))
+    return [out / RUNS, *(out / name for name in (*hub.SAVED, *hub.CLASSIFIER_FILES, REPORT_FILE)), *licences]
+
+
 def load_encoder(model: str | None, pooling: Pooling | None, last_layers: int | None) -> tuple[AaSPEncoder, Path]:
     """A checkpoint's encoder, with these as its defaults where they are given, and the folder it came from.
 

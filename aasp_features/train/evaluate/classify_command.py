@@ -62,10 +62,14 @@ def classify(
 
     aasp-embed --classifier and AaSPClassifier.from_pretrained read OUT.
     """
+    from aasp_features.folder.output import check_unread
     from aasp_features.train.evaluate import classify as work
+    from aasp_features.train.evaluate.tasks.registry import TABLE
 
     task = work.read_task(folder)
     work.check_free(out, overwrite, finetune)
+    table = [Path(folder) / TABLE if Path(folder).is_dir() else Path(folder)]
+    check_unread(work.results(out), [*table, *task.files, *([Path(model)] if model else [])])
     encoder, encoder_folder = work.load_encoder(model, pooling, last_layers)
     tuning = _tuning(finetune, recipe, settings or [], device)
     kept = None if no_cache else vector_cache(cache)

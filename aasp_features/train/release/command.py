@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from aasp_features.config import Pooling
+from aasp_features.sounds.lists import read_bounded
 from aasp_features.train.errors import TrainError
 
 Mix = Annotated[
@@ -35,10 +36,13 @@ def export(
     card: Annotated[Path | None, typer.Option(help="Markdown file with the card.")] = None,
 ) -> None:
     """Write a run's encoder as a checkpoint folder (float16)."""
+    from aasp_features.folder.output import check_unread
+    from aasp_features.hub import SAVED
     from aasp_features.train.release.export import export_encoder
     from aasp_features.train.release.mix import read_shares
 
     text, shares = _text(card) if card else None, read_shares(mix or [])
+    check_unread([out / name for name in SAVED], [*runs, *map(Path, shares)])
     folder = export_encoder(
         runs, out, name=name, which=which, mix=shares, pooling=pooling, last_layers=last_layers, card=text
     )
@@ -66,14 +70,18 @@ def card(
 ) -> None:
     """Write a checkpoint's card. Writes ATTRIBUTION.md too if the manifest names the sounds' sources."""
     from aasp_features.config import AaSPConfig
+    from aasp_features.folder.output import check_unread
+    from aasp_features.hub import CARD_FILE
     from aasp_features.train.pretrain.run_folder import METRICS_FILE, read_metrics
     from aasp_features.train.release.attribution import ATTRIBUTION_FILE, write_attribution
     from aasp_features.train.release.card import TEMPLATE, Author, Sources, card_text
     from aasp_features.train.release.export import stored_as
-    from aasp_features.train.release.manifest import read_manifest
+    from aasp_features.train.release.manifest import manifest_file, read_manifest
     from aasp_features.train.release.mix import read_shares
     from aasp_features.train.release.run_summary import describe
 
+    own = [path for path in (results, limits, template, data and manifest_file(data)) if path]
+    check_unread([checkpoint / CARD_FILE, checkpoint / ATTRIBUTION_FILE], [*runs, *(earlier or []), *own])
     config = AaSPConfig.from_json(_text(checkpoint / "config.json"))
     author = Author(licence, _text(results), _text(limits), _text(template or TEMPLATE))
     sounds = read_manifest(data) if data else []
@@ -84,7 +92,7 @@ def card(
     if data and any(sound.source for sound in sounds):
         write_attribution(data, checkpoint / ATTRIBUTION_FILE, host)
     try:
-        (checkpoint / "README.md").write_text(text, encoding="utf-8")
+        (checkpoint / CARD_FILE).write_text(text, encoding="utf-8")
     except OSError as error:
         raise TrainError(f"{checkpoint} cannot be written ({error.strerror}).") from error
 
@@ -113,8 +121,10 @@ def curves(
     out: Annotated[Path, typer.Option(help="File of the picture.")] = Path("curves.png"),
 ) -> None:
     """Draw a run's losses and health metrics."""
+    from aasp_features.folder.output import check_unread
     from aasp_features.train.release.curves import draw_curves
 
+    check_unread([out], [run])
     draw_curves(run, out)
 
 
@@ -125,8 +135,10 @@ def export_onnx(
 ) -> None:
     """Write an encoder as an ONNX graph, waveform to vectors. OnnxEncoder runs it without torch."""
     from aasp_features.encoder import AaSPEncoder
+    from aasp_features.folder.output import check_unread
     from aasp_features.train.release.export_onnx import export_onnx as write
 
+    check_unread([out], [Path(model)] if model else [])
     write(AaSPEncoder.from_pretrained(model), out, int8=int8)
     typer.echo(f"wrote {out}", err=True)
 
@@ -138,7 +150,7 @@ def _text(path: Path | None) -> str:
         TrainError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8") if path else ""
+        return read_bounded(path).decode("utf-8") if path else ""
     except UnicodeDecodeError as error:
         raise TrainError(f"{path} is no text in UTF-8 ({error.reason}).") from error
     except OSError as error:

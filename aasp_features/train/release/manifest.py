@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from aasp_features.sounds.lists import read_bounded
 from aasp_features.train.errors import TrainError
 
 MANIFEST_FILE = "manifest.csv"
@@ -38,6 +40,11 @@ class Sound(NamedTuple):
     seconds: float | None
 
 
+def manifest_file(place: Path) -> Path:
+    """Return the manifest that a file or folder means."""
+    return place / MANIFEST_FILE if place.is_dir() else place
+
+
 def read_manifest(place: Path) -> list[Sound]:
     """The rows of a manifest: CSV with any of the columns in ``COLUMNS``; others are not read.
 
@@ -47,15 +54,14 @@ def read_manifest(place: Path) -> list[Sound]:
     Raises:
         TrainError: no manifest there, one without rows or without these columns, or seconds that are no number.
     """
-    path = place / MANIFEST_FILE if place.is_dir() else place
+    path = manifest_file(place)
     if not path.is_file():
         raise TrainError(f"{path}: no such manifest; give a CSV file, or a folder with {MANIFEST_FILE}.")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            header = reader.fieldnames or []
-            named = {key: next((name for name in names if name in header), "") for key, names in COLUMNS.items()}
-            rows = [{key: (row.get(name) or "").strip() for key, name in named.items()} for row in reader]
+        reader = csv.DictReader(io.StringIO(read_bounded(path).decode("utf-8-sig"), newline=""))
+        header = reader.fieldnames or []
+        named = {key: next((name for name in names if name in header), "") for key, names in COLUMNS.items()}
+        rows = [{key: (row.get(name) or "").strip() for key, name in named.items()} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise TrainError(f"{path} is no CSV in UTF-8 ({error}).") from error
     if not rows or not any(named.values()):

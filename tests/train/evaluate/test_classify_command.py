@@ -223,3 +223,18 @@ def test_what_goes_wrong_is_a_sentence(
     assert (code, said, len(told.splitlines())) == (2, "", 1)
     assert sentence in told
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_read_is_never_replaced(tones: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """The checkpoint, and a sound that a link in the classifier's folder leads to."""
+    out = Path(shutil.copytree(checkpoint, tmp_path / "out"))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    code, _, told = classify(tones, "--out", out, "--model", out, "--overwrite")
+    assert (code, ", which is read; choose another output." in told) == (2, True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    sound = tones / "low" / "0.wav"
+    (out / "report.json").hardlink_to(sound)
+    before = sound.read_bytes()
+    code, _, told = classify(tones, "--out", out, "--model", checkpoint, "--overwrite")
+    assert (code, f"writing {out / 'report.json'} would replace {sound}, which is read" in told) == (2, True)
+    assert sound.read_bytes() == before

@@ -1,5 +1,6 @@
 """``aasp-train export`` and ``card``, from a run's folder to what is passed on."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,21 @@ def test_a_run_without_metrics_has_a_card_without_losses(runs: dict[str, Path], 
     done = run("card", folder, "--checkpoint", checkpoint)
     assert done.exit_code == 0, done.output
     assert "| loss" not in (checkpoint / "README.md").read_text()
+
+
+def test_what_is_read_is_never_replaced(runs: dict[str, Path], tmp_path: Path) -> None:
+    """Each command that writes beside what it reads, given its own input as the place."""
+    checkpoint, run_folder = Path(exported(runs["conv"])), Path(shutil.copytree(runs["conv"], tmp_path / "run"))
+    (tmp_path / "curves.png").hardlink_to(run_folder / "metrics.jsonl")
+    (tmp_path / "graph.onnx").symlink_to(checkpoint / "model.safetensors")
+    read = [*checkpoint.iterdir(), *run_folder.iterdir()]
+    before = [path.read_bytes() for path in read]
+    for command in (
+        ("export", run_folder, "--out", checkpoint, "--name", "aasp-tiny-test-2", "--mix", f"{checkpoint}=0.5"),
+        ("card", run_folder, "--checkpoint", checkpoint, "--results", checkpoint / "README.md"),
+        ("curves", run_folder, "--out", tmp_path / "curves.png"),
+        ("export-onnx", "--model", checkpoint, "--out", tmp_path / "graph.onnx"),
+    ):
+        done = run(*command)
+        assert (done.exit_code, ", which is read; choose another output." in done.output) == (2, True), done.output
+        assert [path.read_bytes() for path in read] == before

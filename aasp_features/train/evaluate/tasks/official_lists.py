@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aasp_features.sounds.lists import read_bounded
 from aasp_features.train.errors import TrainError
 
 
@@ -71,7 +72,7 @@ def first_there(folder: Path, names: Sequence[str]) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_bounded(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise TrainError(f"{path} is not there.") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
+import re
 from pathlib import Path
 
+from aasp_features.sounds.lists import read_bounded
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.metrics import BALANCED_ACCURACY, MEAN_AVERAGE_PRECISION
 from aasp_features.train.evaluate.task import TEST, TRAIN, VALIDATION, Row, Task, build_task
 
+FOLD = re.compile("[0-9]{1,9}")
 SEPARATOR = ";"  # between the labels of one sound
 PARTS = {
     "train": TRAIN,
@@ -32,14 +37,14 @@ def read_table(table: Path, name: str | None = None) -> Task:
     """
     rows = _rows(table)
     files = [table.parent / row["file"] for row in rows]
-    if absent := [path for path in files if not path.is_file()]:
-        raise TrainError(f"{table}: {len(absent)} files are missing, the first is {absent[0]}.")
+    if absent := [path for path in files if not os.path.isfile(path)]:  # Path's raises for names too long
+        raise TrainError(f"{table}: {len(absent)} files are missing, the first is {str(absent[0])[:300]}.")
     labels = [_labels(row["label"]) for row in rows]
     groups = [row.get("group") or row["file"] for row in rows]
     parts = _parts(table, rows)
     part_of = dict(zip(groups, parts, strict=True))
     if torn := [group for group, part in zip(groups, parts, strict=True) if part_of[group] != part]:
-        raise TrainError(f"{table}: the group {torn[0]!r} lies in two parts; its sounds would be on both sides.")
+        raise TrainError(f"{table}: the group {torn[0][:40]!r} lies in two parts; its sounds would be on both sides.")
     several = any(len(found) > 1 for found in labels)
     found = [Row(*values) for values in zip(files, labels, groups, parts, strict=True)]
     metric = MEAN_AVERAGE_PRECISION if several else BALANCED_ACCURACY
@@ -53,9 +58,9 @@ def _labels(cell: str) -> tuple[str, ...]:
 
 def _rows(table: Path) -> list[dict[str, str]]:
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            numbered = [(reader.line_num, row) for row in reader]
+        text = read_bounded(table).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        numbered = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainError(f"{table}: cannot be read as a UTF-8 table with commas ({error}).") from error
     rows = [row for _, row in numbered]
@@ -75,12 +80,12 @@ def _parts(table: Path, rows: list[dict[str, str]]) -> list[str]:
         raise TrainError(f"{table}: has both columns fold and split; keep one of them.")
     if "split" in rows[0]:
         if other := sorted({str(row["split"]) for row in rows} - set(PARTS)):
-            raise TrainError(f"{table}: the split {other[0]!r} is none of {sorted(PARTS)}.")
+            raise TrainError(f"{table}: the split {other[0][:40]!r} is none of {sorted(PARTS)}.")
         return [PARTS[row["split"]] for row in rows]
     if "fold" in rows[0]:
         folds = [str(row["fold"]) for row in rows]
-        if other := [fold for fold in folds if not fold.isdigit()]:
-            raise TrainError(f"{table}: the fold {other[0]!r} is not a number.")
+        if other := [fold for fold in folds if not FOLD.fullmatch(fold)]:
+            raise TrainError(f"{table}: the fold {other[0][:40]!r} is not a number of at most 9 digits.")
         if len(set(folds)) < 2:
             raise TrainError(f"{table}: all sounds are in one fold; at least two are needed.")
         return [str(int(fold)) for fold in folds]

@@ -67,6 +67,9 @@ def test_a_separator_too_many_adds_no_label(tmp_path: Path) -> None:
         ("file,label\n0.wav,a\ngone.wav,b\n", r"1 files are missing, the first is .*gone\.wav"),
         ("file,label,group\n" + "0.wav,a,g\n1.wav,b,g\n" * 5, "all its clips are of the group 'g'"),
         ("file,label,fold\n0.wav,a,one\n1.wav,b,2\n", "the fold 'one' is not a number"),
+        ("file,label,fold\n0.wav,a,²\n1.wav,b,2\n", "the fold '²' is not a number"),
+        (f"file,label\n{'x' * 5000}.wav,a\n1.wav,b\n", "1 files are missing, the first is"),
+        (f"file,label,fold\n0.wav,a,{'9' * 5000}\n1.wav,b,2\n", "is not a number of at most 9 digits"),
         ("file,label,fold\n0.wav,a,1\n1.wav,b,1\n", "all sounds are in one fold"),
         ("file,label,split\n0.wav,a,train\n1.wav,b,new\n", "the split 'new' is none of"),
         ("file,label,split,fold\n0.wav,a,train,1\n", "both columns fold and split"),
@@ -85,3 +88,9 @@ def test_other_encodings_are_a_sentence(tmp_path: Path) -> None:
         read_table(written(tmp_path, "file,label\n0.wav,é\n", "utf-16"))
     with pytest.raises(ValueError, match="cannot be read"):
         read_table(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device")
+def test_a_table_without_end_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"/dev/zero: cannot be read as a UTF-8 table .*more than 256 MiB"):
+        read_table(Path("/dev/zero"))
