@@ -174,7 +174,7 @@ def _other_contents(plan: Plan, record: dict[str, Any]) -> str:
         return ""
     if contents_digest(sound.content().sha256 for sound in plan.sounds) == record["contents_sha256"]:
         return ""
-    return "a sound was changed" if plan.named_as(record) else "the sounds are others, or in another order"
+    return "a sound was changed or removed" if plan.named_as(record) else "the sounds are others, or in another order"
 
 
 def _first_name(out: Path) -> str:

@@ -194,7 +194,7 @@ class RunState:
             if sound.content().sha256 != sha256:
                 same = stored is None or plan.named_as(stored)
                 others = "the sounds are others, or in another order"
-                raise ChangedRunError(f"{sound.name} was changed after it was read" if same else others)
+                raise ChangedRunError(f"{sound.name} was changed or removed after it was read" if same else others)
 
     def _resume(self) -> None:
         self.rows_path.open("ab").close()

@@ -156,7 +156,7 @@ def test_results_are_known_by_contents_and_their_table_by_names(tmp_path: Path) 
         finished_record(out, make_plan([Sound(tmp_path / "b.wav")], run_settings()))
     assert "give the sounds by these names, choose another --out, or give --overwrite" in str(raised.value)
     path.write_bytes(b"other")
-    with pytest.raises(OutputError, match=r"of another run: a sound was changed; choose another"):
+    with pytest.raises(OutputError, match=r"of another run: a sound was changed or removed; choose another"):
         finished_record(out, make_plan([Sound(path)], run_settings()))
 
 

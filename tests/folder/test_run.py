@@ -205,7 +205,7 @@ def test_a_sound_changed_behind_its_time_stamp_is_another(small_encoder: AaSPEnc
         os.utime(path, ns=(1, 1))
         if seed == 0:
             embed_sounds(small_encoder, find_sounds(path), tmp_path / "emb.npy")
-    with pytest.raises(OutputError, match=r"of another run: a sound was changed; choose"):
+    with pytest.raises(OutputError, match=r"of another run: a sound was changed or removed; choose"):
         embed_sounds(small_encoder, find_sounds(path), tmp_path / "emb.npy")
 
 
