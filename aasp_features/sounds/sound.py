@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -18,7 +18,7 @@ from aasp_features.decoding.byte_pieces import join_pieces
 from aasp_features.decoding.opening import open_path
 
 MOST_HASHED = 2**38  # bytes, 100 hours in stereo at 96 kHz; a few blocks of a disk can claim to be more
-LOCKS = [Lock() for _ in range(64)]
+LOCKS = [Lock() for _ in range(64)]  # so that threads that read parts of one file wait for its one hash
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,14 @@ class Sound:
 
     def _sha256(self) -> str:
         """Of its bytes; those of files that have parts are remembered."""
-        whole = Sound(self.path, None, None, self.member, self.offset, self.size, self.sparse)
+        whole = replace(self, start=None, end=None)
         if self == whole:
             return self._hash()
         with LOCKS[hash(whole) % len(LOCKS)]:
             return _remembered(whole, self.stamp())
 
     def _hash(self) -> str:
+        """Of the bytes that are stored; empty where they cannot be read."""
         size, changed, _ = self.stamp()
         if size > MOST_HASHED:
             return f"{size} bytes of {changed}"
