@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +11,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, isfinite
 
+from aasp_features import contents
 from aasp_features.errors import CheckpointError
 from aasp_features.strict_json import read_json
 
 BYTES = {"F16": 2, "BF16": 2, "F32": 4}  # of the types that weights are stored in
 MOST_HEADER = 2**20  # bytes; twelve blocks need 15,000
 MOST_DIMENSIONS = 8
-PIECE = 2**20  # bytes hashed at once
 
 
 class _Entry(NamedTuple):
@@ -110,8 +109,5 @@ def not_finite(weights: Mapping[str, Tensor]) -> str | None:
 
 def sha256(path: Path) -> str:
     """Of a file of any size, in hexadecimal digits."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+        return contents.sha256(file)

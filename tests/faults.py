@@ -2,7 +2,8 @@
 
 ``python tests/faults.py [--sounds 900]`` prints a table. "Same bytes" compares vectors, table and record with those of
 a run that nothing happened to. ``--damaged 1000`` damages the unfinished work of killed runs at random, so many times;
-``--long 36000`` kills a run of one recording of so many seconds ten times (see ``faults_of_state.py``).
+``--long 36000`` kills a run of one recording of so many seconds ten times (see ``faults_of_state.py``); ``--moved 300``
+copies, links, renames and exchanges sounds and work, so many times (see ``faults_of_sounds.py``).
 """
 
 from __future__ import annotations
@@ -93,9 +94,9 @@ class Scene:
 
 
 def results(out: Path) -> dict[str, Any]:
-    """Vectors and table as they are; the record without checksums of the sounds, as each copy has its own."""
+    """Vectors and table as they are; the record without the times of the sounds, as each copy has its own."""
     record = json.loads(out.with_suffix(".json").read_text())
-    del record["sounds_sha256"], record["sha256"]
+    del record["stamps_sha256"], record["sha256"]
     return {"vectors": out.read_bytes(), "table": out.with_suffix(".csv").read_bytes(), "record": record}
 
 
@@ -178,6 +179,41 @@ def growing(scene: Scene) -> Row:
     return str(process.returncode), says(stderr, scene), _rows_but_the_last(scene, out)
 
 
+def backed_up(scene: Scene) -> Row:
+    """a backup by hard links, and other rights, during the run"""
+    out = scene.fresh()
+    process = scene.held(out)
+    shutil.copytree(scene.sounds, out.parent / "backup", copy_function=os.link)
+    for path in scene.sounds.iterdir():
+        path.chmod(0o600)
+    _, stderr = process.communicate()
+    same = "same bytes" if scene.same(out) else "NOT THE SAME"
+    return str(process.returncode), says(stderr, scene), f"{same}; {scene.goes_on(out)}"
+
+
+def rows_damaged(scene: Scene) -> Row:
+    """rows on the disk are damaged during the run"""
+    out = scene.fresh()
+    process = scene.held(out)
+    with (out.with_name("emb.npy.partial") / "rows.bin").open("r+b") as file:
+        file.seek(100_000)
+        file.write(b"damaged")
+    _, stderr = process.communicate()
+    same = "same bytes" if scene.same(out) else "NOT THE SAME"
+    return str(process.returncode), says("\n".join(stderr.splitlines()[:-1]), scene), same
+
+
+def copied(scene: Scene) -> Row:
+    """killed, then called when the sounds have been copied anew"""
+    out = scene.fresh()
+    process = scene.held(out)
+    process.kill()
+    process.communicate()
+    scene.sounds.rename(out.parent / "gone")
+    shutil.copytree(scene.original, scene.sounds, copy_function=shutil.copy)
+    return "-9", "nothing", scene.goes_on(out)
+
+
 def other_options(scene: Scene) -> Row:
     """killed, then called with another option"""
     out = scene.fresh()
@@ -189,13 +225,13 @@ def other_options(scene: Scene) -> Row:
 
 
 def other_sounds(scene: Scene) -> Row:
-    """killed, then called when a sound has changed"""
+    """killed, then called when a sound that was done has changed"""
     out = scene.fresh()
     process = scene.held(out)
     process.kill()
     process.communicate()
-    last = sorted(scene.sounds.iterdir())[-1]
-    soundfile.write(last, np.random.default_rng(1).normal(size=16000) * 0.1, 16000)
+    first = sorted(scene.sounds.iterdir())[0]
+    soundfile.write(first, np.random.default_rng(1).normal(size=8000) * 0.1, 16000)
     done = scene.run(out)
     return str(done.returncode), says(done.stderr, scene), "nothing was touched"
 
@@ -234,6 +270,9 @@ FAULTS: list[Callable[[Scene], Row]] = [
     two_processes,
     deleted,
     growing,
+    backed_up,
+    rows_damaged,
+    copied,
     other_options,
     other_sounds,
     result_is_a_sound,
@@ -254,10 +293,14 @@ def main() -> None:
     parser.add_argument("--sounds", type=int, default=900)
     parser.add_argument("--damaged", type=int, default=0)
     parser.add_argument("--long", type=float, default=0.0)
+    parser.add_argument("--moved", type=int, default=0)
     given = parser.parse_args()
-    if given.damaged or given.long:
+    if given.damaged or given.long or given.moved:
+        from faults_of_sounds import print_moved
         from faults_of_state import print_damaged, print_long_recording
 
+        if given.moved:
+            print_moved(given.moved)
         if given.damaged:
             print_damaged(given.damaged)
         if given.long:

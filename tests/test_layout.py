@@ -28,7 +28,7 @@ LAYERS = [
     ["decoding", "unheard"],
     ["config"],
     ["strict_json"],
-    ["errors", "version"],
+    ["errors", "version", "contents"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name != "__init__.py")

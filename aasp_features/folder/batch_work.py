@@ -7,7 +7,7 @@ encoded is encoded then, so a part's bytes depend on where it begins, and on not
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from aasp_features.audio import AudioInfo
 from aasp_features.batching import equal_length_batches
+from aasp_features.contents import Content
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.options import RunSettings
 from aasp_features.folder.parts import OpenSound, Outcome, Part
@@ -74,6 +75,7 @@ class BatchWork:
         self.encoder, self.sounds, self.stamps, self.settings, self.folder = encoder, sounds, stamps, settings, folder
         self.columns, self.on_seconds = settings.embed.batch_size * encoder.config.window, on_seconds
         self.infos: dict[int, AudioInfo] = {}  # of sounds decoded to their end, by place
+        self.contents: dict[int, Content] = {}  # of sounds before they were decoded
 
     def parts(
         self, batches: Sequence[range], threads: int, opened: OpenSound | None = None
@@ -92,6 +94,7 @@ class BatchWork:
                 opened = None
 
     def _decode(self, place: int, done: int) -> Generator[Round, None, None]:
+        self.contents[place] = self.sounds[place].content()
         stream = self.sounds[place].stream(self.encoder.config.sample_rate, self.settings.max_hours)
         windows = self.encoder.windows(stream, self.settings.embed, self.settings.hop)
         yield from islice(rounds_of(windows, len(self.settings.offsets)), done, None)
@@ -119,7 +122,7 @@ class BatchWork:
         going_on = part.rows[left.places[0]] if left.rounds is not None else None
         return Part(
             outcomes,
-            going_on.opened() if going_on else None,
+            replace(going_on.opened(), sha256=self.contents[left.places[0]].sha256) if going_on else None,
             not left.places,
             map(self._finish, chain.from_iterable(rows)),
             map(self._finish, going_on.open_pieces() if going_on else ()),
@@ -142,7 +145,7 @@ class BatchWork:
                     seconds += emitted_seconds(windows[0][1])
                     if seconds >= settings.part_seconds and equally_far(windows, len(settings.offsets)):
                         return
-                self._check_unchanged(place)
+                self._check_unchanged(place, before)
             except Exception as error:  # one sound's failure must not end the run, whatever it is
                 part.failures[place] = error
             left.end_first()
@@ -164,19 +167,24 @@ class BatchWork:
                 raise
             part.failures.setdefault(place, error)
 
-    def _check_unchanged(self, place: int) -> None:
-        stamp = self.sounds[place].stamp()
-        if any(stamp) and stamp != tuple(self.stamps[place]):  # one that is gone was read to its end before
+    def _check_unchanged(self, place: int, before: OpenSound) -> None:
+        """A size or mtime that is not the plan's tells a file that is still written, another content what was mixed."""
+        read, now = self.contents[place], self.sounds[place].content(self.contents[place])
+        if not now.sha256:  # it is gone, and was read to its end before
+            return
+        self.contents[place] = now
+        planned = now.stamp[:2] == tuple(self.stamps[place][:2])
+        if not planned or {read.sha256, before.sha256 or read.sha256} != {now.sha256}:
             raise OSError("it was changed during the run; when it is complete, run again with --overwrite.")
 
     def _outcome(self, place: int, part: PartInWork) -> Outcome:
-        info = self.infos.pop(place, None)
+        info, sha256 = self.infos.pop(place, None), self.contents.pop(place).sha256
         if place in part.failures:
-            return Outcome(error=_reason(part.failures[place], self.sounds[place].name))
+            return Outcome(error=_reason(part.failures[place], self.sounds[place].name), sha256=sha256)
         assert info is not None  # a sound without failure was decoded to its end
         rows = part.rows[place]
-        unheard = round(info.unheard, 3)
-        return Outcome(rows.rows, round(info.seconds, 6), info.rate, info.channels, rows.frames, unheard=unheard)
+        seconds, unheard = round(info.seconds, 6), round(info.unheard, 3)
+        return Outcome(rows.rows, seconds, info.rate, info.channels, rows.frames, unheard=unheard, sha256=sha256)
 
     def _finish(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         if self.settings.normalize:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from aasp_features.audio import MOST_HOURS, check_hours
@@ -133,20 +133,29 @@ class RunSettings:
         return grid_offsets(self.hop)
 
     def to_dict(self) -> dict[str, Any]:
-        """What decides the bytes, flat and plain; the width follows from the rest."""
+        """What decides the rows, flat and plain; the width follows from the rest."""
         values = asdict(self)
-        del values["width"], values["threads"]
+        for name in (
+            "width",
+            "threads",
+            "checkpoint",
+            "checkpoint_sha256",
+        ):  # the weights' values count, not their file
+            del values[name]
         return {**values.pop("embed"), **values}
 
 
 def config_sha256(config: AaSPConfig) -> str:
-    """Of a config's values."""
-    return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
+    """Of what a config decides beside ``EmbedOptions``; the checkpoint's name decides nothing, and -8 is -8.0."""
+    elsewhere = {"name", *(field.name for field in fields(EmbedOptions))}
+    values = {name: value for name, value in asdict(config).items() if name not in elsewhere}
+    plain = {name: float(value) if isinstance(value, int) else value for name, value in values.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def weights_sha256(encoder: AaSPEncoder) -> str:
-    """Of the weights as they are, wherever they came from and lie."""
+    """Of the weights' values, whatever they were stored as, wherever they came from and lie."""
     digest = hashlib.sha256()
     for name, value in sorted(encoder.network.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(name.encode() + value.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 from aasp_features.errors import AaSPError
 from aasp_features.folder.lock import FileLock, LockedError, NoLocksError
-from aasp_features.folder.plan import Plan
+from aasp_features.folder.plan import Plan, contents_digest
 from aasp_features.folder.seal import fingerprint, read_sealed
 
 LOCK_FILE = "lock"
@@ -162,14 +163,35 @@ def finished_record(out: Path, plan: Plan) -> dict[str, Any] | None:
         return None
     record_file = side_file(out, ".json")
     record = read_sealed(record_file)
-    if record is None or "files" not in record:
+    if record is None or not {*plan.identity(), "files", "contents_sha256"} <= {*record}:
         what = "has no record" if not record_file.exists() else "has a record that is damaged or of another kind"
         raise OutputError(f"--out {out}: {present[0].name} exists and {what} ({record_file.name}); {CHOOSE}")
     if record["output"] != out.name:
         raise OutputError(f"--out {out}: {record_file.name} and its table belong to {record['output']}; {CHOOSE}")
-    if difference := plan.differs_from(record):
+    if difference := plan.differs_from(record) or _other_contents(plan, record):
         raise OutputError(f"--out {out}: {present[0].name} holds the results of another run: {difference}; {CHOOSE}")
+    if not plan.named_as(record):
+        raise OutputError(
+            f"--out {out}: {present[0].name} holds these very vectors, but its table has other names "
+            f"({_first_name(out)} is its first); give the sounds by these names, {CHOOSE}"
+        )
     for file in present:
         if file != record_file and record["files"].get(file.name) != fingerprint(file):
             raise OutputError(f"--out {out}: {file.name} is not as the run left it; {CHOOSE}")
     return record if {file.name for file in present} == {record_file.name, *record["files"]} else None
+
+
+def _other_contents(plan: Plan, record: dict[str, Any]) -> str:
+    """How the sounds are not those of results, in words; all of them are read if they do not look the same."""
+    if plan.looks_like(record):
+        return ""
+    if contents_digest(sound.content().sha256 for sound in plan.sounds) == record["contents_sha256"]:
+        return ""
+    return "a sound was changed or removed" if plan.named_as(record) else "the sounds are others, or in another order"
+
+
+def _first_name(out: Path) -> str:
+    """Of the sounds in a table."""
+    with suppress(OSError, csv.Error), side_file(out, ".csv").open(encoding="utf-8", errors="replace") as file:
+        return next((row["path"] for row in csv.DictReader(file)), "none")
+    return "none"

@@ -21,6 +21,7 @@ class Outcome:
         frames: log-mel frames that its rows stand for (frame vectors only).
         error: why it failed, in one sentence.
         unheard: the share of its energy above half the model's rate.
+        sha256: of the bytes that were read.
     """
 
     rows: int = 0
@@ -30,6 +31,7 @@ class Outcome:
     frames: int = 0
     error: str | None = None
     unheard: float = 0.0
+    sha256: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, without those that are their defaults."""
@@ -45,23 +47,25 @@ class OpenSound:
         rows: that it has so far (frame vectors only).
         frames: log-mel frames done.
         sums: of its clip vector so far, (d,) float64 by name (clip vectors only).
+        sha256: of the bytes that are read.
     """
 
     rounds: int
     rows: int
     frames: int
     sums: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    sha256: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the sums to the last bit."""
         sums = {name: base64.b64encode(value.astype("<f8").tobytes()).decode() for name, value in self.sums.items()}
-        return {"rounds": self.rounds, "rows": self.rows, "frames": self.frames, "sums": sums}
+        return {"rounds": self.rounds, "rows": self.rows, "frames": self.frames, "sums": sums, "sha256": self.sha256}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> OpenSound:
         """What ``to_json`` gave."""
         sums = {name: np.frombuffer(base64.b64decode(text), "<f8") for name, text in values["sums"].items()}
-        return cls(values["rounds"], values["rows"], values["frames"], sums)
+        return cls(values["rounds"], values["rows"], values["frames"], sums, values["sha256"])
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from aasp_features.folder.formats import WRITERS
 from aasp_features.folder.output import LOCK_FILE, side_file
-from aasp_features.folder.plan import Plan
+from aasp_features.folder.plan import Plan, contents_digest
 from aasp_features.folder.seal import fingerprint, read_sealed, seal
 from aasp_features.folder.state import ROWS_FILE, RunState
 from aasp_features.folder.table import ERROR_COLUMNS, RowTable, write_csv
@@ -102,4 +102,5 @@ def make_record(state: RunState, plan: Plan, out: Path, failures: int) -> dict[s
         "failures": failures,
         "threads": state.threads,
         **plan.identity(),
+        "contents_sha256": contents_digest(outcome.sha256 for outcome in state.outcomes()),
     }

@@ -199,12 +199,22 @@ class FolderRun:
     def embed(
         self, engine: Engine, on_sound: Callable[[str, str | None], None], on_seconds: Callable[[float], None]
     ) -> None:
-        """Do what is left."""
+        """Do what is left, and once more what turns out not to lie on the disk as it was committed."""
         state, sounds, before = self.state, self.plan.sounds, self.opened_seconds
         for sound, outcome in zip(sounds, state.outcomes(), strict=False):
             on_sound(sound.name, outcome.error)
             before += outcome.seconds
         on_seconds(before)  # at once, as it says nothing of how fast this run is
+        self._embed_left(engine, on_sound, on_seconds)
+        if not state.holds():
+            self._embed_left(engine, on_sound, on_seconds)
+            if not state.holds():
+                raise OSError(f"{state.folder} does not keep what is written")
+
+    def _embed_left(
+        self, engine: Engine, on_sound: Callable[[str, str | None], None], on_seconds: Callable[[float], None]
+    ) -> None:
+        state, sounds = self.state, self.plan.sounds
         with closing(engine.parts(self.plan, state.place, state.opened, state.folder, on_seconds)) as parts:
             for part in parts:
                 first = state.place

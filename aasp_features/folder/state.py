@@ -10,10 +10,13 @@ What lies there:
   on has failed, its part ends with it, and the rows that earlier lines tell of it are no more.
 - ``making/`` and ``ready/``: see ``publish``; ``lock``: see ``output``; temporary files have no name.
 
-``plan.json`` and each line end in ``sha256``: of the rest, and for a line of the line before, too, or of the identity
-for the first. So a line counts only if it is the n-th of this very run, and its rows are checked when the run goes on.
-Rows are appended, then a line about their part. After a kill, or damage, everything up to the last line that holds
-counts; what follows is cut off, and computed again.
+``plan.json`` and each line end in ``sha256``: of the rest, and for a line of the line before, too, or of ``Plan.work``
+for the first. So a line counts only if it is the n-th of this very work, and its rows are checked when the run goes on,
+and again before they are published. Rows are appended, then a line about their part. After a kill, or damage,
+everything up to the last line that holds counts; what follows is cut off, and computed again.
+
+A line counts as long as its sounds hold what they held (``Outcome.sha256``), wherever they lie now. Stamps that are
+those of ``plan.json`` say so; where they differ, the sounds that were read are read again.
 """
 
 from __future__ import annotations
@@ -22,12 +25,14 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features import contents
 from aasp_features.errors import AaSPError
 from aasp_features.folder.parts import OpenSound, Outcome, Part
 from aasp_features.folder.plan import Plan
@@ -35,7 +40,6 @@ from aasp_features.folder.seal import checksum, read_sealed, seal, unseal, write
 
 PLAN_FILE, ROWS_FILE, LOG_FILE = "plan.json", "rows.bin", "parts.jsonl"
 NPY_HEADER = 128  # bytes kept free in front of the rows, for the header of an .npy
-CHECKED_BYTES = 2**24  # read at once
 
 
 class ChangedRunError(AaSPError, ValueError):
@@ -62,7 +66,7 @@ def may_replace(folder: Path, plan: Plan) -> bool:
     stored = read_sealed(folder / PLAN_FILE)
     if stored is None or not stored["overwrites"]:
         return False
-    return has_work(folder) or not plan.differs_from(stored)
+    return has_work(folder) or (not plan.differs_from(stored) and plan.looks_like(stored))
 
 
 class RunState:
@@ -87,10 +91,14 @@ class RunState:
         self.folder, self.width, self.dtype = folder, plan.settings.width, np.dtype(plan.settings.dtype)
         self.rows_path, self.log_path = folder / ROWS_FILE, folder / LOG_FILE
         self._row_bytes, self._own_threads = self.width * self.dtype.itemsize, plan.settings.threads
-        self._seed = checksum(plan.identity())
+        self._seed = checksum(plan.work())
         self._begin()
-        self._check_plan(plan, overwrites)
+        stored = self._check_plan(plan)
         self._resume()
+        if stored is None or not plan.looks_like(stored):
+            self._check_contents(plan, stored)
+        if stored != (wanted := {**plan.identity(), "overwrites": overwrites}):
+            write_whole(folder / PLAN_FILE, seal(wanted, indent=2))
 
     def commit(self, part: Part) -> None:
         """Append a part's rows, and what became of its sounds; then it counts.
@@ -119,6 +127,13 @@ class RunState:
             raise
         self._take(line)
         self._cut()
+
+    def holds(self) -> bool:
+        """Read everything again. Where it is not what was committed, go back to the last part that is, and warn."""
+        done = self.place
+        self._begin()
+        self._resume()
+        return self.place == done
 
     @property
     def opened_rows(self) -> int:
@@ -154,18 +169,32 @@ class RunState:
         self.threads: list[int] = []
         self._chain, self._log_bytes = self._seed, 0
 
-    def _check_plan(self, plan: Plan, overwrites: bool) -> None:
-        """Is what lies here of this plan? A first line that holds says so, whatever became of ``plan.json``."""
+    def _check_plan(self, plan: Plan) -> dict[str, Any] | None:
+        """Is what lies here work of this plan? A first line that holds says so, whatever became of ``plan.json``.
+
+        Returns what that says.
+        """
         path = self.folder / PLAN_FILE
         stored = read_sealed(path)
+        if stored is not None:
+            del stored["sha256"]
+            stored = stored if {*plan.identity(), "overwrites"} == {*stored} else None
         first = next(self._lines(), None) if has_work(self.folder) else None
         if first is None or unseal(first, self._seed) is None:
             if stored is None and (first is not None or path.exists()):
                 raise ChangedRunError(f"its {PLAN_FILE} is missing, damaged, or of another version of aasp-features")
             if first is not None and stored is not None and (difference := plan.differs_from(stored)):
                 raise ChangedRunError(difference)
-        if stored is None or first is None:
-            write_whole(path, seal({**plan.identity(), "overwrites": overwrites}, indent=2))
+        return stored
+
+    def _check_contents(self, plan: Plan, stored: dict[str, Any] | None) -> None:
+        """Do the sounds that were read hold what they held? Those that were not read may hold anything."""
+        read = chain((outcome.sha256 for outcome in self.outcomes()), [self.opened.sha256] if self.opened else [])
+        for sound, sha256 in zip(plan.sounds, read, strict=False):
+            if sound.content().sha256 != sha256:
+                same = stored is None or plan.named_as(stored)
+                others = "the sounds are others, or in another order"
+                raise ChangedRunError(f"{sound.name} was changed or removed after it was read" if same else others)
 
     def _resume(self) -> None:
         self.rows_path.open("ab").close()
@@ -200,13 +229,9 @@ class RunState:
                     return extent.line
         return lines
 
-    def _sha256(self, file: Any, extent: Extent) -> str:
-        digest, left = hashlib.sha256(), (extent.stop - extent.first) * self._row_bytes
-        file.seek(NPY_HEADER + extent.first * self._row_bytes)
-        while block := file.read(min(left, CHECKED_BYTES)):
-            digest.update(block)
-            left -= len(block)
-        return digest.hexdigest()
+    def _sha256(self, file: BinaryIO, extent: Extent) -> str:
+        first, stop = (NPY_HEADER + row * self._row_bytes for row in (extent.first, extent.stop))
+        return contents.sha256(file, [range(first, stop)])
 
     def _take(self, line: bytes) -> None:
         """Count a line that holds."""

@@ -1,7 +1,8 @@
 """What becomes of each sound of a batch."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from aasp_features.sounds.discovery import find_sounds
 def test_a_sound_that_changes_during_the_run_has_no_row(
     small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: bool
 ) -> None:
-    """It may have been read while it was written; one that is gone after it was read is all right."""
+    """It may still be written; one that is gone after it was read is all right."""
     monkeypatch.setattr(plan, "BATCH_SOUNDS", 3)
     shutil.copytree(sounds, tmp_path / "sounds")
     found, out, options = find_sounds([tmp_path / "sounds"]), tmp_path / "emb.npy", RunOptions(frames=frames)
@@ -43,6 +44,66 @@ def test_a_sound_that_changes_during_the_run_has_no_row(
     vectors, whole = np.load(out), np.load(tmp_path / "before.npy")
     assert len(vectors) < len(whole)
     np.testing.assert_allclose(vectors, whole[: len(vectors)], atol=1e-5, rtol=1e-5)
+
+
+def linked(folder: Path) -> None:
+    shutil.copytree(folder, folder.with_name("backup"), copy_function=os.link)
+
+
+def exchanged(folder: Path) -> None:
+    """The first two files, by name; both were read."""
+    first, second = sorted(folder.iterdir())[:2]
+    first.rename(folder / "x")
+    second.rename(first)
+    (folder / "x").rename(second)
+
+
+@pytest.mark.parametrize("change", [lambda folder: [path.chmod(0o600) for path in folder.iterdir()], linked, exchanged])
+def test_other_rights_links_and_names_are_no_changes(
+    small_encoder: AaSPEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
+) -> None:
+    """Made when the first batch is done."""
+    monkeypatch.setattr(plan, "BATCH_SOUNDS", 3)
+    (tmp_path / "sounds").mkdir()
+    for number in range(9):
+        soundfile.write(tmp_path / "sounds" / f"{number}.wav", noise(8000 + number), 16000)
+    found, changed = find_sounds([tmp_path / "sounds"]), []
+    embed_sounds(small_encoder, found, tmp_path / "before.npy")
+
+    def on_sound(name: str, error: str | None) -> None:
+        if not changed:
+            changed.append(change(tmp_path / "sounds"))
+
+    assert embed_sounds(small_encoder, found, tmp_path / "emb.npy", on_sound=on_sound).failures == 0
+    assert (tmp_path / "emb.npy").read_bytes() == (tmp_path / "before.npy").read_bytes()
+
+
+@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("other", [False, True])
+def test_a_sound_is_changed_while_it_is_read_if_its_bytes_are(
+    small_encoder: AaSPEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: bool, other: bool
+) -> None:
+    """In its middle, behind its size and time: the rows of its beginning go, too."""
+    monkeypatch.setattr(run_options, "PART_SECONDS", 5.0)
+    paths, seen = [tmp_path / "a.wav", tmp_path / "b.wav"], []
+    for path in paths:
+        soundfile.write(path, noise(16000 * 40), 16000)
+
+    def on_seconds(seconds: float) -> None:
+        seen.append(seconds)
+        if len(seen) == 2:  # the first call tells what earlier runs did
+            content, times = bytearray(paths[0].read_bytes()), paths[0].stat()
+            content[-100] ^= other
+            paths[0].write_bytes(content)
+            os.utime(paths[0], ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    embed_sounds(
+        small_encoder, find_sounds(paths), tmp_path / "emb.npy", RunOptions(frames=frames), on_seconds=on_seconds
+    )
+    assert {row["path"] for row in read_csv(tmp_path / "emb.csv")} == {str(path) for path in paths[other:]}
+    if other:
+        (failure,) = read_csv(tmp_path / "emb.errors.csv")
+        assert failure["error"].startswith("it was changed during the run")
 
 
 def test_an_unexpected_failure_costs_one_sound(

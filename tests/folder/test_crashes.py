@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from faults_of_sounds import moved
 from faults_of_state import damaged
 
 from aasp_features.folder import options, plan
@@ -86,5 +87,14 @@ def test_damaged_work_is_never_wrong_in_silence(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(options, "PART_SECONDS", options.PART_SECONDS)  # which it changes
     monkeypatch.setattr(plan, "BATCH_SOUNDS", plan.BATCH_SOUNDS)
     endings = Counter(ending for _, ending in damaged(40, seed=1))
+    assert set(endings) == {"same bytes", "refused in a sentence"}
+    assert endings["same bytes"] > 20
+
+
+def test_moved_sounds_are_the_same_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``tests/faults.py --moved`` does it more often."""
+    monkeypatch.setattr(options, "PART_SECONDS", options.PART_SECONDS)  # which it changes
+    monkeypatch.setattr(plan, "BATCH_SOUNDS", plan.BATCH_SOUNDS)
+    endings = Counter(ending for _, ending in moved(30, seed=1))
     assert set(endings) == {"same bytes", "refused in a sentence"}
     assert endings["same bytes"] > 20

@@ -20,7 +20,7 @@ from aasp_features.folder.output import (
     partial_folder,
     side_file,
 )
-from aasp_features.folder.plan import Plan, make_plan
+from aasp_features.folder.plan import Plan, contents_digest, make_plan
 from aasp_features.folder.seal import fingerprint, seal
 from aasp_features.sounds.sound import Sound
 
@@ -86,7 +86,7 @@ def test_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def finish(out: Path, plan: Plan, failures: int = 0, **changes: object) -> None:
+def finish(out: Path, plan: Plan, failures: int = 0) -> None:
     """Results as a run leaves them."""
     np.save(out, np.zeros(3))
     side_file(out, ".csv").write_text("row,path\n")
@@ -94,7 +94,8 @@ def finish(out: Path, plan: Plan, failures: int = 0, **changes: object) -> None:
     if failures:
         side_file(out, ".errors.csv").write_text("path,error\n")
     files = {path.name: fingerprint(path) for path in (out, *(side_file(out, ending) for ending in endings))}
-    record = {"rows": 1, "failures": failures, "output": out.name, **plan.identity(), "files": files, **changes}
+    record = {"rows": 1, "failures": failures, "output": out.name, **plan.identity(), "files": files}
+    record["contents_sha256"] = contents_digest(sound.content().sha256 for sound in plan.sounds)
     side_file(out, ".json").write_text(seal(record))
 
 
@@ -126,7 +127,9 @@ def test_results_that_were_changed_are_not_called_done(tmp_path: Path, name: str
 
 def test_files_of_others_are_not_replaced(tmp_path: Path) -> None:
     """``emb.npy`` and ``emb.npz`` would have one table."""
-    out, (plan, other) = tmp_path / "emb.npy", (make_plan([Sound(Path(name))], run_settings()) for name in ("a", "b"))
+    (tmp_path / "b").write_bytes(b"b")
+    sounds = Sound(tmp_path / "a"), Sound(tmp_path / "b")
+    out, (plan, other) = tmp_path / "emb.npy", (make_plan([sound], run_settings()) for sound in sounds)
     for name in ("emb.csv", "emb.errors.csv"):
         (tmp_path / name).write_text("the user's own")
         with pytest.raises(OutputError, match=rf"{name} exists and has no record"):
@@ -135,11 +138,26 @@ def test_files_of_others_are_not_replaced(tmp_path: Path) -> None:
     finish(out, plan)
     with pytest.raises(OutputError, match=r"emb.json and its table belong to emb.npy; choose another --out"):
         finished_record(tmp_path / "emb.npz", plan)
-    with pytest.raises(OutputError, match=r"emb.npy holds the results of another run"):
+    with pytest.raises(OutputError, match=r"of another run: the sounds are others, or in another order; choose"):
         finished_record(out, other)
     (tmp_path / "emb.errors.csv").write_text("the user's own")
     with pytest.raises(OutputError, match=r"emb.errors.csv is not as the run left it"):
         finished_record(out, plan)
+
+
+def test_results_are_known_by_contents_and_their_table_by_names(tmp_path: Path) -> None:
+    out, path = tmp_path / "emb.npy", tmp_path / "a.wav"
+    path.write_bytes(b"sound")
+    finish(out, make_plan([Sound(path)], run_settings()))
+    os.utime(path, (1, 1))
+    assert finished_record(out, make_plan([Sound(path)], run_settings()))["rows"] == 1
+    (tmp_path / "b.wav").symlink_to(path)
+    with pytest.raises(OutputError, match="these very vectors, but its table has other names") as raised:
+        finished_record(out, make_plan([Sound(tmp_path / "b.wav")], run_settings()))
+    assert "give the sounds by these names, choose another --out, or give --overwrite" in str(raised.value)
+    path.write_bytes(b"other")
+    with pytest.raises(OutputError, match=r"of another run: a sound was changed or removed; choose another"):
+        finished_record(out, make_plan([Sound(path)], run_settings()))
 
 
 def test_what_is_read_is_never_replaced(tmp_path: Path) -> None:

@@ -12,14 +12,34 @@ from aasp_features.folder.plan import BATCH_BYTES, make_plan
 from aasp_features.sounds.sound import Sound
 
 
-def test_changed_files_make_another_plan(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
+def test_names_and_times_are_no_other_work(tmp_path: Path) -> None:
+    path, settings = tmp_path / "a.wav", run_settings()
     path.write_bytes(b"1")
-    before = make_plan([Sound(path)], run_settings())
+    before = make_plan([Sound(path)], settings)
+    then = json.loads(json.dumps(before.identity()))
+    assert then == before.identity()
+    renamed = make_plan([Sound(path.rename(tmp_path / "b.wav"))], settings)
+    assert not renamed.named_as(then)
+    path.write_bytes(b"2")
     os.utime(path, (1, 1))
-    after = make_plan([Sound(path)], run_settings())
-    assert after.differs_from(before.identity()) == "the sounds are others (files were changed)"
-    assert json.loads(json.dumps(before.identity())) == before.identity()
+    after = make_plan([Sound(path)], settings)
+    assert after.named_as(then)
+    assert not after.looks_like(then)
+    for same in (before, renamed, after):
+        assert same.differs_from(then) == ""
+        assert same.work() == before.work()
+    assert before.named_as(then)
+    assert before.looks_like(then)
+
+
+def test_what_is_other_work_is_said() -> None:
+    then = make_plan([Sound(Path("a")), Sound(Path("b"), 0, 1)], run_settings()).identity()
+    for sounds, asked, reason in [
+        ([Sound(Path("a"))], run_settings(), "the sounds are others (2 sounds then, 1 now)"),
+        ([Sound(Path("a")), Sound(Path("b"), 0, 2)], run_settings(), "other parts of the sounds are asked for"),
+        ([Sound(Path("a")), Sound(Path("b"), 0, 1)], run_settings("cls"), "pooling was mean, now cls"),
+    ]:
+        assert make_plan(sounds, asked).differs_from(then) == reason
 
 
 @settings(deadline=None)

@@ -205,8 +205,72 @@ def test_a_sound_changed_behind_its_time_stamp_is_another(small_encoder: AaSPEnc
         os.utime(path, ns=(1, 1))
         if seed == 0:
             embed_sounds(small_encoder, find_sounds(path), tmp_path / "emb.npy")
-    with pytest.raises(OutputError, match=r"the sounds are others .files were changed"):
+    with pytest.raises(OutputError, match=r"of another run: a sound was changed or removed; choose"):
         embed_sounds(small_encoder, find_sounds(path), tmp_path / "emb.npy")
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("keep_times", [True, False])
+def test_a_copy_of_sounds_and_work_goes_on(
+    small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, keep_times: bool
+) -> None:
+    """By ``cp -a`` or ``cp -r``, to another place; results are done in their copy, too."""
+    copy = shutil.copy2 if keep_times else shutil.copy
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(sounds, first / "sounds")
+    with stop_after(2), pytest.raises(InterruptedRun):
+        embed_sounds(small_encoder, find_sounds(first / "sounds"), first / "emb.npy")
+    shutil.copytree(first, second, copy_function=copy)
+    result = embed_sounds(small_encoder, find_sounds(second / "sounds"), second / "emb.npy")
+    assert (result.rows, result.resumed) == (12, 4)
+    assert {Path(row["path"]).relative_to(second).parts[0] for row in read_csv(second / "emb.csv")} == {"sounds"}
+    embed_sounds(small_encoder, find_sounds(first / "sounds"), first / "emb.npy")
+    assert (first / "emb.npy").read_bytes() == (second / "emb.npy").read_bytes()
+    for path in second.rglob("*.flac"):
+        path.touch()
+    assert embed_sounds(small_encoder, find_sounds(second / "sounds"), second / "emb.npy").resumed == 12
+    with pytest.raises(OutputError, match=r"its table has other names .*second/sounds/\S+ is its first"):
+        embed_sounds(small_encoder, find_sounds(first / "sounds"), second / "emb.npy")
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("damage", ["flip", "cut", "always"])
+@pytest.mark.filterwarnings("ignore:.*computed again")
+def test_rows_that_were_damaged_during_the_run_are_not_published(
+    small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, damage: str
+) -> None:
+    found, folder, told = find_sounds([sounds]), tmp_path / "emb.npy.partial", []
+    embed_sounds(small_encoder, found, tmp_path / "whole.npy")
+
+    def on_sound(name: str, error: str | None) -> None:
+        told.append(name)
+        if len(told) == 5 or damage == "always":
+            with (folder / "rows.bin").open("r+b") as file:
+                file.seek(2000)
+                if damage == "cut":
+                    file.truncate()
+                file.write(b"x")
+
+    if damage == "always":
+        with pytest.raises(WriteError, match=r"emb\.npy\.partial does not keep what is written.*same command again"):
+            embed_sounds(small_encoder, found, tmp_path / "emb.npy", on_sound=on_sound)
+        assert not (tmp_path / "emb.npy").exists()
+        damage = "none any more"
+    result = embed_sounds(small_encoder, found, tmp_path / "emb.npy", on_sound=on_sound)
+    assert result.rows == 12
+    for ending in (".npy", ".csv"):
+        assert (tmp_path / f"emb{ending}").read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
+
+
+def test_weights_stored_otherwise_are_the_same_run(small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path) -> None:
+    """As float16 in a checkpoint, as float32 beside a classifier that it gave; under another name."""
+    found, out = find_sounds([sounds / "voice"]), tmp_path / "emb.npy"
+    half = AaSPEncoder.from_pretrained(small_encoder.save_pretrained(tmp_path / "half", half=True))
+    embed_sounds(half, found, out)
+    copy = AaSPEncoder.from_pretrained(half.save_pretrained(tmp_path / "copy"))
+    copy.config = copy.config.replace(name="another")
+    assert half.sha256 != copy.sha256
+    assert embed_sounds(copy, found, out).resumed == len(found.sounds)
 
 
 def test_a_sound_is_never_replaced(small_encoder: AaSPEncoder, tmp_path: Path) -> None:

@@ -196,3 +196,61 @@ def test_threads_are_noted_and_do_not_matter(tmp_path: Path) -> None:
     for threads in (8, 2, 2, 8):
         RunState(tmp_path, plan(threads=threads)).commit(part([rows(0, 1)], [Outcome(rows=1)]))
     assert RunState(tmp_path, plan()).threads == [8, 2]
+
+
+def read_sounds(folder: Path) -> tuple[list[Sound], list[Outcome]]:
+    """Four files, and what became of them."""
+    folder.mkdir()
+    for place in range(4):
+        (folder / f"{place}.wav").write_bytes(b"%d" % place)
+    sounds = [Sound(path) for path in sorted(folder.iterdir())]
+    return sounds, [Outcome(1, sha256=sound.content().sha256) for sound in sounds]
+
+
+def test_work_is_known_by_what_was_read(tmp_path: Path) -> None:
+    """Two of four sounds are done, of the third the beginning: new times, names and unread sounds are no matter."""
+    sounds, outcomes = read_sounds(tmp_path / "a")
+    opened = OpenSound(1, 2, 9, sha256=outcomes[2].sha256)
+    (tmp_path / "run").mkdir()
+    state = RunState(tmp_path / "run", make_plan(sounds, run_settings()))
+    state.commit(part([rows(0, 1), rows(1, 1), rows(2, 2)], outcomes[:2], opened))
+    os.utime(sounds[0].path, (1, 1))
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = [Sound(tmp_path / "b" / sound.path.name) for sound in sounds]
+    moved[3].path.write_bytes(b"longer now")
+    again = RunState(tmp_path / "run", make_plan(moved, run_settings()))
+    assert (again.place, again.rows, again.opened) == (2, 4, opened)
+    renewed = json.loads((tmp_path / "run" / PLAN_FILE).read_text())
+    assert renewed["stamps_sha256"] == make_plan(moved, run_settings()).digests["stamps_sha256"]
+    (tmp_path / "run" / PLAN_FILE).unlink()  # who does not know the times reads
+    assert RunState(tmp_path / "run", make_plan(moved, run_settings())).place == 2
+    for place in range(3):
+        kept = moved[place].path.read_bytes()
+        moved[place].path.write_bytes(b"x")
+        with pytest.raises(ChangedRunError, match=rf"{place}\.wav was changed or removed after it was read"):
+            RunState(tmp_path / "run", make_plan(moved, run_settings()))
+        moved[place].path.write_bytes(kept)
+    with pytest.raises(ChangedRunError, match="the sounds are others, or in another order"):
+        RunState(tmp_path / "run", make_plan(moved[::-1], run_settings()))
+    assert RunState(tmp_path / "run", make_plan(moved, run_settings())).place == 2
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "line"])
+def test_what_does_not_hold_any_more_is_taken_back(tmp_path: Path, damage: str) -> None:
+    state = committed(tmp_path, 6)
+    assert state.holds()
+    if damage == "line":
+        lines = (tmp_path / LOG_FILE).read_bytes().splitlines(keepends=True)
+        (tmp_path / LOG_FILE).write_bytes(b"".join([*lines[:2], lines[2][:-5] + b"\n", *lines[3:]]))
+    elif damage == "cut":
+        os.truncate(tmp_path / ROWS_FILE, NPY_HEADER + 7 * 12 + 5)
+    else:
+        content = bytearray((tmp_path / ROWS_FILE).read_bytes())
+        content[NPY_HEADER + 8 * 12] ^= 1
+        (tmp_path / ROWS_FILE).write_bytes(content)
+    with pytest.warns(UserWarning, match="damaged after 2 sounds; what follows is computed again"):
+        assert not state.holds()
+    for make in PARTS[2:]:
+        state.commit(make())
+    assert state.holds()
+    np.testing.assert_array_equal(state.array(), rows(0, 10))

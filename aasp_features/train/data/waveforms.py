@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.contents import Content
+from aasp_features.folder.seal import read_sealed, seal
+from aasp_features.sounds.sound import Sound
 from aasp_features.train.data.reading import corpus_files, read_corpus
 from aasp_features.train.errors import TrainError
 from aasp_features.train.whole_file import whole_file, write_atomically
@@ -44,7 +49,8 @@ class Waveforms(NamedTuple):
 def load_waveforms(data: Path, folder: Path) -> Waveforms:
     """Decode everything under ``data`` into ``folder``, or find it decoded there.
 
-    Broken files and sounds of under 25 ms are logged and left out. Samples beyond full scale are clipped.
+    Broken files and sounds of under 25 ms are logged and left out. Samples beyond full scale are clipped. The files are
+    known by what they hold, in order.
 
     Args:
         data: as for ``read_corpus``.
@@ -54,34 +60,38 @@ def load_waveforms(data: Path, folder: Path) -> Waveforms:
         NothingFoundError: there is no sound.
         TrainError: none can be used, or ``folder`` holds another corpus.
     """
-    wanted, path = fingerprint(data), folder / SAMPLES_FILE
+    files, path = [Sound(file) for file in corpus_files(data).values()], folder / SAMPLES_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainError(f"{folder} cannot hold the decoded sounds ({error.strerror}); give another folder.") from error
     if not (folder / INDEX_FILE).is_file():
-        _decode(data, folder, wanted)
-    try:
-        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-        made_from, sha256, length = str(index["fingerprint"]), str(index["sha256"]), np.array(index["length"], np.int64)
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise TrainError(f"{folder / INDEX_FILE} is damaged; delete it to decode the sounds again.") from error
-    if made_from != wanted:
+        _decode(data, folder, files)
+    if (index := read_sealed(folder / INDEX_FILE)) is None:
+        raise TrainError(
+            f"{folder / INDEX_FILE} is damaged, or of an earlier version; delete it to decode the sounds again."
+        )
+    del index["sha256"]  # its own
+    decoded = [Content(tuple(stamp), sha256) for stamp, sha256 in index["files"]]
+    now = _contents(files, decoded)
+    if _hashes(now) != _hashes(decoded):
         raise TrainError(f"{folder} was made from other sounds than {data} holds now; give another folder.")
+    if now != decoded:
+        with suppress(TrainError):  # it only spares the next run the reading
+            write_atomically(folder / INDEX_FILE, seal({**index, "files": now}))
+    length = np.array(index["length"], np.int64)
     if not path.is_file() or path.stat().st_size != 2 * int(length.sum()):
         raise TrainError(f"{path} is missing or has been cut; delete {folder / INDEX_FILE} to decode the sounds again.")
     samples = np.memmap(path, np.int16, mode="r")
-    return Waveforms(samples, np.cumsum(length) - length, length, sha256)
+    return Waveforms(samples, np.cumsum(length) - length, length, index["samples_sha256"])
 
 
-def fingerprint(data: Path) -> str:
-    """sha256 over the names and sizes of the files under ``data`` that are read.
+def _contents(files: Sequence[Sound], known: Sequence[Content]) -> list[Content]:
+    return [file.content(known[place] if place < len(known) else None) for place, file in enumerate(files)]
 
-    Raises:
-        NothingFoundError: there are none.
-    """
-    lines = [f"{name}\0{path.stat().st_size}\n" for name, path in corpus_files(data).items()]
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+def _hashes(contents: Sequence[Content]) -> list[str]:
+    return [content.sha256 for content in contents]
 
 
 def check_samples(sounds: Waveforms, folder: Path) -> None:
@@ -101,9 +111,9 @@ def check_samples(sounds: Waveforms, folder: Path) -> None:
         )
 
 
-def _decode(data: Path, folder: Path, wanted: str) -> None:
+def _decode(data: Path, folder: Path, files: Sequence[Sound]) -> None:
     """Write the samples, then the index: a folder with an index is whole."""
-    digest, lengths = hashlib.sha256(), []
+    digest, lengths, contents = hashlib.sha256(), [], _contents(files, [])
     with whole_file(folder / SAMPLES_FILE) as temporary, temporary.open("wb") as file:
         for samples in read_corpus(data, _to_int16):
             file.write(samples.tobytes())
@@ -111,9 +121,11 @@ def _decode(data: Path, folder: Path, wanted: str) -> None:
             lengths.append(len(samples))
         if not lengths:
             raise TrainError(f"none of the sounds in {data} can be used; the log says why.")
+        if _hashes(_contents(files, contents)) != _hashes(contents):
+            raise TrainError(f"sounds in {data} were changed while they were decoded; give the same command again.")
     digest.update(json.dumps(lengths).encode())
-    index = {"fingerprint": wanted, "sha256": digest.hexdigest(), "length": lengths}
-    write_atomically(folder / INDEX_FILE, json.dumps(index))
+    index = {"files": contents, "samples_sha256": digest.hexdigest(), "length": lengths}
+    write_atomically(folder / INDEX_FILE, seal(index))
 
 
 def _to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -9,7 +9,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from aasp_features.audio import audio_info, load_audio
 from aasp_features.config import AaSPConfig
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
+from aasp_features.folder.options import config_sha256, weights_sha256
 from aasp_features.log_mel import LogMel
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, read_descriptions
@@ -122,10 +123,11 @@ def encoder_method(encoder: AaSPEncoder, name: str, pooling: str | None, last_la
     options = encoder.options(pooling=pooling, last_layers=last_layers)
     blocks = f", last {options.last_layers} blocks" if options.last_layers > 1 else ""
     read: Any = {"pooling": options.pooling, "last_layers": options.last_layers}
-    made_by = encoder.device.type, encoder.config.to_json(), weights_hash(encoder)
+    decided = [f"{name}={value}" for name, value in asdict(options).items() if name != "batch_size"]
+    made_by = encoder.device.type, config_sha256(encoder.config), weights_sha256(encoder)
     return Method(
         f"{name}, `{options.pooling}`{blocks}",
-        identity("encoder", *made_by, options.pooling, str(options.last_layers)),
+        identity("encoder", *made_by, *decided),
         lambda files: np.asarray(encoder.embed(list(files), **read)),
         lambda waveforms, rate: np.asarray(encoder.embed(list(waveforms), rate, **read)),
         lambda waveforms, rate: list(encoder.embed_frames(list(waveforms), rate, **read)),
@@ -250,12 +252,3 @@ def one_by_one(
 def identity(*parts: str) -> str:
     """A hash of what decides a method's vectors, this package's version among it."""
     return hashlib.sha256("\0".join([__version__, *parts]).encode()).hexdigest()
-
-
-def weights_hash(encoder: AaSPEncoder) -> str:
-    """Of all weights, by name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().float().numpy().tobytes())
-    return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,10 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.sounds.sound import Sound
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.methods import Method
+from aasp_features.train.whole_file import whole_file
 
 BLOCK = 256  # files
+CHECKSUM = 32  # bytes behind a block's numbers: sha256 of its key and of them
 
 
 def default_cache() -> Path:
@@ -28,19 +32,19 @@ def task_vectors(
 
     Args:
         method: says how.
-        files: each block's key holds their paths, sizes and times of change.
+        files: each block's key holds their contents, not their names; they are read for it, as copies look alike.
         cache: a folder; None keeps nothing.
         on_block: called with the number of files of every block that is done.
 
     Raises:
-        TrainError: the method gives no finite vector for each file.
+        TrainError: the method gives no finite vector for each file, or the cache cannot be written.
         AudioError: a file that cannot be read.
     """
     blocks = []
     for first in range(0, len(files), BLOCK):
         part = files[first : first + BLOCK]
         place = None if cache is None else cache / f"{_key(method, part)}.npy"
-        block = None if place is None else _read(place, len(part))
+        block = None if place is None else _read(place)
         if block is None:
             block = _computed(method, part)
             if place is not None:
@@ -67,24 +71,29 @@ def _computed(method: Method, files: Sequence[Path]) -> NDArray[np.float32]:
 def _key(method: Method, files: Sequence[Path]) -> str:
     digest = hashlib.sha256(method.identity.encode())
     for path in files:
-        status = path.stat()
-        digest.update(f"\0{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
+        digest.update(f"\0{Sound(path).content().sha256}".encode())
     return digest.hexdigest()
 
 
-def _read(place: Path, count: int) -> NDArray[np.float32] | None:
-    """None if it is not there, or not what was written."""
+def _read(place: Path) -> NDArray[np.float32] | None:
+    """None if it is not there, or not what was written under its name."""
     try:
-        block = np.load(place, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        content = place.read_bytes()
+    except OSError:
         return None
-    whole = block.dtype == np.float32 and block.ndim == 2 and len(block) == count
-    return block if whole and np.isfinite(block).all() else None
+    if _checksum(place, content[:-CHECKSUM]) != content[-CHECKSUM:]:
+        return None
+    block: NDArray[np.float32] = np.load(io.BytesIO(content), allow_pickle=False)
+    return block
 
 
 def _write(place: Path, block: NDArray[np.float32]) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.save(file, block)
-    partial.replace(place)
+    content = io.BytesIO()
+    np.save(content, block)
+    with whole_file(place) as temporary:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content.getvalue() + _checksum(place, content.getvalue()))
+
+
+def _checksum(place: Path, content: bytes) -> bytes:
+    return hashlib.sha256(place.stem.encode() + content).digest()

@@ -78,9 +78,22 @@ def test_each_untrained_network_once_and_by_its_own_name(small_encoder: AaSPEnco
 def test_identities_tell_methods_apart(checkpoint: Path) -> None:
     methods = [*encoder_methods([str(checkpoint)], ["mean", "cls"], [1, 2])]
     methods += baseline_methods([str(checkpoint)], ["mean"], [1], untrained=True, log_mel=True)
-    assert len({method.identity for method in methods}) == len(methods)
+    assert len({method.identity for method in methods}) == len(methods) - 1
+    first = next(method for method in methods if method.name.startswith("untrained, seed 0"))
+    assert first.identity == methods[0].identity  # these are the checkpoint's very weights, by whatever name
     again = next(encoder_methods([str(checkpoint)], ["mean"], [1]))
     assert again.identity == methods[0].identity
+
+
+def test_an_encoder_is_known_by_its_values(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
+    """Whatever file they are in, and whatever it is called; but a window that reads otherwise is another method."""
+    half = AaSPEncoder.from_pretrained(small_encoder.save_pretrained(tmp_path / "half", half=True))
+    copy = AaSPEncoder.from_pretrained(half.save_pretrained(tmp_path / "copy"))
+    copy.config = copy.config.replace(name="another")
+    same, other = (encoder_method(encoder, "m", "mean", 1).identity for encoder in (half, small_encoder))
+    assert encoder_method(copy, "m", "mean", 1).identity == same != other
+    copy.config = copy.config.replace(window=32)
+    assert encoder_method(copy, "m", "mean", 1).identity != same
 
 
 def test_a_peer_is_ten_lines(files: list[Path], tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Vectors are computed once, go on after an interruption, and follow what they were made of."""
 
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate import vector_cache
 from aasp_features.train.evaluate.methods import Method
 from aasp_features.train.evaluate.vector_cache import task_vectors
@@ -17,14 +20,14 @@ def hear_nothing(waveforms: Sequence[np.ndarray], rate: int) -> np.ndarray:
 
 
 class Counting:
-    """A method whose vectors are its files' numbers, and which knows how many it made."""
+    """A method whose vectors are the numbers in its files, and which knows how many it made."""
 
     def __init__(self) -> None:
         self.made = 0
 
     def __call__(self, files: Sequence[Path]) -> np.ndarray:
         self.made += len(files)
-        return np.array([[float(path.stem), 1.0] for path in files], np.float32)
+        return np.array([[float(path.read_text()), 1.0] for path in files], np.float32)
 
 
 @pytest.fixture
@@ -55,13 +58,56 @@ def test_only_what_changed_or_is_damaged_is_made_again(files: list[Path], tmp_pa
     counting = Counting()
     method, cache = Method("m", "abc", counting, hear_nothing), tmp_path / "cache"
     task_vectors(method, files, cache)
-    files[5].write_bytes(b"longer")
-    task_vectors(method, files, cache)
+    files[5].write_text("55")
+    expected = [*range(5), 55, *range(6, 10)]
+    assert task_vectors(method, files, cache)[:, 0].tolist() == expected
     assert counting.made == 14
     for place in cache.iterdir():
         place.write_bytes(place.read_bytes()[:-3])
-    assert task_vectors(method, files, cache)[:, 0].tolist() == list(range(10))
+    assert task_vectors(method, files, cache)[:, 0].tolist() == expected
     assert counting.made == 24
+
+
+def test_files_are_known_by_what_they_hold(files: list[Path], tmp_path: Path) -> None:
+    """Two that were exchanged, equal in size and time; and copies at other places and times."""
+    counting, cache = Counting(), tmp_path / "cache"
+    method = Method("m", "abc", counting, hear_nothing)
+    for path in files:
+        os.utime(path, ns=(1, 1))
+    task_vectors(method, files, cache)
+    files[3].rename(tmp_path / "x")
+    files[7].rename(files[3])
+    (tmp_path / "x").rename(files[7])
+    assert task_vectors(method, files, cache)[:, 0].tolist() == [0, 1, 2, 7, 4, 5, 6, 3, 8, 9]
+    assert counting.made == 18
+    copies = [Path(shutil.copy(path, tmp_path / f"copy of {path.name}")) for path in files]
+    task_vectors(method, copies, cache)
+    assert counting.made == 18
+
+
+@pytest.mark.parametrize("damage", ["flip", "exchange"])
+def test_blocks_are_known_by_their_checksum_and_key(files: list[Path], tmp_path: Path, damage: str) -> None:
+    counting, cache = Counting(), tmp_path / "cache"
+    method = Method("m", "abc", counting, hear_nothing)
+    expected = task_vectors(method, files[:8], cache)
+    first, second = cache.iterdir()
+    if damage == "exchange":
+        first.rename(cache / "x")
+        second.rename(first)
+        (cache / "x").rename(second)
+    else:
+        for place in (first, second):
+            content = bytearray(place.read_bytes())
+            content[130] ^= 1  # a number, which stays finite
+            place.write_bytes(content)
+    np.testing.assert_array_equal(task_vectors(method, files[:8], cache), expected)
+    assert counting.made == 16
+
+
+def test_a_cache_that_cannot_be_written_is_a_sentence(files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(TrainError, match=r"cannot be written .*make room"):
+        task_vectors(Method("m", "abc", Counting(), hear_nothing), files, tmp_path / "cache")
 
 
 def test_an_interrupted_computation_goes_on(files: list[Path], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from aasp_features.config import PATCH, AaSPConfig
 from aasp_features.errors import OptionError
 from aasp_features.log_mel import LogMel
+from aasp_features.sounds.sound import Sound
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.classifier import one_hot
 from aasp_features.train.evaluate.finetune.augmentation import augment, cut_clips
@@ -111,10 +112,10 @@ class TaskExamples:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """For the run's record: which sounds and labels these are, wherever they lie."""
+        """For the run's record: which sounds and labels these are, wherever they lie and whatever they are called."""
         digest = hashlib.sha256("\0".join(self.task.classes).encode())
         for place, path in enumerate(self.task.files):
-            digest.update(f"\n{path.name}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
+            digest.update(f"\n{Sound(path).content().sha256}\0".encode())
             digest.update(np.flatnonzero(self.labels[place].numpy()).tobytes())
         for part in (self.train, self.validation, self.test):
             digest.update(part.astype(np.int64).tobytes() + b"\n")

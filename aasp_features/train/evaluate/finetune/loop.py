@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from aasp_features.encoder import AaSPEncoder
+from aasp_features.folder.options import weights_sha256
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.finetune.examples import TaskExamples
 from aasp_features.train.evaluate.finetune.model import TrainingBatch, divisor, loss_of
@@ -61,6 +62,7 @@ class Finetuning:
         max_seconds: float | None = None,
     ) -> None:
         self.encoder, self.examples, self.recipe = encoder, examples, examples.recipe
+        self._weights = weights_sha256(encoder)
         self.folder, self.device, self.max_seconds = folder, device, max_seconds
         self.model = empty_model(encoder, examples, device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
@@ -199,7 +201,7 @@ class Finetuning:
         """What made this run."""
         return {
             "recipe": self.recipe.to_dict(),
-            "checkpoint": self.encoder.sha256 or "",
+            "weights": self._weights,
             "config": asdict(self.examples.config),
             "device": str(self.device),
             "torch": torch.__version__,

@@ -13,7 +13,7 @@ from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.resume import changes_since, refusal
 from aasp_features.train.pretrain.run_state import Progress, read_record, read_tensors
 
-MAY_CHANGE = ("run.parts", "clips.memory_gb")  # beside what may in pre-training: what memory there is
+MAY_CHANGE = ("run.parts", "clips.memory_gb", "config.name")  # beside what may in pre-training
 UNRECORDED = ("judged",)  # what a run finds out, not what it was asked for
 
 

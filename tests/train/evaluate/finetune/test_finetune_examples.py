@@ -1,5 +1,6 @@
 """Parts of a split, and batches of its training part."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,20 @@ def test_facts_tell_other_labels_apart(task_folder: Path) -> None:
     assert same.facts == examples_of(task, encoder).facts
     assert same.facts["corpus"] != other.facts["corpus"]
     assert same.facts["split"] == "fold 1"
+
+
+def test_facts_tell_other_sounds_apart_by_what_they_hold(task_folder: Path, tmp_path: Path) -> None:
+    """A copy elsewhere is the same; two that were exchanged are others, equal in size as they are."""
+    folder = Path(shutil.copytree(task_folder, tmp_path / "copy", copy_function=shutil.copy))
+    encoder, task = tiny_encoder(), tones(folder)
+    before = examples_of(task, encoder).facts["corpus"]
+    assert before == examples_of(tones(task_folder), encoder).facts["corpus"]
+    first, second = task.files[0], task.files[-1]
+    assert first.stat().st_size == second.stat().st_size
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    assert examples_of(task, encoder).facts["corpus"] != before
 
 
 def test_what_does_not_go_together(task_folder: Path) -> None:

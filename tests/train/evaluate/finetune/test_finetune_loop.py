@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from finetune_helpers import EVERYTHING, start, tones
+from finetune_helpers import CPU, EVERYTHING, examples_of, start, tiny_encoder, tones
 
 from aasp_features.train.evaluate.finetune import loop
 from aasp_features.train.evaluate.finetune.loop import Finetuning
@@ -145,6 +145,17 @@ def test_other_runs_are_refused(task_folder: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=sentence):
             start(tmp_path, task, **changes)
     assert start(tmp_path, task, run={"parts": 2}).progress.step == 0
+
+
+def test_a_run_goes_on_with_the_same_weights_under_any_name(task_folder: Path, tmp_path: Path) -> None:
+    task, encoder = tones(task_folder), tiny_encoder()
+    start(tmp_path, task).save()
+    encoder.config = encoder.config.replace(name="another")
+    Finetuning(encoder, examples_of(task, encoder), tmp_path, CPU)
+    with torch.no_grad():
+        encoder.network.cls[0] += 1
+    with pytest.raises(ValueError, match=r"holds a run with weights=\"\w+…, not "):
+        Finetuning(encoder, examples_of(task, encoder), tmp_path, CPU)
 
 
 def test_a_loss_that_is_not_finite_is_a_sentence(task_folder: Path, tmp_path: Path) -> None:
