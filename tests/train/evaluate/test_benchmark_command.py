@@ -66,13 +66,16 @@ def test_ours_stands_beside_the_papers(checkpoint: Path, tmp_path: Path, monkeyp
 def test_what_cannot_be_evaluated_does_not_stop_the_rest(checkpoint: Path, tmp_path: Path) -> None:
     mini_crema_d(tmp_path / "CREMA-D")
     mini_us8k(tmp_path / "UrbanSound8K")
-    broken = tmp_path / "UrbanSound8K" / "audio" / "fold1" / "13-3-0-1.wav"
-    broken.write_bytes(b"no sound")
+    broken = sorted((tmp_path / "UrbanSound8K" / "audio").glob("*/*-3-*.wav"))  # all clips of a class
+    for clip in broken:
+        clip.write_bytes(b"no sound")
+    next((tmp_path / "CREMA-D").rglob("*.wav")).write_bytes(b"no sound")
     done = run("reproduce", "--quick", checkpoint, "--data-root", tmp_path, "--no-cache")
     assert done.exit_code == 2
     assert "us8k: found, but could not be evaluated; the report says why." in done.output
     assert "| ours by logistic regression, aasp-test-random-1" in done.output
-    assert re.search(rf"UrbanSound8K \(us8k\): .*{re.escape(broken.name)}", done.output)
+    assert re.search(rf"UrbanSound8K \(us8k\): us8k: no clip of the class .*{re.escape(broken[0].name)}", done.output)
+    assert re.search(r"cremad: .*1 of \d+ clips cannot be read and are left out", done.output)
     assert figures(done.output, "UrbanSound8K")[1] == "–"
     assert figures(done.output, "CREMA-D")[1] != "–"
 
