@@ -87,7 +87,7 @@ def embed(
     found = _find(paths or [], files, out)
     _check_unread(found, out, map_page, files, model, classifier)
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes fewer named arguments
+        warnings.showwarning = _tell  # type: ignore[assignment]  # it takes fewer named arguments
         devices = _devices(device, engine)
         encoder, named = _load(model, classifier, precision, compiled, options)
         opt.check_for(encoder.config, last_layers, window, context)
@@ -301,26 +301,28 @@ def _try_compiled(encoder: AaSPEncoder) -> None:
 
 @contextmanager
 def _progress(found: Discovery, quiet: bool) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr where it is a terminal; gives what is called with the seconds of sound that were done."""
+    """A bar on stderr, or lines where it is no terminal; gives what is called with the seconds that were done."""
     from rich.console import Console
 
-    from aasp_features.folder.progress import estimated_seconds, progress_bar
+    from aasp_features.folder.progress import ProgressLines, estimated_seconds, progress_bar
 
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if quiet:
         yield lambda seconds: None
-        return
-    with progress_bar(console, estimated_seconds(found.sounds)) as on_seconds:
-        yield on_seconds
+    elif not console.is_terminal:
+        yield ProgressLines(_tell, lambda: estimated_seconds(found.sounds))
+    else:
+        with progress_bar(console, estimated_seconds(found.sounds)) as on_seconds:
+            yield on_seconds
 
 
 def _tell_failure(name: str, error: str | None) -> None:
     if error is not None:
-        typer.echo(f"aasp-embed: {name}: {error}", err=True)
+        _tell(f"{name}: {error}")
 
 
-def _show_warning(message: Warning | str, *_: object) -> None:
-    """Warnings as sentences, without Python's place and line."""
+def _tell(message: Warning | str, *_: object) -> None:
+    """Print a line on stderr; warnings are sentences, without Python's place and line."""
     typer.echo(f"aasp-embed: {message}", err=True)
 
 

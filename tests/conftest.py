@@ -59,8 +59,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
     for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "window-size=1200,800"):
         options.add_argument(f"--{flag}")
-    for flag in ("disable-background-networking", "disable-component-update", "disable-sync"):
+    for flag in ("disable-background-networking", "disable-component-update", "disable-sync", "mute-audio"):
         options.add_argument(f"--{flag}")
+    options.add_argument("--autoplay-policy=no-user-gesture-required")
     opened = selenium.Chrome(options=options, service=Service(driver))
     yield opened
     opened.quit()

@@ -1,10 +1,13 @@
-"""How far a run is, in seconds of sound."""
+"""How far a run is: a bar in a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from aasp_features.sounds.sound import Sound
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 HEADERS_READ = 200
+LINE_EVERY = 30.0  # seconds
 
 
 def estimated_seconds(sounds: Sequence[Sound]) -> float:
@@ -58,3 +62,42 @@ def progress_bar(console: Console, seconds: float) -> Iterator[Callable[[float],
     with Progress(*columns, console=console, transient=True, speed_estimate_period=120) as bar:
         task = bar.add_task("", total=seconds)
         yield lambda done: bar.advance(task, done)
+
+
+class ProgressLines:
+    """Progress where no terminal shows a bar: a line every 30 s. Called, from any thread, with what was done.
+
+    The first call tells what was done before, which is no measure of the speed.
+
+    Args:
+        say: takes a line.
+        total: makes the total of what is to be done; called when the first line is due.
+        line: makes a line of what is done, the total, and what is done a second.
+        now: seconds that only increase.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], object],
+        total: Callable[[], float],
+        line: Callable[[float, float, float], str] = progress_line,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._say, self._total, self._line, self._now = say, cache(total), line, now
+        self._lock = Lock()
+        self._begun: float | None = None
+
+    def __call__(self, done: float) -> None:
+        """Count it, and say a line if one is due."""
+        with self._lock:
+            now = self._now()
+            if self._begun is None:
+                self._begun = self._said = now
+                self._done = self._before = done
+                return
+            self._done += done
+            speed = (self._done - self._before) / max(1e-9, now - self._begun)
+            if now - self._said >= LINE_EVERY and speed > 0:
+                self._said = now
+                left = clock(max(0.0, self._total() - self._done) / speed)
+                self._say(f"{self._line(self._done, self._total(), speed)}, {left} left")

@@ -89,7 +89,10 @@ def teacher_features(
     recipe: Annotated[str, typer.Option(help="Name of a preset in aasp_features/train/recipes.")] = "tiny_distilled",
     settings: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: key=value.")] = None,
 ) -> None:
-    """Compute external teachers' features of a corpus. pretrain distillation.features=OUT reads them."""
+    """Compute external teachers' features of a corpus.
+
+    pretrain distillation.features=OUT reads them.
+    """
     from aasp_features.train.pretrain.crop_source import open_features, start_makers
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
     from aasp_features.train.recipes import load_recipe

@@ -11,7 +11,7 @@ from rich.console import Console
 from aasp_features import AaSPEncoder
 from aasp_features.folder import progress
 from aasp_features.folder.options import RunOptions
-from aasp_features.folder.progress import clock, estimated_seconds, progress_bar, progress_line
+from aasp_features.folder.progress import ProgressLines, clock, estimated_seconds, progress_bar, progress_line
 from aasp_features.folder.run import embed_sounds
 from aasp_features.sounds.discovery import Discovery, find_sounds
 from aasp_features.sounds.sound import Sound
@@ -55,3 +55,27 @@ def test_the_bar_says_sound_rate_and_time_left() -> None:
         on_seconds(0)
         on_seconds(300)
     assert "0:05:00 of about 0:10:00 of sound" in console.file.getvalue()
+
+
+def test_lines_come_every_30_seconds_and_measure_this_run_alone() -> None:
+    """600 s of an earlier run; then 10 s of sound in each second, for a minute, by a clock of the test's."""
+    said: list[str] = []
+    lines = ProgressLines(said.append, lambda: 3600, now=iter(map(float, range(100))).__next__)
+    lines(600)
+    for _ in range(65):
+        lines(10)
+    assert said == [
+        "0:15:00 of about 1:00:00 of sound, 10x, 0:04:30 left",
+        "0:20:00 of about 1:00:00 of sound, 10x, 0:04:00 left",
+    ]
+
+
+def test_lines_of_other_counts() -> None:
+    def line(done: float, total: float, speed: float) -> str:
+        return f"{done:g} of {total:g} at {speed:g}"
+
+    said: list[str] = []
+    lines = ProgressLines(said.append, lambda: 40, line, iter((0.0, 50.0)).__next__)
+    lines(0)
+    lines(100)
+    assert said == ["100 of 40 at 2, 0:00:00 left"]  # more than was expected

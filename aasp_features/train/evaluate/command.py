@@ -103,7 +103,9 @@ def knn(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Classify each clip by the vote of its k nearest neighbours, weighted by exp(cosine / 0.07), as DINO's k-NN.
+    """Classify clips by the vote of their nearest neighbours.
+
+    The k nearest training clips vote with weight exp(cosine / 0.07), as in DINO's k-NN.
 
     Prints each task's metric with 95 % intervals.
     """
@@ -203,15 +205,29 @@ def measure(
 
 
 def with_progress(method: Method, name: str, files: Sequence[Path], cache: Path | None) -> NDArray[np.float32]:
-    """Vectors of files, with a bar on stderr that is called ``name``."""
+    """Return the vectors of files; ``name`` names their progress on stderr, a bar or, outside a terminal, lines."""
     from rich.console import Console
     from rich.progress import Progress
 
+    from aasp_features.folder.progress import ProgressLines
     from aasp_features.train.evaluate.vector_cache import task_vectors
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+
+        def say(line: str) -> None:
+            typer.echo(f"{method.name}: {name}: {line}", err=True)
+
+        lines = ProgressLines(say, lambda: len(files), _files)
+        lines(0)
+        return task_vectors(method, files, cache, lines)
+    with Progress(console=console, transient=True) as progress:
         bar = progress.add_task(f"{method.name}: {name}", total=len(files))
         return task_vectors(method, files, cache, lambda count: progress.advance(bar, count))
+
+
+def _files(done: float, total: float, speed: float) -> str:
+    return f"{done:.0f} of {total:.0f} files, {speed:.1f} a second"
 
 
 def readable(task: Task, cache: Path | None) -> Task:

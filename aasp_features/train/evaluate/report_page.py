@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
@@ -20,6 +21,7 @@ from aasp_features.train.evaluate.task import Task
 
 MATRIX_CLASSES = 60  # more would not fit a page; the commonest confusions tell them all the same
 CONFUSIONS, CLIPS = 10, 12
+SHADE = 0.45  # of a cell that holds its whole row: digits stay readable, dark on light and light on dark
 
 
 def report_page(tasks: Sequence[Task], results: Results, evaluation: str, selection: bool, folder: Path) -> str:
@@ -35,7 +37,7 @@ def report_page(tasks: Sequence[Task], results: Results, evaluation: str, select
     first, found = next(iter(results.items()))
     left_out = ", without the last fold or the test part" if selection else ""
     parts = [
-        f'<p class="note">In %, with 95 % intervals{left_out}. Below the table: {escape(first)}.</p>',
+        f'<p class="note">In %, with 95 % intervals{left_out}. Below the table: {_inline(first)}.</p>',
         _scores(tasks, results),
     ]
     for task in tasks:
@@ -56,8 +58,8 @@ def _scores(tasks: Sequence[Task], results: Results) -> str:
     for method, found in results.items():
         values = [found[task.name] for task in tasks]
         cells = [f"{one.value:.1f} <small>({one.interval[0]:.1f}–{one.interval[1]:.1f})</small>" for one in values]
-        rows.append([escape(method), *cells, f"{np.mean([one.value for one in values]):.1f}"])
-    return f'<div class="wide">{_table(["", *head, "average"], rows)}</div>'
+        rows.append([_inline(method), *cells, f"{np.mean([one.value for one in values]):.1f}"])
+    return f'<div class="wide">{_table(["", *head, "average"], rows, "scores")}</div>'
 
 
 def _confusions(task: Task, result: ProbeResult) -> list[str]:
@@ -73,7 +75,7 @@ def _confusions(task: Task, result: ProbeResult) -> list[str]:
             [escape(task.classes[row]), escape(task.classes[column]), f"{matrix[row, column]} of {matrix[row].sum()}"]
             for row, column in pairs
         ]
-        parts += ["<h3>Most often confused</h3>", _table(["label", "taken for", "clips"], rows)]
+        parts += ["<h3>Most often confused</h3>", _table(["label", "taken for", "clips"], rows, "text")]
     return parts
 
 
@@ -83,7 +85,7 @@ def _matrix(classes: Sequence[str], matrix: NDArray[np.int64]) -> str:
     for row, (name, counts) in enumerate(zip(classes, matrix, strict=True)):
         shares = counts / max(counts.sum(), 1)
         cells = "".join(
-            f'<td style="background: rgba(var({"--mark" if row == column else "--wrong"}), {share:.2f})" '
+            f'<td style="background: rgba(var({"--mark" if row == column else "--wrong"}), {SHADE * share:.2f})" '
             f'title="{escape(name)} → {escape(classes[column])}: {share:.0%}">{count or ""}</td>'
             for column, (count, share) in enumerate(zip(counts, shares, strict=True))
         )
@@ -105,7 +107,7 @@ def _worst(task: Task, result: ProbeResult, folder: Path) -> list[str]:
         rows.append([player, *map(escape, names)])
     if not rows:
         return ["<p>Every label is the likeliest.</p>"]
-    return ["<h3>Worst clips</h3>", _table(["", "label", "taken for", "file"], rows, "clips")]
+    return ["<h3>Worst clips</h3>", _table(["", "label", "taken for", "file"], rows, "text")]
 
 
 def margin(task: Task, result: ProbeResult) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -122,7 +124,12 @@ def _labels(task: Task, clip: int) -> list[str]:
     return [task.classes[labels]] if task.labels.ndim == 1 else [task.classes[k] for k in np.flatnonzero(labels)]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+def _inline(name: str) -> str:
+    """A method's name, in which backticks mark code as in Markdown, as HTML."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(name))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:
     lines = [f'<table class="{kind}"><tr>' + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
     lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
     return "\n".join([*lines, "</table>"])

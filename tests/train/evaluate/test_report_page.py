@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
+import pytest
+import soundfile
 from evaluate_helpers import features_of, made_task
 from sklearn.metrics import confusion_matrix
 
@@ -86,3 +88,56 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     read = Cells(page)
     assert set(classes) <= set(read.cells)
     assert all(unquote(source, errors="surrogateescape").endswith(files[0].name) for source in read.players)
+
+
+def test_backticks_are_code_and_values_have_one_decimal(tmp_path: Path) -> None:
+    task, result = measured()
+    page = report_page([task], {"ours, `mean+std` <b>": {task.name: result}}, "Linear layer", False, tmp_path)
+    assert "`" not in page
+    assert "ours, <code>mean+std</code> &lt;b&gt;" in page
+    (row,) = re.findall(r"<tr><td>ours.*</tr>", page)
+    assert re.sub(r"[\d]+\.\d(?!\d)", "N", re.sub("<.*?>", "", row.partition("</td>")[2])) == "N (N–N)N"
+
+
+def contrast(color: str, background: str, paper: str) -> float:
+    """WCAG's contrast of a colour on a background that lets the paper through, each as a browser computes it."""
+
+    def numbers(text: str) -> np.ndarray:
+        found = [float(number) for number in re.findall(r"[\d.]+", text)]
+        return np.array([*found, 1.0][:4])
+
+    def luminance(rgb: np.ndarray) -> float:
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    *shade, alpha = numbers(background)
+    behind = alpha * np.array(shade) + (1 - alpha) * numbers(paper)[:3]
+    low, high = sorted(luminance(rgb / 255) for rgb in (numbers(color)[:3], behind))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_a_browser_digits_are_readable_and_clips_play(browser: object, tmp_path: Path, scheme: str) -> None:
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    task, result = measured()
+    soundfile.write(tmp_path / "a b.wav", np.zeros(800), 8000)
+    task = replace(task, files=[tmp_path / "a b.wav"] * len(task.files))
+    right = replace(result, scores=[np.eye(3)[task.labels[result.tested]]])
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    colors = []
+    for found in (right, result):
+        page = report_page([task], {"ours": {task.name: found}}, "Linear layer", False, tmp_path)
+        (tmp_path / "report.html").write_text(page, encoding="utf-8")
+        browser.get((tmp_path / "report.html").as_uri())
+        colors += browser.execute_script(
+            "const paper = getComputedStyle(document.body).backgroundColor;"
+            "return [...document.querySelectorAll('td, td small, p')].map(cell => getComputedStyle(cell))"
+            ".map(style => [style.color, style.backgroundColor, paper])"
+        )
+    assert min(contrast(*color) for color in colors) >= 4.5
+    player = browser.find_element("tag name", "audio")
+    browser.execute_script("arguments[0].play()", player)
+    WebDriverWait(browser, 60).until(lambda _: browser.execute_script("return arguments[0].ended", player))
