@@ -26,10 +26,10 @@ def test_ties_count_as_chance_would() -> None:
     """The mean of scikit-learn's accuracies over many random ways out of the ties."""
     rng = np.random.default_rng(0)
     labels, scores = rng.integers(0, 3, 40), rng.integers(0, 2, (40, 3)) / 3.0
-    drawn = [(scores + 1e-3 * rng.random(scores.shape)).argmax(axis=1) for _ in range(4000)]
+    drawn = [(scores + 1e-3 * rng.random(scores.shape)).argmax(axis=1) for _ in range(500)]
     rounded = scores * (1 + 1e-15 * rng.normal(size=scores.shape))
     for ours, theirs in ((accuracy, accuracy_score), (balanced_accuracy, balanced_accuracy_score)):
-        assert ours(labels, rounded) == pytest.approx(100 * np.mean([theirs(labels, one) for one in drawn]), abs=0.5)
+        assert ours(labels, rounded) == pytest.approx(100 * np.mean([theirs(labels, one) for one in drawn]), abs=1.5)
 
 
 def test_mean_average_precision_is_over_classes_that_occur() -> None:
