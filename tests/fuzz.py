@@ -234,17 +234,17 @@ def garbled_list(rng: np.random.Generator, folder: Path) -> str:
 
 def garbled_table(rng: np.random.Generator, folder: Path) -> str:
     """Tables of sounds and labels with odd bytes, columns, folds and splits."""
-    for name in ("0.wav", "1.wav", "2.wav"):
-        (folder / name).touch()
+    for number in range(6):
+        (folder / f"{number}.wav").touch()
     cells = ["a", "b", "a;b", "", "1", "2", "²", "٣", "-1", "9" * 5000, "train", "test", '"', "\x00", "\ufeff", " "]
     usual = cells if rng.random() < 0.3 else ["1", "2"]
-    columns = ["file", "label", *rng.choice(["fold", "split", "group", "x"], size=rng.integers(0, 3))]
-    rows = [[f"{rng.integers(3)}.wav", *rng.choice(cells[:3], 1), *rng.choice(usual, 2)] for _ in range(6)]
+    columns = ["file", "label", *rng.choice(["fold", "split", "group", "x"], size=rng.integers(0, 3), replace=False)]
+    rows = [[f"{number}.wav", *rng.choice(cells[:3], 1), *rng.choice(usual, 2)] for number in range(6)]
     for row in rows:
         if rng.random() < 0.1:
             row[rng.integers(len(row))] = str(rng.choice(cells))
     text = "\n".join(",".join(line[: len(columns)]) for line in (columns, *rows)).encode()
-    (folder / "labels.csv").write_bytes(text + rng.bytes(int(rng.integers(0, 2))))
+    (folder / "labels.csv").write_bytes(text + rng.bytes(int(rng.random() < 0.2)))
     try:
         task = read_table(folder / "labels.csv")
     except AaSPError as error:
