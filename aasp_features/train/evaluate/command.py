@@ -91,7 +91,8 @@ def knn(
     task: Tasks,
     checkpoint: Checkpoints = None,
     k: Annotated[
-        list[int] | None, typer.Option("--k", min=1, help="Neighbours that vote (default: 20). Repeatable.")
+        list[int] | None,
+        typer.Option("--k", min=1, metavar="K", help="Neighbours that vote (default: 20). Repeatable."),
     ] = None,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
