@@ -283,7 +283,7 @@ def test_a_page_that_is_no_map_of_the_output_is_not_replaced(checkpoint: Path, s
     (tmp_path / "list.html").write_text(f"{sounds / 'voice'}\n")
     listed = ["--files", "list.html", "--out", "c.npy", "--model", checkpoint, "--map", "list.html", "--overwrite"]
     done = run(*listed, cwd=tmp_path)
-    assert (done.returncode, "would replace list.html, which this run reads" in done.stderr) == (2, True)
+    assert (done.returncode, "would replace list.html, which is read" in done.stderr) == (2, True)
 
 
 def test_a_file_system_without_locks(

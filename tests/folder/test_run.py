@@ -277,7 +277,7 @@ def test_a_sound_is_never_replaced(small_encoder: AaSPEncoder, tmp_path: Path) -
     for name in ("emb.npy", "emb.csv"):
         soundfile.write(tmp_path / name, np.zeros(16000), 16000, format="WAV")
         before = (tmp_path / name).read_bytes()
-        with pytest.raises(OutputError, match=f"would replace .*{name}, which this run reads"):
+        with pytest.raises(OutputError, match=f"would replace .*{name}, which is read"):
             embed_sounds(small_encoder, find_sounds(tmp_path / name), tmp_path / "emb.npy", overwrite=True)
         assert (tmp_path / name).read_bytes() == before
         (tmp_path / name).unlink()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from aasp_features.folder.output import check_unread
 from aasp_features.train.evaluate.few_clips import few_clips, fixed_penalty
 from aasp_features.train.evaluate.metrics import interval
 from aasp_features.train.evaluate.probe import ProbeResult
@@ -79,7 +80,13 @@ def _counts(task: Task) -> str:
 
 
 def write_report(folder: Path, tasks: Sequence[Task], text: str, numbers: Mapping[str, Any]) -> None:
-    """Write report.md and report.json; of tasks that lack clips missing-NAME.txt and unreadable-NAME.csv, too."""
+    """Write report.md and report.json; of tasks that lack clips missing-NAME.txt and unreadable-NAME.csv, too.
+
+    Raises:
+        OutputError: a clip of the tasks has the name of a report.
+    """
+    reports = [folder / f"report.{ending}" for ending in ("md", "json", "html")]
+    check_unread(reports, (file for task in tasks for file in task.files))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").write_text(text, encoding="utf-8")
     (folder / "report.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
