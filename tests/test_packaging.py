@@ -74,7 +74,7 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 import numpy as np
 from aasp_features import AaSPEncoder
-sound = np.random.default_rng(0).normal(size=44100).astype("f") * 0.1
+sound = np.sin(np.arange(44100) / 7).astype("f") * 0.1
 assert AaSPEncoder.from_pretrained().embed(sound, sample_rate=44100).shape == (1536,)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)

@@ -31,7 +31,11 @@ def test_changes_are_applied_and_typed() -> None:
         ("huge", [], "no recipe named 'huge'; there are base"),
         ("tiny_cpu", ["stepz=7"], "no setting is called 'stepz'; a recipe has name, model, data, masking, objective"),
         ("tiny_cpu", ["steps=7"], r"no setting is called 'steps'; a recipe has .* \(is it run.steps\?\)"),
-        ("tiny_cpu", ["optimizer.rate=7"], "'optimizer.rate'; optimizer has learning_rate, weight_decay, warm_up"),
+        (
+            "tiny_cpu",
+            ["optimizer.rate=7"],
+            "'optimizer.rate'; optimizer has kind, learning_rate, muon_rate",
+        ),
         ("tiny_cpu", ["data.stages.2.sounds=7"], "'data.stages.2.sounds'; data.stages has 0, 1"),
         ("tiny_cpu", ["run.steps.a=7"], "'run.steps.a'; run.steps has no parts"),
         ("tiny_cpu", ["run.steps=many"], "recipe tiny_cpu: Value 'many'"),
