@@ -166,6 +166,7 @@ def test_a_second_chunk_of_samples_does_not_replace_the_first(junk: bytes) -> No
     np.testing.assert_array_equal(read, np.concatenate([decoded(content), decoded(content)[:10_000]]))
 
 
+@pytest.mark.filterwarnings("ignore:.*chunks of samples")
 def test_chunks_without_end_take_no_time() -> None:
     content = sound_bytes(SOUND, 16000, "WAV", "PCM_16")
     began = time.process_time()
