@@ -135,18 +135,16 @@ def check_waveform(waveform: Any, lengths: Any, device: Any) -> None:
     """Check what ``AaSPEncoder.forward`` is given.
 
     Raises:
-        InputError: anything but a float tensor (batch, samples) on the encoder's device, and lengths (batch,) or None.
+        InputError: anything but a float tensor (batch, samples) on the encoder's device, at least 1 row, and integer
+            lengths (batch,) or None.
     """
-    if not _is_tensor(waveform) or waveform.ndim != 2 or not waveform.is_floating_point():
+    if not _is_tensor(waveform) or waveform.ndim != 2 or not waveform.is_floating_point() or len(waveform) == 0:
         raise InputError(
             f"forward takes a 2-D float tensor (batch, samples) at 16 kHz, got {_describe(waveform)}; embed takes "
             "arrays, files and single sounds."
         )
     if lengths is not None and (
-        not _is_tensor(lengths)
-        or tuple(lengths.shape) != (len(waveform),)
-        or lengths.is_floating_point()
-        or lengths.is_complex()
+        not _is_tensor(lengths) or tuple(lengths.shape) != (len(waveform),) or "int" not in str(lengths.dtype)
     ):
         raise InputError(
             f"lengths are an integer tensor of {len(waveform)}, one for each row, got {_describe(lengths)}."

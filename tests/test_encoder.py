@@ -178,6 +178,8 @@ def test_the_differentiable_path_checks_its_options(small_encoder: AaSPEncoder) 
         ((torch.ones(2, 8000), [8000, 400]), "lengths are an integer tensor of 2, one for each row, got list"),
         ((torch.ones(2, 8000), torch.tensor([8000])), r"one for each row, got a Tensor of torch.int64, shape \(1,\)"),
         ((torch.ones(2, 8000), torch.tensor([1.0, 2.0])), "got a Tensor of torch.float32"),
+        ((torch.ones(2, 8000), torch.tensor([True, False])), "got a Tensor of torch.bool"),
+        ((torch.ones(0, 8000),), r"shape \(0, 8000\)"),
     ],
 )
 def test_the_differentiable_path_checks_what_it_is_given(

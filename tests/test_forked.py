@@ -75,6 +75,12 @@ def test_no_word_where_threads_had_not_run(checkpoint: Path) -> None:
     assert run(code + "in_child(lambda: print(encoder.embed(sound).shape))", checkpoint) == ["(1536,)"]
 
 
+def test_a_process_that_collects_no_exit_statuses_computes(checkpoint: Path) -> None:
+    code = "import signal\nencoder = AaSPEncoder.from_pretrained(sys.argv[1]); encoder.embed(sound)\n"
+    code += "ignore = lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    assert run(code + "in_child(lambda: (ignore(), print(encoder.embed(sound).shape)))", checkpoint)[1:] == ["(1536,)"]
+
+
 LOADER = """
 from torch.utils.data import DataLoader, Dataset
 warnings.showwarning = lambda message, *_: print(f"warned: {message}", flush=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -72,7 +73,7 @@ class FfmpegDecoder:
         seconds = float((opened.duration or 0) / 1_000_000)
         self.info = AudioInfo(seconds, int(self._track.rate or 0), int(self._track.codec_context.channels))
         self._decoded, self._end = 0.0, 0  # seconds, and bytes
-        self._tags: list[range] | None = None  # known once a packet was found that is none
+        self._tags: list[range] | None = None  # in order; known once a packet was found that is none
 
     def blocks(self, samples: int, first: int) -> Blocks:
         """See ``Decoder``."""
@@ -121,7 +122,9 @@ class FfmpegDecoder:
 
     def _in_tag(self, packet: Any) -> bool:
         """Whether FFmpeg took a tag for a packet."""
-        return any((packet.pos or 0) in tag for tag in self._tags or ())
+        tags, place = self._tags or [], packet.pos or 0
+        number = bisect_right(tags, place, key=lambda tag: tag.start)
+        return number > 0 and place in tags[number - 1]
 
     def _check_end(self) -> None:
         """Whether all of the file was decoded, as far as its format tells."""

@@ -17,6 +17,7 @@ WRAP = 2**32
 UNKNOWN = WRAP - 1
 PADDING = 4096  # bytes behind a sound that are not worth a word
 LARGEST_FORMAT = 4096
+MOST_CHUNKS = 2**14  # behind the samples
 TOO_LONG = "its header counts 4 GiB at most and the file is longer; convert it to flac or RF64."
 KINDS = (b"RIFF", b"RIFX", b"RF64", b"BW64")  # RIFX has its numbers and samples the other way round
 
@@ -56,8 +57,9 @@ def mended_wav(file: BinaryIO, name: str) -> BinaryIO:
     pieces, flaw = _samples(file, header, name)
     if flaw:
         warnings.warn(f"{name}: {flaw}", stacklevel=2)
-    if pieces == [range(header.start, header.start + header.claimed)] and header.kind != b"BW64":
+    if pieces is None and header.kind != b"BW64":
         return file
+    pieces = pieces or [range(header.start, header.start + header.claimed)]
     length = sum(piece.stop - piece.start for piece in pieces)
     if header.kind == b"RIFX" and length > WRAP - LARGEST_FORMAT - 64:
         raise AudioError(f"{name}: {TOO_LONG}")
@@ -101,42 +103,44 @@ def _read_header(file: BinaryIO) -> _Header | None:
     return None
 
 
-def _samples(file: BinaryIO, header: _Header, name: str) -> tuple[list[range], str]:
-    """Where the samples lie, and what is wrong with the header, if that is."""
-    claimed, to_the_end = [range(header.start, header.start + header.claimed)], [range(header.start, header.size)]
-    end = header.start + header.claimed + (header.claimed & 1)
-    if claimed[0].stop > header.size:
+def _samples(file: BinaryIO, header: _Header, name: str) -> tuple[list[range] | None, str]:
+    """Return where the samples lie, None where decoders find them, and what is wrong with the header, if that is."""
+    claimed, to_the_end = range(header.start, header.start + header.claimed), [range(header.start, header.size)]
+    end = claimed.stop + (header.claimed & 1)
+    if claimed.stop > header.size:
         kind = "a recorder that died" if header.claimed >= UNKNOWN else "it was cut off, or its recorder died"
         flaw = f"its header says more samples than there are ({kind}); it was read to the end of the file."
         return to_the_end, flaw
-    if end >= header.size or (more := _chunks_behind(file, end, header)) == []:
-        return claimed, ""
-    if more:
-        pieces = [piece for piece in [*claimed, *more] if piece]
-        flaw = f"it holds {len(pieces)} chunks of samples, where 1 is right; they were read one after the other."
-        return pieces, flaw if len(pieces) > 1 else ""
-    if header.claimed == 0:
-        return to_the_end, "its header says 0 samples (a recorder that died); it was read to the end of the file."
-    if header.kind == b"RIFF" and header.size - end >= WRAP:
-        length = header.claimed + (header.size - end) // WRAP * WRAP
-        flaw = "its header counts 4 GiB at most and the file is longer; it was read to the end of the file."
-        return [range(header.start, header.start + length)], flaw
-    check_rest(file, end, KINDS, name)
-    return claimed, ""
+    if end >= header.size:
+        return None, ""
+    more, last = _chunks_behind(file, end, header)
+    if last < header.size and not more:
+        if header.claimed == 0:
+            return to_the_end, "its header says 0 samples (a recorder that died); it was read to the end of the file."
+        if header.kind == b"RIFF" and header.size - end >= WRAP:
+            length = header.claimed + (header.size - end) // WRAP * WRAP
+            flaw = "its header counts 4 GiB at most and the file is longer; it was read to the end of the file."
+            return [range(header.start, header.start + length)], flaw
+        last = end  # it may end in several files that were joined
+    check_rest(file, last, KINDS, name)
+    pieces = [piece for piece in (claimed, *more) if piece]
+    flaw = f"it holds {len(pieces)} chunks of samples, where 1 is right; they were read one after the other."
+    return pieces if more else None, flaw if len(pieces) > 1 else ""
 
 
-def _chunks_behind(file: BinaryIO, place: int, header: _Header) -> list[range] | None:
-    """Where more samples lie, if whole chunks fill the file from there to its end; None where something else does."""
-    found = []
-    while place + 8 <= header.size:
+def _chunks_behind(file: BinaryIO, place: int, header: _Header) -> tuple[list[range], int]:
+    """Find more chunks of samples, empty ones too, as libsndfile reads the last alone; and where whole chunks end."""
+    found: list[range] = []
+    for _ in range(MOST_CHUNKS):
         file.seek(place)
-        tag, length = struct.unpack(byte_order(header.kind) + "4sI", file.read(8))
-        if not all(32 <= byte < 127 for byte in tag) or tag in KINDS:
-            return None
-        if tag == b"data" and length:
-            found.append(range(place + 8, place + 8 + length))
-        place += 8 + length + (length & 1)
-    return found if place >= header.size and place - header.size <= 1 else None
+        tag, length = struct.unpack(byte_order(header.kind) + "4sI", file.read(8).ljust(8, b"\0"))
+        end = place + 8 + length
+        if not all(32 <= byte < 127 for byte in tag) or tag in KINDS or (end > header.size and tag != b"data"):
+            break
+        if tag == b"data":
+            found.append(range(place + 8, min(end, header.size)))
+        place = min(end + (length & 1), header.size)
+    return found, header.size if header.size - place <= 1 else place
 
 
 def check_rest(file: BinaryIO, end: int, kinds: tuple[bytes, ...], name: str) -> None:

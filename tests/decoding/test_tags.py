@@ -2,6 +2,8 @@
 
 import io
 import struct
+import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from helpers import encode, noise
 from aasp_features import AudioError, load_audio
 from aasp_features.audio import audio_info
 from aasp_features.decoding.ffmpeg import FfmpegDecoder
-from aasp_features.decoding.tags import BLOCK, end_of_sound, tags_behind
+from aasp_features.decoding.tags import BLOCK, MOST_MARKS, end_of_sound, tags_behind
 
 RATE = 22050
 
@@ -101,3 +103,26 @@ def test_tags_are_where_they_were_put(tag: str, place: int) -> None:
 def test_a_length_is_not_that_of_the_picture_too() -> None:
     content = mp3(3 * RATE)
     assert audio_info(io.BytesIO(content + ape_tag(10**6, True, bytes(10**6)))).seconds == pytest.approx(3.0, abs=0.1)
+
+
+@pytest.mark.parametrize("flags", [0, 1 << 31])
+def test_a_tag_whose_length_is_wrong_takes_no_sound_with_it(flags: int) -> None:
+    content = mp3(30 * RATE)
+    half = len(content) // 2
+    for size in (half, len(content) - 500, 2**31):
+        wrong = b"APETAGEX" + struct.pack("<4I", 2000, size, 1, flags) + bytes(8)
+        for sound in (content, content[:half] + np.random.default_rng(0).bytes(3000) + content[half:]):
+            read = load_audio(io.BytesIO(sound + wrong), RATE)
+            assert len(read) / RATE == pytest.approx(30.0, abs=0.2)
+
+
+@pytest.mark.filterwarnings("ignore:.*bytes follow its last sample")
+def test_marks_of_tags_without_end_take_no_time() -> None:
+    content = mp3(3 * RATE)
+    half, marks = len(content) // 2, b"ID3\x03\0\0\0\0\0\0x" * 100_000
+    assert len(tags_behind(io.BytesIO(marks), 0)) <= MOST_MARKS
+    for file in (content[:half] + marks + content[half:], content + marks):
+        began = time.process_time()
+        with suppress(AudioError):
+            load_audio(io.BytesIO(file), RATE)
+        assert time.process_time() - began < 5

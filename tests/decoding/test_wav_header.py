@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 from pathlib import Path
 
 import av
@@ -148,3 +149,28 @@ def test_a_header_that_is_behind_the_samples_is_said() -> None:
     wav = sound_bytes(SOUND, 16000, "WAV", "PCM_16")
     with pytest.warns(UserWarning, match="46000 bytes follow its last sample"):
         assert len(load_audio(io.BytesIO(with_count(wav, 50000)))) == 25000
+
+
+def data_chunk(sound: bytes) -> bytes:
+    return b"data" + struct.pack("<I", len(sound)) + sound
+
+
+@pytest.mark.parametrize("junk", [b"", b"\xff" * 900, b"\xff" * 9000, CHUNK])
+@pytest.mark.filterwarnings("ignore:.*bytes follow its last sample")
+def test_a_second_chunk_of_samples_does_not_replace_the_first(junk: bytes) -> None:
+    content = sound_bytes(SOUND, 16000, "WAV", "PCM_16")
+    sound = content[content.index(b"data") + 8 :][:20_000]
+    np.testing.assert_array_equal(load_audio(io.BytesIO(content + data_chunk(b"") + junk)), decoded(content))
+    with pytest.warns(UserWarning, match="holds 2 chunks of samples"):
+        read = load_audio(io.BytesIO(content + data_chunk(sound) + junk))
+    np.testing.assert_array_equal(read, np.concatenate([decoded(content), decoded(content)[:10_000]]))
+
+
+@pytest.mark.filterwarnings("ignore:.*chunks of samples")
+def test_chunks_without_end_take_no_time() -> None:
+    content = sound_bytes(SOUND, 16000, "WAV", "PCM_16")
+    began = time.process_time()
+    with pytest.warns(UserWarning, match="bytes follow its last sample"):
+        read = load_audio(io.BytesIO(content + data_chunk(bytes(2)) * 1_000_000))
+    assert time.process_time() - began < 2
+    np.testing.assert_array_equal(read[: len(SOUND)], decoded(content))

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.probe import ProbeResult
-from aasp_features.train.evaluate.report import Results, described, remarks
+from aasp_features.train.evaluate.report import LINEAR as LOGISTIC
+from aasp_features.train.evaluate.report import Results, described, interval_remarks, remarks
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.public_task import PublicTask
 from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
@@ -128,7 +129,8 @@ def benchmark_report(found: Found, results: Results, evaluation: str, tuned: Res
     )
     tasks = list(found.tasks.values())
     if found.folders:
-        parts += ["## Data", *(f"{name}: {folder}." for name, folder in found.folders.items()), *remarks(tasks)]
+        parts += ["## Data", *(f"{name}: {folder}." for name, folder in found.folders.items())]
+        parts += interval_remarks(results, tuned) + remarks(tasks, logistic=evaluation == LOGISTIC)
     if found.lacking:
         parts.append("## Missing")
         parts += [f"{PUBLIC_TASKS[name].title} ({name}): {reason}" for name, reason in found.lacking.items()]

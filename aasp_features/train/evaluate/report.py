@@ -41,9 +41,13 @@ def report(tasks: Sequence[Task], results: Results, evaluation: str, selection: 
         parts += ["The last fold alone, which selections leave out:", last_fold_table(folded, results)]
     if len(results) > 1:
         parts += ["Differences, paired clip by clip:", differences(tasks, results)]
-    if any(one.exact for found in results.values() for one in found.values()):
-        parts.append(EXACT)
-    return "\n\n".join([*parts, *remarks(tasks, selection, evaluation == LINEAR)]) + "\n"
+    return "\n\n".join([*parts, *interval_remarks(results), *remarks(tasks, selection, evaluation == LINEAR)]) + "\n"
+
+
+def interval_remarks(*all_results: Results) -> list[str]:
+    """Return a paragraph on exact intervals if there is one."""
+    exact = (one.exact for results in all_results for found in results.values() for one in found.values())
+    return [EXACT] if any(exact) else []
 
 
 def remarks(tasks: Sequence[Task], selection: bool = False, logistic: bool = False) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.contents import Content
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.methods import Method
@@ -43,17 +44,24 @@ def task_vectors(
     blocks = []
     for first in range(0, len(files), BLOCK):
         part = files[first : first + BLOCK]
-        place = None if cache is None else cache / f"{_key(method, part)}.npy"
-        block = None if place is None else _read(place)
-        if block is None:
-            block = _computed(method, part)
-            if place is not None:
-                _write(place, block)
-        blocks.append(block)
+        blocks.append(_computed(method, part) if cache is None else _kept(method, part, cache))
         on_block(len(part))
     if len({block.shape[1] for block in blocks}) != 1:
         raise TrainError(f"{method.name}: gives vectors of several lengths, {sorted({b.shape[1] for b in blocks})}.")
     return np.concatenate(blocks)
+
+
+def _kept(method: Method, files: Sequence[Path], cache: Path) -> NDArray[np.float32]:
+    """Return a block from the cache, or compute it; it is kept unless a file was changed meanwhile."""
+    contents = [Sound(path).content() for path in files]
+    place = cache / f"{_key(method, contents)}.npy"
+    if (block := _read(place)) is None:
+        block = _computed(method, files)
+        if all(
+            Sound(path).content(before).sha256 == before.sha256 for path, before in zip(files, contents, strict=True)
+        ):
+            _write(place, block)
+    return block
 
 
 def _computed(method: Method, files: Sequence[Path]) -> NDArray[np.float32]:
@@ -68,10 +76,10 @@ def _computed(method: Method, files: Sequence[Path]) -> NDArray[np.float32]:
     return block
 
 
-def _key(method: Method, files: Sequence[Path]) -> str:
+def _key(method: Method, contents: Sequence[Content]) -> str:
     digest = hashlib.sha256(method.identity.encode())
-    for path in files:
-        digest.update(f"\0{Sound(path).content().sha256}".encode())
+    for content in contents:
+        digest.update(f"\0{content.sha256}".encode())
     return digest.hexdigest()
 
 

@@ -54,6 +54,19 @@ def test_computed_once(files: list[Path], tmp_path: Path) -> None:
     assert counting.made == 30
 
 
+def test_vectors_of_a_file_that_changes_meanwhile_are_not_kept(files: list[Path], tmp_path: Path) -> None:
+    counting, before = Counting(), files[0].read_bytes()
+
+    def vectorise(paths: Sequence[Path]) -> np.ndarray:
+        files[0].write_text("77")
+        return counting(paths)
+
+    method = Method("m", "abc", vectorise, hear_nothing)
+    assert task_vectors(method, files, tmp_path / "cache")[0, 0] == 77
+    files[0].write_bytes(before)
+    assert task_vectors(replace(method, vectorise=counting), files, tmp_path / "cache")[0, 0] == float(before)
+
+
 def test_only_what_changed_or_is_damaged_is_made_again(files: list[Path], tmp_path: Path) -> None:
     counting = Counting()
     method, cache = Method("m", "abc", counting, hear_nothing), tmp_path / "cache"

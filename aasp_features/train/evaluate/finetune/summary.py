@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from aasp_features.train.evaluate.metrics import Scores
 from aasp_features.train.evaluate.probe import judged
-from aasp_features.train.evaluate.report import remarks, table
+from aasp_features.train.evaluate.report import interval_remarks, remarks, table
 from aasp_features.train.evaluate.task import Split, Task
 
 BEST, LAST = "best on validation", "last epoch"
@@ -52,6 +52,7 @@ def summary(checkpoint: str, found: Sequence[Found]) -> tuple[str, Any]:
         f"Fine-tuning; in %, 95 % intervals: {told}.",
         table(tasks, results),
         "\n".join(lines),
+        *interval_remarks(results),
         *remarks(tasks),
     ]
     text = "\n\n".join(parts) + "\n"

@@ -42,9 +42,9 @@ def robustness(
     no_cache: NoCache = False,
 ) -> None:
     """Measure a probe's score on disturbed test sounds. They are cut short, noisy, coded, loud or quiet."""
-    from aasp_features.train.evaluate.knn import nearest_neighbours
+    from aasp_features.train.evaluate.knn import NEIGHBOURS, nearest_neighbours
     from aasp_features.train.evaluate.logistic import logistic_regression
-    from aasp_features.train.evaluate.report import write_report
+    from aasp_features.train.evaluate.report import LINEAR, write_report
     from aasp_features.train.evaluate.robustness import under_conditions
     from aasp_features.train.evaluate.tasks.registry import read_tasks
     from aasp_features.train.options import check_folder
@@ -56,7 +56,7 @@ def robustness(
     methods = chain([next(methods)], methods)  # the first checkpoint is found, or not, before sounds are read
     tasks = [readable(one, kept) for one in tasks]
     evaluation, classifier = (
-        ("k-nearest neighbours (k = 20)", nearest_neighbours) if knn else ("Logistic regression", logistic_regression)
+        (f"k-nearest neighbours (k = {NEIGHBOURS})", nearest_neighbours) if knn else (LINEAR, logistic_regression)
     )
     results = {}
     for method in methods:

@@ -17,8 +17,8 @@ from aasp_features.audio import audio_info, load_audio
 from aasp_features.train.evaluate.classifier import Classifier
 from aasp_features.train.evaluate.methods import Method, Waveform, identity
 from aasp_features.train.evaluate.probe import ProbeResult, probe
+from aasp_features.train.evaluate.report import LINEAR, interval_remarks, remarks, table
 from aasp_features.train.evaluate.report import as_json as rows_as_json
-from aasp_features.train.evaluate.report import remarks, table
 from aasp_features.train.evaluate.robustness import conditions
 from aasp_features.train.evaluate.robustness.conditions import CONDITIONS, Condition
 from aasp_features.train.evaluate.task import Task
@@ -110,7 +110,8 @@ def report(tasks: Sequence[Task], results: Mapping[str, Results], evaluation: st
     ]
     for name, found in results.items():
         parts += [f"{name}:", table(tasks, found)]
-    return "\n\n".join([*parts, *remarks(tasks, selection)]) + "\n"
+    parts += interval_remarks(*results.values()) + remarks(tasks, selection, evaluation == LINEAR)
+    return "\n\n".join(parts) + "\n"
 
 
 def as_json(tasks: Sequence[Task], results: Mapping[str, Results], evaluation: str, selection: bool) -> dict[str, Any]:

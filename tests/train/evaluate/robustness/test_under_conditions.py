@@ -85,3 +85,12 @@ def test_vectors_of_each_condition_are_kept_apart(task: Task) -> None:
     method = log_mel_statistics(1024)
     identities = {under(method, condition).identity for condition in CONDITIONS}
     assert len(identities | {method.identity}) == len(CONDITIONS) + 1
+
+
+def test_few_clips_and_exact_intervals_are_told(task: Task) -> None:
+    few = replace(task, files=task.files[:4], labels=task.labels[:4], groups=task.groups[:4]).draw_folds()
+    results = {"a": measure(log_mel_statistics(1024), [few], logistic_regression, vectors, wanted=[])}
+    text = report([few], results, "Logistic regression", selection=False)
+    assert "Intervals are by Clopper and Pearson" in text
+    assert "C is 0.1 in" in text
+    assert "C is 0.1 in" not in report([few], results, "k-nearest neighbours (k = 20)", selection=False)
