@@ -29,7 +29,7 @@ def few_clips(task: Task, selection: bool = False) -> list[str]:
     unit = "clip" if len(np.unique(task.groups)) == len(task.files) else "group"
     sentences = [f"Clips are few, so each fold is a single {unit}."] if task.leaves_one_out else []
     if len(splits) > 1 and judged_together(task, splits):
-        sentences.append("Some folds lack a class, so all clips that were held out are judged together.")
+        sentences.append("Some folds test a single class, so all clips that were held out are judged together.")
     if unknown := _unlearnable(task, splits):
         named = _named(unknown, "clip")
         sentences.append(f"{named} can be recognised by chance alone: no clip of the class was left to learn from.")

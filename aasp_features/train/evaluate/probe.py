@@ -106,15 +106,14 @@ def judged(task: Task, splits: Sequence[Split], found: Sequence[Sequence[Scores]
 
 
 def judged_together(task: Task, splits: Sequence[Split]) -> bool:
-    """Is the metric taken once, of all clips that were held out, in place of its mean over splits?
+    """Return whether the metric is taken once, of all clips that were held out, in place of its mean over splits.
 
-    It is where a mean over classes would be one over other classes in each split: where a fold that was drawn lacks a
-    class, or a split tests only one.
+    It is where a split tests a single class, so that a mean over classes says nothing of it.
     """
     tested = [one_hot(task.labels[split.test], len(task.classes)).any(axis=0) for split in splits]
     counts = [int(classes.sum()) for classes in tested]
     whole = int(np.any(tested, axis=0).sum())
-    return task.metric.by_class and (min(counts) < whole if task.drawn else min(counts) == 1 < whole)
+    return task.metric.by_class and min(counts) == 1 < whole
 
 
 def interval_of(task: Task, tested: Places, scores: Sequence[Scores], value: float) -> tuple[tuple[float, float], bool]:
