@@ -188,11 +188,7 @@ def build_task(
     if not there:
         example = f", the first is {rows[0].file}" if rows else ""
         raise TrainError(f"{name}: none of its {len(rows)} sound files is there{example}.")
-    names = tuple(classes or sorted({label for row in rows for label in row.labels}))
-    if unknown := sorted({label for row in there for label in row.labels} - set(names)):
-        raise TrainError(f"{name}: {unknown[0]!r} is none of its {len(names)} classes.")
-    if len(names) < 2:
-        raise TrainError(f"{name}: all clips are labelled {names[0]!r}; a task has at least two classes.")
+    names = _class_names(name, rows, there, classes)
     task = Task(
         name,
         [row.file for row in there],
@@ -210,6 +206,18 @@ def build_task(
         return task.draw_folds()
     except TrainError as error:
         raise TrainError(f"{name}: {error}") from None
+
+
+def _class_names(
+    name: str, rows: Sequence[Row], there: Sequence[Row], classes: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return the names of a task's classes; see ``build_task``."""
+    names = tuple(classes or sorted({label for row in rows for label in row.labels}))
+    if unknown := sorted({label for row in there for label in row.labels} - set(names)):
+        raise TrainError(f"{name}: {unknown[0]!r} is none of its {len(names)} classes.")
+    if len(names) < 2:
+        raise TrainError(f"{name}: all clips are labelled {names[0]!r}; a task has at least two classes.")
+    return names
 
 
 def _label_array(labels: Sequence[tuple[str, ...]], names: Sequence[str], several: bool) -> Labels:
