@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from aasp_features.version import __version__
 
 if TYPE_CHECKING:
-    from aasp_features.audio import AudioError, load_audio
+    from aasp_features.audio.reading import AudioError, load_audio
     from aasp_features.classifier import AaSPClassifier, FramePredictions, Prediction
     from aasp_features.config import AaSPConfig
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.errors import AaSPError, CheckpointError, OptionError
     from aasp_features.events import Event
     from aasp_features.inputs import InputError
-    from aasp_features.log_mel import LogMel
+    from aasp_features.model.log_mel import LogMel
     from aasp_features.vectors import FrameEmbeddings, VectorError
 
 _HOME_OF = {
@@ -23,17 +23,17 @@ _HOME_OF = {
     "AaSPConfig": "config",
     "AaSPEncoder": "encoder",
     "AaSPError": "errors",
-    "AudioError": "audio",
+    "AudioError": "audio.reading",
     "CheckpointError": "errors",
     "Event": "events",
     "FrameEmbeddings": "vectors",
     "FramePredictions": "classifier",
     "InputError": "inputs",
-    "LogMel": "log_mel",
+    "LogMel": "model.log_mel",
     "OptionError": "errors",
     "Prediction": "classifier",
     "VectorError": "vectors",
-    "load_audio": "audio",
+    "load_audio": "audio.reading",
 }
 
 __all__ = [

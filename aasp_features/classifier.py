@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aasp_features import hub
+from aasp_features import checkpoint
 from aasp_features.classifier_file import StoredClassifier, check_labels, read_classifier, save_classifier
 from aasp_features.config import Precision
 from aasp_features.encoder import AaSPEncoder
@@ -93,7 +93,7 @@ class AaSPClassifier(nn.Module):
         """
         check_choice("precision", precision, Precision)
         check_device(device)
-        found = hub.load_checkpoint(name, revision=revision, **hub_options)
+        found = checkpoint.load_checkpoint(name, revision=revision, **hub_options)
         encoder = AaSPEncoder.from_checkpoint(found)
         encoder.precision = precision
         stored = read_classifier(found.folder, found.source, encoder.embedding_dim, found.sha256)
@@ -126,7 +126,7 @@ class AaSPClassifier(nn.Module):
 
         with TemporaryDirectory() as folder:
             saved = self.save_pretrained(Path(folder) / "checkpoint", card=card)
-            return hub.push_checkpoint(saved, repo_id, **hub_options)
+            return checkpoint.push_checkpoint(saved, repo_id, **hub_options)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (batch, classes) of waveforms that fit one window, differentiable; see ``AaSPEncoder.forward``."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from aasp_features import cli_options as opt
-from aasp_features.audio import MOST_HOURS
+from aasp_features.audio.reading import MOST_HOURS
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
 from aasp_features.folder.options import RunOptions

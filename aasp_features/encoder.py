@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aasp_features import hub
+from aasp_features import checkpoint
 from aasp_features.config import AaSPConfig, Pooling, Precision, pooled_dim
 from aasp_features.errors import OptionError
 from aasp_features.forked import mind_fork
 from aasp_features.inputs import Clip, Inputs, check_waveform, read_inputs
-from aasp_features.log_mel import LogMel
 from aasp_features.log_mel_windows import log_mel_windows
-from aasp_features.network import AaSPNetwork, Features
+from aasp_features.model.log_mel import LogMel
+from aasp_features.model.network import AaSPNetwork, Features
+from aasp_features.model.pooling import pool_clip
 from aasp_features.network_pass import encode_clips
 from aasp_features.options import EmbedOptions, check_choice, check_device, check_last_layers, resolve_options
-from aasp_features.pooling import pool_clip
 from aasp_features.stream import EmbeddingStream, window_of_latency
 from aasp_features.untrained import UntrainedCheck
 from aasp_features.vectors import ClipVector, FrameEmbeddings, FrameVectors, interleave, stack_clips
@@ -81,20 +81,20 @@ class AaSPEncoder(nn.Module):
         """
         check_choice("precision", precision, Precision)  # before anything is downloaded
         check_device(device)
-        found = hub.load_checkpoint(name, revision=revision, **hub_options)
+        found = checkpoint.load_checkpoint(name, revision=revision, **hub_options)
         encoder = cls.from_checkpoint(found)
         encoder.precision = precision
         return encoder.to(device) if device is not None else encoder
 
     @classmethod
-    def from_checkpoint(cls, found: hub.Checkpoint) -> AaSPEncoder:
+    def from_checkpoint(cls, found: checkpoint.Checkpoint) -> AaSPEncoder:
         """The encoder of a checkpoint that was read.
 
         Raises:
             CheckpointError: the weights are not those of the config.
         """
         encoder = cls(found.config)
-        hub.load_weights(encoder.network, found.weights, found.source)
+        checkpoint.load_weights(encoder.network, found.weights, found.source)
         encoder.sha256 = found.sha256
         encoder._untrained.pass_over()
         return encoder
@@ -106,7 +106,7 @@ class AaSPEncoder(nn.Module):
             CheckpointError: the folder cannot be written.
         """
         card = card or f"# {self.config.name}\n\nAn AaSP audio encoder saved by aasp-features.\n"
-        return hub.save_checkpoint(folder, self.config, self.network.state_dict(), card=card, half=half)
+        return checkpoint.save_checkpoint(folder, self.config, self.network.state_dict(), card=card, half=half)
 
     def push_to_hub(self, repo_id: str, *, card: str | None = None, half: bool = False, **hub_options: Any) -> str:
         """Save and upload to ``repo_id`` on the Hub; returns its address. Options: private, token, revision,
@@ -119,7 +119,7 @@ class AaSPEncoder(nn.Module):
 
         with TemporaryDirectory() as folder:
             saved = self.save_pretrained(Path(folder) / "checkpoint", card=card, half=half)
-            return hub.push_checkpoint(saved, repo_id, **hub_options)
+            return checkpoint.push_checkpoint(saved, repo_id, **hub_options)
 
     @property
     def embedding_dim(self) -> int:

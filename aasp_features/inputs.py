@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.audio import Resampler, check_rate, resample_blocks, stream_audio
+from aasp_features.audio.reading import Resampler, check_rate, resample_blocks, stream_audio
 from aasp_features.errors import AaSPError, OptionError
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class _Reader:
         """What lies on a GPU and can stay there."""
         if tensor.device.type == "cpu":
             return None
-        from aasp_features.device_audio import share_lost, stays_on_device, to_rate
+        from aasp_features.audio.device_audio import share_lost, stays_on_device, to_rate
 
         if not stays_on_device(tensor, rate, self.model_rate):
             return None

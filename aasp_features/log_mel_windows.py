@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH
-from aasp_features.log_mel import LogMel
+from aasp_features.model.log_mel import LogMel
 from aasp_features.windows import CutWindow, WindowCutter
 
 

@@ -8,15 +8,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from aasp_features.audio.unheard import warn_unheard
 from aasp_features.batching import equal_length_batches
 from aasp_features.config import PATCH
 from aasp_features.inputs import Clip
-from aasp_features.log_mel import LogMel
 from aasp_features.log_mel_windows import log_mel_windows
-from aasp_features.network import AaSPNetwork
+from aasp_features.model.log_mel import LogMel
+from aasp_features.model.network import AaSPNetwork
+from aasp_features.model.pooling import pool_frames
 from aasp_features.options import EmbedOptions
-from aasp_features.pooling import pool_frames
-from aasp_features.unheard import warn_unheard
 from aasp_features.vectors import ColumnVectors, finite_columns
 from aasp_features.windows import CutWindow
 

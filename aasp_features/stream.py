@@ -10,17 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aasp_features.audio import Resampler, check_rate
+from aasp_features.audio.reading import Resampler, check_rate
+from aasp_features.audio.unheard import MOST, warn_unheard
 from aasp_features.config import FRAME_LENGTH, PATCH, frame_dim
 from aasp_features.errors import OptionError
 from aasp_features.forked import mind_fork
 from aasp_features.inputs import LOUD, InputError, peak_of, scale_to_float, split, warn_loud
-from aasp_features.log_mel import LogMel
 from aasp_features.log_mel_windows import LogMelStream
-from aasp_features.network import AaSPNetwork
+from aasp_features.model.log_mel import LogMel
+from aasp_features.model.network import AaSPNetwork
 from aasp_features.network_pass import encode_batch
 from aasp_features.options import EmbedOptions
-from aasp_features.unheard import MOST, warn_unheard
 from aasp_features.vectors import FrameEmbeddings, FrameVectors, finite_columns
 from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, column_time
 

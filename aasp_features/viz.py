@@ -11,7 +11,7 @@ import torch
 from aasp_features.config import FRAME_HOP, PATCH
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.inputs import InputError, read_inputs
-from aasp_features.patch_embed import AaPE
+from aasp_features.model.patch_embed import AaPE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 from helpers import encode, ffmpeg_decode, sound_bytes
 
-from aasp_features.audio import audio_info, stream_audio
+from aasp_features.audio.reading import audio_info, stream_audio
 
 Encoder = Callable[[np.ndarray, int], bytes]
 RATES = [8000, 16000, 22050, 44100, 48000]

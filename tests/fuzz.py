@@ -25,7 +25,7 @@ import soundfile
 from fuzz_checkpoints import damaged, garbled_classifier, loads, names
 from helpers import encode
 
-from aasp_features.audio import AudioError, stream_audio
+from aasp_features.audio.reading import AudioError, stream_audio
 from aasp_features.errors import AaSPError
 from aasp_features.inputs import read_inputs
 from aasp_features.sounds.discovery import Discovery, NothingFoundError

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aasp_features import AaSPConfig
-from aasp_features.patch_embed import build_patch_embed
+from aasp_features.model.patch_embed import build_patch_embed
 
 
 @pytest.fixture(scope="module")

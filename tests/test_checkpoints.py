@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aasp_features import AaSPEncoder
-from aasp_features.hub import BUNDLED, DEFAULT, bundled_folder
+from aasp_features.checkpoint import BUNDLED, DEFAULT, bundled_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -7,7 +7,7 @@ import torch
 
 from aasp_features import AaSPConfig, __version__
 from aasp_features.config import ConfigError
-from aasp_features.network import AaSPNetwork
+from aasp_features.model.network import AaSPNetwork
 
 
 def test_json_round_trip() -> None:

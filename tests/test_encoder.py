@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aasp_features import AaSPConfig, AaSPEncoder, CheckpointError, InputError, OptionError, load_audio
-from aasp_features.pooling import pool_clip
+from aasp_features.model.pooling import pool_clip
 from aasp_features.windows import count_columns, count_frames, plan_windows
 
 SOUND = np.random.default_rng(0).normal(size=40000).astype(np.float32) * 0.1

@@ -7,8 +7,8 @@ from helpers import noise
 
 from aasp_features import AaSPConfig, AaSPEncoder
 from aasp_features.inputs import read_inputs
+from aasp_features.model.pooling import pool_frames
 from aasp_features.network_pass import encode_batch, encode_clips, stack_log_mels
-from aasp_features.pooling import pool_frames
 from aasp_features.vectors import VectorError
 from aasp_features.windows import CutWindow, Window
 

@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("matplotlib")
 
 from aasp_features import AaSPConfig, AaSPEncoder, InputError
-from aasp_features.sblu import sblu_plain
+from aasp_features.model.sblu import sblu_plain
 from aasp_features.viz import plot_rates, strongest_states
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aasp_features.audio import AudioInfo
+from aasp_features.audio.reading import AudioInfo
 from aasp_features.batching import equal_length_batches
 from aasp_features.contents import Content
 from aasp_features.encoder import AaSPEncoder

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from aasp_features.audio.unheard import MOST, warn_unheard
 from aasp_features.config import PATCH
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
@@ -20,7 +21,6 @@ from aasp_features.folder.publish import clear, make_results, move_results
 from aasp_features.folder.state import ChangedRunError, RunState, may_replace
 from aasp_features.folder.table import RowTable
 from aasp_features.sounds.discovery import Discovery
-from aasp_features.unheard import MOST, warn_unheard
 from aasp_features.windows import COLUMN_SECONDS
 
 

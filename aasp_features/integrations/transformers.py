@@ -27,9 +27,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from aasp_features.config import AaSPConfig, with_current_keys
 from aasp_features.inputs import scale_to_float
-from aasp_features.log_mel import LogMel
-from aasp_features.network import AaSPNetwork, has_empty_columns
-from aasp_features.pooling import pool_clip
+from aasp_features.model.log_mel import LogMel
+from aasp_features.model.network import AaSPNetwork, has_empty_columns
+from aasp_features.model.pooling import pool_clip
 
 
 class AaSPHubConfig(PretrainedConfig):  # type: ignore[no-untyped-call]

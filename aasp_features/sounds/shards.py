@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aasp_features.audio import AUDIO_SUFFIXES, AudioError
-from aasp_features.decoding.opening import open_path
+from aasp_features.audio.opening import open_path
+from aasp_features.audio.reading import AUDIO_SUFFIXES, AudioError
 from aasp_features.sounds.sound import Sound
 
 SHARD_SUFFIXES = frozenset({".tar"})

@@ -12,10 +12,10 @@ from threading import Lock
 from typing import BinaryIO
 
 from aasp_features import contents
-from aasp_features.audio import MOST_HOURS, AudioError, AudioStream, stream_audio
+from aasp_features.audio.byte_pieces import join_pieces
+from aasp_features.audio.opening import open_path
+from aasp_features.audio.reading import MOST_HOURS, AudioError, AudioStream, stream_audio
 from aasp_features.contents import Content, Stamp
-from aasp_features.decoding.byte_pieces import join_pieces
-from aasp_features.decoding.opening import open_path
 
 MOST_HASHED = 2**38  # bytes, 100 hours in stereo at 96 kHz; a few blocks of a disk can claim to be more
 LOCKS = [Lock() for _ in range(64)]  # so that threads that read parts of one file wait for its one hash

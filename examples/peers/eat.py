@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModel
 
 from aasp_features.config import AaSPConfig
-from aasp_features.log_mel import LogMel
+from aasp_features.model.log_mel import LogMel
 
 MODEL = "worstchan/EAT-base_epoch30_pretrain"
 REVISION = "main"

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from aasp_features.config import AaSPConfig
-from aasp_features.log_mel import LogMel
+from aasp_features.model.log_mel import LogMel
 
 
 class LogMelStatistics:

@@ -5,7 +5,7 @@ import torch
 from scipy.fft import dct
 
 from aasp_features.config import AaSPConfig
-from aasp_features.log_mel import LogMel
+from aasp_features.model.log_mel import LogMel
 
 
 class Mfcc:

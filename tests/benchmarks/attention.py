@@ -8,7 +8,7 @@ import torch
 from interleave import interleave
 from torch.nn.functional import scaled_dot_product_attention
 
-from aasp_features.transformer import attend
+from aasp_features.model.transformer import attend
 
 SHAPES = {  # batch, queries, tokens, with gradients
     "student, 20 % of 1.9 s": (192, 20, 20, True),

@@ -26,7 +26,7 @@ from formats import KINDS, random_sound  # noqa: E402
 ANSWER = """
 import sys
 from pathlib import Path
-from aasp_features.audio import load_audio
+from aasp_features.audio.reading import load_audio
 for line in sys.stdin:
     for path in sorted(Path(line.strip()).iterdir()):
         load_audio(path)

@@ -8,9 +8,9 @@ import torch
 from interleave import interleave
 
 from aasp_features import AaSPConfig, AaSPEncoder
-from aasp_features.patch_embed import split_patches
-from aasp_features.pooling import pool_clip
-from aasp_features.sblu import sblu
+from aasp_features.model.patch_embed import split_patches
+from aasp_features.model.pooling import pool_clip
+from aasp_features.model.sblu import sblu
 
 
 @torch.inference_mode()

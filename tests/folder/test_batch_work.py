@@ -16,7 +16,7 @@ from aasp_features.folder import options as run_options
 from aasp_features.folder import plan
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.run import embed_sounds
-from aasp_features.network import Features
+from aasp_features.model.network import Features
 from aasp_features.sounds.discovery import find_sounds
 
 

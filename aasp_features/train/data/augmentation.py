@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aasp_features.log_mel import ENERGY_FLOOR, band_centres, band_of
+from aasp_features.model.log_mel import ENERGY_FLOOR, band_centres, band_of
 from aasp_features.train.data.batch import Batch, send
 from aasp_features.train.recipe import DataSettings
 

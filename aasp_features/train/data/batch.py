@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from aasp_features.config import PATCH
-from aasp_features.length_mask import length_mask
-from aasp_features.network import AaSPNetwork
+from aasp_features.model.length_mask import length_mask
+from aasp_features.model.network import AaSPNetwork
 
 
 class Batch(NamedTuple):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aasp_features.config import AaSPConfig
-from aasp_features.log_mel import LogMel
+from aasp_features.model.log_mel import LogMel
 from aasp_features.train.data.reading import contents, read_corpus
 from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.errors import TrainError

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.audio import AudioError
+from aasp_features.audio.reading import AudioError
 from aasp_features.config import FRAME_LENGTH
 from aasp_features.sounds.discovery import find_sounds
 from aasp_features.sounds.read_ahead import ReadAhead

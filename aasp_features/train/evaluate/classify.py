@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features import hub
+from aasp_features import checkpoint
 from aasp_features.classifier import FRAME_POOLINGS, AaSPClassifier
 from aasp_features.classifier_file import check_labels
 from aasp_features.config import Pooling
@@ -69,7 +69,11 @@ def check_free(out: Path, overwrite: bool, finetune: bool = False) -> None:
 def results(out: Path) -> list[Path]:
     """Return what a run writes into the classifier's folder: files, and the folder of its runs."""
     licences = (file for pattern in LICENCES for file in out.glob(pattern))
-    return [out / RUNS, *(out / name for name in (*hub.SAVED, *hub.CLASSIFIER_FILES, REPORT_FILE)), *licences]
+    return [
+        out / RUNS,
+        *(out / name for name in (*checkpoint.SAVED, *checkpoint.CLASSIFIER_FILES, REPORT_FILE)),
+        *licences,
+    ]
 
 
 def load_encoder(model: str | None, pooling: Pooling | None, last_layers: int | None) -> tuple[AaSPEncoder, Path]:
@@ -78,7 +82,7 @@ def load_encoder(model: str | None, pooling: Pooling | None, last_layers: int | 
     Raises:
         CheckpointError: no such checkpoint; OptionError: more last layers than it has.
     """
-    found = hub.load_checkpoint(model)
+    found = checkpoint.load_checkpoint(model)
     check_last_layers(last_layers, found.config.depth)
     config = found.config.replace(
         pooling=pooling or found.config.pooling, last_layers=last_layers or found.config.last_layers

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aasp_features.audio import audio_info, load_audio
+from aasp_features.audio.reading import audio_info, load_audio
 from aasp_features.config import AaSPConfig
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
 from aasp_features.folder.options import config_sha256, weights_sha256
-from aasp_features.log_mel import LogMel
+from aasp_features.model.log_mel import LogMel
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, read_descriptions
 from aasp_features.vectors import FrameEmbeddings

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.audio import AudioError, stream_audio
+from aasp_features.audio.reading import AudioError, stream_audio
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.classifier import one_hot
 from aasp_features.train.evaluate.methods import Method, Waveform, identity

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from aasp_features.hub import load_checkpoint
+from aasp_features.checkpoint import load_checkpoint
 from aasp_features.train.data.cached import load_corpus
 from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.data.waveforms import check_samples

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.config import AaSPConfig, Pooling, pooled_dim
-from aasp_features.length_mask import length_mask
-from aasp_features.network import AaSPNetwork, Features, token_mask
-from aasp_features.pooling import pool_clip
+from aasp_features.model.length_mask import length_mask
+from aasp_features.model.network import AaSPNetwork, Features, token_mask
+from aasp_features.model.pooling import pool_clip
 from aasp_features.train.data.batch import Batch, send
 from aasp_features.train.errors import TrainError
 from aasp_features.train.recipe import Recipe

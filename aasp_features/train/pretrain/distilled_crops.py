@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
-from aasp_features.log_mel import LogMel
+from aasp_features.model.log_mel import LogMel
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.disturbance import disturb
 from aasp_features.train.data.statistics import RunningStatistics

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp_features.network import AaSPNetwork, token_mask
+from aasp_features.model.network import AaSPNetwork, token_mask
 from aasp_features.train.data.batch import Batch, send
 
 

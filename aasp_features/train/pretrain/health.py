@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aasp_features.errors import AaSPError
-from aasp_features.patch_embed import AaPE
+from aasp_features.model.patch_embed import AaPE
 from aasp_features.train.data.batch import Batch, send
 from aasp_features.train.pretrain.distributed import agree_any
 from aasp_features.train.pretrain.ema_teacher import Targets

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from aasp_features.hub import load_checkpoint, load_weights
+from aasp_features.checkpoint import load_checkpoint, load_weights
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.errors import TrainError

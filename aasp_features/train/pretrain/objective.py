@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.config import PATCH
-from aasp_features.network import AaSPNetwork
+from aasp_features.model.network import AaSPNetwork
 from aasp_features.train.data.batch import Batch, send
 from aasp_features.train.pretrain.distillation import Distillation, TeacherTargets
 from aasp_features.train.pretrain.distributed import gather

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aasp_features.transformer import NORM_EPSILON, Mlp, attend
+from aasp_features.model.transformer import NORM_EPSILON, Mlp, attend
 
 
 class CrossAttention(nn.Module):

@@ -36,8 +36,8 @@ def export(
     card: Annotated[Path | None, typer.Option(help="Markdown file with the card.")] = None,
 ) -> None:
     """Write a run's encoder as a checkpoint folder (float16)."""
+    from aasp_features.checkpoint import SAVED
     from aasp_features.folder.output import check_unread
-    from aasp_features.hub import SAVED
     from aasp_features.train.release.export import export_encoder
     from aasp_features.train.release.mix import read_shares
 
@@ -69,9 +69,9 @@ def card(
     mix: Mix = None,
 ) -> None:
     """Write a checkpoint's card. Writes ATTRIBUTION.md too if the manifest names the sounds' sources."""
+    from aasp_features.checkpoint import CARD_FILE
     from aasp_features.config import AaSPConfig
     from aasp_features.folder.output import check_unread
-    from aasp_features.hub import CARD_FILE
     from aasp_features.train.pretrain.run_folder import METRICS_FILE, read_metrics
     from aasp_features.train.release.attribution import ATTRIBUTION_FILE, write_attribution
     from aasp_features.train.release.card import TEMPLATE, Author, Sources, card_text
@@ -104,8 +104,8 @@ def info(
     card: Annotated[bool, typer.Option("--card", help="Print the card too.")] = False,
 ) -> None:
     """Print a checkpoint's facts and its speed here."""
+    from aasp_features.checkpoint import read_card
     from aasp_features.encoder import AaSPEncoder
-    from aasp_features.hub import read_card
     from aasp_features.train.release.info import describe
 
     facts = describe(AaSPEncoder.from_pretrained(model))

@@ -10,9 +10,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from aasp_features.checkpoint import WEIGHTS_FILE, save_checkpoint
 from aasp_features.config import AaSPConfig, Pooling
-from aasp_features.hub import WEIGHTS_FILE, save_checkpoint
-from aasp_features.network import AaSPNetwork
+from aasp_features.model.network import AaSPNetwork
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.run_state import read_tensors
 from aasp_features.train.release.card import Sources, card_text

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from aasp_features.checkpoint import load_checkpoint
 from aasp_features.config import AaSPConfig
-from aasp_features.hub import load_checkpoint
 from aasp_features.train.errors import TrainError
 
 # Between configs whose weights are mixed; all else decides what a weight means.

@@ -8,7 +8,7 @@ import torch
 from train_helpers import random_batch
 
 from aasp_features import AaSPConfig, LogMel
-from aasp_features.log_mel import ENERGY_FLOOR
+from aasp_features.model.log_mel import ENERGY_FLOOR
 from aasp_features.train.data.augmentation import change_gain, change_pitch, equalise, mix, partners
 from aasp_features.train.data.batch import Batch
 

@@ -10,7 +10,7 @@ from loop_helpers import start
 from typer.testing import CliRunner, Result
 
 from aasp_features import AaSPEncoder
-from aasp_features.hub import load_checkpoint
+from aasp_features.checkpoint import load_checkpoint
 from aasp_features.train.cli import app
 from aasp_features.train.release.export import export_encoder
 from aasp_features.train.release.mix import in_words, mixed, read_shares

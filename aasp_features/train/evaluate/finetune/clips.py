@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aasp_features.audio import load_audio
-from aasp_features.log_mel import LogMel
+from aasp_features.audio.reading import load_audio
+from aasp_features.model.log_mel import LogMel
 
 AHEAD = 64  # files under way while others are used
 

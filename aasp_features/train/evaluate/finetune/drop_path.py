@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aasp_features.transformer import Block
+from aasp_features.model.transformer import Block
 
 Hook = Callable[[nn.Module, Any, Tensor], Tensor]
 

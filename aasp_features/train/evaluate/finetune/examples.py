@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aasp_features.config import PATCH, AaSPConfig
 from aasp_features.errors import OptionError
-from aasp_features.log_mel import LogMel
+from aasp_features.model.log_mel import LogMel
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.classifier import one_hot

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from aasp_features.batching import equal_length_batches
+from aasp_features.checkpoint import load_weights
 from aasp_features.classifier import AaSPClassifier
 from aasp_features.encoder import AaSPEncoder
-from aasp_features.hub import load_weights
-from aasp_features.network import AaSPNetwork
+from aasp_features.model.network import AaSPNetwork
 from aasp_features.network_pass import encode_batch
 from aasp_features.options import resolve_options
 from aasp_features.train.evaluate.finetune.model import FineTuned

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp_features.encoder import AaSPEncoder
-from aasp_features.network import AaSPNetwork
+from aasp_features.model.network import AaSPNetwork
 from aasp_features.train.evaluate.classifier import Examples
 from aasp_features.train.evaluate.finetune.examples import TaskExamples
 from aasp_features.train.evaluate.finetune.model import FineTuned

@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from aasp_features.audio import load_audio
+from aasp_features.audio.reading import load_audio
 from aasp_features.train.evaluate.methods import Waveform
 
 Change = Callable[[Waveform, int, np.random.Generator], Waveform]

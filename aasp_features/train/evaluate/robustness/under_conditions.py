@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.audio import audio_info, load_audio
+from aasp_features.audio.reading import audio_info, load_audio
 from aasp_features.train.evaluate.classifier import Classifier
 from aasp_features.train.evaluate.methods import Method, Waveform, identity
 from aasp_features.train.evaluate.probe import ProbeResult, probe

@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from aasp_features.audio import AudioError
+from aasp_features.audio.reading import AudioError
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.methods import Hearing, Method, Waveform

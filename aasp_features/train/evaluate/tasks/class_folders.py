@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from aasp_features.audio import AUDIO_SUFFIXES
+from aasp_features.audio.reading import AUDIO_SUFFIXES
 from aasp_features.sounds.discovery import Discovery
 from aasp_features.sounds.shards import SHARD_SUFFIXES
 from aasp_features.train.errors import TrainError

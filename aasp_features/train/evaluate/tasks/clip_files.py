@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from aasp_features.audio import AUDIO_SUFFIXES
+from aasp_features.audio.reading import AUDIO_SUFFIXES
 
 FIRST = (".wav", ".flac")  # of a clip that lies there in several formats
 

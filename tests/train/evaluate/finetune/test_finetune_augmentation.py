@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aasp_features import AaSPConfig
-from aasp_features.log_mel import ENERGY_FLOOR, LogMel
+from aasp_features.model.log_mel import ENERGY_FLOOR, LogMel
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.evaluate.finetune.augmentation import (
     augment,

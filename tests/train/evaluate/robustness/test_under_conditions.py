@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp_features.audio import load_audio
+from aasp_features.audio.reading import load_audio
 from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.methods import Method, log_mel_statistics
 from aasp_features.train.evaluate.probe import probe

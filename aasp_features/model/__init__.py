@@ -1,0 +1,1 @@
+"""The network: log-mel, aliasing-aware patch embedding, transformer, pooling."""

@@ -1,0 +1,123 @@
+"""Waveform -> standardised log-mel spectrogram, by Kaldi's definition, batched and on any device.
+
+Per 25 ms frame: mean removed, pre-emphasis 0.97, symmetric Hann window, power spectrum, 128 triangular mel
+bands over 20-8,000 Hz, natural logarithm with floor 1.19e-7, then ``(X - mean) / std`` with two numbers from
+the config. Frame t covers samples [160 t, 160 t + 400): no centring and no statistic of the whole clip,
+so a spectrogram computed in pieces equals the whole.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
+from aasp_features.model.length_mask import length_mask
+
+PRE_EMPHASIS = 0.97
+LOWEST_HZ, HIGHEST_HZ = 20.0, 8000.0
+ENERGY_FLOOR = 1.1920928955078125e-07  # float32's epsilon, as in Kaldi
+CACHED_FRAMES = 256  # go through all steps together on a CPU, so that what lies between stays in its cache
+LARGEST_SAMPLE = 1e15  # squares of larger samples overflow float32; real audio stays within 1
+
+
+class LogMel(nn.Module):
+    """Log-mel front end.
+
+    Args:
+        config: gives FFT length, number of bands, mean and standard deviation.
+    """
+
+    hann: Tensor
+    filters: Tensor
+
+    def __init__(self, config: AaSPConfig) -> None:
+        super().__init__()
+        self.fft_length = config.fft_length
+        self.mean, self.std = config.mean, config.std
+        # In float32 as torchaudio has it: the rounding shows 100 dB under a frame's peak, where parity is asked too.
+        hann = torch.hann_window(FRAME_LENGTH, periodic=False, dtype=torch.float32)
+        filters = mel_filters(config.mels, config.fft_length, config.sample_rate)
+        self.register_buffer("hann", hann, persistent=False)
+        self.register_buffer("filters", filters.float().to(hann.device), persistent=False)
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Standardised log-mel of float waveforms at 16 kHz, in +-1.
+
+        Args:
+            waveform: (samples,) or (batch, samples); shorter than 400 samples is padded with zeros to 400.
+            lengths: (batch,) valid samples of each row; the frames of the rest are zero in the result.
+
+        Returns:
+            (frames, mels) or (batch, frames, mels), float32, on the waveform's device; frames = 1 + ⌊(N - 400) / 160⌋.
+        """
+        if lengths is not None:  # what lies past a sound's end is not read
+            waveform = waveform.masked_fill(~length_mask(lengths, waveform.shape[-1]), 0.0)
+        if waveform.shape[-1] < FRAME_LENGTH:
+            waveform = functional.pad(waveform, (0, FRAME_LENGTH - waveform.shape[-1]))
+        with torch.autocast(waveform.device.type, enabled=False):
+            log_mel = self._log_mel(waveform.float().clamp(-LARGEST_SAMPLE, LARGEST_SAMPLE))
+        if lengths is None:
+            return log_mel
+        return log_mel.masked_fill(~length_mask(self.count_frames(lengths), log_mel.shape[-2])[..., None], 0.0)
+
+    @staticmethod
+    def count_frames(lengths: Tensor) -> Tensor:
+        """Frames of so many samples, element by element; ``windows.count_frames`` for tensors."""
+        return 1 + (lengths.clamp(min=FRAME_LENGTH) - FRAME_LENGTH) // FRAME_HOP
+
+    def _log_mel(self, waveform: Tensor) -> Tensor:
+        frames = waveform.unfold(-1, FRAME_LENGTH, FRAME_HOP)  # (..., frames, 400), a view
+        if waveform.device.type != "cpu":
+            return self._of_frames(frames)
+        torch.get_num_threads()  # asking makes it MKL's number in this thread, too; another gives other last bits
+        at_once = max(1, CACHED_FRAMES // max(1, waveform.shape[:-1].numel()))
+        return torch.cat([self._of_frames(piece) for piece in torch.split(frames, at_once, dim=-2)], dim=-2)
+
+    def _of_frames(self, frames: Tensor) -> Tensor:
+        frames = frames - frames.mean(dim=-1, keepdim=True)
+        scaled = PRE_EMPHASIS * frames
+        frames[..., 1:] -= scaled[..., :-1]
+        frames[..., :1] -= scaled[..., :1]
+        frames *= self.hann
+        spectrum = torch.fft.rfft(frames, n=self.fft_length)  # (..., frames, fft_length / 2 + 1)
+        power = spectrum.real.square() + spectrum.imag.square()
+        energy = torch.matmul(power, self.filters).clamp(min=ENERGY_FLOOR)  # (..., frames, mels)
+        return (energy.log() - self.mean) / self.std
+
+
+def mel_filters(mels: int, fft_length: int, sample_rate: int) -> Tensor:
+    """Kaldi's triangular filters, equally spaced and linear in mel = 1127 ln(1 + f / 700).
+
+    Returns:
+        (fft_length / 2 + 1, mels) float64 on the CPU; the bin at the Nyquist frequency has no weight, as in Kaldi.
+    """
+    low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
+    edges = torch.linspace(low, high, mels + 2, dtype=torch.float64, device="cpu")
+    frequencies = torch.arange(fft_length // 2 + 1, dtype=torch.float64, device="cpu") * sample_rate / fft_length
+    bins = (1.0 + frequencies / 700.0).log().mul(1127.0)[:, None]  # (bins, 1)
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    filters = torch.minimum(rising, falling).clamp(min=0.0)
+    filters[-1] = 0.0
+    return filters
+
+
+def _mel(frequency: float) -> float:
+    return 1127.0 * math.log1p(frequency / 700.0)
+
+
+def band_centres(mels: int) -> Tensor:
+    """Centre frequencies of the bands in Hz, (mels,)."""
+    low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
+    centres = torch.linspace(low, high, mels + 2, dtype=torch.float64)[1:-1]
+    return 700.0 * torch.expm1(centres / 1127.0)
+
+
+def band_of(frequency: Tensor, mels: int) -> Tensor:
+    """Where frequencies in Hz lie among the bands: b for the centre of band b, fractions between two centres."""
+    low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
+    return (1127.0 * torch.log1p(frequency / 700.0) - low) / (high - low) * (mels + 1) - 1

@@ -1,0 +1,35 @@
+"""Tokens -> frame vectors and clip vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aasp_features.config import VARIANCE_FLOOR, Pooling
+from aasp_features.model.network import Features
+
+
+def pool_frames(features: Features, pooling: Pooling) -> Tensor:
+    """One vector for each column, (batch, columns, d).
+
+    ``frequency`` and ``frequency+std`` concatenate the rows (d = rows x dim); other poolings average them (d = dim).
+    """
+    if pooling.startswith("frequency"):
+        return features.tokens.flatten(2)
+    return features.tokens.mean(dim=2)
+
+
+def pool_clip(features: Features, pooling: Pooling) -> Tensor:
+    """One vector for each clip, (batch, d): columns are weighted by their valid frames; d as ``config.pooled_dim``."""
+    if pooling == "cls":
+        return features.cls
+    weight = features.column_frames.to(features.tokens.dtype)  # (batch, columns)
+    weight = weight / weight.sum(dim=1, keepdim=True)
+    columns = pool_frames(features, pooling)
+    mean = torch.einsum("bc,bcd->bd", weight, columns)
+    if pooling == "mean+cls":
+        return torch.cat([mean, features.cls], dim=-1)
+    if pooling.endswith("+std"):
+        variance = torch.einsum("bc,bcd->bd", weight, (columns - mean[:, None]).square())
+        return torch.cat([mean, (variance + VARIANCE_FLOOR).sqrt()], dim=-1)
+    return mean
