@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from aasp_features import AaSPEncoder, CheckpointError
+from aasp_features import checkpoint as loading
 from aasp_features.checkpoint import BUNDLED, DEFAULT, load_checkpoint, read_card, save_checkpoint
 
 
@@ -117,6 +118,7 @@ HUGE = """
 import json, resource, sys
 from pathlib import Path
 from aasp_features import AaSPEncoder, CheckpointError
+from aasp_features import checkpoint as loading
 AaSPEncoder.from_pretrained(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for folder in sys.argv[2:]:
