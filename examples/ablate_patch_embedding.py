@@ -231,9 +231,9 @@ def steadiness(given: argparse.Namespace, run: Path) -> dict[str, float]:
     if not kept.is_file():
         method = encoder_method(AaSPEncoder.from_pretrained(run / "checkpoint"), run.name, None, None)
         heard = read_recordings(find_sounds(given.moved or given.tasks).sounds, 16000, SECONDS, given.recordings)
-        moved = changes(replace(method, hear_frames=None), heard.waveforms, 16000, SECONDS)
+        moved = changes(replace(method, embed_frames=None), heard.waveforms, 16000, SECONDS)
         held_out = max(1, given.modulated // 3)
-        read = read_modulation(method.hear, 16000, given.modulated - held_out, held_out)
+        read = read_modulation(method.embed, 16000, given.modulated - held_out, held_out)
         numbers = {
             "moved": 100 * statistics.mean(moved.clips[shift].distance for shift in SHIFTS[:-1]),
             "rate": read.explained,

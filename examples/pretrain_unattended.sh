@@ -4,8 +4,8 @@
 #   examples/pretrain_unattended.sh DATA OUT [MINUTES] [PIECE] [RECIPE] [START_FROM]
 #
 # Call it again and again with the same OUT: every call trains for at most PIECE minutes (default 9), keeps the full
-# state in OUT/run, and writes what it has as fp16 checkpoints OUT/teacher and OUT/student (11 MB each for tiny). The
-# schedule ends when MINUTES (default 27) have been spent in steps. To go on on another machine, carry OUT/student there
+# state in OUT/run, and writes what it has as fp16 checkpoints OUT/average and OUT/last (11 MB each for tiny). The
+# schedule ends when MINUTES (default 27) have been spent in steps. To go on on another machine, carry OUT/last there
 # and give it as START_FROM: a new run begins with its weights and a warm-up of its own.
 #
 # Packages that the machine lacks are taken from the folder .wheelhouse, filled beforehand where there is a network:
@@ -22,7 +22,7 @@ done
 mkdir -p "$out"
 python3 -m aasp_features.train pretrain --data "$data" --out "$out/run" --recipe "$recipe" \
   --max-time "$minutes" --stop-after "$piece" ${start_from:+--start-from "$start_from"} run.steps=100000000 ${SETTINGS:-}
-for which in teacher student; do
+for which in average last; do
   python3 -m aasp_features.train export "$out/run" --out "$out/$which" --name "aasp-$recipe-run" --which "$which"
 done
 tail -n 1 "$out/run/metrics.jsonl"

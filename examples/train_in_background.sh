@@ -43,7 +43,7 @@ else
     mv "$state/finish.partial" "$state/finish"
   fi
   nice -n "${NICE:-19}" aasp-train pretrain --data "$data" --out "$state/finish" --max-time "$(cat "$state/finish/minutes")" \
-    "${settings[@]}" distillation.workers=0 optimizer.hold=0.8 distillation.dropped_until=0.8 ${extra[@]+"${extra[@]}"}
+    "${settings[@]}" distillation.workers=0 optimizer.hold=0.8 distillation.token_dropping_until=0.8 ${extra[@]+"${extra[@]}"}
   aasp-train export "$state/finish" --out "$state/checkpoint" --name aasp-tiny-mine-1
   rm -rf "$state/finish"
 fi

@@ -15,7 +15,7 @@ from aasp_features.train.evaluate.linear_head import fit_linear_head
 from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.probe import probe
 from aasp_features.train.evaluate.readable import reading, without_unreadable
-from aasp_features.train.evaluate.report import report
+from aasp_features.train.evaluate.report import probe_report
 from aasp_features.train.evaluate.tasks.registry import read_tasks
 
 SOUNDS, BROKEN = 14, 2
@@ -68,7 +68,7 @@ def _classes(rng: np.random.Generator, place: Path) -> Path:
 def measure(rng: np.random.Generator, place: Path) -> None:
     """Read the task, leave out what cannot be read, probe random vectors, and report; scikit-learn is never heard."""
     task = read_tasks([str(place)])[0]
-    task = without_unreadable(task, reading().vectorise(task.files)[:, 0] > 0)
+    task = without_unreadable(task, reading().embed_files(task.files)[:, 0] > 0)
     vectors = rng.normal(size=(len(task.files), 3)).astype(np.float32)
     classifiers: list[Classifier] = [nearest_neighbours, logistic_regression]
     with warnings.catch_warnings():
@@ -77,5 +77,5 @@ def measure(rng: np.random.Generator, place: Path) -> None:
         low, high = result.interval
         assert 0 <= low <= high <= 100
         assert 0 <= result.value <= 100
-        assert report([task], {"random": {task.name: result}}, "Logistic regression", False)
+        assert probe_report([task], {"random": {task.name: result}}, "Logistic regression", False)
         fit_linear_head(vectors, task)

@@ -167,13 +167,13 @@ def test_peers_of_the_hub(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     rate = method.sample_rate
     generator = np.random.default_rng(0)
     sounds = [0.1 * generator.standard_normal(int(seconds * rate)).astype(np.float32) for seconds in (1.0, 11.0)]
-    vectors = method.hear(sounds, rate)
+    vectors = method.embed(sounds, rate)
     assert vectors.shape == (2, FROM_THE_HUB[name][1])
     assert np.isfinite(vectors).all()
     assert not np.allclose(vectors[0], vectors[1])
-    np.testing.assert_array_equal(method.hear(sounds[1:], rate)[0], vectors[1])
-    if method.hear_frames is not None:
-        (frames,) = method.hear_frames(sounds[:1], rate)
+    np.testing.assert_array_equal(method.embed(sounds[1:], rate)[0], vectors[1])
+    if method.embed_frames is not None:
+        (frames,) = method.embed_frames(sounds[:1], rate)
         np.testing.assert_allclose(frames.embeddings.mean(axis=0), vectors[0], rtol=1e-4, atol=1e-5)
 
 
@@ -182,7 +182,7 @@ def test_statistics(name: str) -> None:
     """Louder by a factor is a constant on every band, and so on the first coefficient alone; deviations stay."""
     method = peer_method(PEERS / f"{name}.py")
     sound = 0.05 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
-    one, louder = method.hear([sound, 4 * sound], 16000)
+    one, louder = method.embed([sound, 4 * sound], 16000)
     moved = np.full(128, np.log(16.0)) if name == "log_mel" else np.r_[np.log(16.0) * 128**0.5, np.zeros(79)]
     assert len(one) == 2 * len(moved)
     np.testing.assert_allclose(louder - one, np.r_[moved, np.zeros(len(moved))], atol=2e-3)

@@ -1,1 +1,1 @@
-"""Pre-training and evaluation; needs the extra ``train``. Inference never imports this package."""
+"""Pre-training and evaluation, which need the extra ``train``; inference never imports this package."""

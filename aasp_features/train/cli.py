@@ -1,4 +1,4 @@
-"""``aasp-train``: pre-train, export, evaluate, fine-tune."""
+"""The command ``aasp-train``: pre-train, export, evaluate and fine-tune encoders."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ app = typer.Typer(
 
 
 class TrainCommand(SentenceCommand):
-    """One of ``aasp-train``."""
+    """A subcommand of ``aasp-train``."""
 
     program = "aasp-train"
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it; what the system refuses (a full disk, a folder that is no folder) is a sentence, too."""
+        """Run the command and report an error of the operating system, such as a full disk, in one sentence."""
         try:
             return super().invoke(ctx)
         except OSError as error:
-            if error.errno == errno.EPIPE:  # who reads the output has gone, and needs no sentence
+            if error.errno == errno.EPIPE:  # the reader of the output has gone
                 raise
-            place = f"{error.filename}: " if error.filename else ""
-            typer.echo(f"{self.program}: {place}{(error.strerror or str(error)).rstrip('.')}.", err=True)
+            prefix = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"{self.program}: {prefix}{(error.strerror or str(error)).rstrip('.')}.", err=True)
             raise typer.Exit(2) from error
 
 
@@ -54,18 +54,22 @@ for command in (*EVALUATION, *RELEASE):
 
 @app.command(cls=TrainCommand)
 def pretrain(
-    data: Annotated[Path, typer.Option(help="Folder of audio files or .tar shards (KEY.opus, KEY.flac, …).")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; a run found there continues.")],
-    recipe: Annotated[str, typer.Option(help="Name of a preset in aasp_features/train/recipes.")] = "base",
-    settings: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: key=value.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder of audio files, or of .tar shards that hold them.")],
+    out: Annotated[Path, typer.Option(help="Run folder; a run found there continues.")],
+    recipe: Annotated[str, typer.Option(help="Preset from aasp_features/train/recipes.")] = "base",
+    settings: Annotated[list[str] | None, typer.Argument(help="Recipe settings to change, as KEY=VALUE.")] = None,
     device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
-    max_time: Annotated[float | None, typer.Option(help="Time budget of the run, minutes.")] = None,
-    start_from: Annotated[str | None, typer.Option(help="Checkpoint whose weights a new run starts from.")] = None,
+    max_time: Annotated[
+        float | None, typer.Option(help="Training time of the whole run, in minutes (default: no limit).")
+    ] = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="Checkpoint that initialises a new run (default: random weights).")
+    ] = None,
     stop_after: Annotated[
-        float | None, typer.Option(help="Time of this call, minutes; the next one continues.")
+        float | None, typer.Option(help="Pause after this many minutes; the same command continues (default: never).")
     ] = None,
 ) -> None:
-    """Pre-train an encoder. OUT gets metrics.jsonl and the state."""
+    """Pre-train an encoder. Writes the run's state and metrics.jsonl to OUT."""
     from aasp_features.train.options import checked_device, seconds_of
     from aasp_features.train.pretrain.crop_source import open_crops
     from aasp_features.train.pretrain.loop import Pretraining
@@ -75,23 +79,23 @@ def pretrain(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     chosen = load_recipe(recipe, settings or [])
     budget, pause = seconds_of("--max-time", max_time, above_zero=True), seconds_of("--stop-after", stop_after)
-    place = checked_device(device)
-    with ending_in_a_sentence(), open_crops(chosen, data, out, place, start_from) as crops:
-        run = Pretraining(crops, out, place, budget, start_from)
+    torch_device = checked_device(device)
+    with ending_in_a_sentence(), open_crops(chosen, data, out, torch_device, start_from) as crops:
+        run = Pretraining(crops, out, torch_device, budget, start_from)
         complete = run.run(pause)
     typer.echo(f"{'complete' if complete else 'paused'} at step {run.progress.step}; state in {out}", err=True)
 
 
 @app.command(cls=TrainCommand)
 def teacher_features(
-    data: Annotated[Path, typer.Option(help="Folder of audio files or .tar shards.")],
-    out: Annotated[Path, typer.Option(help="Folder of the features; those found there are kept.")],
-    recipe: Annotated[str, typer.Option(help="Name of a preset in aasp_features/train/recipes.")] = "tiny_distilled",
-    settings: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: key=value.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder of audio files, or of .tar shards that hold them.")],
+    out: Annotated[Path, typer.Option(help="Feature folder; features found there are kept.")],
+    recipe: Annotated[str, typer.Option(help="Preset from aasp_features/train/recipes.")] = "tiny_distilled",
+    settings: Annotated[list[str] | None, typer.Argument(help="Recipe settings to change, as KEY=VALUE.")] = None,
 ) -> None:
-    """Compute external teachers' features of a corpus.
+    """Compute the features of a corpus by external teachers.
 
-    pretrain distillation.features=OUT reads them.
+    pretrain reads them with distillation.features=OUT.
     """
     from aasp_features.train.pretrain.crop_source import open_features, start_makers
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
@@ -105,9 +109,9 @@ def teacher_features(
             makers.wait()
         finally:
             makers.stop()
-    typer.echo(f"{makers.crops} crops heard; features in {out}", err=True)
+    typer.echo(f"features of {makers.crops} crops are in {out}", err=True)
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command line."""
     sys.exit(app())

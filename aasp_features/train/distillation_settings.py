@@ -1,4 +1,4 @@
-"""The part of a recipe that says how the student learns from external teachers, and how their crops are cut."""
+"""Settings of distillation from external teachers, and of the crops it uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEAD_LOSSES = "squared", "cosine"
 
 @dataclass
 class CropLength:
-    """Crops of ``columns`` token columns (160 ms each) are ``share`` of all."""
+    """Share of the crops that are ``columns`` token columns (160 ms each) long."""
 
     columns: int = 12
     share: float = 1.0
@@ -25,19 +25,19 @@ def _lengths() -> list[CropLength]:
 
 @dataclass
 class CropSettings:
-    """How clips are cut from a corpus' waveforms, and changed.
+    """Settings that cut crops from a corpus' waveforms and augment them.
 
     Attributes:
-        lengths: of crops, and their shares.
-        by_duration: 1 draws every second of sound equally often, 0 every sound; between them, by that power of how
-            many crops a sound holds.
-        speed_probability, speed: share of cuts played faster or slower, by up to e^speed either way; pitch follows.
-        placed_probability: share of the sounds shorter than the crop that are put at a random place in silence of
-            the crop's length; the others stay short.
-        mix_probability, mix_lowest_db, mix_highest_db: share of crops with another sound beside them, and how many
-            dB the other's level lies under their own.
-        filter_probability, filter_db: share of crops with a smooth filter, and its typical gain.
-        gain_db: level, plus or minus; a crop that would pass full scale is brought back to it.
+        lengths: Crop lengths and their shares.
+        by_duration: 1 draws every second of sound equally often, 0 every sound equally often. Values between use that
+            power of the number of crops in a sound.
+        speed_probability, speed: Share of crops played faster or slower, and by up to e^±speed; pitch follows.
+        placed_probability: Share of sounds shorter than the crop that are padded with silence to its length, at a
+            random position. The others stay short.
+        mix_probability, mix_lowest_db, mix_highest_db: Share of crops mixed with another sound, and the range of that
+            sound's level below the crop's, in dB.
+        filter_probability, filter_db: Share of crops filtered smoothly, and the filter's typical gain in dB.
+        gain_db: Range of the random gain, ± dB. A crop beyond full scale is scaled back to it.
     """
 
     lengths: list[CropLength] = field(default_factory=_lengths)
@@ -67,13 +67,13 @@ class CropSettings:
 
 
 @dataclass
-class DisturbanceSettings:
-    """What the student hears of a crop that its teachers heard clean, drawn anew at every step.
+class NoiseAugmentationSettings:
+    """Augmentation of the student's input only, drawn anew at every step.
 
     Attributes:
-        noise_probability, noise_lowest_db, noise_highest_db: share of the crops with noise over them, and how many dB
-            its level lies under theirs.
-        band_probability: share of the crops of which only a part of the band is left, as of a telephone.
+        noise_probability, noise_lowest_db, noise_highest_db: Share of crops with added noise, and the range of the
+            noise's level below the crop's, in dB.
+        band_probability: Share of crops limited to a part of the band, as by a telephone.
     """
 
     noise_probability: float = 0.0
@@ -83,46 +83,47 @@ class DisturbanceSettings:
 
     def __post_init__(self) -> None:
         if not all(0 <= chance <= 1 for chance in (self.noise_probability, self.band_probability)):
-            raise OptionError("recipe: every probability of distillation.disturbance must be 0 to 1.")
+            raise OptionError("recipe: every probability of distillation.noise_augmentation must be 0 to 1.")
         if self.noise_highest_db < self.noise_lowest_db:
             raise OptionError(
-                "recipe: distillation.disturbance.noise_highest_db must be at least noise_lowest_db, got "
+                "recipe: distillation.noise_augmentation.noise_highest_db must be at least noise_lowest_db, got "
                 f"{self.noise_highest_db:g} and {self.noise_lowest_db:g}."
             )
 
     @property
     def any(self) -> bool:
-        """Is a crop ever changed?"""
+        """Whether any crop is augmented."""
         return max(self.noise_probability, self.band_probability) > 0
 
 
 @dataclass
 class DistillationSettings:
-    """How the student learns from external teachers; their losses' weights are in ``objective.weights``.
+    """Settings of distillation; the weights of its losses are in ``objective.weights``.
 
     Attributes:
-        teachers: descriptions of external teachers (.yaml files, or folders of them); none, no distillation.
-        graphs: folder of the teachers' files, where they do not lie beside their descriptions.
-        features: folder of what the teachers said; ``teacher_features`` in the run's folder unless given. Runs with the
-            same crops may share it.
-        crops: distinct crops to make of the corpus.
-        seed: of the crops; the run's own, which decides weights and order, may differ.
-        workers: processes that run the teachers beside the training; 0 uses what is there.
-        batch: crops of the shortest length in a batch; longer ones are fewer, so that a batch holds as much sound.
-        fit_crops: first crops, from which the targets' axes are computed.
-        variance, exponent: share of a teacher's variance that the axes keep; each axis is divided by its variance to
-            this power.
-        loss: of a head on its targets: ``squared``, the mean squared error, or ``cosine``, one less their cosine.
-        pooling, last_layers: of the student's output that the heads read.
-        dropped, dropped_until: share of the columns that the student does not see, until this fraction of the run.
-        balanced_by, balance: teacher by whose clusters crops are drawn, and how much: 0 as often as they are, 1 every
-            cluster equally often; no teacher, every crop once a round.
-        longer_from: fraction of the run from which crops longer than the shortest are used, too; they cost more time
-            each.
-        parts: of a batch, each computed by a thread of its own; on a CPU that uses several cores better than the
-            operations themselves can. Not with AaSP's own losses.
-        crop: how crops are cut, mixed and changed, for the teachers and the student alike.
-        disturbance: what the student alone hears over them.
+        teachers: Descriptions of external teachers (.yaml files, or folders of them); without any, there is no
+            distillation.
+        graphs: Folder of the teachers' files (default: beside their descriptions).
+        features: Folder of the teachers' features (default: ``teacher_features`` in the run folder). Runs with the same
+            crops may share it.
+        crops: Number of distinct crops to make from the corpus.
+        seed: Seed of the crops, independent of the run's.
+        workers: Processes that run the teachers beside the training; 0 uses the features that exist.
+        batch: Crops of the shortest length in a batch. Batches of longer crops hold fewer, for about the same duration.
+        fit_crops: Number of first crops to which the target axes are fitted.
+        variance, exponent: Share of a teacher's variance that the axes keep; each axis is divided by its variance to
+            the power ``exponent``.
+        loss: Loss of a head: ``squared`` (mean squared error) or ``cosine`` (1 - cosine).
+        pooling, last_layers: Student output that the heads read.
+        token_dropping, token_dropping_until: Share of token columns hidden from the student, until this fraction of the
+            run.
+        balanced_by, balance: Teacher whose clusters balance the drawing of crops, and how much: 0 keeps the
+            frequencies, 1 draws every cluster equally often. Without a teacher, each round uses every crop once.
+        longer_from: Fraction of the run after which crops longer than the shortest are used too.
+        parts: Parts of a batch that run in parallel threads, which uses several CPU cores better. Must be 1 with AaSP's
+            own losses.
+        crop: Cutting and augmentation of crops, the same for teachers and student.
+        noise_augmentation: Augmentation that only the student receives.
     """
 
     teachers: list[str] = field(default_factory=list)
@@ -138,33 +139,35 @@ class DistillationSettings:
     loss: str = "squared"
     pooling: str = "frequency"
     last_layers: int = 4
-    dropped: float = 0.5
-    dropped_until: float = 0.75
+    token_dropping: float = 0.5
+    token_dropping_until: float = 0.75
     balanced_by: str = ""
     balance: float = 0.5
     longer_from: float = 0.0
     parts: int = 1
     crop: CropSettings = field(default_factory=CropSettings)
-    disturbance: DisturbanceSettings = field(default_factory=DisturbanceSettings)
+    noise_augmentation: NoiseAugmentationSettings = field(default_factory=NoiseAugmentationSettings)
 
     def __post_init__(self) -> None:
         if min(self.crops, self.batch, self.fit_crops, self.parts) < 1:
             raise OptionError("recipe: distillation.crops, batch, fit_crops and parts must be at least 1.")
         if min(self.workers, self.seed) < 0:
             raise OptionError("recipe: distillation.workers and seed must be at least 0.")
-        if not 0 < self.variance <= 1 or not 0 <= self.exponent <= 0.5 or not 0 <= self.dropped < 1:
-            raise OptionError("recipe: distillation.variance is in (0, 1], exponent 0 to 0.5, dropped 0 to below 1.")
+        if not 0 < self.variance <= 1 or not 0 <= self.exponent <= 0.5 or not 0 <= self.token_dropping < 1:
+            raise OptionError(
+                "recipe: distillation.variance must be in (0, 1], exponent 0 to 0.5, token_dropping 0 to below 1."
+            )
         if not 0 <= self.balance <= 1:
             raise OptionError(f"recipe: distillation.balance must be 0 to 1, got {self.balance:g}.")
         if self.loss not in HEAD_LOSSES:
-            raise OptionError(f"recipe: distillation.loss is one of {', '.join(HEAD_LOSSES)}; got {self.loss!r}.")
+            raise OptionError(f"recipe: distillation.loss must be {' or '.join(HEAD_LOSSES)}, got {self.loss!r}.")
         if self.pooling not in get_args(Pooling):
             raise OptionError(
-                f"recipe: distillation.pooling is one of {', '.join(get_args(Pooling))}; got {self.pooling!r}."
+                f"recipe: distillation.pooling must be one of {', '.join(get_args(Pooling))}, got {self.pooling!r}."
             )
 
     def check(self, config: AaSPConfig) -> None:
-        """Raise OptionError, in one sentence, for what this encoder cannot do."""
+        """Raise OptionError if these settings do not fit the encoder."""
         longest = max(length.columns for length in self.crop.lengths)
         if longest > config.window:
             raise OptionError(f"recipe: distillation.crop.lengths must be 1 to {config.window} columns, got {longest}.")

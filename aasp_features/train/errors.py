@@ -1,4 +1,4 @@
-"""What training and evaluation cannot go on with."""
+"""The error of training and evaluation."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from aasp_features.errors import AaSPError
 
 
 class TrainError(AaSPError, ValueError):
-    """A corpus, a run, a task or a file that cannot be used; the sentence says which, and what to do."""
+    """A corpus, run, task or file that cannot be used."""

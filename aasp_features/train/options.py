@@ -1,4 +1,4 @@
-"""Options that several training commands have: a device, times in minutes, and folders of results."""
+"""Options shared by several training commands: the device, times in minutes, and output folders."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ DEVICE_HELP = "cpu, cuda or cuda:1 (default: the CUDA GPU if there is one, else 
 
 
 def seconds_of(option: str, minutes: float | None, *, above_zero: bool = False) -> float | None:
-    """Minutes as seconds; None stays None.
+    """Convert minutes to seconds; None stays None.
 
     Raises:
-        OptionError: not a number of minutes of at least 0, or of none where that is not accepted.
+        OptionError: The number is negative or not finite, or 0 where ``above_zero`` forbids it.
     """
     if minutes is not None and not 0 <= minutes < math.inf:
-        raise OptionError(f"{option} is a number of minutes of at least 0, got {minutes}.")
+        raise OptionError(f"{option} must be at least 0 minutes, got {minutes}.")
     if minutes == 0 and above_zero:
-        raise OptionError(f"{option} is above 0 minutes, got 0.")
+        raise OptionError(f"{option} must be above 0 minutes, got 0.")
     return None if minutes is None else 60 * minutes
 
 
 def checked_device(name: str | None) -> torch.device:
-    """A device that is there; the GPU where there is one, unless another is named.
+    """Return a usable device (default: the CUDA GPU if there is one, else the CPU).
 
     Raises:
-        OptionError: torch cannot use it here.
+        OptionError: torch cannot use the device on this machine.
     """
     import torch
 
@@ -42,15 +42,17 @@ def checked_device(name: str | None) -> torch.device:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise OptionError(f"--device is one that torch can use here, cpu or cuda; got {name!r} ({reason}).") from error
+        raise OptionError(
+            f"--device must be cpu or a cuda device that torch finds; got {name!r} ({reason})."
+        ) from error
     return device
 
 
 def check_folder(option: str, folder: Path | None) -> None:
-    """Check that a folder of results can be made and written; what is made for that is removed again.
+    """Check that an output folder can be created and written; nothing is left behind.
 
     Raises:
-        OptionError: it cannot.
+        OptionError: It cannot be written.
     """
     if folder is None:
         return

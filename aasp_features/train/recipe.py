@@ -1,7 +1,7 @@
-"""A recipe: everything that decides a pre-training run but its data, in one part for each idea.
+"""Recipes: all settings of a pre-training run except its data.
 
-Presets lie in ``recipes/``; how the student learns from external teachers is said in ``distillation_settings.py``.
-Each part checks itself, the recipe what concerns several of them.
+Presets are in ``recipes/``, the settings of distillation in ``distillation_settings.py``. Each part checks itself; the
+recipe checks combinations.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from aasp_features.config import AaSPConfig
 from aasp_features.errors import OptionError
 from aasp_features.train.distillation_settings import DistillationSettings
 
-LARGEST = 1e12  # number in a recipe; products of a seed with what seeds are multiplied by stay below 2^63
-MOST = 100_000  # of a size that memory grows with
+MAX_NUMBER = 1e12  # of any setting, which keeps products with a seed below 2^63
+MAX_SIZE = 100_000  # of settings that determine memory use
 AASP_LOSSES = ("frame", "clip", "contrast")
 SIZES = {"tiny": AaSPConfig.tiny, "small": AaSPConfig.small, "base": AaSPConfig.base}
 
@@ -27,7 +27,8 @@ class ModelSettings:
 
     Attributes:
         size: ``tiny``, ``small`` or ``base``.
-        changes: to single fields of that ``AaSPConfig``; ``model.states=8`` is short for ``model.changes.states=8``.
+        changes: Changed fields of that size's ``AaSPConfig``; ``model.states=8`` is short for
+            ``model.changes.states=8``.
     """
 
     size: str = "base"
@@ -42,18 +43,18 @@ class ModelSettings:
         self.config()
 
     def config(self) -> AaSPConfig:
-        """What ``size`` and ``changes`` make."""
+        """Return the config that ``size`` and ``changes`` define."""
         return SIZES[self.size](**self.changes)
 
 
 @dataclass
 class Stage:
-    """A part of a run.
+    """A part of a run with one crop length.
 
     Attributes:
-        until: end of the stage, as a fraction of the run.
-        columns: length of the crops in token columns (160 ms each).
-        sounds: in a batch; each gives ``data.crops`` clips.
+        until: End of the stage, as a fraction of the run.
+        columns: Crop length in token columns (160 ms each).
+        sounds: Sounds in a batch; each gives ``data.crops`` crops.
     """
 
     until: float = 1.0
@@ -63,16 +64,16 @@ class Stage:
 
 @dataclass
 class DataSettings:
-    """How clips are cut from log-mels and changed; with external teachers ``distillation.crop`` says it instead.
+    """Cropping and augmentation of log-mels; distillation uses ``distillation.crop`` instead.
 
     Attributes:
-        stages: crop lengths and batch sizes along the run.
-        crops: clips cut from each sound of a batch, 1 or 2; their views are positives of each other.
-        mix_probability, mix_power: share of clips mixed with another sound, and its largest share of the power.
-        gain_db: random gain of a clip, plus or minus.
-        stretch: random tempo of a clip, from e^-stretch to e^stretch times its own.
-        pitch: random transposition of a clip, semitones up or down.
-        equalise_db: random smooth gain over the bands of a clip, typical size.
+        stages: Crop lengths and batch sizes along the run.
+        crops: Crops from each sound of a batch, 1 or 2; their views are positives of each other.
+        mix_probability, mix_power: Share of crops mixed with another sound, and its largest share of the power.
+        gain_db: Range of the random gain, ± dB.
+        stretch: Range of the random tempo, a factor of e^-stretch to e^stretch.
+        pitch: Range of the random transposition, ± semitones.
+        equalise_db: Typical size of a random smooth gain over the mel bands, in dB.
     """
 
     stages: list[Stage] = field(default_factory=lambda: [Stage()])
@@ -88,8 +89,8 @@ class DataSettings:
         ends = [stage.until for stage in self.stages]
         if not ends or ends != sorted(ends) or ends[-1] != 1.0:
             raise OptionError(f"recipe: `until` of data.stages must rise to 1.0, got {ends}.")
-        if not all(1 <= size <= MOST for stage in self.stages for size in (stage.columns, stage.sounds)):
-            raise OptionError(f"recipe: columns and sounds of data.stages must be 1 to {MOST}.")
+        if not all(1 <= size <= MAX_SIZE for stage in self.stages for size in (stage.columns, stage.sounds)):
+            raise OptionError(f"recipe: columns and sounds of data.stages must be 1 to {MAX_SIZE}.")
         if self.crops not in (1, 2):
             raise OptionError(f"recipe: data.crops must be 1 or 2, got {self.crops}.")
         if not 0 <= self.mix_probability <= 1 or not 0 <= self.mix_power < 1:
@@ -98,18 +99,18 @@ class DataSettings:
             raise OptionError("recipe: data.stretch must be 0 to 1, pitch 0 to 12 semitones, gains at least 0.")
 
     def stage(self, progress: float) -> Stage:
-        """The stage at a fraction of the run."""
+        """Return the stage at a fraction of the run."""
         return next((stage for stage in self.stages if progress < stage.until), self.stages[-1])
 
 
 @dataclass
 class MaskingSettings:
-    """What the student sees, and what it is asked for.
+    """Masks of the student's input and of the predictor's queries.
 
     Attributes:
-        views: masked views of each clip (M = data.crops * views).
-        visible_fraction: of the clip's tokens that a view shows.
-        query_fraction: of the masked tokens that the predictor is asked for.
+        views: Masked views of each crop (M = data.crops * views).
+        visible_fraction: Fraction of a crop's tokens that a view shows.
+        query_fraction: Fraction of the masked tokens that the predictor predicts.
     """
 
     views: int = 16
@@ -117,8 +118,8 @@ class MaskingSettings:
     query_fraction: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.views <= MOST:
-            raise OptionError(f"recipe: masking.views must be 1 to {MOST}, got {self.views}.")
+        if not 1 <= self.views <= MAX_SIZE:
+            raise OptionError(f"recipe: masking.views must be 1 to {MAX_SIZE}, got {self.views}.")
         if not 0 < self.visible_fraction < 1 or not 0 < self.query_fraction <= 1:
             raise OptionError("recipe: masking.visible_fraction must be inside 0-1 and query_fraction in (0, 1].")
 
@@ -128,13 +129,13 @@ class ObjectiveSettings:
     """The losses, and the networks beside the student.
 
     Attributes:
-        weights: of the losses, by name: frame, clip, contrast, and each external teacher's, which is 1 unless it is
-            named here. Losses of weight 0 are not computed, unless others of AaSP's own are.
-        target_layers: the teacher's last L blocks that give targets.
-        predictor_depth, contrast_hidden, contrast_dim: sizes of the heads.
-        contrast_on: ``cls`` or ``mean`` (of the visible tokens).
-        contrast_temperature: τ.
-        momentum_start, momentum_end: of the teacher, along a cosine.
+        weights: Loss weights by name: frame, clip, contrast, and each external teacher (default: 1). Losses of weight 0
+            are not computed, except that AaSP's three are computed together.
+        target_layers: Number of the EMA teacher's last blocks that give targets.
+        predictor_depth, contrast_hidden, contrast_dim: Sizes of the predictor and of the contrast head.
+        contrast_on: ``cls``, or ``mean`` of the visible tokens.
+        contrast_temperature: Temperature τ of the contrast.
+        momentum_start, momentum_end: Momentum of the EMA teacher, from start to end along a cosine.
     """
 
     weights: dict[str, float] = field(default_factory=lambda: {"frame": 1.0, "clip": 1.0, "contrast": 0.1})
@@ -153,30 +154,30 @@ class ObjectiveSettings:
         if not all(0 <= weight < math.inf for weight in self.weights.values()):
             raise OptionError("recipe: objective.weights must be finite and at least 0.")
         if self.contrast_on not in ("cls", "mean") or not self.contrast_temperature > 0:
-            raise OptionError("recipe: objective.contrast_on is cls or mean; contrast_temperature is above 0.")
-        if not all(1 <= size <= MOST for size in (self.predictor_depth, self.contrast_hidden, self.contrast_dim)):
+            raise OptionError("recipe: objective.contrast_on must be cls or mean, contrast_temperature above 0.")
+        if not all(1 <= size <= MAX_SIZE for size in (self.predictor_depth, self.contrast_hidden, self.contrast_dim)):
             names = "objective.predictor_depth, contrast_hidden and contrast_dim"
-            raise OptionError(f"recipe: {names} must be 1 to {MOST}.")
+            raise OptionError(f"recipe: {names} must be 1 to {MAX_SIZE}.")
         if not 0 <= self.momentum_start <= 1 or not 0 <= self.momentum_end <= 1:
             raise OptionError("recipe: objective.momentum_start and momentum_end must be 0 to 1.")
 
     def weight(self, loss: str) -> float:
-        """Of a loss, by its name."""
+        """Return a loss's weight."""
         return self.weights.get(loss, 1.0)
 
 
 @dataclass
 class OptimizerSettings:
-    """AdamW (0.9, 0.95), or Muon for the matrices of the blocks and AdamW for the rest.
+    """AdamW (0.9, 0.95), or Muon for the blocks' matrices and AdamW for the rest.
 
     Attributes:
         kind: ``adamw`` or ``muon``.
-        learning_rate: AdamW's, at its highest.
-        muon_rate: Muon's, at its highest; it follows the same schedule.
-        weight_decay: on the matrices of linear maps.
-        warm_up, hold: the rate rises over the first ``warm_up`` of the run, holds until ``hold``, and falls along half
+        learning_rate: Peak learning rate of AdamW.
+        muon_rate: Peak learning rate of Muon, with the same schedule.
+        weight_decay: Weight decay of linear layers' matrices.
+        warm_up, hold: The rate rises over the first ``warm_up`` of the run, stays until ``hold``, and falls along half
             a cosine.
-        clip_norm: largest norm of the gradient.
+        clip_norm: Largest norm of the gradient.
     """
 
     kind: str = "adamw"
@@ -189,7 +190,7 @@ class OptimizerSettings:
 
     def __post_init__(self) -> None:
         if self.kind not in ("adamw", "muon"):
-            raise OptionError(f"recipe: optimizer.kind is adamw or muon, got {self.kind!r}.")
+            raise OptionError(f"recipe: optimizer.kind must be adamw or muon, got {self.kind!r}.")
         rates = self.learning_rate, self.muon_rate, self.weight_decay
         if not all(0 <= rate < math.inf for rate in rates) or not self.clip_norm > 0:
             raise OptionError(
@@ -200,15 +201,15 @@ class OptimizerSettings:
 
 
 @dataclass
-class RunSettings:
-    """How long, how precisely, and what is kept.
+class PretrainRunSettings:
+    """Length, precision and records of a run.
 
     Attributes:
-        steps: optimiser steps of the whole run, unless a time budget ends it first.
+        steps: Optimiser steps of the whole run; a time budget may end it earlier.
         precision: ``auto`` (measured), ``float32`` or ``bfloat16`` (autocast).
-        seed: of everything random.
-        log_every: steps from one line of metrics to the next.
-        save_seconds: from one saved state to the next.
+        seed: Seed of all random numbers.
+        log_every: Steps between two lines of metrics.
+        save_seconds: Seconds between two saved states.
     """
 
     steps: int = 100_000
@@ -219,14 +220,14 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "float32", "bfloat16"):
-            raise OptionError(f"recipe: run.precision is auto, float32 or bfloat16, got {self.precision!r}.")
+            raise OptionError(f"recipe: run.precision must be auto, float32 or bfloat16, got {self.precision!r}.")
         if min(self.steps, self.log_every) < 1 or min(self.save_seconds, self.seed) < 0:
             raise OptionError("recipe: run.steps and log_every must be at least 1, save_seconds and seed at least 0.")
 
 
 @dataclass
 class Recipe:
-    """Settings of a run; ``name`` becomes part of its record."""
+    """All settings of a run; its record includes ``name``."""
 
     name: str = "base"
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -235,13 +236,13 @@ class Recipe:
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    run: RunSettings = field(default_factory=RunSettings)
+    run: PretrainRunSettings = field(default_factory=PretrainRunSettings)
 
     def __post_init__(self) -> None:
         check_numbers(asdict(self))
         config = self.config()
         if self.objective.weight("contrast") > 0 and self.data.crops * self.masking.views < 2:
-            raise OptionError("recipe: data.crops x masking.views must give at least 2 views, which contrast compares.")
+            raise OptionError("recipe: contrast needs data.crops x masking.views of at least 2.")
         if any(stage.columns > config.window for stage in self.data.stages):
             raise OptionError(f"recipe: no crop may be longer than the window of {config.window} columns.")
         if not 1 <= self.objective.target_layers <= config.depth:
@@ -251,38 +252,36 @@ class Recipe:
             self.distillation.check(config)
         if self.distillation.parts > 1 and self.learns_masked:
             raise OptionError(
-                f"recipe: distillation.parts must be 1 where {', '.join(AASP_LOSSES[:-1])} or {AASP_LOSSES[-1]} have a "
-                "weight."
+                f"recipe: distillation.parts must be 1 if {', '.join(AASP_LOSSES[:-1])} or contrast has a weight."
             )
 
     def config(self) -> AaSPConfig:
-        """The encoder's config."""
+        """Return the encoder's config."""
         return self.model.config()
 
     def with_statistics(self, mean: float, std: float) -> Recipe:
-        """The same, for log-mels of this mean and standard deviation."""
+        """Return the recipe for log-mels of this mean and standard deviation."""
         changes = {**self.model.changes, "mean": mean, "std": std}
         return replace(self, model=replace(self.model, changes=changes))
 
     @property
     def learns_masked(self) -> bool:
-        """Does AaSP's own objective take part?"""
+        """Whether AaSP's own objective has a weight."""
         return any(self.objective.weight(name) > 0 for name in AASP_LOSSES)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for records."""
+        """Return the settings as plain values."""
         return asdict(self)
 
 
 def check_numbers(values: dict[str, Any]) -> None:
-    """Raise OptionError for a number of a recipe that is NaN or beyond ±1e12."""
+    """Raise OptionError if a setting is NaN or beyond ±1e12."""
     for name, value in _numbers(values):
-        if not abs(value) <= LARGEST:  # NaN fails, too
-            raise OptionError(f"recipe: {name} must be a number within ±{LARGEST:.0e}, got {value}.")
+        if not abs(value) <= MAX_NUMBER:  # NaN fails, too
+            raise OptionError(f"recipe: {name} must be a number within ±{MAX_NUMBER:.0e}, got {value}.")
 
 
 def _numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of nested dicts and lists, with its dotted name."""
     if isinstance(values, dict | list):
         items = values.items() if isinstance(values, dict) else enumerate(values)
         for key, value in items:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever happens while they are written."""
+"""Atomic writes: readers see the old file or the new one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from aasp_features.train.errors import TrainError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` to write to; the file there is brought to the disk and becomes ``path`` at the end.
+    """Yield a temporary path; at the end, its file is synced to disk and replaces ``path``.
 
     Raises:
-        TrainError: it cannot be written, as on a full disk; what ``path`` held before is kept.
+        TrainError: It cannot be written, as on a full disk; ``path`` keeps its content.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -25,8 +25,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         raise TrainError(
-            f"{path} cannot be written ({error.strerror or error}); what was written before is kept: make room, and "
-            "give the same command again."
+            f"{path} cannot be written ({error.strerror or error}); the earlier state is kept: free some space, then "
+            "run the same command again."
         ) from error
     finally:
         with suppress(OSError):
@@ -34,10 +34,6 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a small text file: readers see the old one or the new one.
-
-    Raises:
-        TrainError: see ``whole_file``.
-    """
+    """Replace a small text file atomically; errors as for ``whole_file``."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

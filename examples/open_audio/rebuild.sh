@@ -18,8 +18,8 @@ examples=$(cd "$(dirname "$0")/.." && pwd)
 export OMP_NUM_THREADS=1 # the parts of a batch use the cores
 read -ra extra <<<"${SETTINGS:-}"
 
-# learn NAME START WEIGHTS MIXED [setting …]: a run from START's weights; its own (teacher: their running average, student:
-# the last) as OUT/NAME/checkpoint, of which START keeps the share MIXED
+# learn NAME START WEIGHTS MIXED [setting …]: a run from START's weights; its own (average: their running average, last:
+# the last step's) as OUT/NAME/checkpoint, of which START keeps the share MIXED
 learn() {
   local name=$1 start=$2 weights=$3 mixed=$4
   shift 4
@@ -34,21 +34,21 @@ learn() {
   mv "$out/$name/exported" "$out/$name/checkpoint"
 }
 
-learn first aasp-tiny-pack-1 teacher 0 run.steps=5444 distillation.crops=64256 \
+learn first aasp-tiny-pack-1 average 0 run.steps=5444 distillation.crops=64256 \
   "distillation.features=$out/features-by-second" distillation.last_layers=4 distillation.longer_from=0 \
-  optimizer.hold=0.56 distillation.dropped_until=0.8
-learn open-1 "$out/first/checkpoint" student 0 run.steps=6770 distillation.crops=90109 \
+  optimizer.hold=0.56 distillation.token_dropping_until=0.8
+learn open-1 "$out/first/checkpoint" last 0 run.steps=6770 distillation.crops=90109 \
   "distillation.features=$out/features-by-recording" distillation.last_layers=4 distillation.crop.by_duration=0 \
-  distillation.longer_from=0.6 optimizer.hold=0.45 distillation.dropped_until=0.85
+  distillation.longer_from=0.6 optimizer.hold=0.45 distillation.token_dropping_until=0.85
 
-learn open-2 "$out/open-1/checkpoint" student 0.55 run.steps=1977 distillation.crops=60160 \
+learn open-2 "$out/open-1/checkpoint" last 0.55 run.steps=1977 distillation.crops=60160 \
   "distillation.features=$out/features-by-recording" distillation.crop.by_duration=0 distillation.last_layers=1 \
   distillation.longer_from=0.75 optimizer.learning_rate=6e-4 optimizer.warm_up=0.04 optimizer.hold=0.3 \
-  distillation.dropped_until=0.8 objective.weights.mn04=2 objective.weights.speech=1.5 objective.weights.voice=0.5 \
+  distillation.token_dropping_until=0.8 objective.weights.mn04=2 objective.weights.speech=1.5 objective.weights.voice=0.5 \
   objective.weights.log_mel=0.25
 
-learn open-3 "$out/open-2/checkpoint" student 0.5 run.steps=3957 distillation.crops=40192 \
+learn open-3 "$out/open-2/checkpoint" last 0.5 run.steps=3957 distillation.crops=40192 \
   "distillation.features=$out/features-by-recording" distillation.crop.by_duration=0 distillation.last_layers=1 \
   distillation.longer_from=0.8 optimizer.learning_rate=8e-4 optimizer.warm_up=0.03 optimizer.hold=0.35 \
-  distillation.dropped_until=0.8 distillation.balanced_by=mn04 distillation.disturbance.noise_probability=0.5 \
-  distillation.disturbance.band_probability=0.15
+  distillation.token_dropping_until=0.8 distillation.balanced_by=mn04 distillation.noise_augmentation.noise_probability=0.5 \
+  distillation.noise_augmentation.band_probability=0.15

@@ -32,18 +32,18 @@ from aasp_features.train.recipes import load_recipe
 def teachers_alone(features: TeacherFeatures, crops: int = 64) -> None:
     """One row for each teacher, on crops of the shortest length, eight at a time."""
     columns, cropper = min(length.columns for length in features.settings.lengths), features.cropper
-    numbers = (number for number in range(8 * PIECE) if cropper.columns(number // PIECE) == columns)
-    made = (cropper.crop(number).waveform for number in numbers)
+    dim = (number for number in range(8 * PIECE) if cropper.columns(number // PIECE) == columns)
+    made = (cropper.crop(number).waveform for number in dim)
     sounds = np.stack(list(islice((crop for crop in made if len(crop) == crop_samples(columns)), crops)))
     for description in features.teachers:
         teacher = ExternalTeacher(description)
-        teacher.hear(sounds[:8])
+        teacher.forward(sounds[:8])
         began = time.perf_counter()
         for first in range(0, len(sounds), 8):
-            teacher.hear(sounds[first : first + 8])
+            teacher.forward(sounds[first : first + 8])
         rate = len(sounds) / (time.perf_counter() - began)
         label = f"teacher {description.name}, {sounds.shape[1] / 16000:.2f} s, alone"
-        print(f"| {label} | {rate:.0f} | {2 * teacher.numbers} |", flush=True)
+        print(f"| {label} | {rate:.0f} | {2 * teacher.dim} |", flush=True)
 
 
 def making_alone(features: TeacherFeatures, seconds: float) -> float:

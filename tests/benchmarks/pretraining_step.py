@@ -28,7 +28,7 @@ def networks_alone(run: Pretraining, precision: str) -> object:
 
     def step() -> None:
         with autocast(run.device, precision):
-            objective.teacher(batch)
+            objective.ema_teacher(batch)
             views = objective.encode_visible(batch, masks.visible)
             predicted = objective.predict_masked(batch, views, masks)
         predicted.float().square().mean().backward()

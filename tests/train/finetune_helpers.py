@@ -15,7 +15,7 @@ from aasp_features.train.evaluate.tasks.registry import read_tasks
 CPU = torch.device("cpu")
 EVERYTHING = {
     "augmentation": {"roll": True, "gain": True, "mixup": 0.5, "mask_bands": 0.3, "mask_frames": 0.3},
-    "network": {"drop_path": 0.2, "drop_columns": 0.4},
+    "network": {"drop_path": 0.2, "token_dropping": 0.4},
     "loss": {"smoothing": 0.1},
     "run": {"average": 0.9},
 }

@@ -9,7 +9,7 @@ from aasp_features.train.distillation_settings import (
     CropLength,
     CropSettings,
     DistillationSettings,
-    DisturbanceSettings,
+    NoiseAugmentationSettings,
 )
 
 
@@ -41,7 +41,7 @@ def test_crops(changes: dict, sentence: str) -> None:
 )
 def test_disturbances(changes: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        replace(DisturbanceSettings(), **changes)
+        replace(NoiseAugmentationSettings(), **changes)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_disturbances(changes: dict, sentence: str) -> None:
         ({"crops": 0}, "crops, batch, fit_crops and parts must be at least 1"),
         ({"workers": -1}, "workers and seed must be at least 0"),
         ({"seed": -1}, "workers and seed must be at least 0"),
-        ({"variance": 0.0}, "variance is in"),
-        ({"dropped": 1.0}, "dropped 0 to below 1"),
+        ({"variance": 0.0}, "variance must be in"),
+        ({"token_dropping": 1.0}, "token_dropping 0 to below 1"),
         ({"balance": 1.5}, "balance must be 0 to 1, got 1.5"),
         ({"loss": "absolute"}, "loss is one of squared, cosine; got 'absolute'"),
         ({"pooling": "sum"}, "pooling is one of mean, cls"),

@@ -14,8 +14,8 @@ from aasp_features.train.recipe import (
     ModelSettings,
     ObjectiveSettings,
     OptimizerSettings,
+    PretrainRunSettings,
     Recipe,
-    RunSettings,
     Stage,
 )
 
@@ -40,12 +40,12 @@ from aasp_features.train.recipe import (
         ("masking", {"query_fraction": 0.0}, "query_fraction"),
         ("objective", {"weights": {"frame": 1.0}}, "weights must name clip, contrast, too"),
         ("objective", {"target_layers": 3}, "target_layers must be 1 to 2, got 3"),
-        ("objective", {"contrast_on": "max"}, "contrast_on is cls or mean"),
+        ("objective", {"contrast_on": "max"}, "contrast_on must be cls or mean"),
         ("objective", {"predictor_depth": 0}, "must be 1 to 100000"),
         ("objective", {"momentum_end": 1.5}, "momentum_end must be 0 to 1"),
         ("optimizer", {"clip_norm": 0.0}, "clip_norm above 0"),
         ("optimizer", {"hold": 1.0}, "hold must be 0 to below 1"),
-        ("run", {"precision": "float8"}, "run.precision is auto, float32 or bfloat16, got 'float8'"),
+        ("run", {"precision": "float8"}, "run.precision must be auto, float32 or bfloat16, got 'float8'"),
         ("run", {"log_every": 0}, "log_every must be at least 1"),
     ],
 )
@@ -84,7 +84,7 @@ def test_numbers_are_finite_and_of_a_sane_size(value: float) -> None:
     """Every number of a recipe, whatever part it lies in; nothing is named by less than its whole name."""
     parts = [
         ("optimizer", OptimizerSettings),
-        ("run", RunSettings),
+        ("run", PretrainRunSettings),
         ("data", DataSettings),
         ("masking", MaskingSettings),
         ("objective", ObjectiveSettings),

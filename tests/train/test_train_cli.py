@@ -46,7 +46,7 @@ def finished(sound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
-@pytest.mark.parametrize("which", ["teacher", "student"])
+@pytest.mark.parametrize("which", ["average", "last"])
 def test_export_gives_a_checkpoint_that_embeds(finished: Path, tmp_path: Path, which: str) -> None:
     options = ["--name", "aasp-tiny-test-1", "--which", which, "--pooling", "mean", "--last-layers", 2]
     done = run("export", finished, "--out", tmp_path / "ck", *options)
@@ -55,7 +55,7 @@ def test_export_gives_a_checkpoint_that_embeds(finished: Path, tmp_path: Path, w
     assert (encoder.config.name, encoder.config.pooling, encoder.config.last_layers) == ("aasp-tiny-test-1", "mean", 2)
     assert encoder.config.mean != 0
     assert encoder.embed(np.random.default_rng(0).normal(size=9000).astype("f")).shape == (32,)
-    prefix = "objective.teacher.network." if which == "teacher" else "objective.student."
+    prefix = "objective.ema_teacher.network." if which == "average" else "objective.student."
     with safe_open(finished / "state.safetensors", framework="pt") as state:
         for key, value in encoder.network.state_dict().items():
             torch.testing.assert_close(value, state.get_tensor(prefix + key).half().float(), atol=0, rtol=0)
@@ -182,7 +182,7 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         (["pretrain", "--data", "gone", "--out", "run", "--recipe", "tiny_cpu", "colour=1"], "colour"),
         (
             ["pretrain", "--data", ".", "--out", "run", "--recipe", "tiny_distilled"],
-            "say which (distillation.teachers=",
+            "give distillation.teachers=",
         ),
         (
             [
@@ -198,9 +198,9 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
             "gone.yaml: not a teacher's description",
         ),
         (["teacher-features", "--data", ".", "--out", "f", "distillation.teachers=."], "no teachers in ['.']"),
-        (["knn", "--task", ".", "--beside", "gone"], "--beside is untrained, log-mel,"),
+        (["knn", "--task", ".", "--beside", "gone"], "--beside must be untrained, log-mel,"),
         *(
-            ([command, *task, "--device", "gpu"], "--device is one that torch can use here, cpu or cuda; got 'gpu'")
+            ([command, *task, "--device", "gpu"], "--device must be cpu or a cuda device, cpu or cuda; got 'gpu'")
             for command, *task in (
                 *(["linear", "--task", "."], ["knn", "--task", "."], ["robustness", "--task", "."]),
                 ["stability"],
@@ -214,8 +214,8 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         (["curves", "gone"], "gone holds no metrics.jsonl"),
         (["knn", "--task", "gone"], "gone: no such file or folder"),
         (["info", "gone"], "'gone' is no folder"),
-        ([*PRETRAIN, "--device", "gpu"], "--device is one that torch can use here, cpu or cuda; got 'gpu'"),
-        ([*PRETRAIN, "--device", "meta"], "--device is one that torch can use here, cpu or cuda; got 'meta'"),
+        ([*PRETRAIN, "--device", "gpu"], "--device must be cpu or a cuda device, cpu or cuda; got 'gpu'"),
+        ([*PRETRAIN, "--device", "meta"], "--device must be cpu or a cuda device, cpu or cuda; got 'meta'"),
         ([*PRETRAIN, "--max-time", "nan"], "--max-time is a number of minutes of at least 0, got nan"),
         ([*PRETRAIN, "--max-time", "0"], "--max-time is above 0 minutes"),
         ([*PRETRAIN, "--stop-after", "inf"], "--stop-after is a number of minutes of at least 0, got inf"),
@@ -224,7 +224,7 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         ([*PRETRAIN, "run.seed=-1"], "seed at least 0"),
         ([*PRETRAIN, "optimizer.learning_rate=fast"], "Value 'fast' of type 'str' could not be converted to Float"),
         ([*PRETRAIN, "model.dim=null"], "config: dim"),
-        ([*PRETRAIN, "--out", "file"], "file cannot become a run's folder (File exists)"),
+        ([*PRETRAIN, "--out", "file"], "file cannot be used as a run folder (File exists)"),
         (["pretrain", "--data", "empty", "--out", "run", "--recipe", "tiny_cpu"], "no sound found in empty"),
         (
             ["pretrain", "--data", "junk", "--out", "run", "--recipe", "tiny_cpu"],
@@ -234,8 +234,8 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         (["export", "states", "--out", "ck", "--name", "x"], "is damaged"),
         (["card", "states", "--checkpoint", "empty"], "empty/config.json cannot be read"),
         (["curves", "file"], "file holds no metrics.jsonl"),
-        (["linear", "--task", "file"], "file: cannot be read as a UTF-8 table with commas"),
-        (["linear", "--task", "empty"], "holds no two folders with sounds"),
+        (["linear", "--task", "file"], "file: cannot be read as a comma-separated UTF-8 table"),
+        (["linear", "--task", "empty"], "must hold at least two folders with sounds"),
         (["teacher-features", "--data", "junk", "--out", "file", "distillation.teachers=."], "no teachers in ['.']"),
         (["export-onnx", "--out", "model.onnx", "--model", "gone"], "'gone' is no folder"),
     ],

@@ -41,5 +41,5 @@ def test_a_failure_keeps_what_was_there(tmp_path: Path) -> None:
 def test_no_room(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path / "a")], capture_output=True, text=True)
-    assert "a cannot be written (File too large); what was written before is kept" in done.stdout, done.stderr
+    assert "a cannot be written (File too large); the earlier state is kept" in done.stdout, done.stderr
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("a", "old")]

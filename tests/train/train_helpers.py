@@ -19,8 +19,8 @@ from aasp_features.train.recipe import (
     MaskingSettings,
     ModelSettings,
     ObjectiveSettings,
+    PretrainRunSettings,
     Recipe,
-    RunSettings,
     Stage,
 )
 
@@ -46,7 +46,7 @@ def tiny_recipe(**changes: dict[str, object]) -> Recipe:
         ),
         masking=MaskingSettings(views=2, query_fraction=0.5),
         objective=ObjectiveSettings(target_layers=2, predictor_depth=1, contrast_hidden=16, contrast_dim=8),
-        run=RunSettings(steps=6, precision="float32", log_every=1),
+        run=PretrainRunSettings(steps=6, precision="float32", log_every=1),
     )
     parts = {name: replace(getattr(recipe, name), **change) for name, change in changes.items()}
     return replace(recipe, **parts)

@@ -1,1 +1,1 @@
-"""What the networks are fed: batches, waveforms, crops."""
+"""Inputs of the networks: batches, waveforms and crops."""

@@ -1,4 +1,4 @@
-"""Changes to clips in the log-mel domain. They happen before masking, so both networks see the same sound.
+"""Augmentation of log-mels before masking, so student and EMA teacher get the same sound.
 
 Every function takes the ``mean`` and ``std`` that standardised the log-mels, and a generator on the CPU.
 """
@@ -20,7 +20,7 @@ EQUALISER_WAVES = 4
 
 
 def augment(batch: Batch, settings: DataSettings, mean: float, std: float, generator: torch.Generator) -> Batch:
-    """Everything that a recipe asks for."""
+    """Apply every augmentation of a recipe."""
     if settings.pitch:
         batch = change_pitch(batch, settings.pitch, generator)
     if settings.mix_probability:
@@ -39,15 +39,10 @@ def mix(
     crops: int,
     generator: torch.Generator,
 ) -> Batch:
-    """Add the power of another sound's clip to some clips.
+    """Add the power of another sound's crop, chosen by ``partners``, to some crops.
 
-    Args:
-        batch: clips, those of one sound in a row; see ``partners`` for what is added to each.
-        mean, std: of the log-mels.
-        probability: of a clip being mixed.
-        largest_share: the partner's share of the power is drawn uniformly from 0 to this.
-        crops: of each sound.
-        generator: on the CPU.
+    The partner's share of the power is uniform from 0 to ``largest_share``. ``crops`` is the number of crops of each
+    sound, which are consecutive.
     """
     rows = len(batch.log_mel)
     share = largest_share * torch.rand(rows, generator=generator)
@@ -65,13 +60,12 @@ def mix(
 def partners(sound: Sequence[int], crops: int) -> Tensor:
     """Return the row that is mixed into each row, (batch,) on the CPU.
 
-    The crops of one sound get partners of different other sounds: with a shared partner, the contrast learns to find
-    the partner. A row whose sound has no partner left, as one crop in a batch of two sounds, is its own partner, and
-    mixing changes nothing.
+    The crops of one sound get partners from different sounds; with a shared partner, the contrast would learn to find
+    the partner. A row whose sound has no partner left is its own partner, so mixing leaves it unchanged.
 
     Args:
-        sound: of each row; equal numbers are one sound.
-        crops: of each sound, in a row.
+        sound: Sound of each row; equal numbers are one sound.
+        crops: Crops of each sound, in a row.
     """
     taken: defaultdict[int, set[int]] = defaultdict(set)
     found = []
@@ -83,14 +77,14 @@ def partners(sound: Sequence[int], crops: int) -> Tensor:
 
 
 def change_gain(batch: Batch, mean: float, std: float, decibels: float, generator: torch.Generator) -> Batch:
-    """Louder or softer by up to ``decibels``, uniformly, each clip for itself."""
+    """Change each crop's level by up to ±``decibels``, uniformly."""
     gain = decibels * (2 * torch.rand(len(batch.log_mel), generator=generator) - 1) * math.log(10) / 10
     changed = batch.log_mel * std + mean + send(gain, batch.log_mel.device)[:, None, None]
     return _standardised(batch, changed, mean, std)
 
 
 def equalise(batch: Batch, mean: float, std: float, decibels: float, generator: torch.Generator) -> Batch:
-    """Another microphone, another room: a smooth gain over the bands, each clip its own.
+    """Apply a random smooth gain over the bands to each crop, as another microphone or room would.
 
     The gain is a sum of the first cosines over the bands, ``decibels`` in standard deviation.
     """
@@ -104,10 +98,10 @@ def equalise(batch: Batch, mean: float, std: float, decibels: float, generator: 
 
 
 def change_pitch(batch: Batch, semitones: float, generator: torch.Generator) -> Batch:
-    """Transpose by up to ``semitones``, up or down, each clip for itself: every frequency times one factor.
+    """Transpose each crop by up to ±``semitones``: all its frequencies are multiplied by one factor.
 
-    Band b of the result is read, between two bands, where its centre frequency over that factor lies; past the highest
-    band, the highest band.
+    Band b of the result is interpolated at its centre frequency divided by that factor. Past the highest band, the
+    highest band is read.
     """
     mels = batch.log_mel.shape[-1]
     factor = 2 ** (semitones / 12 * (2 * torch.rand(len(batch.log_mel), 1, generator=generator) - 1))
@@ -118,6 +112,6 @@ def change_pitch(batch: Batch, semitones: float, generator: torch.Generator) -> 
 
 
 def _standardised(batch: Batch, natural: Tensor, mean: float, std: float) -> Batch:
-    """The batch with other log-mels, not lower than the front end's floor, zero past each clip's end."""
+    """Return the batch with other log-mels, clamped to the frontend's floor and zero past each crop's end."""
     standard = (natural.clamp(min=math.log(ENERGY_FLOOR)) - mean) / std
     return batch._replace(log_mel=standard * batch.inside)

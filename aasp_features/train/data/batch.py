@@ -1,4 +1,4 @@
-"""A batch of clips as every network of a step sees it: one type, whether log-mels were cached or made of waveforms."""
+"""A batch of crops, the same type for cached log-mels and for waveforms."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from aasp_features.model.network import AaSPNetwork
 
 
 class Batch(NamedTuple):
-    """Clips in a batch. What is known of their lengths stays on the CPU, so that no question waits for a device.
+    """Crops in a batch. Lengths stay on the CPU, so reading them never waits for a device.
 
     Attributes:
-        log_mel: (batch, frames, mels) standardised, zero past each clip's end.
-        frame_lengths: (batch,) frames of each clip, on the CPU.
-        first_column: (batch,) where on the grid of positions each clip starts.
-        sound: (batch,) which sound each clip was cut from; equal numbers are positives of the contrast.
-        waveform: (batch, samples), on the CPU, that the log-mel was made from, zero past a clip's end; None where
-            log-mels were cut from a cache.
-        features: by name of the external teacher, (batch, numbers): what it said of these very waveforms.
+        log_mel: (batch, frames, mels), standardised, zero past each crop's end.
+        frame_lengths: (batch,) frames of each crop, on the CPU.
+        first_column: (batch,) position of each crop on the position grid, in columns.
+        sound: (batch,) sound of each crop; equal numbers are positives of the contrast.
+        waveform: (batch, samples) on the CPU, zero past a crop's end; None for crops of cached log-mels.
+        features: Features of these waveforms by each external teacher's name, (batch, dim).
     """
 
     log_mel: Tensor
@@ -30,7 +29,7 @@ class Batch(NamedTuple):
     first_column: Tensor
     sound: Tensor
     waveform: Tensor | None = None
-    features: dict[str, Tensor] = {}  # noqa: RUF012 (a default that nobody fills)
+    features: dict[str, Tensor] = {}  # noqa: RUF012 (never modified)
 
     @property
     def columns(self) -> int:
@@ -39,32 +38,32 @@ class Batch(NamedTuple):
 
     @property
     def column_frames(self) -> Tensor:
-        """Frames of the clip in each column, (batch, columns), 0…16, on the CPU."""
+        """Frames of the crop in each column, (batch, columns), 0 to 16, on the CPU."""
         return (self.frame_lengths[:, None] - PATCH * torch.arange(self.columns)).clamp(0, PATCH)
 
     @property
     def padded(self) -> bool:
-        """Does a clip end before the last column begins, so that there are tokens that must not be read?"""
+        """Whether some tokens are padding, because a crop ends before the last column begins."""
         return int(self.frame_lengths.min()) <= PATCH * (self.columns - 1)
 
     @property
     def inside(self) -> Tensor:
-        """(batch, frames, 1) false past a clip's end, beside the log-mels."""
+        """Mask of the log-mels, (batch, frames, 1), false past a crop's end."""
         mask = length_mask(self.frame_lengths, self.log_mel.shape[1])
         return send(mask, self.log_mel.device)[..., None]
 
     def positions(self, grid: Tensor) -> Tensor:
-        """The clips' part of the position grid (window, rows, dim) -> (batch, columns, rows, dim)."""
+        """Return the crops' part of the position grid: (window, rows, dim) -> (batch, columns, rows, dim)."""
         index = self.first_column[:, None] + torch.arange(self.columns, device=grid.device)
         return grid[index]
 
     def patch_tokens(self, network: AaSPNetwork) -> Tensor:
-        """A network's patch tokens with positions, (batch, columns, rows, dim)."""
+        """Return a network's patch tokens with positions, (batch, columns, rows, dim)."""
         lengths = send(self.frame_lengths, self.log_mel.device)
         return network.embed_patches(self.log_mel, lengths) + self.positions(network.positions)
 
     def to(self, device: torch.device) -> Batch:
-        """On another device, all but the lengths and the waveform, without waiting for it."""
+        """Send all but the lengths and the waveform to a device, without waiting for it."""
         return self._replace(
             log_mel=send(self.log_mel, device),
             first_column=send(self.first_column, device),
@@ -73,7 +72,7 @@ class Batch(NamedTuple):
         )
 
     def rows(self, rows: slice) -> Batch:
-        """Some of the clips."""
+        """Return some of the crops."""
         return Batch(
             self.log_mel[rows],
             self.frame_lengths[rows],
@@ -85,7 +84,7 @@ class Batch(NamedTuple):
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:
-    """Values on a device; to a GPU through pinned memory, so that neither waits for the other."""
+    """Send values to a device, through pinned memory for a GPU, so neither side waits."""
     if device.type == "cuda" and values.device.type == "cpu":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)

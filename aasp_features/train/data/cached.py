@@ -1,7 +1,6 @@
-"""A folder of audio or tar shards -> every sound's log-mel in memory, decoded once.
+"""The log-mels of a corpus in memory, decoded once.
 
-Log-mels are kept as float16 in one tensor, back to back, so that a step cuts its clips on the training device and
-never waits for a decoder.
+They are concatenated in one float16 tensor, so a step cuts its crops on the training device without decoding.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ class CachedCorpus(NamedTuple):
         log_mel: (total frames, mels) float16, standardised.
         start: (sounds,) first frame of each, on the CPU.
         frame_lengths: (sounds,) frames of each, on the CPU.
-        mean, std: the two numbers that standardised it.
-        sha256: of the files that it was decoded from, and their names.
+        mean, std: Statistics that standardised the log-mels.
+        sha256: Hash of the names and contents of the decoded files.
     """
 
     log_mel: Tensor
@@ -40,20 +39,21 @@ class CachedCorpus(NamedTuple):
     sha256: str = ""
 
     def to(self, device: torch.device) -> CachedCorpus:
-        """The same, with the log-mels on another device."""
+        """Send the log-mels to another device."""
         return self._replace(log_mel=self.log_mel.to(device))
 
 
 def load_corpus(data: Path, config: AaSPConfig, workers: int | None = None) -> CachedCorpus:
-    """Decode everything under ``data`` in threads; broken files and sounds of under 25 ms are logged and left out.
+    """Decode everything under ``data`` in threads. Broken files and sounds under 25 ms are logged and skipped.
 
     Args:
-        data: as for ``read_corpus``.
-        config: of the front end; its mean and std are replaced by the corpus' own.
+        data: See ``read_corpus``.
+        config: Frontend config, whose mean and std are replaced by the corpus' own.
+        workers: Number of threads (default: one per CPU).
 
     Raises:
-        NothingFoundError: there is no sound.
-        TrainError: none can be used.
+        NothingFoundError: There is no sound.
+        TrainError: No sound can be used.
     """
     raw = LogMel(config.replace(mean=0.0, std=1.0))
     statistics = RunningStatistics()
@@ -66,7 +66,7 @@ def load_corpus(data: Path, config: AaSPConfig, workers: int | None = None) -> C
         statistics.add(piece)
         pieces.append(piece)
     if not pieces:
-        raise TrainError(f"none of the sounds in {data} can be used; the log says why.")
+        raise TrainError(f"none of the sounds in {data} can be used; see the log for the reasons.")
     log_mel = torch.cat(pieces)
     frames = torch.tensor([len(piece) for piece in pieces])
     for part in torch.split(log_mel, 1 << 16):

@@ -1,7 +1,7 @@
-"""What the student hears of a crop that its teachers heard clean: noise over it, and a part of the band alone.
+"""Noise augmentation: noise and band-limiting of the student's crops, but not of the teachers'.
 
-So it learns to say of a disturbed sound what the teachers say of the sound. What the teachers said is kept for every
-crop; disturbances are drawn anew at every step, and cost them nothing.
+The student learns to match the teachers' features of the clean sound. Those features are kept for every crop, so
+augmentation is drawn anew at every step without running the teachers again.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.train.data.waveform_crops import Floats, level
-from aasp_features.train.distillation_settings import DisturbanceSettings
+from aasp_features.train.distillation_settings import NoiseAugmentationSettings
 
 RATE = 16000  # Hz
-STEEPEST = 2.0  # power of noise over frequency, as f^-exponent: 0 is white, 1 pink, 2 brown
-LOWEST_HZ = 20.0  # of noise; steep noise has most of its power where nobody hears it
-LOW_EDGE_HZ, HIGH_EDGE_HZ = (50.0, 500.0), (2000.0, 7000.0)  # of a band, each uniform over log frequency
+MAX_SLOPE = 2.0  # of the noise power over frequency, f^-slope: 0 is white, 1 pink, 2 brown
+MIN_HZ = 20.0  # steep noise would have most of its power at inaudible frequencies
+LOW_EDGE_HZ, HIGH_EDGE_HZ = (50.0, 500.0), (2000.0, 7000.0)  # each uniform over log frequency
 
 
-def disturb(waveform: Floats, settings: DisturbanceSettings, rng: np.random.Generator) -> Floats:
-    """A crop as the student hears it: with noise, then limited to a band, each with its probability.
+def augment_with_noise(waveform: Floats, settings: NoiseAugmentationSettings, rng: np.random.Generator) -> Floats:
+    """Add noise to a crop, then limit its band, each with its probability.
 
     Args:
-        waveform: (samples,) at 16 kHz in +-1.
-        settings: how often, and how much.
-        rng: draws both, and the noise.
+        waveform: (samples,) at 16 kHz in ±1.
+        settings: Probabilities and ranges.
+        rng: Generator of all draws.
 
     Returns:
-        (samples,), brought back to full scale where noise made it pass that.
+        (samples,), scaled back to full scale if noise exceeds it.
     """
     if rng.random() < settings.noise_probability:
         waveform = add_noise(waveform, rng.uniform(settings.noise_lowest_db, settings.noise_highest_db), rng)
@@ -38,10 +38,10 @@ def disturb(waveform: Floats, settings: DisturbanceSettings, rng: np.random.Gene
 
 
 def add_noise(waveform: Floats, decibels: float, rng: np.random.Generator) -> Floats:
-    """Noise of a random colour, white to brown, whose level lies ``decibels`` under the sound's; silence stays."""
+    """Add noise of a random colour, white to brown, ``decibels`` below the sound's level; silence stays."""
     frequencies = _frequencies(waveform)
-    slope = np.maximum(frequencies, LOWEST_HZ) ** (-rng.uniform(0, STEEPEST) / 2)
-    spectrum = np.fft.rfft(rng.standard_normal(len(waveform))) * slope * (frequencies >= LOWEST_HZ)
+    slope = np.maximum(frequencies, MIN_HZ) ** (-rng.uniform(0, MAX_SLOPE) / 2)
+    spectrum = np.fft.rfft(rng.standard_normal(len(waveform))) * slope * (frequencies >= MIN_HZ)
     noise: Floats = np.fft.irfft(spectrum, len(waveform)).astype(np.float32)
     noise *= np.float32(level(waveform) / max(level(noise), 1e-12) * 10 ** (-decibels / 20))
     noise += waveform
@@ -49,7 +49,7 @@ def add_noise(waveform: Floats, decibels: float, rng: np.random.Generator) -> Fl
 
 
 def limit_band(waveform: Floats, lowest: float, highest: float) -> Floats:
-    """What lies between two frequencies in Hz, and nothing of the rest, as after a telephone."""
+    """Remove all frequencies outside a band in Hz, as a telephone does."""
     frequencies = _frequencies(waveform)
     spectrum = np.fft.rfft(waveform) * ((frequencies >= lowest) & (frequencies <= highest))
     limited: Floats = np.fft.irfft(spectrum, len(waveform)).astype(np.float32)

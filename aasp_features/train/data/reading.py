@@ -1,4 +1,4 @@
-"""The sounds of a corpus, decoded in threads, in order: what ``aasp-embed`` finds, with the same errors."""
+"""The decoded sounds of a corpus, found and read as by ``aasp-embed``."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Made = TypeVar("Made")
 
 
 def corpus_files(data: Path) -> dict[str, Path]:
-    """The files under ``data`` that are read, by their names from there on, in order.
+    """Return the audio files under ``data`` in order, by their relative names.
 
     Raises:
-        NothingFoundError: there are none.
+        NothingFoundError: There are none.
     """
     base = data if data.is_dir() else data.parent
     paths = dict.fromkeys(sound.path for sound in find_sounds([data]).sounds)
@@ -35,10 +35,10 @@ def corpus_files(data: Path) -> dict[str, Path]:
 
 
 def contents(data: Path) -> str:
-    """sha256 over the names and the bytes of the files under ``data`` that are read.
+    """Return the sha256 of the names and bytes of the audio files under ``data``.
 
     Raises:
-        NothingFoundError: there are none.
+        NothingFoundError: There are none.
     """
     digest = hashlib.sha256()
     for name, path in corpus_files(data).items():
@@ -50,15 +50,15 @@ def contents(data: Path) -> str:
 
 
 def read_corpus(data: Path, make: Callable[[NDArray[np.float32]], Made], threads: int | None = None) -> Iterator[Made]:
-    """What ``make`` makes of each sound under ``data``; broken ones and those under 25 ms are logged and left out.
+    """Yield ``make`` of each sound under ``data``. Broken sounds and those under 25 ms are logged and skipped.
 
     Args:
-        data: a folder, searched to any depth for sounds and ``.tar`` shards of them; or one of these files.
-        make: called in the threads, with (samples,) float32 mono at 16 kHz.
-        threads: one a CPU unless given.
+        data: Folder that is searched recursively for sounds and ``.tar`` shards of them, or one such file.
+        make: Function of (samples,) float32 mono at 16 kHz, called in threads.
+        threads: Number of threads (default: one per CPU).
 
     Raises:
-        NothingFoundError: there is no sound.
+        NothingFoundError: There is no sound.
     """
     found = find_sounds([data])
     for name, reason in found.problems.items():

@@ -1,8 +1,8 @@
-"""Crops by number: the sound of crop n is a function of the corpus, the settings, the seed and n alone.
+"""Numbered crops: crop n is a function of the corpus, the settings, the seed and n alone.
 
-So what a teacher says of crop n can be computed once and kept, and the student hears the very same sound in any later
-epoch or process. Crops come in pieces of ``PIECE`` crops of one length. Everything that changes a crop happens to the
-waveform: tempo with pitch, place, another sound beside it, a filter, level.
+A teacher's features of crop n are therefore computed once and kept, and the student gets the same sound in any later
+epoch or process. Crops come in pieces of ``PIECE`` crops of one length. All changes apply to the waveform: tempo with
+pitch, position, a second sound, a filter and the level.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.train.data.waveforms import Waveforms
 from aasp_features.train.distillation_settings import CropSettings
 
-PIECE = 256  # crops that are made, kept and lost together
+PIECE = 256  # crops in a file of features
 GOLDEN = (math.sqrt(5) - 1) / 2
-SILENCE = 1e-4  # root mean square under which a cut is drawn again (-80 dB)
+SILENCE = 1e-4  # root mean square below which a cut is drawn again (-80 dB)
 TRIES = 20
 FILTER_WAVES = 4
 Floats = NDArray[np.float32]
 
 
 class Crop(NamedTuple):
-    """One crop: (samples,) float32 in +-1 at 16 kHz, and the number of the sound that it is named after."""
+    """One crop: (samples,) float32 in ±1 at 16 kHz, and the index of its sound."""
 
     waveform: Floats
     sound: int
 
 
 class Cropper:
-    """Makes crops by number.
+    """Maker of numbered crops.
 
     Args:
-        sounds: the corpus.
-        settings, seed: with the number, everything that decides a crop.
+        sounds: The corpus.
+        settings, seed: Together with the number, they determine a crop.
     """
 
     def __init__(self, sounds: Waveforms, settings: CropSettings, seed: int) -> None:
@@ -53,22 +53,22 @@ class Cropper:
         }
 
     def columns(self, piece: int) -> int:
-        """Length of a piece's crops in token columns. In any run of pieces the lengths have their shares."""
-        place = int(np.searchsorted(self._edges, (piece * GOLDEN) % 1.0, side="right"))
-        return self.settings.lengths[min(place, len(self._edges) - 1)].columns
+        """Return the length of a piece's crops in token columns. Any run of pieces keeps the lengths' shares."""
+        index = int(np.searchsorted(self._edges, (piece * GOLDEN) % 1.0, side="right"))
+        return self.settings.lengths[min(index, len(self._edges) - 1)].columns
 
     def crop(self, number: int) -> Crop:
-        """Crop ``number``, of piece ``number // PIECE``."""
+        """Return crop ``number`` of piece ``number // PIECE``."""
         rng, settings = np.random.default_rng([self.seed, number]), self.settings
         columns = self.columns(number // PIECE)
         samples = crop_samples(columns)
         sound, own = self._cut(rng, columns)
         if len(own) < samples and rng.random() < settings.placed_probability:
-            own = place(own, samples, rng)
+            own = fit_length(own, samples, rng)
         if rng.random() < settings.mix_probability:
             _, other = self._cut(rng, columns)
             decibels = rng.uniform(settings.mix_lowest_db, settings.mix_highest_db)
-            own = mix(own, place(other, len(own), rng), decibels)
+            own = mix(own, fit_length(other, len(own), rng), decibels)
         if rng.random() < settings.filter_probability:
             own = filter_smoothly(own, settings.filter_db, rng)
         own = own * np.float32(10 ** (rng.uniform(-settings.gain_db, settings.gain_db) / 20))
@@ -76,7 +76,7 @@ class Cropper:
         return Crop(own / np.float32(peak) if peak > 1 else own, sound)
 
     def _cut(self, rng: np.random.Generator, columns: int) -> tuple[int, Floats]:
-        """At most a crop's length of a sound that is not silent; its number, and the samples."""
+        """Cut at most a crop's length from a sound that is not silent; return its index and the samples."""
         samples, sounds, settings = crop_samples(columns), self.sounds, self.settings
         for _ in range(TRIES):
             sound = int(np.searchsorted(self._chance[columns], rng.random(), side="right"))
@@ -94,18 +94,18 @@ class Cropper:
 
 
 def crop_samples(columns: int) -> int:
-    """Samples that give exactly ``columns`` full token columns."""
+    """Return the number of samples in exactly ``columns`` full token columns."""
     return FRAME_HOP * (PATCH * columns - 1) + FRAME_LENGTH
 
 
 def play(waveform: Floats, speed: float) -> Floats:
-    """``speed`` times as fast, and as high; at least 25 ms of it."""
+    """Play a sound ``speed`` times as fast and as high; at least 25 ms remain."""
     played: Floats = soxr.resample(waveform, 16000 * speed, 16000, quality="HQ").astype(np.float32)
     return np.pad(played, (0, max(0, FRAME_LENGTH - len(played))))
 
 
-def place(waveform: Floats, samples: int, rng: np.random.Generator) -> Floats:
-    """Bring to a length: cut at its end, or put at a random place in silence."""
+def fit_length(waveform: Floats, samples: int, rng: np.random.Generator) -> Floats:
+    """Cut a sound at a length, or pad it with silence at a random position."""
     if len(waveform) >= samples:
         return waveform[:samples]
     before = int(rng.integers(samples - len(waveform) + 1))
@@ -113,7 +113,7 @@ def place(waveform: Floats, samples: int, rng: np.random.Generator) -> Floats:
 
 
 def mix(own: Floats, other: Floats, decibels: float) -> Floats:
-    """Add ``other`` so that its level lies ``decibels`` under that of ``own``; silence adds nothing."""
+    """Add ``other`` at a level ``decibels`` below that of ``own``; silence adds nothing."""
     if level(other) <= SILENCE:
         return own
     mixed: Floats = own + other * np.float32(level(own) / level(other) * 10 ** (-decibels / 20))
@@ -121,14 +121,14 @@ def mix(own: Floats, other: Floats, decibels: float) -> Floats:
 
 
 def level(waveform: Floats) -> float:
-    """Root mean square."""
+    """Return the root mean square."""
     return math.sqrt(float(np.mean(np.square(waveform, dtype=np.float64))))
 
 
 def filter_smoothly(waveform: Floats, decibels: float, rng: np.random.Generator) -> Floats:
-    """Another microphone, another room: a zero-phase gain that is smooth over log frequency.
+    """Apply a random zero-phase gain, smooth over log frequency, as another microphone or room would.
 
-    It is a sum of the first cosines over log(1 + f / 700 Hz), ``decibels`` in standard deviation.
+    The gain is a sum of the first cosines over log(1 + f / 700 Hz), ``decibels`` in standard deviation.
     """
     spectrum = np.fft.rfft(waveform)
     band = np.log1p(np.linspace(0, 8000, len(spectrum)) / 700) / math.log1p(8000 / 700)

@@ -1,4 +1,4 @@
-"""A corpus decoded once into one memory-mapped file of 16-bit samples, from which any process cuts without decoding."""
+"""A decoded corpus in one memory-mapped file of 16-bit samples, which all processes share."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from aasp_features.train.whole_file import whole_file, write_atomically
 
 SAMPLES_FILE, INDEX_FILE = "samples.i16", "sounds.json"
 FULL_SCALE = 32767.0
-AT_ONCE = 1 << 23  # samples that are checked together
+AT_ONCE = 1 << 23  # samples hashed together
 
 
 class Waveforms(NamedTuple):
-    """All sounds of a corpus at 16 kHz, mono.
+    """All sounds of a corpus, mono at 16 kHz.
 
     Attributes:
         samples: (all samples,) int16, memory-mapped, sound after sound.
-        start, length: (sounds,) where each begins, and its samples.
-        sha256: of the samples and the lengths.
+        start, length: (sounds,) first sample and number of samples of each.
+        sha256: Hash of the samples and the lengths.
     """
 
     samples: NDArray[np.int16]
@@ -39,7 +39,7 @@ class Waveforms(NamedTuple):
     sha256: str
 
     def cut(self, sound: int, first: int, samples: int) -> NDArray[np.float32]:
-        """(up to ``samples``,) float32 in +-1, from sample ``first`` of a sound; less where it ends."""
+        """Return up to ``samples`` samples from sample ``first`` of a sound, float32 in ±1."""
         begin = int(self.start[sound]) + first
         end = int(self.start[sound]) + min(first + samples, int(self.length[sound]))
         cut: NDArray[np.float32] = self.samples[begin:end].astype(np.float32) / np.float32(FULL_SCALE)
@@ -47,47 +47,47 @@ class Waveforms(NamedTuple):
 
 
 def load_waveforms(data: Path, folder: Path) -> Waveforms:
-    """Decode everything under ``data`` into ``folder``, or find it decoded there.
+    """Decode everything under ``data`` into ``folder``, or open what was decoded there.
 
-    Broken files and sounds of under 25 ms are logged and left out. Samples beyond full scale are clipped. The files are
-    known by what they hold, in order.
+    Broken files and sounds under 25 ms are logged and skipped. Samples beyond full scale are clipped. Files are
+    identified by their contents, in order.
 
     Args:
-        data: as for ``read_corpus``.
-        folder: made if need be.
+        data: See ``read_corpus``.
+        folder: Created if needed.
 
     Raises:
-        NothingFoundError: there is no sound.
-        TrainError: none can be used, or ``folder`` holds another corpus.
+        NothingFoundError: There is no sound.
+        TrainError: No sound can be used, or ``folder`` holds another corpus.
     """
     files, path = [Sound(file) for file in corpus_files(data).values()], folder / SAMPLES_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainError(f"{folder} cannot hold the decoded sounds ({error.strerror}); give another folder.") from error
+        raise TrainError(f"{folder} cannot be created ({error.strerror}); give another folder.") from error
     if not (folder / INDEX_FILE).is_file():
         _decode(data, folder, files)
     if (index := read_sealed(folder / INDEX_FILE)) is None:
         raise TrainError(
-            f"{folder / INDEX_FILE} is damaged, or of an earlier version; delete it to decode the sounds again."
+            f"{folder / INDEX_FILE} is damaged or has another format; delete it to decode the sounds again."
         )
-    del index["sha256"]  # its own
+    del index["sha256"]  # of the index itself
     decoded = [Content(tuple(stamp), sha256) for stamp, sha256 in index["files"]]
     now = _contents(files, decoded)
     if _hashes(now) != _hashes(decoded):
-        raise TrainError(f"{folder} was made from other sounds than {data} holds now; give another folder.")
+        raise TrainError(f"{folder} holds other decoded sounds than {data}; give another folder.")
     if now != decoded:
-        with suppress(TrainError):  # it only spares the next run the reading
+        with suppress(TrainError):  # without new time stamps the next run only hashes the files again
             write_atomically(folder / INDEX_FILE, seal({**index, "files": now}))
     length = np.array(index["length"], np.int64)
     if not path.is_file() or path.stat().st_size != 2 * int(length.sum()):
-        raise TrainError(f"{path} is missing or has been cut; delete {folder / INDEX_FILE} to decode the sounds again.")
+        raise TrainError(f"{path} is missing or truncated; delete {folder / INDEX_FILE} to decode the sounds again.")
     samples = np.memmap(path, np.int16, mode="r")
     return Waveforms(samples, np.cumsum(length) - length, length, index["samples_sha256"])
 
 
 def _contents(files: Sequence[Sound], known: Sequence[Content]) -> list[Content]:
-    return [file.content(known[place] if place < len(known) else None) for place, file in enumerate(files)]
+    return [file.content(known[index] if index < len(known) else None) for index, file in enumerate(files)]
 
 
 def _hashes(contents: Sequence[Content]) -> list[str]:
@@ -95,10 +95,10 @@ def _hashes(contents: Sequence[Content]) -> list[str]:
 
 
 def check_samples(sounds: Waveforms, folder: Path) -> None:
-    """Are the samples in ``folder`` those that were decoded? All of them are read.
+    """Check the checksum of all samples in ``folder``.
 
     Raises:
-        TrainError: they are not.
+        TrainError: They are not the samples that were decoded.
     """
     digest = hashlib.sha256()
     for first in range(0, len(sounds.samples), AT_ONCE):
@@ -106,13 +106,12 @@ def check_samples(sounds: Waveforms, folder: Path) -> None:
     digest.update(json.dumps(sounds.length.tolist()).encode())
     if digest.hexdigest() != sounds.sha256:
         raise TrainError(
-            f"{folder / SAMPLES_FILE} is damaged: it is not what was decoded; delete {folder / INDEX_FILE} to decode "
-            "the sounds again."
+            f"{folder / SAMPLES_FILE} is damaged; delete {folder / INDEX_FILE} to decode the sounds again."
         )
 
 
 def _decode(data: Path, folder: Path, files: Sequence[Sound]) -> None:
-    """Write the samples, then the index: a folder with an index is whole."""
+    """Write the samples, then the index, so a folder with an index is complete."""
     digest, lengths, contents = hashlib.sha256(), [], _contents(files, [])
     with whole_file(folder / SAMPLES_FILE) as temporary, temporary.open("wb") as file:
         for samples in read_corpus(data, _to_int16):
@@ -120,9 +119,9 @@ def _decode(data: Path, folder: Path, files: Sequence[Sound]) -> None:
             digest.update(samples.tobytes())
             lengths.append(len(samples))
         if not lengths:
-            raise TrainError(f"none of the sounds in {data} can be used; the log says why.")
+            raise TrainError(f"none of the sounds in {data} can be used; see the log for the reasons.")
         if _hashes(_contents(files, contents)) != _hashes(contents):
-            raise TrainError(f"sounds in {data} were changed while they were decoded; give the same command again.")
+            raise TrainError(f"sounds in {data} changed while they were decoded; run the same command again.")
     digest.update(json.dumps(lengths).encode())
     index = {"files": contents, "samples_sha256": digest.hexdigest(), "length": lengths}
     write_atomically(folder / INDEX_FILE, seal(index))

@@ -1,1 +1,1 @@
-"""How good are the vectors? Labelled tasks, linear and nearest-neighbour probes, tables."""
+"""Evaluation of vectors: labelled tasks, linear and nearest-neighbour probes, and reports."""

@@ -1,9 +1,8 @@
-"""The paper's benchmarks: its published figures, where their data lies, and a table with ours.
+"""The paper's benchmarks: published figures, their data, and a table beside ours.
 
-The figures are those of Yamamoto & Okusa, arXiv 2512.03637, as far as they are public. Which protocol a figure follows
-is known only in part: the abstract speaks of fine-tuning on AudioSet-20K, ESC-50 and NSynth, and of linear evaluation
-on UrbanSound8K and NSynth; the others are presumed to follow the field. Figures of different protocols are no measure
-of each other, and stand in tables of their own.
+The figures are from Yamamoto & Okusa, arXiv 2512.03637, as far as they are public. Their protocols are partly known:
+the abstract names fine-tuning for AudioSet-20K, ESC-50 and NSynth, and linear evaluation for UrbanSound8K and NSynth;
+the others are presumed to follow the field. Figures of different protocols are not comparable and have separate tables.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ class Benchmark(NamedTuple):
     """A figure of the paper.
 
     Attributes:
-        task: the public task's name.
-        figure: in %, by the task's metric.
-        protocol: what was done with the encoder, and whether that is only presumed.
-        files: what a folder with the task's data holds, by which it is recognised.
+        task: Name of the public task.
+        figure: Value in %, by the task's metric.
+        protocol: Protocol, and whether it is only presumed.
+        files: Files by which the task's folder is recognised.
     """
 
     task: str
@@ -53,7 +52,7 @@ BENCHMARKS = (
 
 
 class Found(NamedTuple):
-    """What a data root holds of the benchmarks: tasks, and for the others why not; both by the tasks' names."""
+    """Benchmarks in a data root: tasks and folders, and for the others the reason they lack, by task name."""
 
     tasks: dict[str, Task]
     folders: dict[str, Path]
@@ -61,21 +60,21 @@ class Found(NamedTuple):
 
 
 def find_benchmarks(root: Path) -> Found:
-    """Look for each benchmark's data in a folder and in the folders in it.
+    """Find each benchmark's data in a folder or its subfolders.
 
     Raises:
-        TrainError: no such folder.
+        TrainError: There is no such folder.
     """
     if not root.is_dir():
-        raise TrainError(f"--data-root {root}: no such folder.")
-    places = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+        raise TrainError(f"--data-root {root} does not exist; give a folder of benchmarks.")
+    candidates = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
     found = Found({}, {}, {})
     for benchmark in BENCHMARKS:
         task = PUBLIC_TASKS[benchmark.task]
-        holding = [place for place in places if _holds(place, benchmark, task)]
+        holding = [folder for folder in candidates if _holds(folder, benchmark, task)]
         if not holding:
             names = ", ".join(benchmark.files)
-            found.lacking[task.name] = f"neither {root} nor a folder in it holds {names}. {task.place}"
+            found.lacking[task.name] = f"neither {root} nor a folder in it holds {names}. {task.instructions}"
             continue
         found.folders[task.name] = holding[0]
         try:
@@ -85,26 +84,26 @@ def find_benchmarks(root: Path) -> Found:
     return found
 
 
-def _holds(place: Path, benchmark: Benchmark, task: PublicTask) -> bool:
-    """Does a folder look like a task's, or like the Hub's copy of it?"""
-    official = all((place / name).exists() for name in benchmark.files)
-    return official or (task.packed is not None and task.packed.lies_in(place))
+def _holds(folder: Path, benchmark: Benchmark, task: PublicTask) -> bool:
+    """Return whether a folder looks like a task's, or like the Hub's copy of it."""
+    official = all((folder / name).exists() for name in benchmark.files)
+    return official or (task.packed is not None and task.packed.is_in(folder))
 
 
 def fine_tuned(found: Found) -> list[str]:
-    """The tasks that were found whose figures are, or may be, of fine-tuning."""
+    """Return the found tasks whose figures are, or may be, by fine-tuning."""
     names = [benchmark.task for benchmark in BENCHMARKS if not benchmark.protocol.startswith(LINEAR)]
     return [name for name in names if name in found.tasks and name not in found.lacking]
 
 
 def benchmark_report(found: Found, results: Results, evaluation: str, tuned: Results) -> str:
-    """Markdown: a table for the paper's linear figures, one for the others, what is missing and where it comes from.
+    """Return Markdown tables of the paper's linear figures and of the others, and what is missing.
 
     Args:
-        found: what there is.
-        results: of every method on tasks that were found.
-        evaluation: what read the vectors.
-        tuned: of checkpoints fine-tuned on some of them; may be empty.
+        found: Data that was found.
+        results: Results of every method on the tasks.
+        evaluation: Name of the evaluation.
+        tuned: Results of fine-tuned checkpoints; may be empty.
     """
     how = f"{evaluation.lower()} on frozen vectors" + (", and fine-tuning" if tuned else "")
     parts = [f"# The paper's benchmarks\n\nOurs: {how}; in %, 95 % intervals."]
@@ -114,14 +113,14 @@ def benchmark_report(found: Found, results: Results, evaluation: str, tuned: Res
     others = [benchmark for benchmark in BENCHMARKS if not benchmark.protocol.startswith(LINEAR)]
     parts += _section(
         "The paper's figures by linear evaluation",
-        "As far as is public; the paper's pooling, layers and settings of the linear layer are not.",
+        "The paper does not publish its pooling, layers and settings of the linear layer.",
         linear,
         found,
         columns,
     )
     parts += _section(
         "The paper's figures by other protocols",
-        "They are no measure of a linear evaluation, which does not train the encoder; ours by fine-tuning follow the "
+        "They are not comparable with linear evaluation, which does not train the encoder. Our fine-tuning uses the "
         "recipe named like the task, or small.",
         others,
         found,
@@ -138,7 +137,7 @@ def benchmark_report(found: Found, results: Results, evaluation: str, tuned: Res
 
 
 def benchmark_json(found: Found, results: Results, evaluation: str, tuned: Results) -> dict[str, object]:
-    """What the report says, for other programs."""
+    """Return the report's content for other programs."""
     ours = {**results, **{f"{method}, fine-tuned": by_task for method, by_task in tuned.items()}}
     benchmarks = [
         {
@@ -159,7 +158,6 @@ def benchmark_json(found: Found, results: Results, evaluation: str, tuned: Resul
 
 
 def _section(title: str, remark: str, benchmarks: Sequence[Benchmark], found: Found, columns: Results) -> list[str]:
-    """A table: a row for each benchmark, whether or not it was found; a column for each method."""
     head = ["benchmark", "metric", "clips", *columns, "the paper's", "its protocol"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for benchmark in benchmarks:

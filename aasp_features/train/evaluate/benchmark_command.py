@@ -1,4 +1,4 @@
-"""``aasp-train tasks`` and ``reproduce``: which public tasks there are, and the paper's table with our numbers."""
+"""The commands ``aasp-train tasks`` and ``reproduce``: the public tasks, and the paper's table beside our results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def tasks() -> None:
-    """Print the public tasks: splits, metrics and folders. Their names are for --task NAME:FOLDER."""
+    """List the public tasks with splits, metrics and folders. Their names are for --task NAME:FOLDER."""
     from aasp_features.train.evaluate.task import WHOLE
     from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
 
@@ -47,23 +47,23 @@ def tasks() -> None:
         typer.echo(f"{task.name}: {task.title}; {task.classes} classes{length}; {task.metric.name}; {task.splits}.")
         parts = [f"{part} {count:,}" for part, count in task.expected.items() if part.isalpha() and part != WHOLE]
         counts = f" ({', '.join(parts)})" if parts else ""
-        typer.echo(f"    {sum(task.expected.values()):,} clips{counts}. {task.place}")
+        typer.echo(f"    {sum(task.expected.values()):,} clips{counts}. {task.instructions}")
         if task.note:
             typer.echo(f"    {task.note}")
 
 
 def reproduce(
-    data_root: Annotated[Path, typer.Option(help="Folder that holds the benchmarks' folders.")],
+    data_root: Annotated[Path, typer.Option(help="Folder of the benchmarks' folders.")],
     checkpoint: Checkpoints = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fit a logistic regression instead; it takes seconds.")
+        bool, typer.Option("--quick", help="Fit a logistic regression instead, which takes seconds.")
     ] = False,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
     finetune: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of fine-tuning runs, for the tasks that the paper fine-tunes; a run found there continues."
+            help="Run folder for fine-tuning on the tasks that the paper fine-tunes; runs found there continue."
         ),
     ] = None,
     device: Device = None,
@@ -71,7 +71,7 @@ def reproduce(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Run the linear evaluation on the paper's benchmarks. Prints the paper's figures beside ours."""
+    """Evaluate linear probes on the paper's benchmarks, and print the paper's figures beside ours."""
     from aasp_features.train.evaluate.benchmark import benchmark_json, benchmark_report, find_benchmarks
     from aasp_features.train.evaluate.linear import linear_layer
     from aasp_features.train.evaluate.logistic import logistic_regression
@@ -79,28 +79,28 @@ def reproduce(
     from aasp_features.train.options import check_folder, checked_device
 
     check_folder("--out", out)
-    place = checked_device(device)
+    torch_device = checked_device(device)
     found = find_benchmarks(data_root)
     methods = find_methods(checkpoint, pooling, last_layers, None, "", device)
     evaluation, classifier = ("Logistic regression", logistic_regression) if quick else ("Linear layer", linear_layer)
     kept = None if no_cache else vector_cache(cache)
     leave_out_unreadable(found, kept)
     results = run_benchmarks(found, methods, classifier, kept)
-    tuned = {} if finetune is None else finetune_benchmarks(found, checkpoint or [""], finetune, place)
+    tuned = {} if finetune is None else finetune_benchmarks(found, checkpoint or [""], finetune, torch_device)
     text = benchmark_report(found, results, evaluation, tuned)
     sys.stdout.write(text)
     if out is not None:
         write_report(out, list(found.tasks.values()), text, benchmark_json(found, results, evaluation, tuned))
     if failed := [name for name in found.folders if name in found.lacking]:
-        raise TrainError(f"{', '.join(failed)}: found, but could not be evaluated; the report says why.")
+        raise TrainError(f"{', '.join(failed)}: found, but not evaluated; the report gives the reasons.")
     if not found.tasks:
         raise TrainError(
-            f"--data-root {data_root}: holds none of the paper's benchmarks; the report says what it lacks."
+            f"--data-root {data_root} holds none of the paper's benchmarks; the report lists what it lacks."
         )
 
 
 def leave_out_unreadable(found: Found, cache: Path | None) -> None:
-    """Leave out clips that cannot be read; a task that loses a class goes to ``found.lacking``."""
+    """Leave out unreadable clips; a task that loses a class goes to ``found.lacking``."""
     for name, task in found.tasks.items():
         try:
             found.tasks[name] = readable(task, cache)
@@ -112,7 +112,7 @@ def leave_out_unreadable(found: Found, cache: Path | None) -> None:
 def run_benchmarks(
     found: Found, methods: Iterator[Method], classifier: Classifier, cache: Path | None
 ) -> dict[str, dict[str, ProbeResult]]:
-    """Every method on every task; a task that cannot be evaluated goes to ``found.lacking``, the others go on."""
+    """Evaluate every method on every task; failing tasks go to ``found.lacking``."""
     results: dict[str, dict[str, ProbeResult]] = {}
     if not found.tasks:
         return results
@@ -133,7 +133,7 @@ def run_benchmarks(
 def finetune_benchmarks(
     found: Found, checkpoints: Sequence[str], folder: Path, device: torch.device
 ) -> dict[str, dict[str, ProbeResult]]:
-    """Every checkpoint fine-tuned on each split of the tasks of ``fine_tuned``; what cannot be done is as above."""
+    """Fine-tune every checkpoint on the tasks of ``fine_tuned``; failing ones go to ``found.lacking``."""
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.train.evaluate.benchmark import fine_tuned
     from aasp_features.train.evaluate.finetune.folds import finetune_splits

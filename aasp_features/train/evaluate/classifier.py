@@ -1,4 +1,4 @@
-"""What every classifier of frozen vectors is given, and what it gives."""
+"""The interface of classifiers of frozen vectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Vectors = NDArray[np.float64]
 
 
 class Examples(NamedTuple):
-    """Labelled vectors: (clips, d) standardised by the training part, labels as of ``Task``, groups."""
+    """Labelled vectors: (clips, d) standardised by the training part, labels as in ``Task``, and groups."""
 
     vectors: Vectors
     labels: Labels
@@ -24,31 +24,31 @@ class Examples(NamedTuple):
 
 
 class Classifier(Protocol):
-    """Learns from examples, scores other vectors."""
+    """A function that learns from examples and scores other vectors."""
 
     def __call__(
         self, train: Examples, validation: Examples | None, test: Vectors, classes: int, metric: Metric
     ) -> list[Scores]:
-        """Scores of the test clips, once for each seed it is run with.
+        """Return scores of the test clips, once for each seed.
 
         Args:
-            train: to learn from.
-            validation: chooses settings; None: a part of ``train`` does.
+            train: Training examples.
+            validation: Examples that choose settings (default: a part of ``train``).
             test: (clips, d) to score.
-            classes: how many there are, also where ``train`` lacks some.
-            metric: by which settings are chosen.
+            classes: Number of classes, including those that ``train`` lacks.
+            metric: Metric that chooses settings.
         """
         ...
 
 
 def standardise(train: NDArray[np.float32], *others: NDArray[np.float32]) -> list[Vectors]:
-    """Zero mean and unit variance of each dimension, by the training part alone; constant dimensions become zero."""
+    """Standardise each dimension by the training part alone; constant dimensions become zero."""
     mean, std = moments(train)
     return [(part.astype(np.float64) - mean) / std for part in (train, *others)]
 
 
 def moments(train: NDArray[np.float32]) -> tuple[Vectors, Vectors]:
-    """(d,) mean and standard deviation of each dimension, in float64; infinite where a dimension is constant."""
+    """Return mean and standard deviation of each dimension, (d,) float64; infinite for constant dimensions."""
     train64 = train.astype(np.float64)
     mean, std = train64.mean(axis=0), train64.std(axis=0)
     std[std < 1e-8 * np.maximum(1.0, np.abs(mean))] = np.inf
@@ -56,13 +56,13 @@ def moments(train: NDArray[np.float32]) -> tuple[Vectors, Vectors]:
 
 
 def one_hot(labels: Labels, classes: int) -> NDArray[np.bool_]:
-    """(clips, classes), whichever form the labels have."""
+    """Return labels of either form as (clips, classes)."""
     return labels if labels.ndim == 2 else labels[:, None] == np.arange(classes)
 
 
 @contextmanager
 def quiet_scikit_learn() -> Iterator[None]:
-    """Hide scikit-learn's warnings of rare and absent classes, on which reports have sentences."""
+    """Hide scikit-learn's warnings of rare and absent classes, which reports mention."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"sklearn\.")
         yield

@@ -1,4 +1,4 @@
-"""Labelled sounds -> a classifier on disk, with what it is worth: a score on clips that were held out."""
+"""Training of a classifier on labelled sounds, with its score on held-out clips."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.registry import read_tasks
 from aasp_features.train.options import check_folder
 
-FINE_TUNED = "Fine-tuning"  # how a classifier learns, else LINEAR
-RUNS = "runs"  # of fine-tuning, inside the classifier's folder
-LICENCES = ("ATTRIBUTION.md", "LICENSE*")  # of the encoder's weights, which the classifier holds
+FINE_TUNED = "Fine-tuning"  # the alternative to LINEAR
+RUNS = "runs"  # folder of fine-tuning runs in the classifier's folder
+LICENCES = ("ATTRIBUTION.md", "LICENSE*")  # of the encoder's weights, which the classifier includes
 REPORT_FILE = "report.json"
 
 
 def read_task(folder: str) -> Task:
-    """The one task that a folder, a table or ``NAME:FOLDER`` is; see ``read_tasks``.
+    """Read the single task of a folder, a table or ``NAME:FOLDER``; see ``read_tasks``.
 
     Raises:
-        TrainError: none, several, or classes whose names a classifier cannot have.
+        TrainError: There is not exactly one task, or a classifier cannot have its class names.
     """
     tasks = read_tasks([folder])
     if len(tasks) > 1:
@@ -52,22 +52,22 @@ def read_task(folder: str) -> Task:
 
 
 def check_free(out: Path, overwrite: bool, finetune: bool = False) -> None:
-    """May the classifier be written there? Runs of fine-tuning that have not come to one may go on.
+    """Check that the classifier can be written to a folder; unfinished fine-tuning runs there may continue.
 
     Raises:
-        TrainError: something is there already, and it is not to be replaced.
-        OptionError: the folder cannot be made, or not be written.
+        TrainError: The folder holds something that must not be replaced.
+        OptionError: The folder cannot be created or written.
     """
     if out.exists() and not out.is_dir():
-        raise TrainError(f"--out {out} is a file; name a folder.")
+        raise TrainError(f"--out {out} is a file; give a folder.")
     check_folder("--out", out)
     mine = {RUNS} if finetune else set()
     if not overwrite and out.is_dir() and {path.name for path in out.iterdir()} - mine:
-        raise TrainError(f"--out {out} holds something already; choose another, or give --overwrite.")
+        raise TrainError(f"--out {out} is not empty; give another folder, or --overwrite.")
 
 
 def results(out: Path) -> list[Path]:
-    """Return what a run writes into the classifier's folder: files, and the folder of its runs."""
+    """Return the files and the run folder that are written into the classifier's folder."""
     licences = (file for pattern in LICENCES for file in out.glob(pattern))
     return [
         out / RUNS,
@@ -77,10 +77,11 @@ def results(out: Path) -> list[Path]:
 
 
 def load_encoder(model: str | None, pooling: Pooling | None, last_layers: int | None) -> tuple[AaSPEncoder, Path]:
-    """A checkpoint's encoder, with these as its defaults where they are given, and the folder it came from.
+    """Load a checkpoint's encoder with given defaults, and return it with its folder.
 
     Raises:
-        CheckpointError: no such checkpoint; OptionError: more last layers than it has.
+        CheckpointError: There is no such checkpoint.
+        OptionError: ``last_layers`` exceeds its depth.
     """
     found = checkpoint.load_checkpoint(model)
     check_last_layers(last_layers, found.config.depth)
@@ -91,64 +92,68 @@ def load_encoder(model: str | None, pooling: Pooling | None, last_layers: int | 
 
 
 def linear_classifier(encoder: AaSPEncoder, vectors: NDArray[np.float32], task: Task) -> AaSPClassifier:
-    """A classifier whose head has learnt from all clips of a task.
+    """Return a classifier whose head is fitted to all clips of a task.
 
     Args:
-        encoder: that gave the vectors.
+        encoder: Encoder of the vectors.
         vectors: (clips, d), one row for each of the task's files.
-        task: gives the labels.
+        task: Source of the labels.
 
     Raises:
-        TrainError: clips that cannot be learnt from.
+        TrainError: The clips do not suffice to learn from.
     """
     head = fit_linear_head(vectors, task)
     classifier = AaSPClassifier(encoder, head.labels, head.layer(), several=task.labels.ndim == 2)
     return classifier.requires_grad_(False).eval()
 
 
-def report(task: Task, method: str, result: ProbeResult, labels: tuple[str, ...], learning: str = LINEAR) -> str:
-    """Markdown: what was learnt from, how good it is on what was held out, what was taken for what.
+def classifier_report(
+    task: Task, method: str, result: ProbeResult, labels: tuple[str, ...], learning: str = LINEAR
+) -> str:
+    """Return a Markdown report of the data, the held-out score and the confusions.
 
     Args:
-        task: that was learnt.
-        method: what gave the vectors.
-        result: of its splits.
-        labels: that the classifier knows.
-        learning: how it has learnt, ``LINEAR`` or ``FINE_TUNED``.
+        task: Task of the classifier.
+        method: Source of the vectors.
+        result: Result of the task's splits.
+        labels: Labels that the classifier knows.
+        learning: ``LINEAR`` or ``FINE_TUNED``.
     """
     low, high = result.interval
     splits = f"{len(result.splits)} folds, each held out in turn" if len(result.splits) > 1 else "its test part"
     how = " by Clopper and Pearson" if result.exact else ""
-    several = task.labels.ndim == 2
+    multi_label = task.labels.ndim == 2
     parts = [
         f"{task.name}: {len(task.files)} clips, {len(labels)} classes; {learning.lower()} on {method}.",
         f"Held out ({splits}): {task.metric.name} {result.value:.1f} %, 95 % interval{how} {low:.1f}–{high:.1f}.",
-        "Each class:" if several else "Rows are labels, columns what the clips held out were taken for:",
-        precision_table(task, result) if several else confusion_table(confusion_matrix(task, result), task.classes),
-        "The saved classifier has learnt from all clips, those that were held out here among them.",
+        "Each class:"
+        if multi_label
+        else "Confusion of the held-out clips, with labels in rows and predictions in columns:",
+        precision_table(task, result) if multi_label else confusion_table(confusion_matrix(task, result), task.classes),
+        "The saved classifier is trained on all clips, including those held out here.",
     ]
     if unknown := [name for name in task.classes if name not in labels]:
-        parts.append(f"No clip has the label {', '.join(unknown)}, so the classifier does not know it.")
+        parts.append(f"No clip has the label {', '.join(unknown)}, so the classifier lacks it.")
     parts += remarks([task], logistic=learning == LINEAR)
     if learning == LINEAR and not inner_splits(task.labels, task.groups):
-        parts.append(f"C of the saved classifier is {FIXED_C:g}, since its clips are too few to choose it.")
+        parts.append(f"C of the saved classifier is {FIXED_C:g}, as there are too few clips to choose it.")
     return "\n\n".join(parts) + "\n"
 
 
 def save(
     classifier: AaSPClassifier, out: Path, text: str, numbers: dict[str, Any], encoder_folder: Path | None = None
 ) -> None:
-    """Write a classifier, its card, its report and the licences of the encoder's weights.
+    """Save a classifier with its card, its report and the licences of the encoder's weights.
 
     Args:
-        classifier: to save.
-        out: folder, made if need be.
-        text: Markdown of the report, for the card.
-        numbers: of the report, for other programs.
-        encoder_folder: whose licences go along.
+        classifier: Classifier to save.
+        out: Folder, created if needed.
+        text: Report in Markdown, for the card.
+        numbers: Report for other programs.
+        encoder_folder: Folder of the encoder's licences.
 
     Raises:
-        CheckpointError: the folder cannot be written.
+        CheckpointError: The folder cannot be written.
     """
     classifier.save_pretrained(out, card=card(classifier, out, text))
     (out / REPORT_FILE).write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
@@ -160,22 +165,22 @@ def save(
 
 
 def card(classifier: AaSPClassifier, out: Path, text: str) -> str:
-    """Markdown for README.md: how it is used, and the report."""
+    """Return README.md: usage and report."""
     config = classifier.encoder.config
     along = config.pooling in FRAME_POOLINGS
-    frames = f"\nclassifier.events({'recording.wav'!r})  # where each class is heard\n" if along else "\n"
+    frames = f"\nclassifier.events({'recording.wav'!r})  # when each class occurs\n" if along else "\n"
     use = f"""```python
 from aasp_features import AaSPClassifier
 
 classifier = AaSPClassifier.from_pretrained({str(out)!r})
-classifier.predict({"recording.wav"!r})  # the likeliest classes{frames}```"""
+classifier.predict({"recording.wav"!r})  # the most likely classes{frames}```"""
     return f"# {out.name}\n\nA classifier on the vectors of {config.name}, `{config.pooling}`.\n\n{use}\n\n{text}"
 
 
-def as_numbers(
+def classifier_json(
     task: Task, method: str, result: ProbeResult, labels: tuple[str, ...], learning: str = LINEAR
 ) -> dict[str, Any]:
-    """What ``report`` says, for other programs; ``confusion`` has a row for each of ``classes``, in their order."""
+    """Return the report for other programs; rows and columns of ``confusion`` are ``classes``."""
     numbers = as_json([task], {method: {task.name: result}}, learning, False)
     numbers["labels"], numbers["classes"] = list(labels), list(task.classes)
     if task.labels.ndim == 1:

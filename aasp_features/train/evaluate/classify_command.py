@@ -1,4 +1,4 @@
-"""``aasp-train classify``: a folder of sounds, sorted or labelled -> a classifier."""
+"""The command ``aasp-train classify``: train a classifier on a folder of labelled sounds."""
 
 from __future__ import annotations
 
@@ -22,43 +22,41 @@ if TYPE_CHECKING:
     from aasp_features.train.evaluate.probe import ProbeResult
     from aasp_features.train.evaluate.task import Task
 
-    Learnt = tuple[str, ProbeResult, AaSPClassifier]  # by what, what it is worth, and itself
+    Learnt = tuple[str, ProbeResult, AaSPClassifier]  # method, held-out result, classifier
 
 
 def classify(
     folder: Annotated[
         str,
         typer.Argument(
-            help="Folder with a folder of sounds for each class, a .csv, a folder with labels.csv, or NAME:FOLDER of "
-            "a public task."
+            help="Folder with a subfolder of sounds for each class, a .csv, a folder with labels.csv, or NAME:FOLDER "
+            "of a public task."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the classifier.")],
+    out: Annotated[Path, typer.Option(help="Classifier folder to write.")],
     settings: Annotated[
-        list[str] | None, typer.Argument(help="With --finetune: changes to the recipe: key=value.")
+        list[str] | None, typer.Argument(help="With --finetune: recipe settings to change, as KEY=VALUE.")
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Checkpoint folder or Hub name (default: the bundled checkpoint).")
     ] = None,
     pooling: Annotated[
         Pooling | None,
-        typer.Option(help="Pooling that the head reads; frames need mean or frequency (default: the checkpoint's)."),
+        typer.Option(help="Pooling; predictions along time need mean or frequency (default: the checkpoint's)."),
     ] = None,
-    last_layers: Annotated[
-        int | None, typer.Option(help="Number of last blocks that are averaged (default: the checkpoint's).")
-    ] = None,
+    last_layers: Annotated[int | None, typer.Option(help="Last blocks to average (default: the checkpoint's).")] = None,
     finetune: Annotated[
-        bool, typer.Option("--finetune", help="Train the encoder too, once for each fold and once on all clips.")
+        bool, typer.Option("--finetune", help="Also train the encoder, once for each fold and once on all clips.")
     ] = False,
     recipe: Annotated[
-        str | None, typer.Option(help="With --finetune: recipe, a .yaml or a name as of finetune (default: small).")
+        str | None, typer.Option(help="With --finetune: recipe name, or a .yaml file (default: small).")
     ] = None,
     device: Annotated[str | None, typer.Option(help=f"With --finetune: {DEVICE_HELP}")] = None,
     cache: Cache = None,
     no_cache: NoCache = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write to a folder that is not empty.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = False,
 ) -> None:
-    """Train a classifier on a folder of sounds. Prints its held-out score and its confusion matrix.
+    """Train a classifier on a folder of sounds, and print its held-out score and confusions.
 
     aasp-embed --classifier and AaSPClassifier.from_pretrained read OUT.
     """
@@ -78,8 +76,8 @@ def classify(
         _finetuned(task, encoder, out, *tuning) if tuning is not None else _linear(task, encoder, kept)
     )
     learning = work.FINE_TUNED if finetune else work.LINEAR
-    text = work.report(task, method, result, classifier.labels, learning)
-    numbers = work.as_numbers(task, method, result, classifier.labels, learning)
+    text = work.classifier_report(task, method, result, classifier.labels, learning)
+    numbers = work.classifier_json(task, method, result, classifier.labels, learning)
     sys.stdout.write(text)
     work.save(classifier, out, text, numbers, encoder_folder)
     typer.echo(f"wrote {out}", err=True)
@@ -88,7 +86,7 @@ def classify(
 def _tuning(
     finetune: bool, recipe: str | None, settings: list[str], device: str | None
 ) -> tuple[FinetuneRecipe, torch.device] | None:
-    """The options of fine-tuning, checked; None without it."""
+    """Check and return the options of fine-tuning; None without fine-tuning."""
     from aasp_features.errors import OptionError
     from aasp_features.train.evaluate.finetune.recipes import DEFAULT, load_recipe
     from aasp_features.train.options import checked_device
@@ -98,12 +96,11 @@ def _tuning(
     given = [repr(settings[0])] if settings else []
     given += [f"{name} {value}" for name, value in (("--recipe", recipe), ("--device", device)) if value]
     if given:
-        raise OptionError(f"{given[0]} is for fine-tuning; give --finetune, too.")
+        raise OptionError(f"{given[0]} needs --finetune.")
     return None
 
 
 def _linear(task: Task, encoder: AaSPEncoder, cache: Path | None) -> Learnt:
-    """The encoder stays as it is, and a logistic regression is fitted to its vectors."""
     from aasp_features.train.evaluate.classify import linear_classifier
     from aasp_features.train.evaluate.command import with_progress
     from aasp_features.train.evaluate.logistic import logistic_regression
@@ -116,7 +113,6 @@ def _linear(task: Task, encoder: AaSPEncoder, cache: Path | None) -> Learnt:
 
 
 def _finetuned(task: Task, encoder: AaSPEncoder, out: Path, recipe: FinetuneRecipe, device: torch.device) -> Learnt:
-    """The encoder learns, too; a run that was stopped goes on."""
     from aasp_features.train.evaluate.classify import RUNS
     from aasp_features.train.evaluate.finetune.folds import finetune_folds
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence

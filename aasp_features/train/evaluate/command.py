@@ -1,4 +1,4 @@
-"""``aasp-train linear`` and ``knn``: which vectors, which tasks, one report."""
+"""The commands ``aasp-train linear`` and ``knn``, and the options that evaluations share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aasp_features.train.evaluate.probe import ProbeResult
     from aasp_features.train.evaluate.task import Task
 
-    Read = tuple[Sequence[str | None], Sequence[int | None], torch.device]  # poolings, last layers, where
+    Read = tuple[Sequence[str | None], Sequence[int | None], torch.device]  # poolings, last layers, device
 
 Checkpoints = Annotated[
     list[str] | None, typer.Argument(help="Checkpoint folders or Hub names (default: the bundled one).")
@@ -32,8 +32,8 @@ Tasks = Annotated[
     list[str],
     typer.Option(
         metavar="TASK",
-        help="NAME:FOLDER of a public task (see aasp-train tasks), a .csv, a folder with labels.csv or with several "
-        "such folders, or a folder with a folder of sounds for each class. Repeatable.",
+        help="NAME:FOLDER of a public task (see aasp-train tasks), a .csv, a folder with labels.csv or of such "
+        "folders, or a folder with a subfolder of sounds for each class. Repeatable.",
     ),
 ]
 Poolings = Annotated[
@@ -42,29 +42,29 @@ Poolings = Annotated[
 ]
 LastLayers = Annotated[
     list[int] | None,
-    typer.Option(metavar="K", help="Number of last blocks that are averaged (default: the checkpoint's). Repeatable."),
+    typer.Option(metavar="K", help="Last blocks to average (default: the checkpoint's). Repeatable."),
 ]
 Beside = Annotated[
     list[str] | None,
     typer.Option(
         metavar="METHOD",
-        help="Another method to measure: untrained (the same network, three seeds), log-mel (mean and std), the .py "
-        "of an encoder whose load() returns a callable (waveform, rate) -> vector, a teacher's .yaml. Repeatable.",
+        help="Method to compare: untrained (the same network, three seeds), log-mel (mean and std), a .py file whose "
+        "load() returns a callable (waveform, rate) -> vector, or a teacher's .yaml. Repeatable.",
     ),
 ]
 Graphs = Annotated[str, typer.Option(help="Folder of the teachers' files (default: beside their .yaml).")]
 Device = Annotated[str | None, typer.Option(help=DEVICE_HELP)]
-Selection = Annotated[bool, typer.Option("--selection", help="Leave the last fold and the test part out.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for report.html, .md, .json, and lists of clips left out.")]
-Cache = Annotated[Path | None, typer.Option(help="Folder where vectors are kept (default: in the user's cache).")]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.")]
+Selection = Annotated[bool, typer.Option("--selection", help="Hold back the last fold and the test part.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for report.html, .md, .json, and lists of skipped clips.")]
+Cache = Annotated[Path | None, typer.Option(help="Folder of cached vectors (default: in the user's cache).")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Do not cache vectors.")]
 
 
 def linear(
     task: Tasks,
     checkpoint: Checkpoints = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fit a logistic regression instead; it takes seconds.")
+        bool, typer.Option("--quick", help="Fit a logistic regression instead, which takes seconds.")
     ] = False,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
@@ -76,7 +76,7 @@ def linear(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Fit a linear probe on frozen vectors. Prints each task's metric with 95 % intervals."""
+    """Fit a linear probe on frozen vectors, and print each task's metric with 95 % intervals."""
     from aasp_features.train.evaluate.linear import linear_layer
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.tasks.registry import read_tasks
@@ -92,7 +92,7 @@ def knn(
     checkpoint: Checkpoints = None,
     k: Annotated[
         list[int] | None,
-        typer.Option("--k", min=1, metavar="K", help="Neighbours that vote (default: 20). Repeatable."),
+        typer.Option("--k", min=1, metavar="K", help="Number of neighbours (default: 20). Repeatable."),
     ] = None,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
@@ -104,11 +104,9 @@ def knn(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Classify clips by the vote of their nearest neighbours.
+    """Classify clips by their nearest neighbours, and print each task's metric with 95 % intervals.
 
     The k nearest training clips vote with weight exp(cosine / 0.07), as in DINO's k-NN.
-
-    Prints each task's metric with 95 % intervals.
     """
     from functools import partial
 
@@ -131,13 +129,12 @@ def find_methods(
     graphs: str,
     device: str | None,
 ) -> Iterator[Method]:
-    """The checkpoints, then what is measured beside them; each is loaded when it is its turn.
+    """Yield the checkpoints, then the methods to compare, each loaded when it is used.
 
-    Checkpoints and untrained networks are computed on the device; teachers, peers and log-mels choose their own.
+    Checkpoints and untrained networks run on the device; teachers, peers and log-mels choose their own.
 
     Raises:
-        OptionError: what cannot be measured beside them, or a device that is not there; the other errors come with
-            their turns.
+        OptionError: A method to compare is unknown, or the device is not available; other errors come with the methods.
     """
     from aasp_features.train.evaluate.methods import check_beside
     from aasp_features.train.options import checked_device
@@ -152,9 +149,9 @@ def _in_turn(models: list[str], read: Read, beside: list[str], graphs: str) -> I
 
     yield from encoder_methods(models, *read)
     yield from baseline_methods(models, *read, untrained="untrained" in beside, log_mel="log-mel" in beside)
-    places = [Path(one) for one in beside if one not in ("untrained", "log-mel")]
-    yield from (peer_method(place) for place in places if place.suffix == ".py")
-    yield from teacher_methods([place for place in places if place.suffix != ".py"], graphs)
+    paths = [Path(one) for one in beside if one not in ("untrained", "log-mel")]
+    yield from (peer_method(path) for path in paths if path.suffix == ".py")
+    yield from teacher_methods([path for path in paths if path.suffix != ".py"], graphs)
 
 
 def evaluate(
@@ -166,16 +163,16 @@ def evaluate(
     out: Path | None,
     cache: Path | None,
 ) -> None:
-    """Run every method and classifier on every task, a line on stderr for each; the report goes to stdout and ``out``.
+    """Evaluate every method and classifier on every task, and write the report to stdout and ``out``.
 
-    ``classifiers`` are keyed by what their rows add to the method's name.
+    The keys of ``classifiers`` are suffixes of the method's name in the report.
     """
-    from aasp_features.train.evaluate.report import as_json, report, write_report
+    from aasp_features.train.evaluate.report import as_json, probe_report, write_report
     from aasp_features.train.evaluate.report_page import report_page
     from aasp_features.train.options import check_folder
 
     check_folder("--out", out)
-    methods = chain([next(methods)], methods)  # the first checkpoint is found, or not, before sounds are read
+    methods = chain([next(methods)], methods)  # a missing first checkpoint fails before sounds are read
     tasks = [readable(task, cache) for task in tasks]
     results: dict[str, dict[str, ProbeResult]] = {}
     for method in methods:
@@ -185,7 +182,7 @@ def evaluate(
             results[name] = {
                 task.name: measure(name, vectors[task.name], task, classifier, selection) for task in tasks
             }
-    text = report(tasks, results, evaluation, selection)
+    text = probe_report(tasks, results, evaluation, selection)
     sys.stdout.write(text)
     if out is not None:
         write_report(out, tasks, text, as_json(tasks, results, evaluation, selection))
@@ -206,7 +203,7 @@ def measure(
 
 
 def with_progress(method: Method, name: str, files: Sequence[Path], cache: Path | None) -> NDArray[np.float32]:
-    """Return the vectors of files; ``name`` names their progress on stderr, a bar or, outside a terminal, lines."""
+    """Return the vectors of files, with progress on stderr: a bar, or lines outside a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -232,22 +229,22 @@ def _files(done: float, total: float, speed: float) -> str:
 
 
 def readable(task: Task, cache: Path | None) -> Task:
-    """A task without the clips that cannot be read, and a line on stderr that counts them.
+    """Return a task without its unreadable clips, and print their number on stderr.
 
     Raises:
-        TrainError: a class loses all its clips.
+        TrainError: A class loses all its clips.
     """
-    from aasp_features.train.evaluate.readable import reading, told, without_unreadable
+    from aasp_features.train.evaluate.readable import describe_unreadable, reading, without_unreadable
 
     marks = with_progress(reading(), task.name, task.files, cache)
     found = without_unreadable(task, marks[:, 0] > 0)
     if found.unreadable:
-        typer.echo(f"{task.name}: {told(found)}", err=True)
+        typer.echo(f"{task.name}: {describe_unreadable(found)}", err=True)
     return found
 
 
 def vector_cache(folder: Path | None) -> Path:
-    """Where vectors are kept: the folder, or in the user's cache."""
+    """Return the folder of cached vectors (default: in the user's cache)."""
     from aasp_features.train.evaluate.vector_cache import default_cache
 
     return folder or default_cache()

@@ -9,20 +9,17 @@ from aasp_features.train.evaluate.metrics import Metric, Scores
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07  # of DINO's k-NN evaluation (Caron et al., arXiv:2104.14294)
-SAME = 1e-9  # cosines this close are equal, as those of two copies of a clip
+SAME = 1e-9  # cosines this close are equal, as for copies of a clip
 AT_ONCE = 2**24  # cosines
 
 
 def nearest_neighbours(
     train: Examples, validation: Examples | None, test: Vectors, classes: int, metric: Metric, k: int = NEIGHBOURS
 ) -> list[Scores]:
-    """Share of each class in the vote of the k nearest training clips, weighted by exp(cosine / 0.07).
+    """Return each class's share in the vote of the k nearest training clips.
 
-    Training clips that are as near as the k-th vote, too, so the order of the clips decides nothing.
-
-    Args:
-        train, validation, test, classes, metric: as of ``Classifier``; the validation part and the metric are not used.
-        k: nearest training clips that vote; all of them where there are fewer.
+    Votes have weight exp(cosine / 0.07). Training clips as near as the k-th vote too, so the order of clips does not
+    matter. Arguments are those of ``Classifier``; ``validation`` and ``metric`` are not used.
     """
     near, hot = _unit(train.vectors), one_hot(train.labels, classes).astype(np.float64)
     rows = max(1, AT_ONCE // len(near))
@@ -38,5 +35,5 @@ def _shares(test: Vectors, near: Vectors, hot: Vectors, k: int) -> Scores:
 
 
 def _unit(vectors: Vectors) -> Vectors:
-    """Rows of length 1; zeros stay."""
+    """Scale rows to length 1; zeros stay."""
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=np.finfo(np.float64).tiny))

@@ -1,7 +1,7 @@
-"""The linear evaluation: one linear layer on frozen vectors, by Adam with early stopping, as in the paper's benchmark.
+"""Linear evaluation: one linear layer on frozen vectors, by Adam with early stopping, as in the paper's benchmark.
 
-Several learning rates train side by side, as heads of one pass over the batches; Adam treats every weight by itself, so
-each head is what it would be alone.
+Several learning rates train side by side as heads of one pass over the batches. Adam treats every weight separately, so
+each head trains as it would alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.classifier import Examples, Vectors
 from aasp_features.train.evaluate.metrics import Labels, Metric, Scores
-from aasp_features.train.evaluate.task import Places
+from aasp_features.train.evaluate.task import Indices
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 SEEDS = (42, 43, 44)
@@ -30,11 +30,11 @@ HELD_OUT = 0.1  # of the training clips, where the task has no validation part
 def linear_layer(
     train: Examples, validation: Examples | None, test: Vectors, classes: int, metric: Metric
 ) -> list[Scores]:
-    """Scores for each of three seeds; arguments as of ``Classifier``.
+    """Return scores for each of three seeds; arguments as for ``Classifier``.
 
-    Adam, batches of 200, at most 200 epochs; a head stops when the validation part has not been as good as its best for
-    20 epochs, and its best weights are kept. The learning rate is the one that the validation part likes best. Without
-    a validation part, a tenth of the training clips, groups whole, is held out.
+    Adam runs for at most 200 epochs with batches of 200. A head stops after 20 epochs without reaching its best
+    validation value again, and its best weights are kept. The learning rate with the best validation value is used.
+    Without a validation part, a tenth of the training clips, in whole groups, is held out.
     """
     scores = []
     for seed in SEEDS:
@@ -46,30 +46,30 @@ def linear_layer(
 
 
 def hold_out(train: Examples, seed: int) -> tuple[Examples, Examples]:
-    """Nine tenths and one tenth, groups whole."""
+    """Split examples into nine tenths and one tenth, in whole groups."""
     kept, held = (
-        Examples(train.vectors[places], train.labels[places], train.groups[places])
-        for places in hold_out_groups(train.groups, HELD_OUT, seed)
+        Examples(train.vectors[indices], train.labels[indices], train.groups[indices])
+        for indices in hold_out_groups(train.groups, HELD_OUT, seed)
     )
     return kept, held
 
 
-def hold_out_groups(groups: NDArray[np.str_], share: float, seed: int) -> tuple[Places, Places]:
-    """Two parts of clips, as places; the second has ``share`` of the groups, which stay whole.
+def hold_out_groups(groups: NDArray[np.str_], share: float, seed: int) -> tuple[Indices, Indices]:
+    """Split clips into two arrays of indices; the second has ``share`` of the groups.
 
     Raises:
-        TrainError: there is a single group.
+        TrainError: There is a single group.
     """
     from sklearn.model_selection import GroupShuffleSplit
 
     if len(np.unique(groups)) < 2:
-        raise TrainError("its training clips are of a single group, so none can be held out to judge the others.")
+        raise TrainError("its training clips are of a single group, so none can be held out for validation.")
     kept, held = next(iter(GroupShuffleSplit(1, test_size=share, random_state=seed).split(groups, groups=groups)))
     return np.asarray(kept), np.asarray(held)
 
 
 def train_heads(train: Examples, validation: Examples, classes: int, metric: Metric, seed: int) -> nn.Linear:
-    """Train one head for each learning rate; the one that was best on the validation part, at its best epoch."""
+    """Train one head for each learning rate, and return the best on the validation part, at its best epoch."""
     generator = torch.Generator().manual_seed(seed)
     vectors, labels = torch.from_numpy(train.vectors).float(), torch.from_numpy(train.labels)
     held = torch.from_numpy(validation.vectors).float()
@@ -83,7 +83,7 @@ def train_heads(train: Examples, validation: Examples, classes: int, metric: Met
             break
         order = torch.randperm(len(vectors), generator=generator)
         for batch in torch.split(order, BATCH):
-            optimizer.zero_grad(set_to_none=True)  # a head that has stopped has no gradient, and stays as it is
+            optimizer.zero_grad(set_to_none=True)  # without a gradient, a stopped head does not change
             total_loss([head.layer for head in training], vectors[batch], labels[batch]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         for head in training:
@@ -92,21 +92,21 @@ def train_heads(train: Examples, validation: Examples, classes: int, metric: Met
 
 
 def total_loss(layers: Sequence[nn.Linear], vectors: Tensor, labels: Tensor) -> Tensor:
-    """Sum over layers of each one's loss on a batch, so that each has the gradient it would have alone.
+    """Return the sum of the layers' losses on a batch, so each has the gradient it would have alone.
 
-    Cross-entropy, or binary cross-entropy where clips have several labels.
+    The loss is cross-entropy, or binary cross-entropy for multi-label clips.
     """
     weight, bias = torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
     scores = functional.linear(vectors, weight, bias).reshape(len(vectors), len(layers), -1)  # (clips, layers, classes)
     if labels.ndim == 2:
-        several = labels.float()[:, None].expand_as(scores)
-        return functional.binary_cross_entropy_with_logits(scores, several) * len(layers)
-    places = labels[:, None].expand(-1, len(layers))
-    return functional.cross_entropy(scores.flatten(0, 1), places.flatten()) * len(layers)
+        targets = labels.float()[:, None].expand_as(scores)
+        return functional.binary_cross_entropy_with_logits(scores, targets) * len(layers)
+    indices = labels[:, None].expand(-1, len(layers))
+    return functional.cross_entropy(scores.flatten(0, 1), indices.flatten()) * len(layers)
 
 
 def new_layer(width: int, classes: int, generator: torch.Generator) -> nn.Linear:
-    """Weights of a usual linear layer, drawn from ``generator``."""
+    """Return a linear layer with torch's default initialisation, drawn from ``generator``."""
     layer = nn.Linear(width, classes, device="meta").to_empty(device="cpu")
     bound = width**-0.5
     with torch.no_grad():
@@ -117,7 +117,7 @@ def new_layer(width: int, classes: int, generator: torch.Generator) -> nn.Linear
 
 @dataclass
 class Head:
-    """A linear layer in training, and what it was at its best."""
+    """A linear layer in training, with its best weights."""
 
     rate: float
     layer: nn.Linear

@@ -1,4 +1,4 @@
-"""Labelled vectors -> one linear layer for an ``AaSPClassifier``: the quick probe, fitted to all clips of a task."""
+"""A linear head for ``AaSPClassifier``: the quick probe, fitted to all clips of a task."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Numbers = NDArray[np.float64]
 
 
 class LinearHead(NamedTuple):
-    """What the layer holds.
+    """Labels and weights of the layer.
 
     Attributes:
-        labels: of the classes that any clip has, in the task's order.
-        weight, bias: (classes, d) and (classes,), of vectors as the encoder gives them.
+        labels: Labels of the classes with clips, in the task's order.
+        weight, bias: (classes, d) and (classes,), for vectors as the encoder returns them.
     """
 
     labels: tuple[str, ...]
@@ -31,21 +31,21 @@ class LinearHead(NamedTuple):
     bias: Numbers
 
     def layer(self) -> nn.Linear:
-        """The same in float32."""
+        """Return it as a float32 layer."""
         layer = nn.Linear(self.weight.shape[1], len(self.labels), device="meta").to_empty(device="cpu")
         layer.load_state_dict({"weight": torch.from_numpy(self.weight), "bias": torch.from_numpy(self.bias)})
         return layer
 
 
 def fit_linear_head(vectors: NDArray[np.float32], task: Task) -> LinearHead:
-    """Logistic regression on standardised vectors, C chosen as in ``logistic_regression``, as one linear layer.
+    """Fit a logistic regression to standardised vectors as one layer, with C as in ``logistic_regression``.
 
     Args:
         vectors: (clips, d), one row for each of the task's files.
-        task: gives labels, groups and the metric that chooses C.
+        task: Source of labels, groups and the metric that chooses C.
 
     Raises:
-        TrainError: clips of one class, or a label that all of them have.
+        TrainError: The clips have a single class, or a label that all of them share.
     """
     present = _present(task)
     labels = task.labels[:, present] if task.labels.ndim == 2 else np.searchsorted(present, task.labels)
@@ -57,11 +57,11 @@ def fit_linear_head(vectors: NDArray[np.float32], task: Task) -> LinearHead:
         model = fit(examples.vectors, labels, choose_penalty(examples, None, len(present), task.metric))
     weight, bias = coefficients(model)
     weight = (weight if axes is None else weight @ axes) / std
-    return LinearHead(tuple(task.classes[place] for place in present), weight, bias - weight @ mean)
+    return LinearHead(tuple(task.classes[index] for index in present), weight, bias - weight @ mean)
 
 
 def coefficients(model: Any) -> tuple[Numbers, Numbers]:
-    """Weight (classes, d) and bias (classes,) of scikit-learn's model; of two classes as one row each, too."""
+    """Return weight (classes, d) and bias (classes,) of scikit-learn's model, with one row per class."""
     parts: Sequence[Any] = getattr(model, "estimators_", [model])
     weight = np.concatenate([part.coef_ for part in parts])
     bias = np.concatenate([part.intercept_ for part in parts])
@@ -71,14 +71,13 @@ def coefficients(model: Any) -> tuple[Numbers, Numbers]:
 
 
 def _present(task: Task) -> NDArray[np.int64]:
-    """Places of the classes that any clip has."""
     having = one_hot(task.labels, len(task.classes))
     present = np.flatnonzero(having.any(axis=0))
     if len(present) < 2:
-        raise TrainError(f"{task.name}: its clips have {len(present)} classes; a classifier has at least two.")
+        raise TrainError(f"{task.name}: its clips have {len(present)} classes; a classifier needs at least two.")
     if (shared := np.flatnonzero(having.all(axis=0))).size:
         raise TrainError(
-            f"{task.name}: every clip has the label {task.classes[shared[0]]!r}, so nothing can be learnt of it; leave "
-            "it out."
+            f"{task.name}: every clip has the label {task.classes[shared[0]]!r}; remove that label, which cannot be "
+            "learned."
         )
     return present

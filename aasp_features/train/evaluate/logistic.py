@@ -1,4 +1,4 @@
-"""The quick linear probe: logistic regression of frozen vectors by scikit-learn."""
+"""The quick linear probe: scikit-learn's logistic regression of frozen vectors."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from aasp_features.train.evaluate.classifier import Examples, Vectors, quiet_sci
 from aasp_features.train.evaluate.metrics import Labels, Metric, Scores
 
 C_GRID = (0.01, 0.1, 1.0, 10.0)
-FIXED_C = 0.1  # where clips are too few to choose it
+FIXED_C = 0.1  # with too few clips to choose it
 
 
 def logistic_regression(
     train: Examples, validation: Examples | None, test: Vectors, classes: int, metric: Metric
 ) -> list[Scores]:
-    """Logistic regression, one for each class where clips may have several; arguments as of ``Classifier``.
+    """Fit a logistic regression, one per class for multi-label clips; arguments as for ``Classifier``.
 
-    C is the best of 0.01, 0.1, 1 and 10 on the validation part, or else in a stratified, grouped 2-fold of the
-    training part; it is 0.1 where a half of that lacks all classes but one.
+    C is the best of 0.01, 0.1, 1 and 10 on the validation part, or else in a stratified, grouped 2-fold of the training
+    part. It is 0.1 if a half of that has a single class.
     """
     axes = row_space(train.vectors)
     train = train._replace(vectors=rotate(train.vectors, axes))
@@ -30,12 +30,12 @@ def logistic_regression(
 
 
 def choose_penalty(train: Examples, validation: Examples | None, classes: int, metric: Metric) -> float:
-    """The C that the metric likes best; see ``logistic_regression``."""
+    """Return the C with the best metric; see ``logistic_regression``."""
     given = len(train.vectors)
     vectors = train.vectors if validation is None else np.concatenate([train.vectors, validation.vectors])
     labels = train.labels if validation is None else np.concatenate([train.labels, validation.labels])
-    places = np.arange(len(vectors))
-    inner = [(places[:given], places[given:])] if validation is not None else inner_splits(train.labels, train.groups)
+    indices = np.arange(len(vectors))
+    inner = [(indices[:given], indices[given:])] if validation is not None else inner_splits(train.labels, train.groups)
     if not inner:
         return FIXED_C
     means = []
@@ -49,10 +49,10 @@ def choose_penalty(train: Examples, validation: Examples | None, classes: int, m
 
 
 def row_space(train: Vectors) -> Vectors | None:
-    """Axes (clips, d) of the space that the training rows span; None where they are not fewer than the dimensions.
+    """Return axes (clips, d) of the space of the training rows, or None if they span all dimensions.
 
-    Coordinates in it are exact for L2-penalised linear models: their weights lie in that space, and a rotation changes
-    no penalty. With fewer clips than dimensions it makes the fit several times as fast.
+    Coordinates in it are exact for L2-penalised linear models: their weights are in that space, and a rotation keeps
+    the penalty. With fewer clips than dimensions, the fit is several times as fast.
     """
     if train.shape[0] >= train.shape[1]:
         return None
@@ -61,17 +61,17 @@ def row_space(train: Vectors) -> Vectors | None:
 
 
 def rotate(vectors: Vectors, axes: Vectors | None) -> Vectors:
-    """Coordinates of vectors along ``axes``; themselves where there are none."""
+    """Return coordinates of vectors along ``axes``, or the vectors if there are none."""
     return vectors if axes is None else np.asarray(vectors @ axes.T)
 
 
 def inner_splits(labels: Labels, groups: NDArray[np.str_]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Split a training part to choose C: places to learn from, and to judge; none where clips are too few."""
+    """Split a training part to choose C, as training and validation indices; empty with too few clips."""
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
     if len(np.unique(groups)) < 2:
         return []
-    if labels.ndim == 2:  # several labels a clip cannot be stratified
+    if labels.ndim == 2:  # multi-label clips cannot be stratified
         return list(GroupKFold(2).split(labels, groups=groups))
     if np.unique(labels, return_counts=True)[1].max() < 2:
         return []
@@ -81,7 +81,7 @@ def inner_splits(labels: Labels, groups: NDArray[np.str_]) -> list[tuple[NDArray
 
 
 def fit(vectors: Vectors, labels: Labels, c: float) -> Any:
-    """scikit-learn's model of penalty C; one for each class where clips may have several; a constant for one class."""
+    """Fit scikit-learn's model with penalty C, one per class for multi-label clips; a constant for one class."""
     from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
@@ -93,7 +93,6 @@ def fit(vectors: Vectors, labels: Labels, c: float) -> Any:
 
 
 def _scores(model: Any, vectors: Vectors, classes: int) -> Scores:
-    """Probabilities in the columns of all classes; those that the model never met have 0."""
     scores = np.zeros((len(vectors), classes))
     scores[:, model.classes_] = model.predict_proba(vectors)
     return scores

@@ -1,4 +1,4 @@
-"""Where vectors come from: a checkpoint, the same network untrained, log-mel statistics, external teachers, peers."""
+"""Sources of vectors: checkpoints, untrained networks, log-mel statistics, external teachers and peers."""
 
 from __future__ import annotations
 
@@ -29,48 +29,50 @@ from aasp_features.vectors import FrameEmbeddings
 from aasp_features.version import __version__
 
 Waveform = NDArray[np.float32]
-Vectoriser = Callable[[Sequence[Path]], NDArray[np.float32]]
-Hearing = Callable[[Sequence[Waveform], int], NDArray[np.float32]]
-FrameHearing = Callable[[Sequence[Waveform], int], list[FrameEmbeddings]]
-TEACHER_SUFFIXES = (".yaml", ".yml")  # or a folder of such
+EmbedFiles = Callable[[Sequence[Path]], NDArray[np.float32]]
+Embed = Callable[[Sequence[Waveform], int], NDArray[np.float32]]
+EmbedFrames = Callable[[Sequence[Waveform], int], list[FrameEmbeddings]]
+TEACHER_SUFFIXES = (".yaml", ".yml")  # or a folder of them
 UNTRAINED_SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way from sound files to vectors.
+    """A map from sound files to vectors.
 
     Attributes:
-        name: what tables call it.
-        identity: of all that its vectors depend on but the sounds, so that they may be kept; the name does not count.
-        vectorise: files -> (clips, d) float32.
-        hear: waveforms and their rate -> the same.
-        hear_frames: waveforms and their rate -> vectors along time; None where there are none.
-        sample_rate: at which it hears, Hz; None takes any.
+        name: Name in tables.
+        identity: Hash of all that determines the vectors except the sounds, as cache key; the name is not part of it.
+        embed_files: Function from files to (clips, d) float32.
+        embed: Function from waveforms and their rate to (clips, d) float32.
+        embed_frames: Function from waveforms and their rate to vectors along time, if there are any.
+        sample_rate: Sample rate of the input, Hz; None accepts any.
     """
 
     name: str
     identity: str
-    vectorise: Vectoriser
-    hear: Hearing
-    hear_frames: FrameHearing | None = None
+    embed_files: EmbedFiles
+    embed: Embed
+    embed_frames: EmbedFrames | None = None
     sample_rate: int | None = 16000
 
 
 def check_beside(wanted: Sequence[str]) -> None:
-    """Before anything is computed.
+    """Check the methods of ``--beside`` before any computation.
 
     Raises:
-        OptionError: not what can be measured beside a checkpoint, or no such file.
+        OptionError: A method is unknown, or its file does not exist.
     """
     for one in wanted:
         if one in ("untrained", "log-mel"):
             continue
         path = Path(one)
         if path.suffix not in (".py", *TEACHER_SUFFIXES) and not path.is_dir():
-            raise OptionError(f"--beside is untrained, log-mel, an encoder's .py or a teacher's .yaml, got {one!r}.")
+            raise OptionError(
+                f"--beside must be untrained, log-mel, an encoder's .py or a teacher's .yaml, got {one!r}."
+            )
         if not path.exists():
-            raise OptionError(f"--beside {one}: no such file.")
+            raise OptionError(f"--beside {one} does not exist.")
 
 
 def encoder_methods(
@@ -79,10 +81,10 @@ def encoder_methods(
     last_layers: Sequence[int | None],
     device: torch.device | None = None,
 ) -> Iterator[Method]:
-    """Each checkpoint under each pooling, on a device (default: the CPU).
+    """Yield each checkpoint with each pooling, on a device (default: the CPU).
 
     Raises:
-        CheckpointError, OptionError: no such checkpoint, or pooling.
+        CheckpointError, OptionError: There is no such checkpoint or pooling.
     """
     for model in models:
         encoder = AaSPEncoder.from_pretrained(model or None, device=device)
@@ -100,9 +102,9 @@ def baseline_methods(
     untrained: bool,
     log_mel: bool,
 ) -> Iterator[Method]:
-    """Log-mel statistics with the checkpoints' front ends, and their networks with random weights, three seeds.
+    """Yield log-mel statistics of the checkpoints' frontends, and their networks with random weights.
 
-    Checkpoints that differ in the statistics of their log-mel alone have one network, with the last one's statistics.
+    There are three seeds of each network. Checkpoints that differ only in log-mel statistics share a network.
     """
     configs = [AaSPEncoder.from_pretrained(model or None).config for model in models]
     if log_mel:
@@ -119,7 +121,7 @@ def baseline_methods(
 
 
 def encoder_method(encoder: AaSPEncoder, name: str, pooling: str | None, last_layers: int | None) -> Method:
-    """``AaSPEncoder.embed`` and ``embed_frames``."""
+    """Return the method of ``AaSPEncoder.embed`` and ``embed_frames``."""
     options = encoder.options(pooling=pooling, last_layers=last_layers)
     blocks = f", last {options.last_layers} blocks" if options.last_layers > 1 else ""
     read: Any = {"pooling": options.pooling, "last_layers": options.last_layers}
@@ -136,7 +138,7 @@ def encoder_method(encoder: AaSPEncoder, name: str, pooling: str | None, last_la
 
 
 def untrained_encoder(config: AaSPConfig, seed: int) -> AaSPEncoder:
-    """Random weights; that they are is meant, so the warning, which comes once, is heard here."""
+    """Return an encoder with random weights, without its warning."""
     torch.manual_seed(seed)
     encoder = AaSPEncoder(config)
     with warnings.catch_warnings():
@@ -146,7 +148,7 @@ def untrained_encoder(config: AaSPConfig, seed: int) -> AaSPEncoder:
 
 
 def log_mel_statistics(fft_length: int) -> Method:
-    """Mean and standard deviation of each log-mel band over time, (clips, 256)."""
+    """Return the mean and standard deviation of each log-mel band over time, (clips, 256), as a method."""
     front_end = LogMel(AaSPConfig(fft_length=fft_length, mean=0.0, std=1.0))
 
     def vector(waveform: Waveform, rate: int) -> Waveform:
@@ -157,13 +159,13 @@ def log_mel_statistics(fft_length: int) -> Method:
     return one_by_one(name, identity("log-mel statistics", str(fft_length)), vector)
 
 
-def teacher_methods(places: Sequence[Path], graphs: str) -> Iterator[Method]:
-    """Each external teacher, and all of them side by side.
+def teacher_methods(paths: Sequence[Path], graphs: str) -> Iterator[Method]:
+    """Yield each external teacher, and all of them concatenated.
 
     Raises:
-        TeacherError: see ``read_descriptions`` and ``ExternalTeacher``.
+        TeacherError: See ``read_descriptions`` and ``ExternalTeacher``.
     """
-    found = [ExternalTeacher(description) for description in read_descriptions(places, graphs)] if places else []
+    found = [ExternalTeacher(description) for description in read_descriptions(paths, graphs)] if paths else []
     for teacher in found:
         yield teacher_method(f"teacher {teacher.description.name}", [teacher])
     if len(found) > 1:
@@ -172,33 +174,34 @@ def teacher_methods(places: Sequence[Path], graphs: str) -> Iterator[Method]:
 
 
 def teacher_method(name: str, teachers: Sequence[ExternalTeacher]) -> Method:
-    """What external teachers say of each whole clip, side by side."""
+    """Return the concatenated features of external teachers, for each whole clip, as a method."""
 
     def vector(waveform: Waveform, rate: int) -> Waveform:
-        return np.concatenate([teacher.hear(waveform[None])[0] for teacher in teachers])
+        return np.concatenate([teacher.forward(waveform[None])[0] for teacher in teachers])
 
     said = [json.dumps(teacher.description.identity, sort_keys=True, default=str) for teacher in teachers]
     return one_by_one(name, identity("teachers", *said), vector)
 
 
 def peer_method(script: Path) -> Method:
-    """Any encoder: a Python file whose ``load()`` gives a callable, (waveform, rate) -> (d,) vector.
+    """Return any encoder as a method: a Python file whose ``load()`` returns (waveform, rate) -> (d,) vector.
 
-    The waveform is float32, mono, at the file's own rate unless the callable has an attribute ``sample_rate``. It may
-    have ``frames``, too: (waveform, rate) -> (T, d), vectors at equal distances from the first sample to the last.
+    The waveform is mono float32 at the callable's ``sample_rate``, or at the file's rate without that attribute. An
+    optional method ``frames``, (waveform, rate) -> (T, d), returns equally spaced vectors from the first sample to the
+    last.
 
     Raises:
-        TrainError: no such file, no ``load`` in it, or it fails.
+        TrainError: There is no such file, it has no ``load``, or that fails.
     """
     spec = importlib.util.spec_from_file_location(script.stem, script)
     if spec is None or spec.loader is None or not script.is_file():
-        raise TrainError(f"--beside {script}: no such Python file.")
+        raise TrainError(f"--beside {script} is not a Python file.")
     module: Any = importlib.util.module_from_spec(spec)
     hide_broken_torchaudio()
     try:
         spec.loader.exec_module(module)
         peer = module.load()
-    except Exception as error:  # whatever a stranger's code raises
+    except Exception as error:  # anything that user code may raise
         raise TrainError(f"--beside {script}: load() failed ({type(error).__name__}: {error}).") from error
 
     def vector(waveform: Waveform, rate: int) -> Waveform:
@@ -210,19 +213,19 @@ def peer_method(script: Path) -> Method:
         vector,
         getattr(peer, "sample_rate", None),
     )
-    return replace(method, hear_frames=_peer_frames(peer.frames)) if hasattr(peer, "frames") else method
+    return replace(method, embed_frames=_peer_frames(peer.frames)) if hasattr(peer, "frames") else method
 
 
 def hide_broken_torchaudio() -> None:
-    """Hide a torchaudio that does not load, such as PyPI's beside a CPU torch: transformers would fail with it."""
+    """Hide a torchaudio that fails to load, as PyPI's beside a CPU torch, from transformers."""
     try:
         importlib.import_module("torchaudio")
     except (ImportError, OSError):
         sys.modules["torchaudio"] = None  # type: ignore[assignment]
 
 
-def _peer_frames(frames: Callable[[Waveform, int], Any]) -> FrameHearing:
-    def hear(waveforms: Sequence[Waveform], rate: int) -> list[FrameEmbeddings]:
+def _peer_frames(frames: Callable[[Waveform, int], Any]) -> EmbedFrames:
+    def embed(waveforms: Sequence[Waveform], rate: int) -> list[FrameEmbeddings]:
         found = [np.asarray(frames(waveform, rate), np.float32) for waveform in waveforms]
         seconds = [len(waveform) / rate / len(vectors) for waveform, vectors in zip(waveforms, found, strict=True)]
         return [
@@ -230,25 +233,25 @@ def _peer_frames(frames: Callable[[Waveform, int], Any]) -> FrameHearing:
             for vectors, step in zip(found, seconds, strict=True)
         ]
 
-    return hear
+    return embed
 
 
 def one_by_one(
     name: str, identity: str, vector: Callable[[Waveform, int], Waveform], sample_rate: int | None = 16000
 ) -> Method:
-    """A method that hears one waveform at a time; without a rate of its own, at the file's."""
+    """Return a method that takes one waveform at a time, at the file's rate if it has none of its own."""
 
-    def hear(waveforms: Sequence[Waveform], rate: int) -> NDArray[np.float32]:
+    def embed(waveforms: Sequence[Waveform], rate: int) -> NDArray[np.float32]:
         return np.stack([vector(waveform, rate) for waveform in waveforms]).astype(np.float32)
 
-    def vectorise(files: Sequence[Path]) -> NDArray[np.float32]:
+    def embed_files(files: Sequence[Path]) -> NDArray[np.float32]:
         rates = [sample_rate or audio_info(path).rate for path in files]
         rows = [vector(load_audio(path, rate), rate) for path, rate in zip(files, rates, strict=True)]
         return np.stack(rows).astype(np.float32)
 
-    return Method(name, identity, vectorise, hear, sample_rate=sample_rate)
+    return Method(name, identity, embed_files, embed, sample_rate=sample_rate)
 
 
 def identity(*parts: str) -> str:
-    """A hash of what decides a method's vectors, this package's version among it."""
+    """Hash what determines a method's vectors, including this package's version."""
     return hashlib.sha256("\0".join([__version__, *parts]).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A task's splits, one after the other: train a classifier on frozen vectors, test it on what was held out."""
+"""Probes: a classifier of frozen vectors is trained and tested on each split of a task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.classifier import Classifier, Examples, one_hot, quiet_scikit_learn, standardise
 from aasp_features.train.evaluate.metrics import Scores, exact_interval, interval
-from aasp_features.train.evaluate.task import FOLDS, Places, Split, Task
+from aasp_features.train.evaluate.task import FOLDS, Indices, Split, Task
 
 
 @dataclass(frozen=True)
@@ -19,26 +19,26 @@ class ProbeResult:
     """The task's metric in %.
 
     Attributes:
-        value: mean over splits and seeds; see ``judged_together``.
-        splits: of each, by name, mean over seeds.
-        seeds: of each seed, mean over splits.
-        interval: 95 %, a bootstrap of all clips that were held out, together.
-        tested: these clips, as places in the task.
-        scores: of them, for each seed.
-        exact: is the interval Clopper and Pearson's, since a bootstrap would be of no use?
+        value: Mean over splits and seeds; see ``judged_together``.
+        splits: Value of each split by name, mean over seeds.
+        seeds: Value of each seed, mean over splits.
+        interval: 95 % bootstrap interval over all held-out clips.
+        tested: Held-out clips, as indices of the task.
+        scores: Their scores, for each seed.
+        exact: Whether the interval is Clopper and Pearson's, used where a bootstrap fails.
     """
 
     value: float
     splits: dict[str, float]
     seeds: list[float]
     interval: tuple[float, float]
-    tested: Places
+    tested: Indices
     scores: list[Scores]
     exact: bool = False
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """Places of the classes that were likeliest on average over the seeds."""
+        """Indices of the most likely classes, on average over the seeds."""
         return np.asarray(np.mean(self.scores, axis=0).argmax(axis=1))
 
 
@@ -53,13 +53,13 @@ def probe(
 
     Args:
         vectors: (clips, d), one row for each of the task's files.
-        task: gives the splits and the metric.
+        task: Source of splits and metric.
         classifier: ``logistic_regression``, ``linear_layer`` or ``nearest_neighbours``.
-        selection: leave out what is opened once; see ``Task.splits``.
-        changed: (clips, d) vectors of the same clips that are tested instead, such as in noise.
+        selection: Whether to hold back the final test data; see ``Task.splits``.
+        changed: (clips, d) vectors of the same clips under a change, such as noise, which are tested instead.
 
     Raises:
-        TrainError: clips that cannot be learnt from, such as too few, or all of one class.
+        TrainError: The clips do not suffice, for instance because all have one class.
     """
     splits, found = task.splits(selection), []
     for split in splits:
@@ -71,21 +71,19 @@ def probe(
         try:
             with quiet_scikit_learn():
                 found.append(classifier(given, held if len(validation) else None, test, len(task.classes), task.metric))
-        except ValueError as error:  # scikit-learn's, of a task that is too small
+        except ValueError as error:  # from scikit-learn, for tasks that are too small
             reason = str(error).splitlines()[0].rstrip(".")
-            raise TrainError(
-                f"task {task.name} cannot be learnt from ({split.name}: {reason}); give it more clips."
-            ) from error
+            raise TrainError(f"task {task.name} is too small ({split.name}: {reason}); give it more clips.") from error
     return judged(task, splits, found)
 
 
 def judged(task: Task, splits: Sequence[Split], found: Sequence[Sequence[Scores]]) -> ProbeResult:
-    """What scores are worth.
+    """Evaluate scores.
 
     Args:
-        task: gives the metric.
-        splits: whose test parts were scored.
-        found: for each split, its scores by each seed.
+        task: Source of the metric.
+        splits: Splits whose test parts were scored.
+        found: Scores by each seed, for each split.
     """
     values = np.array([[task.value(split.test, s) for s in runs] for split, runs in zip(splits, found, strict=True)])
     tested = np.concatenate([split.test for split in splits])
@@ -106,9 +104,9 @@ def judged(task: Task, splits: Sequence[Split], found: Sequence[Sequence[Scores]
 
 
 def judged_together(task: Task, splits: Sequence[Split]) -> bool:
-    """Return whether the metric is taken once, of all clips that were held out, in place of its mean over splits.
+    """Return whether the metric is computed once over all held-out clips instead of averaged over splits.
 
-    It is where a split tests a single class, so that a mean over classes says nothing of it.
+    That is so if a split tests a single class, where a mean over classes is not informative.
     """
     tested = [one_hot(task.labels[split.test], len(task.classes)).any(axis=0) for split in splits]
     counts = [int(classes.sum()) for classes in tested]
@@ -116,12 +114,14 @@ def judged_together(task: Task, splits: Sequence[Split]) -> bool:
     return task.metric.by_class and min(counts) == 1 < whole
 
 
-def interval_of(task: Task, tested: Places, scores: Sequence[Scores], value: float) -> tuple[tuple[float, float], bool]:
-    """The 95 % interval of a metric's value, and whether it is exact.
+def interval_of(
+    task: Task, tested: Indices, scores: Sequence[Scores], value: float
+) -> tuple[tuple[float, float], bool]:
+    """Return the 95 % interval of a metric's value, and whether it is exact.
 
-    A bootstrap says nothing where every draw has one value, and draws lack classes of under five clips. Then the
-    interval is Clopper and Pearson's, of as many clips as there are groups. Where classes count alike, they are the
-    number of classes times the harmonic mean of their groups, which gives a mean over classes its variance.
+    A bootstrap fails if every draw has one value, and draws may lack classes of under five clips. Then the interval is
+    Clopper and Pearson's with the number of groups as clips. For means over classes, it is the number of classes times
+    the harmonic mean of their groups, which preserves the variance.
     """
     drawn = [float(np.mean([task.value(tested[draw], one[draw]) for one in scores])) for draw in task.resamples(tested)]
     low, high = interval(drawn)

@@ -1,4 +1,4 @@
-"""Which clips of a task can be read; the others are left out before folds are drawn."""
+"""Unreadable clips of a task, which are left out before folds are drawn."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from aasp_features.train.evaluate.classifier import one_hot
 from aasp_features.train.evaluate.methods import Method, Waveform, identity
 from aasp_features.train.evaluate.task import Task
 
-SHOWN = 3  # files that a line names
+SHOWN = 3  # files in a message
 
 
 def reading() -> Method:
-    """A method whose vector of a file is 1 where it can be read to its end, else 0; so it is kept as vectors are."""
+    """Return a method whose vector of a file is 1 if it can be read to its end, else 0, so results are cached."""
 
-    def hear(waveforms: Sequence[Waveform], rate: int) -> NDArray[np.float32]:
+    def embed(waveforms: Sequence[Waveform], rate: int) -> NDArray[np.float32]:
         return np.ones((len(waveforms), 1), np.float32)
 
-    def vectorise(files: Sequence[Path]) -> NDArray[np.float32]:
+    def embed_files(files: Sequence[Path]) -> NDArray[np.float32]:
         return np.array([[not reason] for reason in reasons(files)], np.float32)
 
-    return Method("reading", identity("reading"), vectorise, hear)
+    return Method("reading", identity("reading"), embed_files, embed)
 
 
 def reasons(files: Sequence[Path]) -> list[str]:
-    """Why each file cannot be read; empty where it can."""
+    """Return why each file cannot be read; empty if it can."""
 
     def reason(file: Path) -> str:
         try:
@@ -46,19 +46,19 @@ def reasons(files: Sequence[Path]) -> list[str]:
         return ""
 
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        warnings.simplefilter("ignore", UserWarning)  # they come when the file is heard
+        warnings.simplefilter("ignore", UserWarning)  # shown when the file is embedded
         return list(pool.map(reason, files))
 
 
 def without_unreadable(task: Task, readable: NDArray[np.bool_]) -> Task:
-    """Leave out the clips that cannot be read, and draw folds anew where they were drawn.
+    """Leave out the unreadable clips, and draw folds again if they were drawn.
 
     Args:
-        task: whose ``unreadable`` names them afterwards.
-        readable: (clips,) of each of its files.
+        task: Task, whose result names them in ``unreadable``.
+        readable: (clips,) whether each of its files can be read.
 
     Raises:
-        TrainError: a class loses all its clips.
+        TrainError: A class loses all its clips.
     """
     if readable.all():
         return task
@@ -70,7 +70,7 @@ def without_unreadable(task: Task, readable: NDArray[np.bool_]) -> Task:
         first = task.files[int(np.argmax(having[:, lost[0]]))]
         raise TrainError(
             f"{task.name}: no clip of the class {task.classes[lost[0]]!r} can be read, the first is {first} "
-            f"({unreadable[first].rstrip('.')}); repair some, or leave the class out."
+            f"({unreadable[first].rstrip('.')}); repair some of them, or remove the class."
         )
     left = replace(
         task,
@@ -83,21 +83,21 @@ def without_unreadable(task: Task, readable: NDArray[np.bool_]) -> Task:
     return left.draw_folds() if task.drawn else left
 
 
-def told(task: Task) -> str:
-    """A line that counts the clips that were left out, and names the first."""
+def describe_unreadable(task: Task) -> str:
+    """Return a sentence that counts the unreadable clips and names the first."""
     total = len(task.unreadable) + len(task.files)
     named = [f"{file}: {reason.rstrip('.')}" for file, reason in list(task.unreadable.items())[:SHOWN]]
     more = ["…"] if len(task.unreadable) > SHOWN else []
-    return f"{len(task.unreadable):,} of {total:,} clips cannot be read and are left out: {'; '.join(named + more)}."
+    return f"{len(task.unreadable):,} of {total:,} clips cannot be read and are skipped: {'; '.join(named + more)}."
 
 
 def write_unreadable(folder: Path, name: str, unreadable: Mapping[str, str]) -> None:
-    """Write unreadable-NAME.csv, a file and the reason in each row; without any, remove an earlier one."""
-    place = folder / f"unreadable-{name}.csv"
+    """Write unreadable-NAME.csv with file and reason in each row, or remove an earlier one."""
+    path = folder / f"unreadable-{name}.csv"
     if not unreadable:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         return
-    with place.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file)
         table.writerow(["file", "reason"])
         table.writerows(unreadable.items())

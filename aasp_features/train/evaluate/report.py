@@ -1,4 +1,4 @@
-"""Results of several methods on several tasks -> tables in Markdown, and everything in JSON."""
+"""Reports of several methods on several tasks: tables in Markdown, and JSON."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ from aasp_features.folder.output import check_unread
 from aasp_features.train.evaluate.few_clips import few_clips, fixed_penalty
 from aasp_features.train.evaluate.metrics import interval
 from aasp_features.train.evaluate.probe import ProbeResult
-from aasp_features.train.evaluate.readable import told, write_unreadable
+from aasp_features.train.evaluate.readable import describe_unreadable, write_unreadable
 from aasp_features.train.evaluate.task import WHOLE, Task
 
 Results = Mapping[str, Mapping[str, ProbeResult]]  # method -> task -> result
-LINEAR = "Logistic regression"  # an evaluation
+LINEAR = "Logistic regression"  # the name of an evaluation
 EXACT = (
-    "Intervals are by Clopper and Pearson where a bootstrap fails: all draws give one value, or a class has under five "
+    "Intervals are Clopper and Pearson's where a bootstrap fails: all draws give one value, or a class has under five "
     "clips."
 )
 
 
-def report(tasks: Sequence[Task], results: Results, evaluation: str, selection: bool) -> str:
-    """Markdown: what was measured, all tables with a line on each, what is missing.
+def probe_report(tasks: Sequence[Task], results: Results, evaluation: str, selection: bool) -> str:
+    """Return the results in Markdown: tables with explanations, and what is missing.
 
     Args:
-        tasks: in the order of the columns.
-        results: of every method; the first is compared with the others.
-        evaluation: what read the vectors.
-        selection: was what is opened once left out?
+        tasks: Tasks in the order of the columns.
+        results: Results of every method; the first is compared with the others.
+        evaluation: Name of the evaluation.
+        selection: Whether the final test data were held back.
     """
     metrics = ", ".join(f"{task.name} {task.metric.name}" for task in tasks)
     left_out = ", without the last fold or the test part" if selection else ""
     parts = [f"{evaluation}{left_out}; in %, 95 % intervals: {metrics}.", table(tasks, results)]
     folded = [task for task in tasks if task.folds and not task.leaves_one_out]
     if folded and not selection:
-        parts += ["The last fold alone, which selections leave out:", last_fold_table(folded, results)]
+        parts += ["The last fold alone, which --selection holds back:", last_fold_table(folded, results)]
     if len(results) > 1:
         parts += ["Differences, paired clip by clip:", differences(tasks, results)]
     return "\n\n".join([*parts, *interval_remarks(results), *remarks(tasks, selection, evaluation == LINEAR)]) + "\n"
 
 
 def interval_remarks(*all_results: Results) -> list[str]:
-    """Return a paragraph on exact intervals if there is one."""
+    """Return a paragraph on exact intervals if there are any."""
     exact = (one.exact for results in all_results for found in results.values() for one in found.values())
     return [EXACT] if any(exact) else []
 
 
 def remarks(tasks: Sequence[Task], selection: bool = False, logistic: bool = False) -> list[str]:
-    """What should be known of the tasks, a paragraph each: clips that lack or are few, notes.
+    """Return a paragraph of remarks on each task: missing or few clips, and notes.
 
     Args:
-        tasks: that were measured.
-        selection: was what is opened once left out?
-        logistic: were they measured by a logistic regression, whose C is chosen?
+        tasks: Measured tasks.
+        selection: Whether the final test data were held back.
+        logistic: Whether logistic regressions, which choose C, measured them.
     """
     parts = []
     for task in tasks:
         sentences = []
         if task.found != dict(task.expected):
-            sentences.append(f"of the official distribution's clips there are {_counts(task)}.")
+            sentences.append(f"clips found of the official distribution: {_counts(task)}.")
         if task.missing:
             listed = len(task.missing) + len(task.files)
             sentences.append(f"{len(task.missing):,} of {listed:,} clips are missing, the first is {task.missing[0]}.")
-        sentences += [told(task)] if task.unreadable else []
+        sentences += [describe_unreadable(task)] if task.unreadable else []
         sentences += [task.note] if task.note else []
         sentences += few_clips(task, selection) + (fixed_penalty(task, selection) if logistic else [])
         parts += [f"{task.name}: {' '.join(sentences)}"] if sentences else []
@@ -74,7 +74,6 @@ def remarks(tasks: Sequence[Task], selection: bool = False, logistic: bool = Fal
 
 
 def _counts(task: Task) -> str:
-    """Found and expected clips of the parts where they differ."""
     counts = []
     for part, found in task.found.items():
         if found != task.expected[part]:
@@ -84,10 +83,10 @@ def _counts(task: Task) -> str:
 
 
 def write_report(folder: Path, tasks: Sequence[Task], text: str, numbers: Mapping[str, Any]) -> None:
-    """Write report.md and report.json; of tasks that lack clips missing-NAME.txt and unreadable-NAME.csv, too.
+    """Write report.md and report.json, and missing-NAME.txt and unreadable-NAME.csv for tasks that lack clips.
 
     Raises:
-        OutputError: a clip of the tasks has the name of a report.
+        OutputError: A clip of the tasks has the name of a report.
     """
     reports = [folder / f"report.{ending}" for ending in ("md", "json", "html")]
     check_unread(reports, (file for task in tasks for file in task.files))
@@ -96,15 +95,15 @@ def write_report(folder: Path, tasks: Sequence[Task], text: str, numbers: Mappin
     (folder / "report.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     for task in tasks:
         write_unreadable(folder, task.name, described(task)["unreadable"])
-        place = folder / f"missing-{task.name}.txt"
-        place.unlink(missing_ok=True)
+        path = folder / f"missing-{task.name}.txt"
+        path.unlink(missing_ok=True)
         if task.missing:
             lines = "".join(f"{path}\n" for path in task.missing)
-            place.write_text(lines, encoding="utf-8", errors="surrogateescape")
+            path.write_text(lines, encoding="utf-8", errors="surrogateescape")
 
 
 def table(tasks: Sequence[Task], results: Results) -> str:
-    """Markdown: one row for each method, the metric with its 95 % interval for each task, and the average."""
+    """Return a Markdown table of each method's metrics with 95 % intervals, and their average."""
     rows = {}
     for method, found in results.items():
         cells = [found[task.name] for task in tasks]
@@ -113,7 +112,7 @@ def table(tasks: Sequence[Task], results: Results) -> str:
 
 
 def last_fold_table(tasks: Sequence[Task], results: Results) -> str:
-    """Markdown: the metric on the last fold alone, without intervals."""
+    """Return a Markdown table of the last fold alone, without intervals."""
     rows = {
         method: [(found[task.name].splits[f"fold {task.folds[-1]}"], "") for task in tasks]
         for method, found in results.items()
@@ -122,7 +121,6 @@ def last_fold_table(tasks: Sequence[Task], results: Results) -> str:
 
 
 def _table(tasks: Sequence[Task], rows: Mapping[str, Sequence[tuple[float, str]]]) -> str:
-    """A row for each method, a column for each task, and the mean of the numbers."""
     names = [task.name for task in tasks]
     lines = ["| | " + " | ".join(names) + " | average |", "|---" * (len(names) + 2) + "|"]
     for method, cells in rows.items():
@@ -133,7 +131,7 @@ def _table(tasks: Sequence[Task], rows: Mapping[str, Sequence[tuple[float, str]]
 
 
 def differences(tasks: Sequence[Task], results: Results) -> str:
-    """Markdown: the first method minus each other, paired clip by clip, with 95 % intervals."""
+    """Return a Markdown table of the first method minus each other, paired by clip, with 95 % intervals."""
     first, *others = results
     lines = [f"| {first} minus | " + " | ".join(task.name for task in tasks) + " |", "|---" * (len(tasks) + 1) + "|"]
     for other in others:
@@ -151,7 +149,7 @@ def _difference(task: Task, one: ProbeResult, other: ProbeResult) -> str:
 
 
 def as_json(tasks: Sequence[Task], results: Results, evaluation: str, selection: bool) -> dict[str, Any]:
-    """What the tables say, and what they were made of, for other programs."""
+    """Return the tables and the composition of the tasks for other programs."""
     rows = {
         method: {
             name: {
@@ -174,7 +172,7 @@ def as_json(tasks: Sequence[Task], results: Results, evaluation: str, selection:
 
 
 def described(task: Task) -> dict[str, Any]:
-    """What a task was made of."""
+    """Return the composition of a task."""
     return {
         "metric": task.metric.name,
         "clips": len(task.files),

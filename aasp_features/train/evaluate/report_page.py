@@ -1,4 +1,4 @@
-"""Results of several methods on several tasks -> one HTML page: tables, confusion matrices, the worst clips to hear."""
+"""The HTML report of several methods on several tasks: tables, confusion matrices, and the worst clips to listen to."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from aasp_features.train.evaluate.probe import ProbeResult
 from aasp_features.train.evaluate.report import Results
 from aasp_features.train.evaluate.task import Task
 
-MATRIX_CLASSES = 60  # more would not fit a page; the commonest confusions tell them all the same
+MATRIX_CLASSES = 60  # larger matrices do not fit the page
 CONFUSIONS, CLIPS = 10, 12
-SHADE = 0.45  # of a cell that holds its whole row: digits stay readable, dark on light and light on dark
+SHADE = 0.45  # opacity of a cell that holds its whole row, readable in light and dark mode
 
 
 def report_page(tasks: Sequence[Task], results: Results, evaluation: str, selection: bool, folder: Path) -> str:
-    """The page, which needs nothing else but the sounds that it plays, where they lie.
+    """Return the page, which needs no other files but the sounds that it plays.
 
     Args:
-        tasks: in the order of the columns.
-        results: of every method; matrices and clips are those of the first.
-        evaluation: what read the vectors.
-        selection: was what is opened once left out?
-        folder: where the page will be; links to sounds begin there.
+        tasks: Tasks in the order of the columns.
+        results: Results of every method; matrices and clips are those of the first.
+        evaluation: Name of the evaluation.
+        selection: Whether the final test data were held back.
+        folder: Folder of the page, from which sounds are linked.
     """
     first, found = next(iter(results.items()))
     left_out = ", without the last fold or the test part" if selection else ""
@@ -63,7 +63,6 @@ def _scores(tasks: Sequence[Task], results: Results) -> str:
 
 
 def _confusions(task: Task, result: ProbeResult) -> list[str]:
-    """The matrix, unless it is too large, and the pairs of classes that are most often confused."""
     matrix = confusion_matrix(task, result)
     parts = []
     if len(task.classes) <= MATRIX_CLASSES:
@@ -75,7 +74,7 @@ def _confusions(task: Task, result: ProbeResult) -> list[str]:
             [escape(task.classes[row]), escape(task.classes[column]), f"{matrix[row, column]} of {matrix[row].sum()}"]
             for row, column in pairs
         ]
-        parts += ["<h3>Most often confused</h3>", _table(["label", "taken for", "clips"], rows, "text")]
+        parts += ["<h3>Most often confused</h3>", _table(["label", "predicted", "clips"], rows, "text")]
     return parts
 
 
@@ -94,24 +93,24 @@ def _matrix(classes: Sequence[str], matrix: NDArray[np.int64]) -> str:
 
 
 def _worst(task: Task, result: ProbeResult, folder: Path) -> list[str]:
-    """The clips whose labels are furthest from being the likeliest, with a player for each."""
+    """Return the clips with the largest margins between prediction and label, each with a player."""
     margins, guesses = margin(task, result)
     rows = []
-    for place in np.argsort(margins, kind="stable")[:CLIPS]:
-        if margins[place] >= 0:
+    for index in np.argsort(margins, kind="stable")[:CLIPS]:
+        if margins[index] >= 0:
             break
-        clip = result.tested[place]
-        file = os.fsencode(os.path.relpath(task.files[clip], folder))  # names need not be UTF-8
+        clip = result.tested[index]
+        file = os.fsencode(os.path.relpath(task.files[clip], folder))  # file names may not be UTF-8
         player = f'<audio controls preload="none" src="{escape(quote(file))}"></audio>'
-        names = [", ".join(_labels(task, clip)), task.classes[guesses[place]], file.decode("utf-8", "replace")]
+        names = [", ".join(_labels(task, clip)), task.classes[guesses[index]], file.decode("utf-8", "replace")]
         rows.append([player, *map(escape, names)])
     if not rows:
-        return ["<p>Every label is the likeliest.</p>"]
-    return ["<h3>Worst clips</h3>", _table(["", "label", "taken for", "file"], rows, "text")]
+        return ["<p>Every clip's label has the highest score.</p>"]
+    return ["<h3>Worst clips</h3>", _table(["", "label", "predicted", "file"], rows, "text")]
 
 
 def margin(task: Task, result: ProbeResult) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """By how much the least likely of a clip's labels is above the likeliest other class, and which that is."""
+    """Return the margin of each clip's least likely label over the likeliest other class, and that class."""
     scores = np.mean(result.scores, axis=0)
     labels = task.labels[result.tested]
     own = labels if labels.ndim == 2 else labels[:, None] == np.arange(len(task.classes))
@@ -125,7 +124,7 @@ def _labels(task: Task, clip: int) -> list[str]:
 
 
 def _inline(name: str) -> str:
-    """A method's name, in which backticks mark code as in Markdown, as HTML."""
+    """Return a method's name as HTML, with backticks as code."""
     return re.sub("`([^`]*)`", r"<code>\1</code>", escape(name))
 
 

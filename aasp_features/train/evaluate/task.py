@@ -1,4 +1,4 @@
-"""A labelled task: clips, their classes, groups that stay together, parts; so its splits, metric and resamples."""
+"""Labelled tasks: clips, classes, groups and parts, from which splits, metrics and resamples follow."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from aasp_features.train.evaluate.classifier import one_hot, quiet_scikit_learn
 from aasp_features.train.evaluate.metrics import ACCURACY, Labels, Metric, Scores
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-WHOLE = "whole"  # all parts together, where clips are counted
-FOLDS = 5  # of tasks that bring none
+WHOLE = "whole"  # all parts together, in counts of clips
+FOLDS = 5  # for tasks without folds of their own
 FEW_GROUPS = 20
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 class Row(NamedTuple):
-    """A clip of a task: its file, its labels, the group that no split may part, and its part (a fold, or train, …).
+    """A clip of a task: file, labels, group (never split), and part (a fold, or train, validation, test).
 
-    Where the parts are empty, folds are drawn.
+    If the parts are empty, folds are drawn.
     """
 
     file: Path
@@ -35,12 +35,12 @@ class Row(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Which of a task's clips are trained on, which may choose settings (none: a part of the former), which test."""
+    """Indices of a task's clips that train, choose settings (may be empty), and test."""
 
     name: str
-    train: Places
-    validation: Places
-    test: Places
+    train: Indices
+    validation: Indices
+    test: Indices
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,19 @@ class Task:
     """Clips of one task.
 
     Attributes:
-        name: what tables call it.
-        files: of the clips.
-        classes: names, in the order of a score's columns.
-        labels: (clips,) int64 places in ``classes``; or (clips, classes) bool where a clip may have several.
+        name: Name in tables.
+        files: Files of the clips.
+        classes: Class names, in the order of a score's columns.
+        labels: (clips,) int64 class indices; or (clips, classes) bool for multi-label tasks.
         groups: (clips,) strings; clips of one group are resampled together.
         parts: (clips,) strings: folds (numbers), or train, validation, test.
-        metric: by which scores are judged.
-        seconds: usual length of a clip; None where they vary.
-        missing: files that the task's own lists name and that are not there; they are left out.
-        expected: how many clips the official distribution has in each part, or in the ``WHOLE``; empty: nobody says.
-        note: what readers of its numbers should know, a sentence.
-        drawn: were its folds drawn here?
-        unreadable: files that were left out because they cannot be read, and why.
+        metric: Metric of the scores.
+        seconds: Usual length of a clip; None if it varies.
+        missing: Listed files that do not exist, which are left out.
+        expected: Clips of the official distribution in each part, or in the ``WHOLE``; empty if unknown.
+        note: Sentence for readers of the results.
+        drawn: Whether its folds were drawn here.
+        unreadable: Unreadable files, which are left out, and the reasons.
     """
 
     name: str
@@ -79,29 +79,30 @@ class Task:
 
     @property
     def found(self) -> dict[str, int]:
-        """How many clips are there, counted as in ``expected``."""
+        """Number of clips, counted as in ``expected``."""
         parts = Counter(self.parts.tolist())
         return {part: len(self.files) if part == WHOLE else parts[part] for part in self.expected}
 
     @property
     def folds(self) -> list[str]:
-        """The folds in order; empty where the parts are train, validation and test."""
+        """The folds in order; empty if the parts are train, validation and test."""
         found = set(self.parts.tolist())
         return [] if found <= {TRAIN, VALIDATION, TEST} else sorted(found, key=int)
 
     @property
     def leaves_one_out(self) -> bool:
-        """Is each fold that was drawn a single clip or group?"""
+        """Whether each drawn fold is a single clip or group."""
         return self.drawn and len(self.folds) == len(np.unique(self.groups))
 
     def splits(self, selection: bool = False) -> list[Split]:
-        """Each fold held out in turn; or one split, by train, validation and test.
+        """Return a split for each held-out fold, or one split of train, validation and test.
 
         Args:
-            selection: leave out what is opened once, the last fold or the test part; then the validation part tests.
+            selection: Whether to hold back the final test data, the last fold or the test part; the validation part
+                tests then.
 
         Raises:
-            TrainError: it is to be left out, and there is no validation part that could test in its place.
+            TrainError: The test part is held back, and there is no validation part.
         """
         if not self.folds:
             return [self._fixed_split(selection)]
@@ -118,30 +119,30 @@ class Task:
         ]
 
     def draw_folds(self) -> Task:
-        """The same with folds of ``make_folds``; a clip of several labels counts as one of the rarest of them."""
+        """Return the task with folds of ``make_folds``; a multi-label clip counts as its rarest label."""
         labels = self.labels
         if labels.ndim == 2:
             labels = np.where(labels, labels.sum(axis=0), len(labels) + 1).argmin(axis=1)
         parts = make_folds(labels.tolist(), self.groups.tolist())
         return replace(self, parts=np.array(parts), drawn=True)
 
-    def units(self, places: Places) -> NDArray[np.int64]:
-        """How many groups each class has among these clips: what is independent."""
-        having = one_hot(self.labels[places], len(self.classes))
-        return np.array([len(np.unique(self.groups[places][has])) for has in having.T])
+    def units(self, indices: Indices) -> NDArray[np.int64]:
+        """Count the groups of each class among these clips, which are the independent units."""
+        having = one_hot(self.labels[indices], len(self.classes))
+        return np.array([len(np.unique(self.groups[indices][has])) for has in having.T])
 
-    def value(self, places: Places, scores: Scores) -> float:
-        """The metric, in %, of the scores of some clips."""
-        return self.metric.value(self.labels[places], scores)
+    def value(self, indices: Indices, scores: Scores) -> float:
+        """Return the metric of some clips' scores, in %."""
+        return self.metric.value(self.labels[indices], scores)
 
-    def resamples(self, places: Places) -> Iterator[NDArray[np.int64]]:
-        """Bootstrap draws among these clips, as indices into ``places``; seeded.
+    def resamples(self, indices: Indices) -> Iterator[NDArray[np.int64]]:
+        """Yield seeded bootstrap draws among these clips, as indices into ``indices``.
 
         Groups are drawn, or clips if there are under 20 groups.
         """
         rng = np.random.default_rng(0)
-        groups = self.groups[places]
-        units = groups if len(np.unique(groups)) >= FEW_GROUPS else places.astype(str)
+        groups = self.groups[indices]
+        units = groups if len(np.unique(groups)) >= FEW_GROUPS else indices.astype(str)
         order = np.argsort(units, kind="stable")
         members = np.split(order, np.flatnonzero(units[order][1:] != units[order][:-1]) + 1)
         for _ in range(self.metric.resamples):
@@ -164,22 +165,22 @@ def build_task(
     metric: Metric = ACCURACY,
     *,
     classes: Sequence[str] | None = None,
-    several: bool = False,
+    multi_label: bool = False,
     seconds: float | None = None,
 ) -> Task:
-    """A task from its rows; those whose files are not there are left out and named in ``missing``.
+    """Build a task from its rows; rows without a file are left out and named in ``missing``.
 
     Args:
-        name: what tables call it.
-        rows: in the order of the task's own lists.
-        metric: by which scores are judged.
-        classes: names; default: those that occur, in alphabetical order.
-        several: may a clip have several labels?
-        seconds: usual length of a clip.
+        name: Name in tables.
+        rows: Rows in the order of the task's lists.
+        metric: Metric of the scores.
+        classes: Class names (default: those that occur, in alphabetical order).
+        multi_label: Whether a clip may have several labels.
+        seconds: Usual length of a clip.
 
     Raises:
-        TrainError: none of the files is there, fewer than two classes, a label that is no class, or folds that are to
-            be drawn of a single group.
+        TrainError: No file exists, there are fewer than two classes, a label is not a class, or folds are to be drawn
+            from a single group.
     """
     there: list[Row] = []
     missing: list[Row] = []
@@ -187,13 +188,13 @@ def build_task(
         (there if row.file.is_file() else missing).append(row)
     if not there:
         example = f", the first is {rows[0].file}" if rows else ""
-        raise TrainError(f"{name}: none of its {len(rows)} sound files is there{example}.")
+        raise TrainError(f"{name}: none of its {len(rows)} sound files exists{example}.")
     names = _class_names(name, rows, there, classes)
     task = Task(
         name,
         [row.file for row in there],
         names,
-        _label_array([row.labels for row in there], names, several),
+        _label_array([row.labels for row in there], names, multi_label),
         np.array([row.group for row in there]),
         np.array([row.part for row in there]),
         metric,
@@ -211,43 +212,43 @@ def build_task(
 def _class_names(
     name: str, rows: Sequence[Row], there: Sequence[Row], classes: Sequence[str] | None
 ) -> tuple[str, ...]:
-    """Return the names of a task's classes; see ``build_task``."""
     names = tuple(classes or sorted({label for row in rows for label in row.labels}))
     if unknown := sorted({label for row in there for label in row.labels} - set(names)):
-        raise TrainError(f"{name}: {unknown[0]!r} is none of its {len(names)} classes.")
+        raise TrainError(f"{name}: {unknown[0]!r} is not one of its {len(names)} classes.")
     if len(names) < 2:
-        raise TrainError(f"{name}: all clips are labelled {names[0]!r}; a task has at least two classes.")
+        raise TrainError(f"{name}: all clips are labelled {names[0]!r}; a task needs at least two classes.")
     return names
 
 
-def _label_array(labels: Sequence[tuple[str, ...]], names: Sequence[str], several: bool) -> Labels:
-    """As of ``Task.labels``."""
-    places = {label: place for place, label in enumerate(names)}
-    if not several:
-        return np.array([places[label] for label, *_ in labels], np.int64)
+def _label_array(labels: Sequence[tuple[str, ...]], names: Sequence[str], multi_label: bool) -> Labels:
+    index_of = {label: index for index, label in enumerate(names)}
+    if not multi_label:
+        return np.array([index_of[label] for label, *_ in labels], np.int64)
     table = np.zeros((len(labels), len(names)), np.bool_)
     for row, found in zip(table, labels, strict=True):
-        row[[places[label] for label in found]] = True
+        row[[index_of[label] for label in found]] = True
     return table
 
 
 def make_folds(labels: Sequence[Any], groups: Sequence[str]) -> list[str]:
-    """Draw folds 1…5: stratified by label, groups kept whole, shuffled with seed 0.
+    """Draw folds 1 to 5: stratified by label, groups kept whole, shuffled with seed 0.
 
-    Where no class has five clips, or there are under five groups, each group is a fold of its own; of 20 groups or more
-    there are as many folds as the largest class has clips.
+    If no class has five clips, or there are under five groups, each group is a fold. With 20 groups or more, there are
+    as many folds as the largest class has clips.
 
     Raises:
-        TrainError: there is a single group.
+        TrainError: There is a single group.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    places = {group: place for place, group in enumerate(dict.fromkeys(groups), start=1)}
-    if len(places) < 2:
-        raise TrainError(f"all its clips are of the group {groups[0]!r}; give at least two groups, of which one tests.")
-    count = min(FOLDS, len(places), max(Counter(labels).values()))
-    if count < 2 or (count < FOLDS and len(places) < FEW_GROUPS):
-        return [str(places[group]) for group in groups]
+    number_of = {group: number for number, group in enumerate(dict.fromkeys(groups), start=1)}
+    if len(number_of) < 2:
+        raise TrainError(
+            f"all its clips are of the group {groups[0]!r}; give at least two groups, one of them for tests."
+        )
+    count = min(FOLDS, len(number_of), max(Counter(labels).values()))
+    if count < 2 or (count < FOLDS and len(number_of) < FEW_GROUPS):
+        return [str(number_of[group]) for group in groups]
     folds = np.zeros(len(labels), np.int64)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0)
     with quiet_scikit_learn():

@@ -1,4 +1,4 @@
-"""Vectors of a task's files by a method, kept on disk block by block: computed once, and gone on with after a kill."""
+"""A cache of vectors on disk, in blocks, so interrupted computations continue."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from aasp_features.train.evaluate.methods import Method
 from aasp_features.train.whole_file import whole_file
 
 BLOCK = 256  # files
-CHECKSUM = 32  # bytes behind a block's numbers: sha256 of its key and of them
+CHECKSUM = 32  # bytes after a block's values: sha256 of its key and its values
 
 
 def default_cache() -> Path:
-    """Where vectors are kept unless told otherwise: XDG_CACHE_HOME, or ~/.cache."""
+    """Return the default cache, in XDG_CACHE_HOME or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aasp-features" / "vectors"
 
 
 def task_vectors(
     method: Method, files: Sequence[Path], cache: Path | None, on_block: Callable[[int], None] = lambda count: None
 ) -> NDArray[np.float32]:
-    """(clips, d) float32, one row for each file.
+    """Return the vectors of files, (clips, d) float32.
 
     Args:
-        method: says how.
-        files: each block's key holds their contents, not their names; they are read for it, as copies look alike.
-        cache: a folder; None keeps nothing.
-        on_block: called with the number of files of every block that is done.
+        method: Method of the vectors.
+        files: Files; a block's key hashes their contents, not their names.
+        cache: Cache folder; None does not cache.
+        on_block: Function of the number of files in each finished block.
 
     Raises:
-        TrainError: the method gives no finite vector for each file, or the cache cannot be written.
-        AudioError: a file that cannot be read.
+        TrainError: The method returns no finite vector for each file, or the cache cannot be written.
+        AudioError: A file cannot be read.
     """
     blocks = []
     for first in range(0, len(files), BLOCK):
@@ -47,30 +47,30 @@ def task_vectors(
         blocks.append(_computed(method, part) if cache is None else _kept(method, part, cache))
         on_block(len(part))
     if len({block.shape[1] for block in blocks}) != 1:
-        raise TrainError(f"{method.name}: gives vectors of several lengths, {sorted({b.shape[1] for b in blocks})}.")
+        raise TrainError(f"{method.name} returned vectors of several lengths, {sorted({b.shape[1] for b in blocks})}.")
     return np.concatenate(blocks)
 
 
 def _kept(method: Method, files: Sequence[Path], cache: Path) -> NDArray[np.float32]:
-    """Return a block from the cache, or compute it; it is kept unless a file was changed meanwhile."""
+    """Return a block from the cache, or compute it; it is cached unless a file changed meanwhile."""
     contents = [Sound(path).content() for path in files]
-    place = cache / f"{_key(method, contents)}.npy"
-    if (block := _read(place)) is None:
+    entry = cache / f"{_key(method, contents)}.npy"
+    if (block := _read(entry)) is None:
         block = _computed(method, files)
         if all(
             Sound(path).content(before).sha256 == before.sha256 for path, before in zip(files, contents, strict=True)
         ):
-            _write(place, block)
+            _write(entry, block)
     return block
 
 
 def _computed(method: Method, files: Sequence[Path]) -> NDArray[np.float32]:
     try:
-        block = np.asarray(method.vectorise(files), np.float32)
+        block = np.asarray(method.embed_files(files), np.float32)
     except ValueError as error:
         raise TrainError(f"{method.name}: {error}") from error
     if block.ndim != 2 or len(block) != len(files):
-        raise TrainError(f"{method.name}: gave an array of shape {block.shape} for {len(files)} sounds.")
+        raise TrainError(f"{method.name} returned an array of shape {block.shape} for {len(files)} sounds.")
     if not (finite := np.isfinite(block).all(axis=1)).all():
         raise TrainError(f"{method.name}: its vector of {files[int(np.argmin(finite))]} is not finite.")
     return block
@@ -83,25 +83,25 @@ def _key(method: Method, contents: Sequence[Content]) -> str:
     return digest.hexdigest()
 
 
-def _read(place: Path) -> NDArray[np.float32] | None:
-    """None if it is not there, or not what was written under its name."""
+def _read(entry: Path) -> NDArray[np.float32] | None:
+    """Return a block, or None if it does not exist or is damaged."""
     try:
-        content = place.read_bytes()
+        content = entry.read_bytes()
     except OSError:
         return None
-    if _checksum(place, content[:-CHECKSUM]) != content[-CHECKSUM:]:
+    if _checksum(entry, content[:-CHECKSUM]) != content[-CHECKSUM:]:
         return None
     block: NDArray[np.float32] = np.load(io.BytesIO(content), allow_pickle=False)
     return block
 
 
-def _write(place: Path, block: NDArray[np.float32]) -> None:
+def _write(entry: Path, block: NDArray[np.float32]) -> None:
     content = io.BytesIO()
     np.save(content, block)
-    with whole_file(place) as temporary:
+    with whole_file(entry) as temporary:
         temporary.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.getvalue() + _checksum(place, content.getvalue()))
+        temporary.write_bytes(content.getvalue() + _checksum(entry, content.getvalue()))
 
 
-def _checksum(place: Path, content: bytes) -> bytes:
-    return hashlib.sha256(place.stem.encode() + content).digest()
+def _checksum(entry: Path, content: bytes) -> bytes:
+    return hashlib.sha256(entry.stem.encode() + content).digest()

@@ -1,1 +1,1 @@
-"""What the student learns from."""
+"""Pre-training: objective, distillation, optimisers and runs."""

@@ -1,7 +1,7 @@
-"""The gradient of a batch, computed in parts: each part of the rows by a thread of its own.
+"""Gradients of a batch in parts, each computed by its own thread.
 
-A small network's operations are too short for several cores to share one of them; cores that each do a part of the
-batch are busy all the time. Parts are summed in their order, so a step is the same however the threads ran.
+The operations of a small network are too short to be shared by several cores; separate parts of the batch keep all
+cores busy. Parts are summed in order, so a step does not depend on the threads' timing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aasp_features.train.pretrain.precision import autocast
 
 
 class Part(NamedTuple):
-    """What a part of a batch gives, weighted by its share of the rows."""
+    """Losses and gradients of a part of a batch, weighted by its share of the rows."""
 
     losses: dict[str, Tensor]
     total: Tensor
@@ -32,60 +32,60 @@ class BatchParts:
     """Losses and gradients of a batch whose losses are means over its rows.
 
     Args:
-        objective: without AaSP's own losses, as a part of a batch has not all the negatives of their contrast.
-        parts: of a batch, and threads; the cores are shared out between them.
+        objective: Objective without AaSP's own losses, whose contrast needs the negatives of the whole batch.
+        parts: Number of parts and threads, which share the cores.
     """
 
     def __init__(self, objective: Objective, parts: int) -> None:
         self.objective, self.parameters, self.parts = objective, trained_parameters(objective), parts
         self._pool = _threads(parts, torch.get_num_threads())
 
-    def backward(self, batch: Batch, generator: torch.Generator, dropped: float, precision: str) -> Losses:
-        """Set every parameter's gradient; give the losses of the whole batch, detached.
+    def backward(self, batch: Batch, generator: torch.Generator, token_dropping: float, precision: str) -> Losses:
+        """Set every parameter's gradient, and return the detached losses of the whole batch.
 
         Args:
-            batch: of clips.
-            generator: on the CPU; the parts' own are seeded from it.
-            dropped: see ``Objective``.
-            precision: of the forward pass.
+            batch: Batch of crops.
+            generator: CPU generator, which seeds those of the parts.
+            token_dropping: See ``Objective``.
+            precision: Precision of the forward pass.
         """
         pieces = split(batch, self.parts)
         seeds = torch.randint(2**62, (len(pieces),), generator=generator).tolist()
         shares = [len(piece.log_mel) / len(batch.log_mel) for piece in pieces]
-        done = list(self._pool.map(self._part, pieces, seeds, shares, repeat(dropped), repeat(precision)))
+        done = list(self._pool.map(self._part, pieces, seeds, shares, repeat(token_dropping), repeat(precision)))
         for parameter, *gradients in zip(self.parameters, *(part.gradients for part in done), strict=True):
             parameter.grad = _total([gradient for gradient in gradients if gradient is not None])
         total = torch.stack([part.total for part in done]).sum()
         names = done[0].losses
         return Losses(total, {name: torch.stack([part.losses[name] for part in done]).sum() for name in names}, None)
 
-    def _part(self, piece: Batch, seed: int, share: float, dropped: float, precision: str) -> Part:
+    def _part(self, piece: Batch, seed: int, share: float, token_dropping: float, precision: str) -> Part:
         with autocast(piece.log_mel.device, precision):
-            losses: Losses = self.objective(piece, torch.Generator().manual_seed(seed), dropped)
+            losses: Losses = self.objective(piece, torch.Generator().manual_seed(seed), token_dropping)
         gradients = torch.autograd.grad(share * losses.total, self.parameters, allow_unused=True)
         parts = {name: share * value.detach() for name, value in losses.parts.items()}
         return Part(parts, share * losses.total.detach(), gradients)
 
 
 def _threads(count: int, cores: int) -> ThreadPoolExecutor:
-    """Threads that have begun, and share the cores."""
+    """Return a pool of running threads that share the cores."""
     begun = Barrier(count + 1)
 
     def begin() -> None:
         torch.set_num_threads(max(1, cores // count))
-        torch.get_num_threads()  # a thread that never asked would take, when it first computes, what was set last
+        torch.get_num_threads()  # otherwise the thread would take the last value set anywhere at its first operation
         begun.wait()
 
     pool = ThreadPoolExecutor(count, initializer=begin)
-    for _ in range(count):  # each begins a thread, as none is free until all have begun
+    for _ in range(count):  # each starts a thread, as none is free until all have started
         pool.submit(int)
     begun.wait()
-    torch.set_num_threads(cores)  # for the threads of others
+    torch.set_num_threads(cores)  # for other threads
     return pool
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
-    """A batch's rows in order, in so many parts, or as many as there are rows."""
+    """Split a batch's rows in order into at most ``parts`` parts."""
     rows = torch.arange(len(batch.log_mel)).tensor_split(min(parts, len(batch.log_mel)))
     return [batch.rows(slice(int(row[0]), int(row[-1]) + 1)) for row in rows]
 

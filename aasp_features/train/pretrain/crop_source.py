@@ -1,4 +1,4 @@
-"""A recipe -> where its batches come from: log-mels kept in memory, or crops that external teachers have heard."""
+"""The source of a run's batches: log-mels in memory, or crops with features of external teachers."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ logger = logging.getLogger(__name__)
 def open_crops(
     recipe: Recipe, data: Path, run: Path, device: torch.device, start_from: str | None = None
 ) -> Iterator[CropSampler | DistilledCrops]:
-    """What a run is fed from; processes that make features end with it.
+    """Yield the source of a run's batches; processes that compute features end with it.
 
     Args:
-        recipe: with external teachers or without.
-        data: the corpus.
-        run: folder of the run.
-        device: where log-mels are kept.
-        start_from: checkpoint whose weights a new run starts with; learning from teachers, it keeps its mean and std.
+        recipe: Recipe with or without external teachers.
+        data: The corpus.
+        run: Run folder.
+        device: Device of the log-mels.
+        start_from: Checkpoint that initialises a new run; distillation keeps its mean and std.
 
     Raises:
-        CheckpointError: no such checkpoint.
-        TrainError: another process trains in this folder; and see ``load_corpus``,
-            ``read_descriptions``, ``TeacherFeatures`` and ``Makers``.
+        CheckpointError: There is no such checkpoint.
+        TrainError: Another process trains in this folder; also see ``load_corpus``, ``read_descriptions``,
+            ``TeacherFeatures`` and ``Makers``.
     """
     with ExitStack() as closing:
         closing.callback(lock_run(run).release)
@@ -58,25 +58,25 @@ def open_crops(
 
 
 def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
-    """The features that a recipe learns from; teachers whose weight is 0 are left out.
+    """Open the features that a recipe uses, without those of teachers whose weight is 0.
 
-    They lie in the folder of the run unless the recipe says otherwise.
+    They are in the run folder, unless the recipe names another.
 
     Raises:
-        TrainError: see ``read_descriptions`` and ``TeacherFeatures``; no teacher is left.
+        TrainError: No teacher is left; also see ``read_descriptions`` and ``TeacherFeatures``.
     """
     settings = recipe.distillation
     found = read_descriptions(settings.teachers, settings.graphs)
     teachers = [teacher for teacher in found if recipe.objective.weight(teacher.name) > 0]
     if not teachers:
         names = ", ".join(teacher.name for teacher in found)
-        raise TrainError(f"every teacher ({names}) has weight 0; nothing is left to learn from.")
+        raise TrainError(f"every teacher ({names}) has weight 0; give at least one of them a weight above 0.")
     if taken := [teacher.name for teacher in teachers if hasattr(nn.ModuleDict(), teacher.name)]:
         raise TrainError(
-            f"a teacher cannot be named {taken[0]!r}, as PyTorch's containers use it; call it differently."
+            f"a teacher cannot be named {taken[0]!r}, which PyTorch's containers reserve; give it another name."
         )
     if unused := set(recipe.objective.weights) - {one.name for one in found} - set(AASP_LOSSES):
-        logger.warning("no teacher is named %s; these weights are not used", ", ".join(sorted(unused)))
+        logger.warning("unused loss weights, which name no teacher: %s", ", ".join(sorted(unused)))
     folder = Path(settings.features) if settings.features else run / "teacher_features"
     features = TeacherFeatures(data, folder, settings.crop, settings.seed, teachers)
     check_samples(features.sounds, folder)
@@ -84,12 +84,12 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
 
 
 def start_makers(recipe: Recipe, features: TeacherFeatures) -> Makers:
-    """Processes that make what is missing of the recipe's crops."""
+    """Start processes that compute the missing features of the recipe's crops."""
     return Makers(features, pieces_of(recipe.distillation.crops), recipe.distillation.workers)
 
 
 def _statistics(run: Path, start_from: str | None) -> tuple[float, float] | None:
-    """Mean and std of the log-mel that the weights are used to: the run's, or the checkpoint's; None where none are."""
+    """Return the log-mel mean and std of the run or checkpoint whose weights are used, or None."""
     if (run / STATE_FILE).is_file():
         changes = read_record(run)[1]["recipe"]["model"]["changes"]
         return changes["mean"], changes["std"]

@@ -1,8 +1,8 @@
-"""Learning from external teachers: targets from their features, heads that predict them from the student's vector.
+"""Distillation: targets from external teachers' features, and heads that predict them from the student's embedding.
 
-A teacher's features are standardised over the corpus, rotated to their principal axes, and each axis is divided by its
-variance to a power below one half: then small axes count, without counting as much as large ones. A linear head reads
-the pooled output of the student, the very vector that ``embed`` gives, so what it learns is there for a linear probe.
+A teacher's features are standardised over the corpus and rotated to their principal axes. Each axis is divided by its
+variance to a power below one half, so small axes count, but less than large ones. A linear head reads the student's
+pooled output, the same vector that ``embed`` returns, so linear probes can use what it learned.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from aasp_features.train.data.batch import Batch, send
 from aasp_features.train.errors import TrainError
 from aasp_features.train.recipe import Recipe
 
-OUTLIER = 6.0  # targets beyond are cut: single crops, near silence above all, would else be most of a batch's loss
+OUTLIER = 6.0  # targets are clipped here, as near-silent crops would otherwise dominate a batch's loss
 
 
 class TeacherTargets(nn.Module):
-    """A teacher's features -> what the student has to predict: (features - mean) @ axes, unit mean square, cut."""
+    """Map from a teacher's features to targets: (features - mean) @ axes, of unit mean square, clipped."""
 
     mean: Tensor
     axes: Tensor
 
     def __init__(self, mean: Tensor, axes: Tensor) -> None:
         super().__init__()
-        self.register_buffer("mean", mean)  # (numbers,)
-        self.register_buffer("axes", axes)  # (numbers, kept)
+        self.register_buffer("mean", mean)  # (dim,)
+        self.register_buffer("axes", axes)  # (dim, kept)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(batch, numbers) -> (batch, kept)."""
+        """Compute targets, (batch, dim) -> (batch, kept)."""
         return ((features - self.mean) @ self.axes).clamp(-OUTLIER, OUTLIER)
 
 
 def fit_targets(features: Tensor, variance: float, exponent: float) -> TeacherTargets:
-    """Axes that hold a share of the variance of standardised features.
+    """Fit axes that keep a share of the variance of standardised features.
 
     Args:
-        features: (crops, numbers) of many crops.
-        variance: the share.
-        exponent: each axis is divided by its variance to this power; 0 leaves them, 1/2 makes all equal.
+        features: (crops, dim) features of many crops.
+        variance: Share of the variance to keep.
+        exponent: Each axis is divided by its variance to this power; 0 changes nothing, 1/2 makes all axes equal.
 
     Raises:
-        TrainError: the features do not vary.
+        TrainError: The features do not vary.
     """
     x = features.double()
     mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
@@ -60,7 +60,7 @@ def fit_targets(features: Tensor, variance: float, exponent: float) -> TeacherTa
     share = values.cumsum(0) / values.sum().clamp(min=1e-12)
     kept = min(int((share < variance).sum()) + 1, int((values > 1e-9 * values[0].clamp(min=1e-12)).sum()))
     if kept == 0:
-        raise TrainError("it says the same of every crop; there is nothing to learn from it.")
+        raise TrainError("its features are the same for every crop; leave it out.")
     values, vectors = values[:kept], vectors[:, :kept]
     axes = vectors / std[:, None] / values**exponent
     unit = (values ** (1 - 2 * exponent)).mean().sqrt()
@@ -68,11 +68,11 @@ def fit_targets(features: Tensor, variance: float, exponent: float) -> TeacherTa
 
 
 class Distillation(nn.Module):
-    """The heads, and the student's pass on a part of the columns.
+    """The distillation heads, and the student's pass with token dropping.
 
     Args:
-        recipe: its ``distillation`` says what the heads read.
-        targets: of each teacher, by name.
+        recipe: Recipe, whose ``distillation`` says what the heads read.
+        targets: Targets of each teacher, by name.
     """
 
     def __init__(self, recipe: Recipe, targets: Mapping[str, TeacherTargets]) -> None:
@@ -83,35 +83,37 @@ class Distillation(nn.Module):
 
     @property
     def pooling(self) -> Pooling:
-        """Of the vector that the heads read."""
+        """Pooling of the vector that the heads read."""
         return self.settings.pooling  # type: ignore[return-value]  # checked by the recipe
 
     def forward(
-        self, student: AaSPNetwork, batch: Batch, dropped: float, generator: torch.Generator
+        self, student: AaSPNetwork, batch: Batch, token_dropping: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Loss on each teacher's targets, in float32; 1 is what guessing their mean gives.
+        """Return the loss on each teacher's targets in float32; 1 is the loss of predicting their mean.
 
         Args:
-            student: network to teach.
-            batch: with the teachers' features.
-            dropped: share of each row's columns that the student does not see.
-            generator: on the CPU; chooses them.
+            student: Student network.
+            batch: Batch with the teachers' features.
+            token_dropping: Share of each row's columns hidden from the student.
+            generator: CPU generator that draws these columns.
         """
-        vector = self.clip_vectors(student, batch, dropped, generator)
+        vector = self.clip_vectors(student, batch, token_dropping, generator)
         losses = {}
         with torch.autocast(vector.device.type, enabled=False):
             for name, head in self.heads.items():
                 losses[name] = head_loss(head(vector), self.targets[name](batch.features[name]), self.settings.loss)
         return losses
 
-    def clip_vectors(self, student: AaSPNetwork, batch: Batch, dropped: float, generator: torch.Generator) -> Tensor:
-        """What ``embed`` would give, (batch, d) float32, from the columns that are kept."""
-        kept = keep_columns(batch.column_frames, dropped, generator) if dropped else None
+    def clip_vectors(
+        self, student: AaSPNetwork, batch: Batch, token_dropping: float, generator: torch.Generator
+    ) -> Tensor:
+        """Compute the vectors of ``embed``, (batch, d) float32, from the kept columns."""
+        kept = keep_columns(batch.column_frames, token_dropping, generator) if token_dropping else None
         return encode_columns(student, batch, kept, self.pooling, self.settings.last_layers)
 
 
 def head_loss(predicted: Tensor, target: Tensor, loss: str) -> Tensor:
-    """Mean squared error, or the mean of one less the cosine between the rows of both, (batch, kept)."""
+    """Return the mean squared error, or the mean of 1 - cosine, between rows of both, (batch, kept)."""
     if loss == "cosine":
         return (1 - functional.cosine_similarity(predicted, target)).mean()
     return functional.mse_loss(predicted, target)
@@ -120,13 +122,9 @@ def head_loss(predicted: Tensor, target: Tensor, loss: str) -> Tensor:
 def encode_columns(
     network: AaSPNetwork, batch: Batch, kept: Tensor | None, pooling: Pooling, last_layers: int
 ) -> Tensor:
-    """Clip vectors, (batch, d) float32, of some of the columns, with gradients.
+    """Return clip vectors, (batch, d) float32, with gradients, of the columns from ``keep_columns``.
 
-    Args:
-        network: to run.
-        batch: of clips.
-        kept: as ``keep_columns`` gives them; None keeps all.
-        pooling, last_layers: as of ``embed``, whose vectors these are where all columns are kept.
+    With ``kept=None``, which keeps all columns, these are the vectors of ``embed``.
     """
     tokens, frames, padded = batch.patch_tokens(network), batch.column_frames, batch.padded
     if kept is not None:
@@ -143,19 +141,19 @@ def encode_columns(
         return pool_clip(features, pooling)
 
 
-def keep_columns(column_frames: Tensor, dropped: float, generator: torch.Generator) -> Tensor:
-    """Some of every row's columns at random, in order: (batch, most kept), -1 where a row keeps fewer.
+def keep_columns(column_frames: Tensor, token_dropping: float, generator: torch.Generator) -> Tensor:
+    """Draw some of every row's columns in order, (batch, largest count), -1 where a row keeps fewer.
 
     Args:
-        column_frames: (batch, columns) frames of the clip in each column, on the CPU.
-        dropped: share of the columns that hold any; at least one is kept.
-        generator: on the CPU.
+        column_frames: (batch, columns) frames of the crop in each column, on the CPU.
+        token_dropping: Share of the nonempty columns to drop; at least one is kept.
+        generator: CPU generator.
     """
     real, columns = column_frames > 0, column_frames.shape[1]
-    count = ((1 - dropped) * real.sum(dim=1)).round().long().clamp(min=1)
+    count = ((1 - token_dropping) * real.sum(dim=1)).round().long().clamp(min=1)
     order = torch.rand(real.shape, generator=generator).masked_fill(~real, 2.0).argsort(dim=1)
-    most = int(count.max())
-    chosen = order[:, :most].masked_fill(~length_mask(count, most), columns)
+    largest = int(count.max())
+    chosen = order[:, :largest].masked_fill(~length_mask(count, largest), columns)
     chosen = chosen.sort(dim=1).values
     return chosen.masked_fill(chosen == columns, -1)
 

@@ -1,9 +1,8 @@
 """Batches of numbered crops with their teachers' features.
 
-Crops are gone through in rounds. A round takes the pieces that are there when it begins and uses each crop once, in
-batches of one length; where longer crops come in, one round ends early and the next begins. How many pieces there were
-is written down in the run's folder before a round's first batch, so a run that was killed replays the very batches it
-had, however many more pieces have been made meanwhile.
+Crops are used in rounds. A round takes the pieces that exist at its start and uses each crop once, in batches of one
+length. A round ends early when longer crops join. The run's folder records the number of pieces before a round's first
+batch, so a resumed run repeats its exact batches, even if more pieces exist by then.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.model.log_mel import LogMel
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.data.disturbance import disturb
+from aasp_features.train.data.disturbance import augment_with_noise
 from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.data.waveform_crops import PIECE, Crop
 from aasp_features.train.errors import TrainError
@@ -34,13 +33,13 @@ from aasp_features.train.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 ROUNDS_FILE = "rounds.jsonl"
-MEASURED_CROPS = 512  # of which mean and standard deviation of the log-mel are taken
+MEASURED_CROPS = 512  # for mean and standard deviation of the log-mel
 
 
 class Round(NamedTuple):
-    """The pieces that a round uses are those before ``pieces``; its first batch is that of step ``first_step``.
+    """A round, which uses the pieces before ``pieces`` from the batch of ``first_step`` on.
 
-    ``longer`` is whether crops longer than the shortest take part.
+    ``longer`` says whether crops longer than the shortest take part.
     """
 
     first_step: int
@@ -49,21 +48,21 @@ class Round(NamedTuple):
 
 
 class DistilledCrops:
-    """The batch of every step.
+    """Source of every step's batch.
 
     Args:
-        features: of the teachers.
-        makers: of more of them, under way.
-        recipe: of the run.
-        folder: of the run; its rounds are written there.
-        statistics: mean and std of the log-mel, where the student's weights are used to some; else they are measured.
+        features: Features of the teachers.
+        makers: Processes that compute more features.
+        recipe: Recipe of the run.
+        folder: Run folder, where rounds are recorded.
+        statistics: Mean and std of the log-mel for initialised weights (default: measured on the corpus).
 
     Attributes:
-        recipe: with mean and std.
-        targets: of each teacher, fitted to the first crops.
+        recipe: Recipe with mean and std.
+        targets: Targets of each teacher, fitted to the first crops.
 
     Raises:
-        TrainError: crops are to be drawn by the clusters of what is not a teacher.
+        TrainError: ``balanced_by`` is not one of the teachers.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class DistilledCrops:
         self._next: tuple[int, Future[tuple[Batch, torch.Generator]]] | None = None
 
     def facts(self, step: int) -> dict[str, Any]:
-        """For the record of a run that has done so many steps."""
+        """Return facts of the corpus and teachers for the record of a run at this step."""
         length = self.features.sounds.length
         return {
             "corpus": self.features.sounds.sha256,
@@ -104,7 +103,7 @@ class DistilledCrops:
         }
 
     def _distinct(self, step: int) -> int:
-        """Different crops in the first ``step`` steps."""
+        """Count the distinct crops in the first ``step`` steps."""
         begun = [one for one in self.rounds if one.first_step < step]
         ends = [*(one.first_step for one in begun[1:]), step]
         used: set[int] = set()
@@ -114,16 +113,16 @@ class DistilledCrops:
         return len(used)
 
     def batch(self, step: int, done: Callable[[int], float]) -> tuple[Batch, torch.Generator]:
-        """The batch of a step, and the generator from which that step's masks are drawn.
+        """Return a step's batch and the generator of its masks.
 
-        The next step's is made meanwhile, in a thread.
+        A thread prepares the next step's batch meanwhile.
 
         Args:
-            step: of the run.
-            done: a step -> the fraction of the run that is behind before it.
+            step: Step of the run.
+            done: Function from a step to the fraction of the run before it.
 
         Raises:
-            TrainError: a piece is damaged, or a process that runs the teachers has failed.
+            TrainError: A piece is damaged, or a process that runs the teachers failed.
         """
         self.makers.check()
         if self._next is None or self._next[0] != step:
@@ -133,14 +132,14 @@ class DistilledCrops:
         return batch
 
     def close(self) -> None:
-        """Make no more."""
+        """Stop the thread and the processes."""
         self._ahead.shutdown()
         self.makers.stop()
 
     def _batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
         generator = torch.Generator().manual_seed(self.recipe.run.seed * 1_000_003 + step)
         numbers = self._numbers(step, done)
-        crops = [self._heard(int(number), (step, row)) for row, number in enumerate(numbers)]
+        crops = [self._augmented_crop(int(number), step, row) for row, number in enumerate(numbers)]
         samples = torch.tensor([len(crop.waveform) for crop in crops])
         waveform = torch.zeros(len(crops), int(samples.max()))
         for row, crop in zip(waveform, crops, strict=True):
@@ -156,16 +155,15 @@ class DistilledCrops:
             {t.name: torch.from_numpy(self.features.read(t.name, numbers)) for t in self.features.teachers},
         ), generator
 
-    def _heard(self, number: int, place: tuple[int, int]) -> Crop:
-        """A crop as the student hears it at a step and row: one that is there twice is disturbed in two ways."""
-        crop, disturbance = self.features.cropper.crop(number), self.recipe.distillation.disturbance
-        if not disturbance.any:
+    def _augmented_crop(self, number: int, step: int, row: int) -> Crop:
+        """Return the student's crop for a row of a step, with its own noise augmentation."""
+        crop, noise_augmentation = self.features.cropper.crop(number), self.recipe.distillation.noise_augmentation
+        if not noise_augmentation.any:
             return crop
-        rng = np.random.default_rng([self.recipe.run.seed, *place])
-        return crop._replace(waveform=disturb(crop.waveform, disturbance, rng))
+        rng = np.random.default_rng([self.recipe.run.seed, step, row])
+        return crop._replace(waveform=augment_with_noise(crop.waveform, noise_augmentation, rng))
 
     def _numbers(self, step: int, done: float) -> NDArray[np.int64]:
-        """The crops of a step's batch."""
         while True:
             index = max((i for i, one in enumerate(self.rounds) if one.first_step <= step), default=-1)
             if index >= 0:
@@ -177,24 +175,23 @@ class DistilledCrops:
             self._begin_round(index, step, done)
 
     def _begin_round(self, last: int, step: int, done: float) -> None:
-        """Write down how many pieces the next round has; the first waits for those that the targets were fitted to."""
         self.makers.check()
         known = self.rounds[last].pieces if self.rounds else 0
         pieces = min(self.features.complete(known), self.makers.pieces)
         begun = Round(step, pieces, done >= self.recipe.distillation.longer_from)
         if begun.pieces == 0:
-            raise TrainError(f"{self.features.folder} holds no crops that every teacher has heard.")
+            raise TrainError(f"{self.features.folder} holds no crops with features of every teacher.")
         append_json_line(self.path, begun._asdict())
         self.rounds.append(begun)
 
     def _drawn(self, numbers: NDArray[np.int64], which: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int64]:
-        """The crops of one length in a round: each once, or those of small clusters more often."""
+        """Return the crops of one length in a round, each once or those of small clusters more often."""
         teacher, power = self.recipe.distillation.balanced_by, self.recipe.distillation.balance
         if not teacher:
             return numbers
         if which not in self._sizes:
-            heard = torch.from_numpy(self.features.read(teacher, numbers))
-            self._sizes[which] = cluster_sizes(self.targets[teacher](heard).numpy())
+            features = torch.from_numpy(self.features.read(teacher, numbers))
+            self._sizes[which] = cluster_sizes(self.targets[teacher](features).numpy())
         return numbers[draw_balanced(self._sizes[which], power, rng)]
 
     def _round_batches(self, index: int) -> list[NDArray[np.int64]]:
@@ -204,7 +201,7 @@ class DistilledCrops:
         return self._batches[1]
 
     def _shuffled(self, index: int, this: Round) -> list[NDArray[np.int64]]:
-        """The crops of the round in batches of one length, shuffled; what does not fill a batch is left out."""
+        """Return the round's crops in shuffled batches of one length; incomplete batches are left out."""
         rng = np.random.default_rng([self.recipe.run.seed, index, this.pieces])
         columns = np.repeat([self.features.cropper.columns(piece) for piece in range(this.pieces)], PIECE)
         shortest = min(length.columns for length in self.recipe.distillation.crop.lengths)
@@ -214,22 +211,22 @@ class DistilledCrops:
             numbers = rng.permutation(self._drawn(np.flatnonzero(columns == length), (this.pieces, int(length)), rng))
             size = min(max(1, self.recipe.distillation.batch * shortest // int(length)), len(numbers))
             batches += list(numbers[: len(numbers) // size * size].reshape(-1, size))
-        return [batches[place] for place in rng.permutation(len(batches))]
+        return [batches[chosen] for chosen in rng.permutation(len(batches))]
 
 
 def check_balanced_by(teacher: str, teachers: Sequence[str]) -> None:
-    """Raise TrainError where crops are to be drawn by what nobody says."""
+    """Raise TrainError if ``balanced_by`` is not one of the teachers."""
     if teacher and teacher not in teachers:
         raise TrainError(
-            f"distillation.balanced_by is one of the run's teachers, {', '.join(teachers)}; got {teacher!r}."
+            f"distillation.balanced_by must be one of the run's teachers, {', '.join(teachers)}; got {teacher!r}."
         )
 
 
 def read_rounds(path: Path) -> list[Round]:
-    """The rounds that a run has begun; a last line that a kill cut off is dropped, from the file, too.
+    """Return a run's rounds; a truncated last line is removed from the file.
 
     Raises:
-        TrainError: another line is damaged.
+        TrainError: Another line is damaged.
     """
     lines = read_json_lines(path, ["first_step", "pieces"])
     write_json_lines(path, lines)
@@ -237,22 +234,22 @@ def read_rounds(path: Path) -> list[Round]:
 
 
 def targets_of(recipe: Recipe, features: TeacherFeatures) -> dict[str, TeacherTargets]:
-    """Each teacher's targets, fitted to its features of the first crops."""
+    """Fit each teacher's targets to its features of the first crops."""
     settings = recipe.distillation
     numbers = np.arange(PIECE * pieces_of(min(settings.crops, settings.fit_crops)))
     targets = {}
     for teacher in features.teachers:
-        heard = torch.from_numpy(features.read(teacher.name, numbers))
+        values = torch.from_numpy(features.read(teacher.name, numbers))
         try:
-            targets[teacher.name] = fit_targets(heard, settings.variance, settings.exponent)
+            targets[teacher.name] = fit_targets(values, settings.variance, settings.exponent)
         except ValueError as error:
             raise TrainError(f"teacher {teacher.name}: {error}") from error
-        logger.info("%s: %d of %d axes", teacher.name, targets[teacher.name].axes.shape[1], heard.shape[1])
+        logger.info("%s: %d of %d axes", teacher.name, targets[teacher.name].axes.shape[1], values.shape[1])
     return targets
 
 
 def log_mel_statistics(features: TeacherFeatures, recipe: Recipe) -> tuple[float, float]:
-    """Mean and standard deviation of the log-mel over the first crops."""
+    """Return mean and standard deviation of the log-mel over the first crops."""
     front_end = LogMel(recipe.config().replace(mean=0.0, std=1.0))
     statistics = RunningStatistics()
     for number in range(MEASURED_CROPS):
@@ -261,5 +258,5 @@ def log_mel_statistics(features: TeacherFeatures, recipe: Recipe) -> tuple[float
 
 
 def pieces_of(crops: int) -> int:
-    """Pieces that hold so many crops."""
+    """Return the number of pieces that hold so many crops."""
     return -(-crops // PIECE)

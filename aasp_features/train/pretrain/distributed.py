@@ -1,8 +1,8 @@
-"""Several processes as one run. Every function is an identity where torch.distributed has no process group.
+"""Several processes as one run. Without a process group, every function is an identity.
 
-What decides how a run goes on, such as a time that was measured, has to be agreed, or one process would stop while the
-others wait for it. Agreed values are numbers on the CPU, so that no device is waited for: the process group needs a
-backend for them, as ``init_process_group("cpu:gloo,cuda:nccl")`` has.
+Processes must agree on values that decide how a run continues, such as measured times; otherwise one would stop while
+the others wait for it. Agreed values are on the CPU, so no device is waited for: the process group needs a CPU backend,
+as in ``init_process_group("cpu:gloo,cuda:nccl")``.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from torch import Tensor, distributed
 
 
 def together() -> bool:
-    """Do several processes train?"""
+    """Return whether several processes train."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the index of this process."""
     return distributed.get_rank() if together() else 0
 
 
 def world_size() -> int:
-    """Number of processes."""
+    """Return the number of processes."""
     return distributed.get_world_size() if together() else 1
 
 
 def agree_max(value: float) -> float:
-    """The largest of the processes' values."""
+    """Return the largest of the processes' values."""
     if not together():
         return value
     agreed = torch.tensor(value, dtype=torch.float64)
@@ -39,7 +39,7 @@ def agree_max(value: float) -> float:
 
 
 def agree_any(value: bool) -> bool:
-    """Does any process say so?"""
+    """Return whether the value is true in any process."""
     return agree_max(float(value)) > 0
 
 
@@ -56,12 +56,12 @@ def average(tensors: Sequence[Tensor]) -> None:
 
 
 def gather(rows: Tensor) -> Tensor:
-    """The rows of all processes, one after the other; each has as many. Gradients flow back to where rows come from."""
+    """Concatenate the rows of all processes, equally many of each; gradients flow back to the rows' process."""
     return _Gather.apply(rows) if together() else rows  # type: ignore[no-untyped-call]
 
 
 class _Gather(torch.autograd.Function):
-    """A row's gradient is the sum of what every process makes of it."""
+    """Concatenation whose backward pass sums the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:

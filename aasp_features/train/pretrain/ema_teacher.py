@@ -1,4 +1,4 @@
-"""The teacher: an exponential moving average of the student network, which sees every token."""
+"""The EMA teacher: an exponential moving average of the student network, which sees every token."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from aasp_features.train.data.batch import Batch, send
 
 
 class Targets(NamedTuple):
-    """What the student has to predict.
+    """Targets of the student.
 
     Attributes:
-        frame: (batch, tokens, dim) for every token; meaningless at padded ones.
-        clip: (batch, dim) for the clip as a whole, not yet standardised.
-        cls: (batch, dim) the teacher's own [CLS], for health metrics.
-        mean: (batch, dim) the mean of the teacher's output tokens, for health metrics.
+        frame: (batch, tokens, dim) target of every token; undefined for padding.
+        clip: (batch, dim) target of the clip as a whole, not yet standardised.
+        cls: (batch, dim) the EMA teacher's [CLS], for health metrics.
+        mean: (batch, dim) mean of the EMA teacher's output tokens, for health metrics.
     """
 
     frame: Tensor
@@ -33,8 +33,8 @@ class EmaTeacher(nn.Module):
     """An fp32 copy of stem and encoder that follows the student.
 
     Args:
-        student: copied.
-        target_layers: how many of the last blocks give targets.
+        student: Network to copy.
+        target_layers: Number of last blocks that give targets.
     """
 
     def __init__(self, student: AaSPNetwork, target_layers: int) -> None:
@@ -44,7 +44,10 @@ class EmaTeacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> Targets:
-        """Targets: the MLP outputs of the last blocks, instance-normalised over valid tokens, averaged, normalised."""
+        """Compute targets from the MLP outputs of the last blocks.
+
+        The outputs are instance-normalised over valid tokens, averaged, and normalised.
+        """
         network = self.network
         tokens = batch.patch_tokens(network)  # (batch, columns, rows, dim)
         frames, rows = send(batch.column_frames, tokens.device), tokens.shape[2]
@@ -67,7 +70,7 @@ class EmaTeacher(nn.Module):
 
     @torch.no_grad()
     def follow(self, student: AaSPNetwork, momentum: float, finite: Tensor) -> None:
-        """teacher <- momentum * teacher + (1 - momentum) * student; nothing where the step was not ``finite``."""
+        """Update teacher <- momentum * teacher + (1 - momentum) * student if the step was ``finite``."""
         own: list[Tensor] = list(self.network.parameters())
         new: list[Tensor] = list(student.parameters())
         way = torch._foreach_sub(new, own)
@@ -76,11 +79,9 @@ class EmaTeacher(nn.Module):
 
 
 def instance_norm(x: Tensor, weight: Tensor, epsilon: float = 1e-5) -> tuple[Tensor, Tensor]:
-    """Zero mean and unit variance of each channel over the tokens, weighted; and that mean, (batch, 1, dim).
+    """Normalise each channel of (batch, tokens, dim), and return it with its mean, (batch, 1, dim).
 
-    Args:
-        x: (batch, tokens, dim).
-        weight: (batch, tokens, 1), sums to 1 over the tokens; 0 at padded ones.
+    Mean and variance use ``weight``, (batch, tokens, 1), which sums to 1 over the tokens and is 0 for padding.
     """
     mean = weighted_mean(x, weight)
     centred = x - mean
@@ -89,6 +90,6 @@ def instance_norm(x: Tensor, weight: Tensor, epsilon: float = 1e-5) -> tuple[Ten
 
 
 def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
-    """Over the tokens, (batch, 1, dim); in float32 under autocast too."""
+    """Return the weighted mean over the tokens, (batch, 1, dim), in float32 even under autocast."""
     with torch.autocast(x.device.type, enabled=False):
         return weight.transpose(1, 2) @ x

@@ -1,4 +1,4 @@
-"""Processes that run the teachers beside the training, and make the pieces of their features in order."""
+"""Processes that run the external teachers beside the training and compute pieces of features in order."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ LOCK_FILE = "making.lock"
 
 
 class Makers:
-    """Processes that make the pieces up to a number, in order, until they are stopped or their parent is gone.
+    """Processes that compute the first pieces in order, until they are stopped or their parent is gone.
 
     Args:
-        features: to make.
-        pieces: how many.
-        workers: processes; none makes nothing.
+        features: Features to compute.
+        pieces: Number of pieces.
+        workers: Number of processes; 0 computes nothing.
 
     Raises:
-        TrainError: another process makes these features now, or pieces are damaged and nobody is to make them again.
+        TrainError: Another process computes these features, or pieces are damaged and ``workers`` is 0.
     """
 
     def __init__(self, features: TeacherFeatures, pieces: int, workers: int) -> None:
@@ -42,7 +42,7 @@ class Makers:
         damaged = features.damaged(pieces)
         if damaged and not workers:
             raise TrainError(
-                f"{damaged[0]} is damaged, {len(damaged)} pieces in all; distillation.workers=1 makes them again."
+                f"{damaged[0]} is damaged, {len(damaged)} pieces in all; distillation.workers=1 recomputes them."
             )
         if workers and (damaged or features.complete() < pieces):
             try:
@@ -56,23 +56,23 @@ class Makers:
             self._lock.acquire()
         except NoLocksError as error:
             raise TrainError(
-                f"the file system of {self.features.folder} has no locks; give a folder on another one."
+                f"the file system of {self.features.folder} has no locks; give a folder on another file system."
             ) from error
         except LockedError as error:
             raise TrainError(
-                f"another process makes features in {self.features.folder}; wait for it, or use what it makes "
+                f"another process computes features in {self.features.folder}; wait for it, or use its features "
                 "(distillation.workers=0)."
             ) from error
-        for teacher in self.features.teachers:  # its sentence is better read here than in a process
+        for teacher in self.features.teachers:  # raises its errors here instead of in a process
             ExternalTeacher(teacher)
         for leftover in self.features.folder.glob("*/.*.npy.*"):
             leftover.unlink()
         for path in damaged:
-            logger.warning("%s is damaged; it is made again", path)
+            logger.warning("%s is damaged and is computed again", path)
             path.unlink(missing_ok=True)
         context, given = multiprocessing.get_context("spawn"), self.features
         arguments = (given.data, given.folder, given.settings, given.seed, given.teachers, self.pieces, workers)
-        with handled_by(signal.SIG_IGN, (signal.SIGINT,)):  # inherited: it is for the parent to end them
+        with handled_by(signal.SIG_IGN, (signal.SIGINT,)):  # inherited, so only the parent ends them
             for worker in range(workers):
                 process = context.Process(target=_make_pieces, args=(*arguments, worker), daemon=True)
                 process.start()
@@ -80,20 +80,22 @@ class Makers:
 
     @property
     def crops(self) -> int:
-        """How many the pieces hold."""
+        """Number of crops in the pieces."""
         return self.pieces * PIECE
 
     def check(self) -> None:
         """Raise TrainError if a process failed."""
         for process in self._processes:
             if process.exitcode:
-                raise TrainError(f"a process that runs the teachers ended (exit code {process.exitcode}); see above.")
+                raise TrainError(
+                    f"a process that runs the teachers failed with exit code {process.exitcode}; see above."
+                )
 
     def wait(self, pieces: int | None = None, every: float = 0.2) -> int:
-        """Until so many pieces are there (all of them unless given); returns how many are.
+        """Wait until so many pieces exist (default: all), and return how many do.
 
         Raises:
-            TrainError: nobody makes them, or a process failed.
+            TrainError: No process computes them, or one failed.
         """
         wanted = min(self.pieces if pieces is None else pieces, self.pieces)
         before = done = self.features.complete()
@@ -102,30 +104,30 @@ class Makers:
             self.check()
             if not self._processes and not self._made_elsewhere():
                 raise TrainError(
-                    f"{self.features.folder} holds {done * PIECE} crops, {wanted * PIECE} are needed, and nobody makes "
-                    "them (distillation.workers=0)."
+                    f"{self.features.folder} holds features of {done * PIECE} crops, but {wanted * PIECE} are needed; "
+                    "distillation.workers=1 computes them."
                 )
             time.sleep(every)
             done = self.features.complete(done)
             if time.monotonic() - said > 30:
                 rate = (done - before) * PIECE / (time.monotonic() - began)
-                logger.info("%d of %d crops heard, %.1f a second", done * PIECE, wanted * PIECE, rate)
+                logger.info("features of %d of %d crops, %.1f crops/s", done * PIECE, wanted * PIECE, rate)
                 said = time.monotonic()
         return done
 
     def _made_elsewhere(self) -> bool:
-        """Does another process make these features now?"""
+        """Return whether another process computes these features."""
         try:
             self._lock.acquire()
         except LockedError:
             return True
-        except NoLocksError:  # then none could have begun
+        except NoLocksError:  # no process could have started
             return False
         self._lock.release()
         return False
 
     def stop(self) -> None:
-        """End the processes; twice is once."""
+        """End the processes; a second call does nothing."""
         for process in self._processes:
             process.terminate()
             process.join()
@@ -143,14 +145,14 @@ def _make_pieces(
     workers: int,
     worker: int,
 ) -> None:
-    """One process: every ``workers``-th piece, from ``worker`` on."""
+    """Compute every ``workers``-th piece, from ``worker`` on, in one process."""
     try:
         _one_thread()
         features = TeacherFeatures(data, folder, settings, seed, descriptions)
         teachers = [ExternalTeacher(description) for description in descriptions]
         for piece in range(worker, pieces, workers):
             parent = multiprocessing.parent_process()
-            if parent is None or not parent.is_alive():  # killed without a word
+            if parent is None or not parent.is_alive():  # the parent was killed
                 return
             if not features.has(piece):
                 features.make(piece, teachers)
@@ -160,7 +162,7 @@ def _make_pieces(
 
 
 def _one_thread() -> None:
-    """Processes share the cores among them; torch would take all in each."""
+    """Limit torch to one thread, as the processes share the cores."""
     import torch
 
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Is the run well? Spread of the targets and outputs, ω and α of the patch embedding, and the stop on collapse."""
+"""Health metrics of a run: variance of targets and outputs, ω and α of the patch embedding, and a stop on collapse."""
 
 from __future__ import annotations
 
@@ -17,64 +17,64 @@ from aasp_features.train.pretrain.ema_teacher import Targets
 from aasp_features.train.pretrain.losses import standardise
 from aasp_features.train.pretrain.objective import Losses, Objective
 
-SMALLEST_VARIANCE = 1e-3  # of the frame targets between tokens; healthy runs stay above 0.1
-MOST_BAD_STEPS = 10  # non-finite steps in a row
+MIN_VARIANCE = 1e-3  # of the frame targets between tokens; healthy runs stay above 0.1
+MAX_BAD_STEPS = 10  # consecutive non-finite steps
 
 
 class CollapseError(AaSPError, RuntimeError):
-    """The run cannot recover; its sentence says what was seen."""
+    """A run that cannot recover."""
 
 
 class Health:
-    """Collects a run's vital signs, on the device, from one log line to the next; only ``report`` waits for it."""
+    """Health metrics between log lines, collected on the device; only ``metrics`` waits for it."""
 
     def __init__(self) -> None:
         self.recent_cls: deque[Tensor] = deque(maxlen=8)
         self.recent_mean: deque[Tensor] = deque(maxlen=8)
         self.bad_in_a_row: Tensor | None = None
-        self.most_bad: Tensor | None = None  # in a row, since the last report
+        self.max_bad: Tensor | None = None  # consecutive, since the last log line
 
     def collect(self, losses: Losses, finite: Tensor) -> None:
-        """Count non-finite steps, and keep the teacher's clip vectors of a step for RankMe."""
+        """Count non-finite steps, and keep the EMA teacher's clip vectors for RankMe."""
         zero = torch.zeros((), dtype=torch.long, device=finite.device)
         bad = zero if self.bad_in_a_row is None else self.bad_in_a_row
         self.bad_in_a_row = torch.where(finite, zero, bad + 1)
-        self.most_bad = torch.maximum(zero if self.most_bad is None else self.most_bad, self.bad_in_a_row)
+        self.max_bad = torch.maximum(zero if self.max_bad is None else self.max_bad, self.bad_in_a_row)
         if losses.targets is not None:
             self.recent_cls.append(losses.targets.cls.detach())
             self.recent_mean.append(losses.targets.mean.detach())
 
     def state(self) -> dict[str, Tensor]:
-        """What later reports look back on, as tensors by name."""
-        found = {f"{name}.{place}": value for name, recent in self._recent() for place, value in enumerate(recent)}
-        counts = {"bad_in_a_row": self.bad_in_a_row, "most_bad": self.most_bad}
+        """Return the collected tensors by name."""
+        found = {f"{name}.{index}": value for name, recent in self._recent() for index, value in enumerate(recent)}
+        counts = {"bad_in_a_row": self.bad_in_a_row, "max_bad": self.max_bad}
         return found | {name: value.reshape(1) for name, value in counts.items() if value is not None}
 
     def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
-        """Take up what ``state`` gave."""
+        """Restore the tensors of ``state``."""
         for name, recent in self._recent():
             count = sum(key.startswith(f"{name}.") for key in tensors)
             recent.clear()
-            recent.extend(tensors[f"{name}.{place}"].to(device) for place in range(count))
-        self.bad_in_a_row, self.most_bad = (
-            tensors[name].reshape(()).to(device) if name in tensors else None for name in ("bad_in_a_row", "most_bad")
+            recent.extend(tensors[f"{name}.{index}"].to(device) for index in range(count))
+        self.bad_in_a_row, self.max_bad = (
+            tensors[name].reshape(()).to(device) if name in tensors else None for name in ("bad_in_a_row", "max_bad")
         )
 
     def _recent(self) -> tuple[tuple[str, deque[Tensor]], ...]:
         return ("cls", self.recent_cls), ("mean", self.recent_mean)
 
-    def report(self, losses: Losses, objective: Objective, batch: Batch) -> dict[str, float]:
-        """Vital signs as numbers.
+    def metrics(self, losses: Losses, objective: Objective, batch: Batch) -> dict[str, float]:
+        """Return the metrics as numbers.
 
         Raises:
-            CollapseError: in every process, when steps have not been finite for long, or the targets have lost their
-                variance in any of them.
+            CollapseError: In every process, if steps were not finite for long, or the targets lost their variance in
+                any process.
         """
-        bad = 0 if self.most_bad is None else int(self.most_bad)
-        self.most_bad = None
-        if bad > MOST_BAD_STEPS:
+        bad = 0 if self.max_bad is None else int(self.max_bad)
+        self.max_bad = None
+        if bad > MAX_BAD_STEPS:
             raise CollapseError(
-                f"loss or gradient was not finite for {bad} steps in a row; lower optimizer.learning_rate, or set "
+                f"loss or gradient was not finite for {bad} steps in a row; lower optimizer.learning_rate or set "
                 "run.precision=float32."
             )
         signs = {} if losses.targets is None else self._target_signs(losses.targets, objective, batch)
@@ -90,7 +90,7 @@ class Health:
             "rankme_cls": rank_me(torch.cat(list(self.recent_cls))),
             "rankme_mean": rank_me(torch.cat(list(self.recent_mean))),
         }
-        if agree_any(signs["target_variance"] < SMALLEST_VARIANCE):
+        if agree_any(signs["target_variance"] < MIN_VARIANCE):
             raise CollapseError(
                 f"the targets have collapsed: their variance between tokens is {signs['target_variance']:.1e}; raise "
                 "objective.momentum_start or lower optimizer.learning_rate."
@@ -99,7 +99,7 @@ class Health:
 
 
 def rank_me(vectors: Tensor) -> float:
-    """RankMe (Garrido et al. 2023): e to the entropy of the normalised singular values of (count, dim) vectors."""
+    """Return RankMe (Garrido et al. 2023), e to the entropy of the normalised singular values of (count, dim)."""
     singular = torch.linalg.svdvals(standardise(vectors.float()))
     share = singular / singular.sum().clamp(min=1e-12) + 1e-7
     return math.exp(-(share * share.log()).sum().item())
@@ -107,7 +107,7 @@ def rank_me(vectors: Tensor) -> float:
 
 @torch.no_grad()
 def frequency_signs(patch_embed: AaPE, batch: Batch) -> dict[str, float]:
-    """Mean and standard deviation of ω (in Hz) and α (in 1/s), over everything and for each row of patches."""
+    """Return mean and standard deviation of ω (Hz) and α (1/s), over all patches and for each row of them."""
     real = send(batch.column_frames[:8] > 0, batch.log_mel.device)  # (8, columns)
     alpha, omega = (rates[real] for rates in patch_embed.rates(batch.log_mel[:8]))  # (real columns, rows, states)
     signs = {}

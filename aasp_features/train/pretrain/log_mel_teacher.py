@@ -1,4 +1,4 @@
-"""The plainest teacher: mean and standard deviation of each log-mel band over time."""
+"""The simplest teacher: mean and standard deviation of each log-mel band over time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aasp_features.train.pretrain.external_teachers import Floats, Network
 
 
 def load(files: dict[str, Path]) -> Network:
-    """(batch, samples) -> (batch, 256); needs no files."""
+    """Return the map (batch, samples) -> (batch, 256), which needs no files."""
     front_end = LogMel(AaSPConfig(mean=0.0, std=1.0))
 
     def statistics(waveform: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""The pre-training loop: a step from batch to optimiser, and steps until the run is over."""
+"""The pre-training loop: steps from batch to optimiser until the run is complete."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from aasp_features.train.pretrain.health import Health
 from aasp_features.train.pretrain.objective import Losses, Objective
 from aasp_features.train.pretrain.optimizer import (
     build_optimizers,
+    ema_momentum,
     finish_gradients,
     learning_rate_share,
     set_learning_rate,
     take_step,
-    teacher_momentum,
     trained_parameters,
 )
 from aasp_features.train.pretrain.precision import autocast, known_precision
@@ -39,23 +39,23 @@ PRECISION_TRIALS = 3
 
 
 class Pretraining:
-    """A run under way: objective, optimiser, data, progress, and its folder on disk.
+    """A run: objective, optimisers, data, progress, and its folder on disk.
 
-    Several processes may train together (``distributed.py``); then all take the same steps, and the first one writes.
+    Several processes may train together (``distributed.py``). They take the same steps, and the first one writes.
 
     Args:
-        crops: where the batches come from; its recipe is the run's.
-        folder: of the run; a state found there is resumed.
-        device: where to compute.
-        max_seconds: time budget of the whole run, in seconds spent in steps; the schedule then ends with it.
-        start_from: a checkpoint whose weights a new run's student and teacher start with; everything else is new.
+        crops: Source of the batches; its recipe is the run's.
+        folder: Run folder; a state found there is resumed.
+        device: Device of the computation.
+        max_seconds: Time budget of the whole run, in seconds of steps, at whose end the schedule ends.
+        start_from: Checkpoint that initialises student and EMA teacher of a new run.
 
     Attributes:
-        changes: what the run was asked for otherwise than before, each time that it went on; see ``resume.py``.
+        changes: Settings that changed at each resume; see ``resume.py``.
 
     Raises:
-        TrainError: the state is damaged, or that of a run with other sounds, teachers or settings.
-        CheckpointError: see ``start_with``.
+        TrainError: The state is damaged, or belongs to a run with other sounds, teachers or settings.
+        CheckpointError: See ``start_with``.
     """
 
     def __init__(
@@ -90,22 +90,22 @@ class Pretraining:
 
     @property
     def done(self) -> float:
-        """Fraction of the run that is behind; see ``Progress.fraction``."""
+        """Completed fraction of the run; see ``Progress.fraction``."""
         return self.done_before(self.progress.step)
 
     def done_before(self, step: int) -> float:
-        """Fraction of the run that is behind before a step, as far as is known now: of the time, what has passed."""
+        """Return the fraction of the run before a step, with the time spent so far."""
         return replace(self.progress, step=step).fraction(self.recipe.run.steps, self.max_seconds)
 
     def run(self, stop_after: float | None = None) -> bool:
-        """Train to the end, or for ``stop_after`` seconds; the state is saved every few minutes and at the end.
+        """Train to the end, or for ``stop_after`` seconds; saves regularly and at the end.
 
         Returns:
             Whether the run is complete.
 
         Raises:
             CollapseError: see ``Health``.
-            StoppedError: Ctrl-C or SIGTERM ended it; the state is saved.
+            StoppedError: Ctrl-C or SIGTERM ended the run; the state is saved.
         """
         started = saved = time.monotonic()
         with noting_requests() as request:
@@ -120,54 +120,51 @@ class Pretraining:
             self.save()
         if request.number and self.done < 1.0:
             step = self.progress.step
-            raise StoppedError(f"stopped at step {step}; its state is saved: give the command again.", request.number)
+            raise StoppedError(f"stopped at step {step}; run the same command again to continue.", request.number)
         return self.done >= 1.0
 
     def step(self) -> None:
-        """One optimiser step, at the learning rate and momentum of this place in the run.
+        """Take one optimiser step, at the learning rate and momentum of this point of the run.
 
-        Nothing in it waits for the device, unless a line is logged.
-
-        Raises:
-            CollapseError: see ``Health``.
+        It waits for the device only if a line is logged.
         """
         began, done, recipe = time.monotonic(), self.done, self.recipe
         batch, generator = self.crops.batch(self.progress.step, self.done_before)
         batch = batch.to(self.device)
-        dropped = recipe.distillation.dropped if done < recipe.distillation.dropped_until else 0.0
+        token_dropping = recipe.distillation.token_dropping if done < recipe.distillation.token_dropping_until else 0.0
 
-        losses = self._backward(batch, generator, dropped)
+        losses = self._backward(batch, generator, token_dropping)
         norm, finite = finish_gradients(self.parameters, losses.total, recipe.optimizer.clip_norm)
 
         middle = self.progress.fraction(recipe.run.steps, self.max_seconds, 0.5)
         share = learning_rate_share(middle, recipe.optimizer)
         set_learning_rate(self.optimizers, share)
         take_step(self.optimizers, finite)
-        self.objective.teacher.follow(self.objective.student, teacher_momentum(done, recipe.objective), finite)
+        self.objective.ema_teacher.follow(self.objective.student, ema_momentum(done, recipe.objective), finite)
 
         self.health.collect(losses, finite)
         self.progress.step += 1
         self.progress.crops += len(batch.log_mel)
         due = self.progress.step % recipe.run.log_every == 0
-        signs = self.health.report(losses, self.objective, batch) if due else {}  # waits for the device
+        signs = self.health.metrics(losses, self.objective, batch) if due else {}  # waits for the device
         self.progress.seconds = agree_max(self.progress.seconds + time.monotonic() - began)
         if self.done >= 1.0 and not due:
-            signs = self.health.report(losses, self.objective, batch)
+            signs = self.health.metrics(losses, self.objective, batch)
         if due or self.done >= 1.0:
             rate = share * recipe.optimizer.learning_rate
             self._log(losses, {"learning_rate": rate, "gradient_norm": norm.item(), "columns": batch.columns, **signs})
 
     def save(self) -> None:
-        """Write the state, atomically.
+        """Write the state atomically.
 
         Raises:
-            TrainError: it cannot be written; the one before is kept.
+            TrainError: It cannot be written; the earlier state is kept.
         """
         if rank() == 0:
             save_run(self.folder, self.objective, self.optimizers, self.health, self.progress, self.record())
 
     def record(self) -> dict[str, Any]:
-        """What made this run."""
+        """Return the settings and facts that define this run."""
         return {
             "recipe": self.recipe.to_dict(),
             "device": str(self.device),
@@ -179,9 +176,9 @@ class Pretraining:
         }
 
     def _resume(self) -> None:
-        """Go on from the folder's state, and note what this run was asked for otherwise than before.
+        """Continue from the folder's state, and record which settings changed.
 
-        Of several processes the first one has the sounds that the record tells of.
+        Only the first of several processes has the sounds that the record describes.
         """
         self.progress, old = read_record(self.folder)
         new = self.record()
@@ -191,8 +188,8 @@ class Pretraining:
         found = changes_since(old, new, self.progress.step)
         why = refusal(found)
         if agree_any(why is not None):
-            why = why or "that another process cannot go on with"
-            raise TrainError(f"{self.folder} holds a run {why}, or begin a new run in another folder.")
+            why = why or "that another process cannot resume; give all processes the same settings"
+            raise TrainError(f"{self.folder} holds a run {why}, or start a new run in another folder.")
         load_run(self.folder, self.objective, self.optimizers, self.health)
         for change in found:
             logger.info("from step %d on %s is %s, was %s", *(change[key] for key in ("step", "what", "is", "was")))
@@ -201,18 +198,16 @@ class Pretraining:
             wanted = known_precision(self.recipe.run.precision, self.device)
             self.progress.precision = wanted or self._faster_precision()
 
-    def _backward(self, batch: Batch, generator: torch.Generator, dropped: float) -> Losses:
-        """Losses of a batch; the parameters' gradients are set."""
+    def _backward(self, batch: Batch, generator: torch.Generator, token_dropping: float) -> Losses:
         self.objective.zero_grad(set_to_none=True)
         if self.parts is not None:
-            return self.parts.backward(batch, generator, dropped, self.progress.precision)
+            return self.parts.backward(batch, generator, token_dropping, self.progress.precision)
         with autocast(self.device, self.progress.precision):
-            losses: Losses = self.objective(batch, generator, dropped)
+            losses: Losses = self.objective(batch, generator, token_dropping)
         losses.total.backward()  # type: ignore[no-untyped-call]
         return losses
 
     def _log(self, losses: Losses, numbers: dict[str, float]) -> None:
-        """One line for the steps since the last."""
         crops, seconds = self._logged
         self._logged = self.progress.crops, self.progress.seconds
         line = {
@@ -230,7 +225,7 @@ class Pretraining:
             logger.info("step %d loss %.4f %.1f crops/s", line["step"], line["loss"], line["crops_per_second"])
 
     def _faster_precision(self) -> str:
-        """The one that does a step faster, measured here and now; of several processes, the slowest counts."""
+        """Measure which precision is faster; of several processes, the slowest decides."""
         seconds = {"float32": float("inf"), "bfloat16": float("inf")}
         for _ in range(PRECISION_TRIALS):
             for precision in seconds:
@@ -245,11 +240,11 @@ class Pretraining:
 
 
 def start_with(objective: Objective, checkpoint: str) -> None:
-    """Give student and teacher a checkpoint's weights.
+    """Load a checkpoint's weights into student and EMA teacher.
 
     Raises:
-        CheckpointError: not found, or of another architecture.
+        CheckpointError: It does not exist, or has another architecture.
     """
     found = load_checkpoint(checkpoint)
     load_weights(objective.student, found.weights, found.source)
-    load_weights(objective.teacher.network, found.weights, found.source)
+    load_weights(objective.ema_teacher.network, found.weights, found.source)

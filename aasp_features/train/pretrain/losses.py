@@ -1,4 +1,4 @@
-"""AaSP's three losses, frame, clip and contrast, as functions of tensors; all computed in float32."""
+"""AaSP's frame, clip and contrast losses, as functions of tensors in float32."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from torch.nn import functional
 
 
 def frame_loss(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean squared error at the predicted masked tokens.
+    """Return the mean squared error of the predicted masked tokens, (views, queries, dim).
 
-    Args:
-        predicted, target: (views, queries, dim).
-        valid: (views, queries) false at padding, which counts for nothing.
+    ``valid``, (views, queries), is false at padding, which is ignored.
     """
     error = (predicted.float() - target).square().mean(dim=-1)  # (views, queries)
     return (error * valid).sum() / valid.sum()
 
 
 def clip_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of the clip's own target, standardised per channel over the batch.
+    """Return the mean squared error of the clip targets, standardised per channel over the batch.
 
     Args:
         predicted: (views, dim), each clip's views in a row.
-        target: (batch, dim) not standardised.
+        target: (batch, dim), not standardised.
     """
     target = standardise(target)
     views = len(predicted) // len(target)
@@ -31,15 +29,15 @@ def clip_loss(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def contrastive_loss(projected: Tensor, sound: Tensor, temperature: float) -> Tensor:
-    """Multi-mask contrast: cosine InfoNCE between the views of one sound, against all views of other sounds.
+    """Return the multi-mask contrast: cosine InfoNCE between views of one sound, against other sounds' views.
 
-    For each ordered pair of views of one sound the denominator holds that positive and every view of another sound;
-    the loss is the mean over pairs, so it does not depend on the order of views.
+    For each ordered pair of views of one sound, the denominator holds that positive and every view of another sound.
+    The loss is the mean over pairs, so it does not depend on the order of views.
 
     Args:
         projected: (views, d).
-        sound: (views,) which sound a view's clip was cut from.
-        temperature: τ.
+        sound: (views,) sound of each view.
+        temperature: Temperature τ.
     """
     unit = functional.normalize(projected.float(), dim=-1)
     with torch.autocast(unit.device.type, enabled=False):
@@ -52,5 +50,5 @@ def contrastive_loss(projected: Tensor, sound: Tensor, temperature: float) -> Te
 
 
 def standardise(x: Tensor, epsilon: float = 1e-6) -> Tensor:
-    """Zero mean and unit variance of each channel over the batch, (batch, dim)."""
+    """Standardise each channel over the batch, (batch, dim)."""
     return (x - x.mean(dim=0)) * (x.var(dim=0, unbiased=False) + epsilon).rsqrt()

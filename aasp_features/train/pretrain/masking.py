@@ -1,8 +1,8 @@
-"""Which tokens the student sees, and which masked ones the predictor is asked for.
+"""Masks: the tokens that the student sees, and the masked tokens that the predictor predicts.
 
-Inverse block masking (paper, section on multi-mask pre-training; as in EAT and data2vec 2.0): 5 x 5 blocks are drawn
-until they cover at least the visible count, then trimmed at random to exactly that count, for each view on its own.
-Masks are drawn on the CPU and sent to the device of the batch; nothing about them is asked of it.
+Inverse block masking (paper, section on multi-mask pre-training; as in EAT and data2vec 2.0) draws 5 x 5 blocks for
+each view until they cover the visible count, then removes random tokens to reach exactly that count. Masks are drawn on
+the CPU and sent to the batch's device, which is never waited for.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from aasp_features.model.length_mask import length_mask
 from aasp_features.train.data.batch import send
 from aasp_features.train.recipe import MaskingSettings
 
-BLOCK = 5  # tokens on a side of one visible block
+BLOCK = 5  # side of a visible block, in tokens
 
 
 class TokenSet(NamedTuple):
     """Some tokens of every view, padded to the largest count.
 
     Attributes:
-        indices: (views, count) flat token numbers, column * rows + row.
-        valid: (views, count) false where ``indices`` is padding, which repeats the view's first token.
-        padded: is there such padding?
+        indices: (views, count) flat token indices, column * rows + row.
+        valid: (views, count) false for padding, which repeats the view's first token.
+        padded: Whether there is padding.
     """
 
     indices: Tensor
@@ -34,25 +34,25 @@ class TokenSet(NamedTuple):
     padded: bool = True
 
     def gather(self, tokens: Tensor) -> Tensor:
-        """Pick from (batch, tokens, dim), whose views lie in a row here -> (views, count, dim)."""
+        """Pick tokens, (batch, tokens, dim) -> (views, count, dim); a clip's views are consecutive."""
         views, count = self.indices.shape
         dim = tokens.shape[-1]
         index = self.indices.reshape(len(tokens), -1, 1).expand(-1, -1, dim)  # (batch, views / batch * count, dim)
         return tokens.gather(1, index).view(views, count, dim)
 
     def to(self, device: torch.device) -> TokenSet:
-        """The same on another device."""
+        """Send it to another device."""
         return TokenSet(send(self.indices, device), send(self.valid, device), self.padded)
 
 
 class Masks(NamedTuple):
-    """What one draw decides: ``visible`` tokens go to the student, ``queried`` masked ones to the predictor."""
+    """One draw: ``visible`` tokens for the student, ``queried`` masked tokens for the predictor."""
 
     visible: TokenSet
     queried: TokenSet
 
     def to(self, device: torch.device) -> Masks:
-        """The same on another device."""
+        """Send them to another device."""
         return Masks(self.visible.to(device), self.queried.to(device))
 
 
@@ -60,11 +60,11 @@ def draw_masks(column_frames: Tensor, rows: int, settings: MaskingSettings, gene
     """Draw masks for the views of every clip.
 
     Args:
-        column_frames: (batch, columns) frames of the clip in each column; a column with none is masked from all.
-        rows: tokens in a column.
-        settings: how many views, and the fractions of the tokens; of each kind there is at least one token. View v of
-            clip b is row b * views + v of the result.
-        generator: so that a seed means the same masks on every device.
+        column_frames: (batch, columns) frames of the clip in each column; empty columns are never drawn.
+        rows: Tokens in a column.
+        settings: Number of views and fractions of the tokens, at least one token each. View v of clip b is row b *
+            views + v.
+        generator: CPU generator, so a seed gives the same masks on every device.
     """
     real = (column_frames > 0).repeat_interleave(settings.views, dim=0)  # (batch * views, columns)
     grid = real[..., None].expand(-1, -1, rows)  # (batch * views, columns, rows)
@@ -80,10 +80,10 @@ def draw_masks(column_frames: Tensor, rows: int, settings: MaskingSettings, gene
 
 
 def _covered(grid: Tensor, count: Tensor, generator: torch.Generator) -> Tensor:
-    """Tokens under the blocks drawn until ``count`` tokens are covered, (views, tokens).
+    """Return the tokens under blocks drawn until ``count`` tokens are covered, (views, tokens).
 
-    Blocks are drawn in the order of a random number at their centre; a token is covered when the first of the blocks
-    that hold it is drawn, which is the smallest number in its 5 x 5 neighbourhood.
+    Blocks are drawn in the order of a random number at their centre. A token is covered with the first block that holds
+    it, which has the smallest number in the token's 5 x 5 neighbourhood.
     """
     order = torch.rand(grid.shape, generator=generator).masked_fill(~grid, 2.0)
     first = -functional.max_pool2d(-order[:, None], BLOCK, stride=1, padding=BLOCK // 2)[:, 0]
@@ -93,7 +93,7 @@ def _covered(grid: Tensor, count: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _choose(candidates: Tensor, count: Tensor, generator: torch.Generator) -> TokenSet:
-    """``count`` of the candidates of each view, at random, in ascending order of token number."""
+    """Choose ``count`` random candidates of each view, in ascending order."""
     key = torch.rand(candidates.shape, generator=generator).masked_fill(~candidates, 2.0)
     largest = int(count.max())
     index = key.argsort(dim=1)[:, :largest]

@@ -1,4 +1,4 @@
-"""Muon (Jordan et al., 2024): momentum whose matrices are orthogonalised, for the hidden layers of a network."""
+"""Muon (Jordan et al., 2024): momentum with orthogonalised matrices, for a network's hidden layers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of a quintic that is steep at 0: singular values end at 0.7 to 1.2
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of a quintic that is steep at 0: singular values become 0.7 to 1.2
 NEWTON_SCHULZ_STEPS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, scaled by √(rows / columns) where that is above 1; decoupled decay.
+    """Orthogonalised Nesterov momentum, scaled by max(1, √(rows / columns)), with decoupled weight decay.
 
-    The iteration runs in the parameters' dtype. ``torch.optim.Muon`` runs it in bfloat16, for which many CPUs have no
-    instructions, and it has no way to leave out a step.
+    The iteration runs in the parameters' dtype. ``torch.optim.Muon`` runs it in bfloat16, which many CPUs lack, and
+    cannot skip a step.
 
     Args:
-        matrices: parameters with two axes.
-        lr: learning rate.
-        weight_decay: per step, times the learning rate.
-        momentum: decay of the running gradient.
+        matrices: Parameters with two axes.
+        lr: Learning rate.
+        weight_decay: Decay per step, multiplied by the learning rate.
+        momentum: Decay of the running gradient.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, finite: Tensor | None = None) -> None:  # type: ignore[override]  # there is no closure
-        """Move weights and momentum, unless ``finite`` is false: then nothing changes. No device is waited for."""
+        """Update weights and momentum, or nothing if ``finite`` is false, without waiting for the device."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for matrix in group["params"]:
@@ -42,7 +42,6 @@ class Muon(torch.optim.Optimizer):
                 self._step(matrices, group, finite)
 
     def _step(self, matrices: list[nn.Parameter], group: dict[str, Any], finite: Tensor | None) -> None:
-        """Of matrices of one shape, together."""
         for matrix in matrices:
             if not self.state[matrix]:
                 self.state[matrix]["momentum"] = torch.zeros_like(matrix)

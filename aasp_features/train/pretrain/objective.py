@@ -1,4 +1,4 @@
-"""One pre-training step's losses: teacher, student on masked views, predictor (design of AaSP pre-training)."""
+"""The losses of a pre-training step: EMA teacher, student on masked views, predictor and distillation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class EncodedViews(NamedTuple):
     Attributes:
         output: (views, 1 + visible, dim).
         valid: (views, 1 + visible) false at padding.
-        key_mask: of attention to them, (views, 1, 1, 1 + visible); None where nothing is padding.
+        key_mask: Attention mask, (views, 1, 1, 1 + visible); None without padding.
     """
 
     output: Tensor
@@ -36,12 +36,12 @@ class EncodedViews(NamedTuple):
 
     @property
     def cls(self) -> Tensor:
-        """(views, dim)."""
+        """The [CLS] outputs, (views, dim)."""
         return self.output[:, 0]
 
 
 class Losses(NamedTuple):
-    """The weighted sum, its parts by name, and the targets of AaSP's own, where it takes part."""
+    """The weighted sum, its parts by name, and the EMA teacher's targets, if AaSP's own losses take part."""
 
     total: Tensor
     parts: dict[str, Tensor]
@@ -49,11 +49,11 @@ class Losses(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Student, teacher, predictor and heads: everything that a step of pre-training needs.
+    """Student, EMA teacher, predictor and heads.
 
     Args:
-        recipe: of the run.
-        external: targets of the external teachers, by name; none, no distillation.
+        recipe: Recipe of the run.
+        external: Targets of the external teachers by name; without any, there is no distillation.
     """
 
     def __init__(self, recipe: Recipe, external: Mapping[str, TeacherTargets] | None = None) -> None:
@@ -61,7 +61,7 @@ class Objective(nn.Module):
         config, settings = recipe.config(), recipe.objective
         self.recipe = recipe
         self.student = AaSPNetwork(config)
-        self.teacher = EmaTeacher(self.student, settings.target_layers)
+        self.ema_teacher = EmaTeacher(self.student, settings.target_layers)
         self.predictor = Predictor(config.dim, config.heads, settings.predictor_depth, config.mlp_ratio)
         self.clip_head = nn.Linear(config.dim, config.dim)
         self.contrast_head = nn.Sequential(
@@ -71,37 +71,37 @@ class Objective(nn.Module):
         )
         self.distillation = Distillation(recipe, external) if external else None
 
-    def forward(self, batch: Batch, generator: torch.Generator, dropped: float = 0.0) -> Losses:
-        """All losses of a batch that have a weight, as in the figure: teacher, student, predictor, losses.
+    def forward(self, batch: Batch, generator: torch.Generator, token_dropping: float = 0.0) -> Losses:
+        """Compute all weighted losses of a batch.
 
         Args:
-            batch: of clips.
-            generator: on the CPU; draws the masks.
-            dropped: share of the columns that distillation hides from the student.
+            batch: Batch of crops.
+            generator: CPU generator of the masks.
+            token_dropping: Share of the columns that distillation hides from the student.
         """
         losses: dict[str, Tensor] = {}
         targets = None
         if self.recipe.learns_masked:
             masks = self.draw_masks(batch, generator)
-            targets = self.teacher(batch)  # sees every token
+            targets = self.ema_teacher(batch)  # sees every token
             views = self.encode_visible(batch, masks.visible)
             predicted = self.predict_masked(batch, views, masks)
             losses["frame"] = frame_loss(predicted, masks.queried.gather(targets.frame), masks.queried.valid)
             losses["clip"] = clip_loss(self.clip_head(views.cls), targets.clip)
             losses["contrast"] = self.contrast(views, batch.sound)
         if self.distillation is not None:
-            losses.update(self.distillation(self.student, batch, dropped, generator))
+            losses.update(self.distillation(self.student, batch, token_dropping, generator))
         weight = self.recipe.objective.weight
         total = torch.stack([weight(name) * loss for name, loss in losses.items()]).sum()
         return Losses(total, losses, targets)
 
     def draw_masks(self, batch: Batch, generator: torch.Generator) -> Masks:
-        """This step's masks, beside the batch."""
+        """Draw this step's masks and send them to the batch's device."""
         drawn = draw_masks(batch.column_frames, self.student.config.rows, self.recipe.masking, generator)
         return drawn.to(batch.log_mel.device)
 
     def encode_visible(self, batch: Batch, visible: TokenSet) -> EncodedViews:
-        """The student on [CLS] and the visible tokens of every view."""
+        """Run the student on [CLS] and the visible tokens of every view."""
         x = self.student.with_cls(visible.gather(self.patch_tokens(batch, visible)))
         valid = functional.pad(visible.valid, (1, 0), value=True)
         key_mask = valid[:, None, None] if visible.padded else None
@@ -110,10 +110,10 @@ class Objective(nn.Module):
         return EncodedViews(self.student.norm(x), valid, key_mask)
 
     def patch_tokens(self, batch: Batch, visible: TokenSet) -> Tensor:
-        """The student's tokens with positions, (batch or views, tokens, dim).
+        """Return the student's tokens with positions, (batch or views, tokens, dim).
 
-        A stem that reads one patch at a time runs once for all views. One that reads its neighbours (``lowpass``)
-        runs for each view on the spectrogram with all but the visible patches zeroed, or masked sound would leak in.
+        A stem that reads one patch at a time runs once for all views. One that reads neighbouring patches (``lowpass``)
+        runs for each view with all but the visible patches zeroed, to keep masked sound out.
         """
         student, views = self.student, self.recipe.masking.views
         if not student.patch_embed.reads_neighbours:
@@ -124,20 +124,20 @@ class Objective(nn.Module):
         return (tokens + positions).flatten(1, 2)
 
     def predict_masked(self, batch: Batch, views: EncodedViews, masks: Masks) -> Tensor:
-        """Predicted targets at the queried tokens, (views, queries, dim)."""
+        """Predict targets at the queried tokens, (views, queries, dim)."""
         positions = batch.positions(self.student.positions).flatten(1, 2)
-        seen = functional.pad(masks.visible.gather(positions), (0, 0, 1, 0))  # [CLS] is nowhere
+        seen = functional.pad(masks.visible.gather(positions), (0, 0, 1, 0))  # [CLS] has no position
         queries = masks.queried.gather(positions)
         return self.predictor(views.output, seen, queries, views.key_mask)  # type: ignore[no-any-return]
 
     def contrast(self, views: EncodedViews, sound: Tensor) -> Tensor:
-        """The multi-mask contrast, over the views of all processes."""
+        """Compute the multi-mask contrast over the views of all processes."""
         projected = self.contrast_head(self.contrasted(views))
         of_views = sound.repeat_interleave(self.recipe.masking.views)
         return contrastive_loss(gather(projected), gather(of_views), self.recipe.objective.contrast_temperature)
 
     def contrasted(self, views: EncodedViews) -> Tensor:
-        """What of a view is contrasted: [CLS], or the mean of the visible tokens, (views, dim)."""
+        """Return each view's contrasted output, (views, dim): [CLS], or the mean of the visible tokens."""
         if self.recipe.objective.contrast_on == "cls":
             return views.cls
         weight = views.valid[:, 1:, None].to(views.output.dtype)

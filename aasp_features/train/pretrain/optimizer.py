@@ -1,4 +1,4 @@
-"""The optimisers, and their schedule: learning rate and teacher momentum as functions of a run's progress, 0 to 1."""
+"""Optimisers, and the schedules of learning rate and EMA momentum over a run's progress from 0 to 1."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from aasp_features.train.recipe import ObjectiveSettings, OptimizerSettings
 
 
 def learning_rate_share(progress: float, settings: OptimizerSettings) -> float:
-    """Share of the highest rate: linear warm-up over the first ``warm_up`` of the run, 1 until ``hold``, then half a
-    cosine to zero."""
+    """Return the learning rate as a share of its peak.
+
+    It warms up linearly over the first ``warm_up`` of the run, is 1 until ``hold``, and falls along half a cosine to
+    zero.
+    """
     warm_up = settings.warm_up
     if progress < warm_up:
         return progress / warm_up
@@ -24,21 +27,21 @@ def learning_rate_share(progress: float, settings: OptimizerSettings) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * rest))
 
 
-def teacher_momentum(progress: float, settings: ObjectiveSettings) -> float:
-    """From ``momentum_start`` to ``momentum_end`` along half a cosine."""
+def ema_momentum(progress: float, settings: ObjectiveSettings) -> float:
+    """Return the EMA momentum, from ``momentum_start`` to ``momentum_end`` along half a cosine."""
     start, end = settings.momentum_start, settings.momentum_end
     return end - (end - start) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
 
 
 def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """Everything but the teacher."""
+    """Return all parameters that are trained, which excludes the EMA teacher."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 def build_optimizers(module: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """AdamW, and with ``kind="muon"`` Muon for the matrices of the blocks.
+    """Build AdamW and, with ``kind="muon"``, Muon for the blocks' matrices.
 
-    Weight decay is on the matrices of linear maps only. Each group's ``peak`` is its highest learning rate.
+    Weight decay applies to linear layers' matrices only. Each group's ``peak`` is its highest learning rate.
     """
     matrices = {part.weight for part in module.modules() if isinstance(part, nn.Linear)}
     trained = trained_parameters(module)
@@ -48,7 +51,7 @@ def build_optimizers(module: nn.Module, settings: OptimizerSettings) -> list[tor
         {"params": [p for p in trained if p in matrices and p not in blocks], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p not in matrices], "weight_decay": 0.0},
     ]
-    fused = trained[0].device.type in ("cpu", "cuda")  # can leave a step out without being waited for
+    fused = trained[0].device.type in ("cpu", "cuda")  # fused steps can be skipped without a synchronisation
     adam = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=fused)
     muon = [Muon(by_muon, settings.muon_rate, settings.weight_decay)] if by_muon else []
     for optimizer in (adam, *muon):
@@ -58,21 +61,21 @@ def build_optimizers(module: nn.Module, settings: OptimizerSettings) -> list[tor
 
 
 def take_step(optimizers: Iterable[torch.optim.Optimizer], finite: Tensor) -> None:
-    """Move weights and moments, unless the step was not ``finite``: then nothing changes, not by decay either.
+    """Update weights and moments, or leave all unchanged if the step was not ``finite``.
 
-    That is decided on the device, which need not be waited for.
+    The device decides, so it is not waited for.
     """
     for optimizer in optimizers:
         if isinstance(optimizer, Muon):
             optimizer.step(finite)
             continue
         if optimizer.defaults["fused"]:
-            optimizer.found_inf = 1.0 - finite.float()  # type: ignore[attr-defined]  # what gradient scalers set
+            optimizer.found_inf = 1.0 - finite.float()  # type: ignore[attr-defined]  # as gradient scalers do
         optimizer.step()
 
 
 def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], share: float) -> None:
-    """Give every group this share of its highest rate."""
+    """Set every group's rate to this share of its peak."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * share
@@ -81,16 +84,16 @@ def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], share: float)
 def finish_gradients(parameters: Sequence[nn.Parameter], loss: Tensor, largest_norm: float) -> tuple[Tensor, Tensor]:
     """Average gradients over the processes, and clip their norm.
 
-    Where loss or gradient is not finite, the gradient becomes zero, so that weights and moments stay finite. That is
-    decided on the device, which need not be waited for, and alike in every process, for the loss is averaged, too.
+    If the loss or the gradient is not finite, the gradient becomes zero, so weights and moments stay finite. The device
+    decides, alike in every process, so it is not waited for.
 
     Args:
-        parameters: with their gradients.
-        loss: of this process; becomes the mean.
-        largest_norm: to which larger ones are scaled.
+        parameters: Parameters with gradients.
+        loss: Loss of this process, replaced by the mean.
+        largest_norm: Largest norm after clipping.
 
     Returns:
-        The norm before clipping, and whether all was finite.
+        The norm before clipping, and whether loss and gradient are finite.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     average([loss, *gradients])

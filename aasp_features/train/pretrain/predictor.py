@@ -1,6 +1,6 @@
-"""The predictor: masked positions ask the student's visible tokens, by cross-attention alone.
+"""The predictor: masked positions attend to the student's visible tokens by cross-attention alone.
 
-Queries never see each other, so asking for a random part of the masked tokens leaves each answer unchanged.
+Queries do not attend to each other, so predictions do not depend on which other tokens are queried.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, memory: Tensor, memory_mask: Tensor | None) -> Tensor:
-        """(views, queries, dim) and (views, tokens, dim) -> (views, queries, dim)."""
+        """Attend, (views, queries, dim) and (views, tokens, dim) -> (views, queries, dim)."""
         views, queries, dim = x.shape
         query = self.query(x).view(views, queries, self.heads, -1).transpose(1, 2)
         key, value = self.key_value(memory).view(views, -1, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
@@ -41,13 +41,13 @@ class CrossBlock(nn.Module):
         self.mlp = Mlp(dim, mlp_ratio)
 
     def forward(self, x: Tensor, memory: Tensor, memory_mask: Tensor | None) -> Tensor:
-        """(views, queries, dim) -> the same."""
+        """Apply the block, (views, queries, dim) -> the same shape."""
         x = x + self.attention(self.norm1(x), memory, memory_mask)
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
 
 class Predictor(nn.Module):
-    """Student output at visible tokens -> predicted targets at queried tokens."""
+    """Map from student output at visible tokens to targets at queried tokens."""
 
     def __init__(self, dim: int, heads: int, depth: int, mlp_ratio: int) -> None:
         super().__init__()
@@ -64,10 +64,10 @@ class Predictor(nn.Module):
         """Predict the targets of queried tokens.
 
         Args:
-            student: (views, tokens, dim) the student's output.
-            student_positions: (views, tokens, dim) where those tokens are.
-            query_positions: (views, queries, dim) where predictions are wanted.
-            memory_mask: (views, 1, 1, tokens) true where a student token is real; None when all are.
+            student: (views, tokens, dim) output of the student.
+            student_positions: (views, tokens, dim) positions of those tokens.
+            query_positions: (views, queries, dim) positions to predict.
+            memory_mask: (views, 1, 1, tokens) false for padding; None without padding.
 
         Returns:
             (views, queries, dim).

@@ -1,8 +1,8 @@
-"""A run's folder: what lies there, its metrics line by line, and one writer at a time.
+"""A run's folder: its files, its metrics line by line, and its lock.
 
 RUN/state.safetensors   see ``run_state.py``
-RUN/metrics.jsonl       a line of numbers for every ``log_every`` steps
-RUN/run.lock            held by the process that trains
+RUN/metrics.jsonl       a line of metrics for every ``log_every`` steps
+RUN/run.lock            held by the training process
 """
 
 from __future__ import annotations
@@ -19,55 +19,55 @@ STATE_FILE, METRICS_FILE, LOCK_FILE = "state.safetensors", "metrics.jsonl", "run
 
 
 def lock_run(folder: Path) -> FileLock:
-    """Make the folder if need be, keep other processes from training in it, and clear what a killed one left half.
+    """Create the folder, lock it against other processes, and remove temporary files of a killed one.
 
     Raises:
-        TrainError: one trains there, the folder cannot be made, or its file system has no locks.
+        TrainError: Another process trains there, the folder cannot be created, or its file system has no locks.
     """
     lock = FileLock(folder / LOCK_FILE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except NoLocksError as error:
-        raise TrainError(f"the file system of {folder} has no locks; give a folder on another one.") from error
+        raise TrainError(f"the file system of {folder} has no locks; give a folder on another file system.") from error
     except LockedError as error:
         raise TrainError(f"another process trains in {folder}; wait for it, or give another folder.") from error
     except OSError as error:
-        raise TrainError(f"{folder} cannot become a run's folder ({error.strerror}); give another one.") from error
+        raise TrainError(f"{folder} cannot be used as a run folder ({error.strerror}); give another folder.") from error
     for leftover in folder.glob(f".{STATE_FILE}.*"):
         leftover.unlink()
     return lock
 
 
 def write_metrics(folder: Path, numbers: dict[str, float]) -> None:
-    """Append a line.
+    """Append a line of metrics.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: It cannot be written.
     """
     append_json_line(folder / METRICS_FILE, {name: round(value, 6) for name, value in numbers.items()})
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The lines of a run, in order; a last one that a kill cut off is left out.
+    """Return a run's metrics line by line, without a truncated last line.
 
     Raises:
-        TrainError: no metrics there, or a damaged line.
+        TrainError: There are no metrics, or a line is damaged.
     """
     path = folder / METRICS_FILE
     if not path.is_file():
-        raise TrainError(f"{folder} holds no {METRICS_FILE}; give the folder of a run.")
+        raise TrainError(f"{folder} holds no {METRICS_FILE}; give a run folder.")
     return read_json_lines(path, ["step"])
 
 
 def cut_metrics(folder: Path, step: int) -> None:
-    """Drop the lines of steps after this one: they come again, as the state that was saved knows nothing of them.
+    """Remove the lines after the saved step, as those steps are repeated.
 
     Raises:
-        TrainError: a damaged line.
+        TrainError: A line is damaged.
     """
     lines = read_json_lines(folder / METRICS_FILE, ["step"])
     kept = [line for line in lines if line["step"] <= step]
     if again := len(lines) - len(kept):
-        logger.info("%s: %d lines after step %d are dropped; they come again", METRICS_FILE, again, step)
+        logger.info("%s: removed %d lines after step %d, which is repeated from there", METRICS_FILE, again, step)
     write_json_lines(folder / METRICS_FILE, kept)

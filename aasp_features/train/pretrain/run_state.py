@@ -1,7 +1,7 @@
-"""A run's whole state in one safetensors file: model, teacher, heads, optimiser, health; progress and record beside.
+"""A run's state in one safetensors file: networks, heads, optimisers, health, progress and record.
 
-Every tensor, the progress and the record carry a checksum, so that what a disk or a copy has changed is not believed.
-The file is replaced atomically: after a kill it is the new one or the old one.
+Every tensor, the progress and the record have a checksum, so damage is detected. The file is replaced atomically: after
+a kill it is the new one or the old one.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ PREFIX = {torch.optim.AdamW: "adam", Muon: "muon"}
 
 @dataclass
 class Progress:
-    """Where a run is; random numbers are functions of seed and step, so this is all there is.
+    """Progress of a run; random numbers are functions of seed and step, so nothing else is needed.
 
     Attributes:
-        step: steps done.
-        seconds: spent in steps.
-        crops: clips seen.
-        precision: what the run computes in.
+        step: Completed steps.
+        seconds: Time spent in steps.
+        crops: Number of crops used.
+        precision: Precision of the computation.
     """
 
     step: int = 0
@@ -47,9 +47,9 @@ class Progress:
     precision: str = "float32"
 
     def fraction(self, steps: int, max_seconds: float | None, ahead: float = 0.0) -> float:
-        """Of the run that is behind, by steps or by the time budget, whichever is further; ``ahead`` counts steps, too.
+        """Return the completed fraction by steps or by time, whichever is further; ``ahead`` adds steps.
 
-        Half a step ahead, the middle of the next one, is where learning rates are read: at its start the first would be
+        Learning rates are read half a step ahead, in the middle of the next step: at its start the first rate would be
         0, at its end the last.
         """
         by_time = self.seconds / max_seconds if max_seconds else 0.0
@@ -64,10 +64,10 @@ def save_run(
     progress: Progress,
     record: dict[str, Any],
 ) -> None:
-    """Replace the run's state; ``record`` is kept beside it.
+    """Replace the state of a pre-training run.
 
     Raises:
-        TrainError: it cannot be written, as on a full disk; the state before is kept.
+        TrainError: It cannot be written, as on a full disk; the earlier state is kept.
     """
     found = {f"objective.{name}": value for name, value in objective.state_dict().items()}
     found |= _moments(objective, optimizers) | {f"health.{name}": value for name, value in health.state().items()}
@@ -75,26 +75,25 @@ def save_run(
 
 
 def write_state(folder: Path, tensors: Mapping[str, Tensor], progress: Progress, record: dict[str, Any]) -> None:
-    """Replace the state of any run: tensors by name, and what stands beside them.
+    """Replace the state of any run: tensors by name, progress and record.
 
     Raises:
-        TrainError: it cannot be written, as on a full disk; the state before is kept.
+        TrainError: It cannot be written, as on a full disk; the earlier state is kept.
     """
     found = {name: value.contiguous().cpu() for name, value in tensors.items()}
     texts = {"progress": json.dumps(asdict(progress)), "record": json.dumps(record)}
     with whole_file(folder / STATE_FILE) as temporary:
         try:
             save_file(found, temporary, metadata={**texts, CHECKSUMS: json.dumps(checksums(found, texts))})
-        except SafetensorError as error:  # its only word for a disk that is full
+        except SafetensorError as error:  # also raised for a full disk
             raise OSError(str(error)) from error
 
 
 def load_run(folder: Path, objective: Objective, optimizers: Sequence[torch.optim.Optimizer], health: Health) -> None:
-    """Bring a run's tensors back exactly; objective and optimisers must have the run's own shapes.
+    """Restore a run's tensors exactly; objective and optimisers must have the run's shapes.
 
     Raises:
-        TrainError: the file is damaged, lacks something, holds numbers that are not finite, or belongs to another
-            recipe.
+        TrainError: The file is damaged or incomplete, holds non-finite values, or belongs to another recipe.
     """
     path, tensors = folder / STATE_FILE, read_tensors(folder)
     try:
@@ -102,7 +101,7 @@ def load_run(folder: Path, objective: Objective, optimizers: Sequence[torch.opti
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()[:120]
         raise TrainError(
-            f"{path} belongs to another recipe or to other teachers ({first}…); begin a new run in another folder."
+            f"{path} belongs to another recipe or other teachers ({first}…); start a new run in another folder."
         ) from error
     for optimizer in optimizers:
         _restore_moments(objective, optimizer, tensors, path)
@@ -110,10 +109,10 @@ def load_run(folder: Path, objective: Objective, optimizers: Sequence[torch.opti
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Everything that a run's state holds, on the CPU, as it was saved.
+    """Return all tensors of a run's state, on the CPU.
 
     Raises:
-        TrainError: the file is damaged, lacks something, or holds numbers that are not finite.
+        TrainError: The file is damaged or incomplete, or holds non-finite values.
     """
     path = folder / STATE_FILE
     texts, expected, tensors = _read(path, with_tensors=True)
@@ -121,21 +120,21 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     if missing := [name for name in expected if name not in found]:
         raise TrainError(_damaged(path, f"it lacks {missing[0]}"))
     if broken := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
-        raise TrainError(_damaged(path, f"{broken[0]} holds NaN or infinite numbers"))
+        raise TrainError(_damaged(path, f"{broken[0]} holds NaN or infinite values"))
     if differing := [name for name in found if found[name] != expected.get(name)]:
         raise TrainError(_damaged(path, f"{differing[0]} is not what was saved"))
     return tensors
 
 
 def read_record(folder: Path) -> tuple[Progress, dict[str, Any]]:
-    """Progress and record of a run, without its tensors.
+    """Return progress and record of a run without its tensors.
 
     Raises:
-        TrainError: no run in this folder, or a damaged one.
+        TrainError: There is no run, or it is damaged.
     """
     path = folder / STATE_FILE
     if not path.is_file():
-        raise TrainError(f"{folder} holds no run: there is no {STATE_FILE}.")
+        raise TrainError(f"{folder} holds no run; give a folder with {STATE_FILE}.")
     texts, expected, _ = _read(path, with_tensors=False)
     if differing := [name for name, text in texts.items() if expected.get(name) != _checksum(text.encode())]:
         raise TrainError(_damaged(path, f"its {differing[0]} is not what was saved"))
@@ -143,7 +142,7 @@ def read_record(folder: Path) -> tuple[Progress, dict[str, Any]]:
 
 
 def checksums(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> dict[str, str]:
-    """Of every tensor (type, shape and bytes) and every text, by name."""
+    """Return checksums of every tensor (dtype, shape and bytes) and text, by name."""
     found = {name: _checksum(text.encode()) for name, text in texts.items()}
     for name, value in tensors.items():
         kind = f"{value.dtype} {tuple(value.shape)} ".encode()
@@ -159,13 +158,13 @@ def _checksum(*parts: bytes | memoryview) -> str:
 
 
 def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, str], dict[str, Tensor]]:
-    """Texts, the checksums that were saved, and tensors, none of them checked yet."""
+    """Read texts, saved checksums and tensors, without checking them."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
         if CHECKSUMS not in metadata:
-            raise TrainError(f"{path} has no checksums: it is no run's state, or an earlier version's; begin anew.")
+            raise TrainError(f"{path} has no checksums, so it is no run's state; start a new run in another folder.")
         return (
             {name: metadata[name] for name in ("progress", "record")},
             dict(json.loads(metadata[CHECKSUMS])),
@@ -178,7 +177,7 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, str
 
 
 def _damaged(path: Path, how: str) -> str:
-    return f"{path} is damaged ({how}); restore it from a copy, or start the run anew in an empty folder."
+    return f"{path} is damaged ({how}); restore it from a copy, or start a new run in another folder."
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -198,7 +197,7 @@ def _moments(objective: Objective, optimizers: Sequence[torch.optim.Optimizer]) 
 def _restore_moments(
     objective: Objective, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Parameters that no step has moved have none."""
+    """Restore an optimiser's moments; parameters that no step has moved have none."""
     kinds, prefix = MOMENTS[type(optimizer)], PREFIX[type(optimizer)]
     own = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     for name, parameter in objective.named_parameters():

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a run obeys between two steps, when its state is whole, and ends with a sentence."""
+"""Ctrl-C and SIGTERM: a run stops between two steps, with its state saved and a message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
 
 class StoppedError(AaSPError, RuntimeError):
-    """Somebody asked the process to end; the exit code is what a shell says of that signal."""
+    """A request to end the process; the exit code is that of a shell for the signal."""
 
     def __init__(self, sentence: str, number: int) -> None:
         super().__init__(sentence)
@@ -24,25 +24,25 @@ class StoppedError(AaSPError, RuntimeError):
 
 
 class Request:
-    """``number`` is the signal that asked to stop; 0, nobody has."""
+    """Signal that asked to stop, as ``number``; 0 without one."""
 
     def __init__(self) -> None:
         self.number = 0
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Remember it; who asks again is obeyed at once.
+        """Record the signal.
 
         Raises:
-            StoppedError: at the second signal.
+            StoppedError: It is the second signal.
         """
         if self.number:
-            raise StoppedError("stopped at once; the steps since the last saved state will be done again.", number)
+            raise StoppedError("stopped at once; the steps since the last saved state will be repeated.", number)
         self.number = number
 
 
 @contextmanager
 def noting_requests() -> Iterator[Request]:
-    """Signals to end are noted instead of obeyed, until the second one."""
+    """Record signals to end instead of obeying them, until the second one."""
     request = Request()
     with handled_by(request.note, ASKING):
         yield request
@@ -50,14 +50,14 @@ def noting_requests() -> Iterator[Request]:
 
 @contextmanager
 def ending_in_a_sentence() -> Iterator[None]:
-    """SIGTERM ends with a sentence and lets go of locks and processes, as Ctrl-C does by itself.
+    """Turn SIGTERM into an error with a message, which releases locks and processes.
 
     Raises:
-        StoppedError: at SIGTERM.
+        StoppedError: SIGTERM arrived.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise StoppedError("ended by SIGTERM; the same command goes on from what was kept.", number)
+        raise StoppedError("ended by SIGTERM; the same command continues from the saved state.", number)
 
     with handled_by(stop, (signal.SIGTERM,)):
         yield
@@ -65,7 +65,7 @@ def ending_in_a_sentence() -> Iterator[None]:
 
 @contextmanager
 def handled_by(handler: Handler, numbers: tuple[signal.Signals, ...]) -> Iterator[None]:
-    """Signals go to a handler; those that are ignored stay so, and in other threads than the first nothing changes."""
+    """Send signals to a handler, except ignored ones; outside the main thread, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

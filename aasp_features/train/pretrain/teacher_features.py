@@ -1,11 +1,11 @@
-"""What the teachers say of every crop, on disk: computed once, kept in whole pieces, read for many epochs.
+"""Features of every crop by the external teachers, computed once and kept on disk in pieces.
 
-    FEATURES/plan.json            seed, settings of the crops, corpus, teachers: what the numbers depend on
-    FEATURES/samples.i16 …        the corpus, decoded (``data/waveforms.py``)
-    FEATURES/mn04/000012.npy      (PIECE, numbers) float16: piece 12 as this teacher hears it; then sha256 of all before
+    FEATURES/plan.json            all that the features depend on: seed, crop settings, corpus, teachers
+    FEATURES/samples.i16 …        the decoded corpus (``data/waveforms.py``)
+    FEATURES/mn04/000012.npy      (PIECE, dim) float16: this teacher's features of piece 12, then a sha256 of them
 
-A file appears whole or not at all, so a maker that is killed loses the piece it was at, and goes on from there. A piece
-is computed in the same batches whoever makes it, so its bytes do not depend on what happened in between.
+Files are written atomically, so a killed process loses only its current piece. A piece is always computed in the same
+batches, so its bytes do not depend on interruptions.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from aasp_features.train.pretrain.external_teachers import ExternalTeacher, Teac
 from aasp_features.train.whole_file import whole_file, write_atomically
 
 PLAN_FILE = "plan.json"
-NPY_HEADER, CHECKSUM = 128, 32  # bytes before and after a piece's numbers
-NOT_FINITE = 0x7C00  # all bits of the exponent of a float16 that is NaN or infinite
-AT_ONCE = 8 * 31_000  # samples that a teacher hears in one batch
+NPY_HEADER, CHECKSUM = 128, 32  # bytes before and after a piece's values
+NOT_FINITE = 0x7C00  # exponent bits of float16 values that are NaN or infinite
+AT_ONCE = 8 * 31_000  # samples in one batch of a teacher
 
 
 class TeacherFeatures:
     """The features of one plan.
 
     Args:
-        data: the corpus; see ``load_waveforms``.
-        folder: of the features; made if need be.
-        settings, seed: of the crops.
-        teachers: whose features are kept here. Others' pieces, made under the same plan, stay.
+        data: The corpus; see ``load_waveforms``.
+        folder: Feature folder, created if needed.
+        settings, seed: Settings and seed of the crops.
+        teachers: Teachers whose features are kept here. Features of others under the same plan stay.
 
     Raises:
-        TrainError: the folder holds features of other crops, or of another teacher by the same name.
+        TrainError: The folder holds features of other crops, or of another teacher with the same name.
     """
 
     def __init__(
@@ -71,56 +71,56 @@ class TeacherFeatures:
         for teacher in self.teachers:
             if old["teachers"].setdefault(teacher.name, teacher.identity) != teacher.identity:
                 raise TrainError(
-                    f"{self.folder} holds features of another teacher named {teacher.name!r}; give another folder, or "
-                    "call the new one differently."
+                    f"{self.folder} holds features of another teacher named {teacher.name!r}; give another folder or "
+                    "another name."
                 )
         if json.dumps(old, indent=1) != text:
             write_atomically(path, json.dumps(old, indent=1))
 
     def path(self, teacher: str, piece: int) -> Path:
-        """Where a teacher's piece lies, or will."""
+        """Return the path of a teacher's piece, which need not exist."""
         return self.folder / teacher / f"{piece:06}.npy"
 
     def has(self, piece: int) -> bool:
-        """Is a piece there, of every teacher?"""
+        """Return whether a piece exists for every teacher."""
         return all(self.path(teacher.name, piece).is_file() for teacher in self.teachers)
 
     def complete(self, known: int = 0) -> int:
-        """The number of pieces that are there without a gap; ``known`` of them are not looked for again."""
+        """Count the pieces that exist without a gap; the first ``known`` are not checked."""
         while self.has(known):
             known += 1
         return known
 
     def damaged(self, pieces: int) -> list[Path]:
-        """Those of the first ``pieces`` that are there, but not as they were made; all of them are read.
+        """Return those of the first ``pieces`` that exist but are damaged; all of them are read.
 
-        Pieces that an earlier version made have no checksum; they are damaged where they are cut or not finite.
+        Pieces without a checksum count as damaged if they are truncated or not finite.
         """
         paths = [self.path(teacher.name, piece) for teacher in self.teachers for piece in range(pieces)]
         return [path for path in paths if path.is_file() and not _is_whole(path)]
 
     def read(self, teacher: str, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What a teacher said of some crops, (crops, numbers).
+        """Return a teacher's features of some crops, (crops, dim).
 
         Raises:
-            TrainError: a piece is missing or damaged.
+            TrainError: A piece is missing or damaged.
         """
         rows = [self._piece(teacher, int(n) // PIECE)[int(n) % PIECE].astype(np.float32) for n in numbers]
-        return np.stack(rows)  # of copies: each view would keep a file open
+        return np.stack(rows)  # copies, as each view would keep a file open
 
     def _piece(self, teacher: str, piece: int) -> NDArray[np.float16]:
-        try:  # nothing is kept open: a system gives a process fewer files than there are pieces
+        try:  # files are closed again, as there may be more pieces than a process can open
             return np.load(self.path(teacher, piece), mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-        except Exception as error:  # numpy reads a header by Python's own tokenizer, which has errors of its own
+        except Exception as error:  # numpy parses headers with Python's tokenizer, which raises other errors
             raise TrainError(
-                f"{self.path(teacher, piece)} is damaged or missing; delete it, and it will be made again."
+                f"{self.path(teacher, piece)} is damaged or missing; delete it to have it computed again."
             ) from error
 
     def make(self, piece: int, teachers: Sequence[ExternalTeacher]) -> None:
-        """Compute what is missing of a piece.
+        """Compute the missing features of a piece.
 
         Raises:
-            TeacherError: a teacher failed on one of its crops.
+            TeacherError: A teacher failed on one of its crops.
         """
         crops = None
         for teacher in teachers:
@@ -129,25 +129,25 @@ class TeacherFeatures:
                 if crops is None:
                     crops = [self.cropper.crop(number).waveform for number in range(piece * PIECE, (piece + 1) * PIECE)]
                 try:
-                    heard = hear_all(teacher, crops)
+                    features = compute_features(teacher, crops)
                 except TeacherError as error:
                     first = piece * PIECE
-                    raise TeacherError(f"{error} It was hearing crops {first} to {first + PIECE - 1}.") from error
+                    raise TeacherError(f"{error} The crops were {first} to {first + PIECE - 1}.") from error
                 path.parent.mkdir(exist_ok=True)
                 with whole_file(path) as temporary:
-                    _write_piece(temporary, heard)
+                    _write_piece(temporary, features)
 
 
-def _write_piece(path: Path, heard: NDArray[np.float16]) -> None:
+def _write_piece(path: Path, features: NDArray[np.float16]) -> None:
     with path.open("wb") as file:
-        np.save(file, heard)
+        np.save(file, features)
     digest = hashlib.sha256(path.read_bytes()).digest()
     with path.open("ab") as file:
         file.write(digest)
 
 
 def _is_whole(path: Path) -> bool:
-    """Is this a piece as it was made? An earlier version's has no checksum: its header and its numbers must do."""
+    """Return whether a piece is undamaged, by its checksum or, without one, by its header and values."""
     content = path.read_bytes()
     columns, rest = divmod(len(content) - NPY_HEADER, 2 * PIECE)
     if rest == CHECKSUM:
@@ -161,7 +161,6 @@ def _is_whole(path: Path) -> bool:
 
 
 def _read_plan(path: Path) -> tuple[str, dict[str, Any]]:
-    """Its text, and what it says."""
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
         plan = json.loads(text)
@@ -172,15 +171,15 @@ def _read_plan(path: Path) -> tuple[str, dict[str, Any]]:
     return text, plan
 
 
-def hear_all(teacher: ExternalTeacher, crops: Sequence[NDArray[np.float32]]) -> NDArray[np.float16]:
-    """(crops, numbers): a teacher's features of crops of any lengths, each heard at its own length."""
+def compute_features(teacher: ExternalTeacher, crops: Sequence[NDArray[np.float32]]) -> NDArray[np.float16]:
+    """Return a teacher's features of crops of any lengths, (crops, dim), without padding."""
     by_length = defaultdict(list)
     for index, crop in enumerate(crops):
         by_length[len(crop)].append(index)
-    features = np.empty((len(crops), teacher.numbers), np.float16)
+    features = np.empty((len(crops), teacher.dim), np.float16)
     for length, rows in by_length.items():
         size = max(1, AT_ONCE // length)
         for first in range(0, len(rows), size):
             chosen = rows[first : first + size]
-            features[chosen] = teacher.hear(np.stack([crops[row] for row in chosen]))
+            features[chosen] = teacher.forward(np.stack([crops[row] for row in chosen]))
     return features

@@ -1,4 +1,4 @@
-"""``tiny`` on a few hours of audio and a few hours of CPU: short crops first, whole windows last."""
+"""The recipe ``tiny_cpu``: a few hours of audio and of CPU time, short crops first and whole windows last."""
 
 from aasp_features.train.recipe import (
     DataSettings,
@@ -6,8 +6,8 @@ from aasp_features.train.recipe import (
     ModelSettings,
     ObjectiveSettings,
     OptimizerSettings,
+    PretrainRunSettings,
     Recipe,
-    RunSettings,
     Stage,
 )
 
@@ -30,5 +30,5 @@ RECIPE = Recipe(
         momentum_end=0.9995,
     ),
     optimizer=OptimizerSettings(learning_rate=1e-3, warm_up=0.06),
-    run=RunSettings(steps=4000),
+    run=PretrainRunSettings(steps=4000),
 )

@@ -1,6 +1,6 @@
-"""``tiny`` from external teachers, on a CPU: every crop heard once by each of them, seen by the student many times."""
+"""The recipe ``tiny_distilled``: distillation from external teachers on a CPU, with each teacher run once per crop."""
 
-from aasp_features.train.recipe import ModelSettings, ObjectiveSettings, OptimizerSettings, Recipe, RunSettings
+from aasp_features.train.recipe import ModelSettings, ObjectiveSettings, OptimizerSettings, PretrainRunSettings, Recipe
 
 OWN = {"frame": 0.0, "clip": 0.0, "contrast": 0.0}
 
@@ -15,5 +15,5 @@ RECIPE = Recipe(
         momentum_end=0.999,
     ),
     optimizer=OptimizerSettings(learning_rate=1e-3, warm_up=0.02, hold=0.5),
-    run=RunSettings(steps=30_000),
+    run=PretrainRunSettings(steps=30_000),
 )

@@ -1,4 +1,4 @@
-"""``tiny`` on one GPU for half an hour: ``tiny_cpu`` with larger batches, and whole windows for longer."""
+"""The recipe ``tiny_gpu``: ``tiny_cpu`` for half an hour on one GPU, with larger batches and more whole windows."""
 
 from dataclasses import replace
 

@@ -1,1 +1,1 @@
-"""From a finished run to what is passed on: checkpoint, card, attribution, ONNX graph, curves."""
+"""Products of a finished run: checkpoint, card, attribution, ONNX graph and curves."""

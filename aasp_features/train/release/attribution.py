@@ -1,4 +1,4 @@
-"""The sources of a training corpus and their licences -> ATTRIBUTION.md beside the weights."""
+"""ATTRIBUTION.md, the sources of a training corpus and their licences, written beside the weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from aasp_features.train.errors import TrainError
-from aasp_features.train.release.manifest import Sound, read_manifest, table, total_seconds
+from aasp_features.train.release.manifest import ManifestRow, read_manifest, table, total_seconds
 
 ATTRIBUTION_FILE = "ATTRIBUTION.md"
 LICENCES_FILE = "licences.json"
@@ -23,21 +23,20 @@ package. Each keeps its own licence; nothing here relicenses them.
 
 
 def write_attribution(data: Path, out: Path, host: str | None = None) -> Path:
-    """Write ATTRIBUTION.md for a corpus with a manifest (``read_manifest``) that names its sounds' sources.
+    """Write ATTRIBUTION.md for a corpus whose manifest (``read_manifest``) names its sources.
 
     Args:
-        data: the manifest, or the folder that holds it; ``licences.json`` beside it, if there is one, maps a source to
-            a list of {part, licence, evidence}.
-        out: file to write.
-        host: site on which sources that are neither URLs nor have one are paths, such as ``https://github.com``;
-            without it they stay text.
+        data: Manifest, or its folder; an optional ``licences.json`` beside it maps a source to a list of {part,
+            licence, evidence}.
+        out: File to write.
+        host: Site of the sources that are paths, such as ``https://github.com``; without it they are not linked.
 
     Raises:
-        TrainError: no manifest, or no sources in it; licences that cannot be read.
+        TrainError: The manifest is missing or names no sources, or the licences cannot be read.
     """
     sounds = read_manifest(data)
     if not all(sound.source for sound in sounds):
-        raise TrainError(f"{data}: an attribution needs a manifest with a source (or source_repo) in every row.")
+        raise TrainError(f"{data}: every row of the manifest needs a source (or source_repo) for the attribution.")
     evidence = (data if data.is_dir() else data.parent) / LICENCES_FILE
     text = HEADER + _sources(sounds, host) + "\n"
     if evidence.is_file() and (notes := _notes(evidence, {sound.source for sound in sounds})):
@@ -47,7 +46,7 @@ def write_attribution(data: Path, out: Path, host: str | None = None) -> Path:
 
 
 def source_link(source: str, url: str, host: str | None) -> str:
-    """A source in Markdown: a link where its URL is known or follows from the host, else its name."""
+    """Return a source in Markdown, linked if its URL is known or follows from the host."""
     if not url and source.startswith(WEB):
         return f"<{_quoted(source)}>"
     if not url and host:
@@ -60,9 +59,8 @@ def _quoted(url: str) -> str:
     return quote(url, safe="%/:?#[]@!$&'*+,;=~")
 
 
-def _sources(sounds: Sequence[Sound], host: str | None) -> str:
-    """A row for each source, commit and licence; columns of which the manifest tells nothing are left out."""
-    groups: dict[tuple[str, str, str, str], list[Sound]] = defaultdict(list)
+def _sources(sounds: Sequence[ManifestRow], host: str | None) -> str:
+    groups: dict[tuple[str, str, str, str], list[ManifestRow]] = defaultdict(list)
     for sound in sounds:
         groups[sound.source, sound.commit, sound.licence, sound.url].append(sound)
     rows = []
@@ -91,5 +89,5 @@ def _notes(path: Path, used: Collection[str]) -> list[str]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainError(
-            f"{path}: licences map each source to a list of objects with part, licence and evidence ({error!r})."
+            f"{path} must map each source to a list of objects with part, licence and evidence ({error!r})."
         ) from error

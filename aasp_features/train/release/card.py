@@ -1,7 +1,7 @@
-"""A run's record, its metrics and its corpus' manifest, put into a template -> the checkpoint's card (README.md).
+"""The card (README.md) of a checkpoint, from a run's record, its metrics, its corpus' manifest and a template.
 
-A template is Markdown with the names in ``FIELDS``, as ``$name`` or ``${name}``; ``$$`` is a dollar sign. What is not
-known is empty: a line that is one empty field is left out, and so is a section (``##``) in which nothing remains.
+A template is Markdown with the names in ``FIELDS`` as ``$name`` or ``${name}``; ``$$`` is a dollar sign. A line that is
+one empty field is left out, and so is a section (``##``) without content.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from huggingface_hub import ModelCardData
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig
 from aasp_features.train.errors import TrainError
 from aasp_features.train.release.info import describe_config
-from aasp_features.train.release.manifest import Sound, duration, table, total_seconds
+from aasp_features.train.release.manifest import ManifestRow, duration, table, total_seconds
 from aasp_features.train.release.mix import in_words
 from aasp_features.train.release.run_summary import RunSummary
 
 FIELDS = {
-    "metadata": "for the Hub, YAML: licence, library, tags",
-    "name": "of the checkpoint",
-    "method": "how it came to be, a sentence",
-    "dimensions": "of a vector under the default pooling",
-    "network": "size, patch embedding, input, vector, window: a list",
-    "training": "recipe, length, device, crops; earlier runs first; what was mixed in",
-    "losses": "losses and health at the run's start, middle and end: a table",
-    "teachers": "external teachers, their sources, licences and labels: a table",
-    "sound": "sounds, hours, sources and licences that the manifest tells: a table",
+    "metadata": "metadata for the Hub in YAML: licence, library, tags",
+    "name": "name of the checkpoint",
+    "method": "training method, in a sentence",
+    "dimensions": "dimensions of a vector under the default pooling",
+    "network": "list: size, patch embedding, input, vector, window",
+    "training": "recipe, length, device and crops, earlier runs first, and mixed-in checkpoints",
+    "losses": "table: losses and health at the run's start, middle and end",
+    "teachers": "table: external teachers, their sources, licences and labels",
+    "sound": "table: recordings, hours, sources and licences of the manifest",
     "results": "the Markdown of --results",
-    "limits": "that follow from the run: a list",
+    "limits": "list: limits that follow from the run",
     "own_limits": "the Markdown of --limits",
-    "licence": "of the weights, as --licence says; and where the sounds' own are",
+    "licence": "licence of the weights (--licence), and a pointer to those of the recordings",
 }
 TEMPLATE = Path(__file__).with_name("card.md")
 EMBEDDINGS = {
@@ -45,19 +45,19 @@ EMBEDDINGS = {
 }
 SIGNS = ["target_variance", "clip_target_variance", "rankme_mean", "rankme_cls", "gradient_norm"]
 SIGNS += ["omega_hz_mean", "omega_hz_std", "alpha_mean", "alpha_std"]
-TEACHERS = """The student learnt to predict, by linear heads from its own vector, what these networks say of the same
-sound; a loss of 1 is that of guessing their mean. They are not part of this checkpoint, and are not needed to use it.
+TEACHERS = """Linear heads on the student's embedding learned to predict the features of these networks for the same
+sound; predicting their mean gives a loss of 1. They are not part of this checkpoint, and using it does not need them.
 
 """
 
 
 @dataclass(frozen=True)
 class Author:
-    """What only the author of a checkpoint knows; empty is not told.
+    """Facts that only the author of a checkpoint knows; empty ones are left out.
 
     Attributes:
-        licence: of the weights, an identifier as the Hub lists them, such as ``apache-2.0``.
-        results, limits: Markdown: tables with the command that makes them; a list of what the weights are not good for.
+        licence: Licence of the weights as the Hub names it, such as ``apache-2.0``.
+        results, limits: Markdown: tables with their commands, and a list of unsuitable uses.
         template: Markdown with the names of ``FIELDS``.
     """
 
@@ -69,43 +69,43 @@ class Author:
     def __post_init__(self) -> None:
         if self.licence and not re.fullmatch(r"[\w.+-]+", self.licence):
             raise TrainError(
-                f"a licence is one identifier, such as apache-2.0, cc-by-4.0 or other; got {self.licence!r}."
+                f"--licence must be one identifier, such as apache-2.0, cc-by-4.0 or other; got {self.licence!r}."
             )
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What a card is written from, beside the author's words.
+    """Facts that a card is written from, apart from the author's.
 
     Attributes:
-        run: whose weights the checkpoint holds.
-        metrics: log lines of that run.
-        earlier: runs whose weights that one started from, the first one first.
-        mix: share of the weights that is another checkpoint's, by name.
-        sounds: rows of the corpus' manifest.
-        stored: type of the weights in their file, such as ``float16``.
+        run: Run whose weights the checkpoint holds.
+        metrics: Metrics of that run, line by line.
+        earlier: Runs that lead to its initial weights, the first one first.
+        mix: Shares of the weights that come from other checkpoints, by name.
+        sounds: Rows of the corpus' manifest.
+        stored: Dtype of the weights in their file, such as ``float16``.
     """
 
     run: RunSummary
     metrics: Sequence[dict[str, float]] = ()
     earlier: Sequence[RunSummary] = ()
     mix: Mapping[str, float] = field(default_factory=dict)
-    sounds: Sequence[Sound] = ()
+    sounds: Sequence[ManifestRow] = ()
     stored: str = ""
 
 
 def card_text(config: AaSPConfig, sources: Sources, author: Author | None = None) -> str:
-    """The card of a checkpoint with this config.
+    """Return the card of a checkpoint with this config.
 
     Raises:
-        TrainError: the template has a name that is none of ``FIELDS``.
+        TrainError: The template has a name that is not in ``FIELDS``.
     """
     author = author or Author()
     return fill(author.template, card_fields(config, sources, author))
 
 
 def card_fields(config: AaSPConfig, sources: Sources, author: Author) -> dict[str, str]:
-    """A text for each of ``FIELDS``."""
+    """Return a text for each of ``FIELDS``."""
     run = sources.run
     return {
         "metadata": _metadata(run, author.licence),
@@ -125,10 +125,10 @@ def card_fields(config: AaSPConfig, sources: Sources, author: Author) -> dict[st
 
 
 def fill(template: str, fields: dict[str, str]) -> str:
-    """Put the fields into a template, and leave out the lines and sections that they leave empty.
+    """Fill a template, and leave out the lines and sections whose fields are empty.
 
     Raises:
-        TrainError: a name that is no field, or a dollar sign that is neither doubled nor before a name.
+        TrainError: A name is not a field, or a dollar sign is neither doubled nor before a name.
     """
     text = template
     for name in (name for name, value in fields.items() if not value):
@@ -138,9 +138,9 @@ def fill(template: str, fields: dict[str, str]) -> str:
     try:
         return Template(text).substitute(fields).rstrip() + "\n"
     except KeyError as error:
-        raise TrainError(f"the template names ${error.args[0]}; there are {', '.join(fields)}.") from error
+        raise TrainError(f"the template names ${error.args[0]}; the fields are {', '.join(fields)}.") from error
     except ValueError as error:
-        raise TrainError(f"the template has a $ before no name ({error}); write $$ for a dollar sign.") from error
+        raise TrainError(f"the template has a $ without a name ({error}); write $$ for a dollar sign.") from error
 
 
 def _metadata(run: RunSummary, licence: str) -> str:
@@ -159,25 +159,24 @@ def _network(config: AaSPConfig, stored: str) -> dict[str, str]:
 def _method(config: AaSPConfig, run: RunSummary, earlier: Sequence[RunSummary]) -> str:
     how = ["pre-trained without labels by AaSP"] if run.learns_masked else []
     if run.teachers:
-        how.append(f"taught by other networks ({', '.join(teacher['name'] for teacher in run.teachers)})")
+        how.append(f"distilled from other networks ({', '.join(teacher['name'] for teacher in run.teachers)})")
     first = [*earlier, run][0].start_from
-    start = f", from the weights of `{first}`" if first else ""
+    start = f", starting from the weights of `{first}`" if first else ""
     return (
-        f"Vectors from sound: an audio spectrogram transformer {EMBEDDINGS[config.patch_embed]},\n"
-        f"{' and '.join(how)}{start}. Made with `aasp-features`, an implementation of AaSP (Yamamoto & Okusa,\n"
-        "arXiv:2512.03637) independent of its authors."
+        f"Audio embeddings from a spectrogram transformer {EMBEDDINGS[config.patch_embed]},\n"
+        f"{' and '.join(how)}{start}. Made with `aasp-features`, an independent implementation of AaSP\n"
+        "(Yamamoto & Okusa, arXiv:2512.03637)."
     )
 
 
 def _training(sources: Sources) -> str:
-    """Paragraphs: earlier runs, the last one, and what its weights were mixed with."""
     earlier = [text for run in sources.earlier for text in (f"Earlier: {run.paragraph}", run.crops)]
     return "\n\n".join([*earlier, sources.run.paragraph, sources.run.crops, in_words(sources.mix)]).strip()
 
 
 def _losses(metrics: Sequence[dict[str, float]], chance: float | None) -> str:
-    """The first, the middle and the last line of a run's metrics."""
-    shown = [metrics[place] for place in sorted({0, len(metrics) // 2, len(metrics) - 1}) if metrics]
+    """Return a table of the first, the middle and the last line of a run's metrics."""
+    shown = [metrics[index] for index in sorted({0, len(metrics) // 2, len(metrics) - 1}) if metrics]
     names = [name for name in (shown[-1] if shown else []) if name.startswith("loss_") or name in SIGNS]
     if not names:
         return ""
@@ -186,7 +185,7 @@ def _losses(metrics: Sequence[dict[str, float]], chance: float | None) -> str:
     ]
     text = table(["", *(f"step {int(line['step'])}" for line in shown)], rows)
     if chance is not None:
-        text += f"\n\nChance for the contrast is ln(1 + views of other clips): {chance:.2f} in the first stage."
+        text += f"\n\nThe contrast loss at chance is ln(1 + views of other clips): {chance:.2f} in the first stage."
     return text
 
 
@@ -194,11 +193,10 @@ def _teachers(run: RunSummary) -> str:
     if not run.teachers:
         return ""
     rows = [[teacher[key] for key in ("name", "source", "licence", "labels")] for teacher in run.teachers]
-    return TEACHERS + table(["teacher", "source", "licence", "what it was trained to tell"], rows)
+    return TEACHERS + table(["teacher", "source", "licence", "training labels"], rows)
 
 
-def _sound(sounds: Sequence[Sound]) -> str:
-    """What the manifest tells, counted from its rows."""
+def _sound(sounds: Sequence[ManifestRow]) -> str:
     if not sounds:
         return ""
     parts = [f"The corpus' manifest lists {len(sounds)} recordings"]
@@ -219,20 +217,21 @@ def _sound(sounds: Sequence[Sound]) -> str:
 
 
 def _limits(config: AaSPConfig, run: RunSummary, author: Author) -> str:
-    """What the record shows; and, unless the author wrote limits of their own, what it does not show."""
+    """List the limits that the record shows, and, without limits of the author's, what it does not show."""
     window = config.window * PATCH * FRAME_HOP / config.sample_rate
     limits = [
         f"- Trained on crops of at most {run.longest:.2f} s; longer sounds are cut into windows of {window:.2f} s.",
-        f"- Sound is taken at {config.sample_rate} Hz: nothing above {config.sample_rate // 2000} kHz is heard.",
+        f"- Input is resampled to {config.sample_rate} Hz, which removes frequencies above "
+        f"{config.sample_rate // 2000} kHz.",
     ]
     if not author.limits.strip():
-        limits.append("- The record does not tell whether the training audio had been coded lossily (MP3, Opus, AAC).")
+        limits.append("- The record does not say whether the training audio was lossily coded (MP3, Opus, AAC).")
     return "\n".join(limits)
 
 
-def _licence(licence: str, sounds: Sequence[Sound]) -> str:
-    text = f"The weights are released under {licence}." if licence else "No licence of the weights was stated."
+def _licence(licence: str, sounds: Sequence[ManifestRow]) -> str:
+    text = f"The weights are released under {licence}." if licence else "No licence is stated for the weights."
     if any(sound.licence for sound in sounds):
-        text += " The recordings they were trained on keep their own licences"
+        text += " The training recordings keep their own licences"
         text += ": see `ATTRIBUTION.md`." if all(sound.source for sound in sounds) else "."
     return text

@@ -1,4 +1,4 @@
-"""``aasp-train export``, ``card``, ``info``, ``curves`` and ``export-onnx``: what is done with a finished run."""
+"""The commands ``aasp-train export``, ``card``, ``info``, ``curves`` and ``export-onnx``, for finished runs."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from aasp_features.train.errors import TrainError
 
 Mix = Annotated[
     list[str] | None,
-    typer.Option(metavar="CHECKPOINT=SHARE", help="Another checkpoint, and its share of the weights. Repeatable."),
+    typer.Option(metavar="CHECKPOINT=SHARE", help="Another checkpoint and its share of the weights. Repeatable."),
 ]
 
 
 def export(
-    runs: Annotated[list[Path], typer.Argument(help="Folder of a run; the weights of several are averaged.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; the weights of several runs are averaged.")],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
-    name: Annotated[str, typer.Option(help="Name of the checkpoint, aasp-<size>-<corpus>-<n>.")],
+    name: Annotated[str, typer.Option(help="Checkpoint name, aasp-<size>-<corpus>-<n>.")],
     which: Annotated[
-        Literal["teacher", "student"],
-        typer.Option(help="Weights: the teacher's (a running average) or the student's (the last)."),
-    ] = "teacher",
+        Literal["average", "last"],
+        typer.Option(help="The running average of the weights (the EMA teacher), or the last step's weights."),
+    ] = "average",
     mix: Mix = None,
     pooling: Annotated[
         Pooling | None,
-        typer.Option(help="Pooling of the checkpoint (default: that of the distillation heads, or frequency)."),
+        typer.Option(help="Default pooling of the checkpoint (default: that of the distillation heads, or frequency)."),
     ] = None,
     last_layers: Annotated[
-        int | None, typer.Option(help="Number of last blocks that are averaged (default: that of the heads, or 1).")
+        int | None, typer.Option(help="Last blocks to average (default: that of the distillation heads, or 1).")
     ] = None,
-    card: Annotated[Path | None, typer.Option(help="Markdown file with the card.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="Markdown file of the card (default: written from the run).")
+    ] = None,
 ) -> None:
-    """Write a run's encoder as a checkpoint folder (float16)."""
+    """Export a run's encoder to a checkpoint folder, in float16."""
     from aasp_features.checkpoint import SAVED
     from aasp_features.folder.output import check_unread
     from aasp_features.train.release.export import export_encoder
@@ -50,25 +52,25 @@ def export(
 
 
 def card(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of the runs that were exported.")],
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder; the card is its README.md.")],
-    results: Annotated[Path | None, typer.Option(help="Markdown file with the results and their commands.")] = None,
+    runs: Annotated[list[Path], typer.Argument(help="Folders of the exported runs.")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder; the card becomes its README.md.")],
+    results: Annotated[Path | None, typer.Option(help="Markdown file of results and their commands.")] = None,
     licence: Annotated[
         str, typer.Option(help="Licence of the weights, as the Hub names it: apache-2.0, cc-by-4.0.")
     ] = "",
-    limits: Annotated[Path | None, typer.Option(help="Markdown file with a list of the limits.")] = None,
+    limits: Annotated[Path | None, typer.Option(help="Markdown file of limits, as a list.")] = None,
     template: Annotated[
         Path | None, typer.Option(help="Markdown file with $names (default: train/release/card.md).")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="The corpus' manifest.csv, or its folder.")] = None,
-    host: Annotated[str | None, typer.Option(help="Site of the manifest's sources: github.com.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Manifest of the corpus (manifest.csv), or its folder.")] = None,
+    host: Annotated[str | None, typer.Option(help="Site of the manifest's sources, such as github.com.")] = None,
     earlier: Annotated[
         list[Path] | None,
-        typer.Option(metavar="RUN", help="Folder of an earlier run, whose weights these started from. Repeatable."),
+        typer.Option(metavar="RUN", help="Folder of an earlier run that these runs started from. Repeatable."),
     ] = None,
     mix: Mix = None,
 ) -> None:
-    """Write a checkpoint's card. Writes ATTRIBUTION.md too if the manifest names the sounds' sources."""
+    """Write a checkpoint's card, and ATTRIBUTION.md if the manifest names the sounds' sources."""
     from aasp_features.checkpoint import CARD_FILE
     from aasp_features.config import AaSPConfig
     from aasp_features.folder.output import check_unread
@@ -101,9 +103,9 @@ def info(
     model: Annotated[
         str | None, typer.Argument(help="Checkpoint folder or Hub name (default: the bundled one).")
     ] = None,
-    card: Annotated[bool, typer.Option("--card", help="Print the card too.")] = False,
+    card: Annotated[bool, typer.Option("--card", help="Also print the card.")] = False,
 ) -> None:
-    """Print a checkpoint's facts and its speed here."""
+    """Print a checkpoint's facts and its speed on this machine."""
     from aasp_features.checkpoint import read_card
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.train.release.info import describe
@@ -117,10 +119,10 @@ def info(
 
 
 def curves(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    out: Annotated[Path, typer.Option(help="File of the picture.")] = Path("curves.png"),
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    out: Annotated[Path, typer.Option(help="Image file to write.")] = Path("curves.png"),
 ) -> None:
-    """Draw a run's losses and health metrics."""
+    """Plot a run's losses and health metrics."""
     from aasp_features.folder.output import check_unread
     from aasp_features.train.release.curves import draw_curves
 
@@ -129,11 +131,11 @@ def curves(
 
 
 def export_onnx(
-    out: Annotated[Path, typer.Option(help="File of the graph (.onnx).")],
+    out: Annotated[Path, typer.Option(help="ONNX file to write.")],
     model: Annotated[str | None, typer.Option(help="Checkpoint folder or Hub name (default: the bundled one).")] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Quantise the weight matrices to 8 bits.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise the weights to 8 bits.")] = False,
 ) -> None:
-    """Write an encoder as an ONNX graph, waveform to vectors. OnnxEncoder runs it without torch."""
+    """Export an encoder as an ONNX graph from waveform to vectors. OnnxEncoder runs it without torch."""
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.folder.output import check_unread
     from aasp_features.train.release.export_onnx import export_onnx as write
@@ -144,14 +146,14 @@ def export_onnx(
 
 
 def _text(path: Path | None) -> str:
-    """A file's text; empty for none.
+    """Return a file's text, or an empty text for None.
 
     Raises:
-        TrainError: it cannot be read.
+        TrainError: The file cannot be read.
     """
     try:
         return read_bounded(path).decode("utf-8") if path else ""
     except UnicodeDecodeError as error:
-        raise TrainError(f"{path} is no text in UTF-8 ({error.reason}).") from error
+        raise TrainError(f"{path} is not UTF-8 text ({error.reason}).") from error
     except OSError as error:
         raise TrainError(f"{path} cannot be read ({error.strerror}).") from error

@@ -1,4 +1,4 @@
-"""A run's state, or the mean of several runs' and of checkpoints' before them, -> an encoder checkpoint."""
+"""Checkpoints of encoders from the state of a run, or from the mean of several states and checkpoints."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from aasp_features.train.release.card import Sources, card_text
 from aasp_features.train.release.mix import mixed
 from aasp_features.train.release.run_summary import describe
 
-Which = Literal["teacher", "student"]
-PREFIXES: dict[Which, str] = {"teacher": "objective.teacher.network.", "student": "objective.student."}
+Which = Literal["average", "last"]
+PREFIXES: dict[Which, str] = {"average": "objective.ema_teacher.network.", "last": "objective.student."}
 
 
 def export_encoder(
@@ -28,29 +28,29 @@ def export_encoder(
     out: Path,
     *,
     name: str,
-    which: Which = "teacher",
+    which: Which = "average",
     mix: Mapping[str, float] | None = None,
     pooling: Pooling | None = None,
     last_layers: int | None = None,
     card: str | None = None,
     half: bool = True,
 ) -> Path:
-    """Write the teacher or the student of a run as a checkpoint folder.
+    """Export the encoder of one or more runs to a checkpoint folder.
 
     Args:
-        runs: folder of the run; or of several that went on from one, whose weights' mean is taken.
-        out: folder to write.
-        name: of the checkpoint, ``aasp-<size>-<corpus>-<n>``.
-        which: network to take.
-        mix: share of the weights that is another checkpoint's, by its name or folder.
-        pooling, last_layers: defaults that the checkpoint's config will carry; unless given, what the heads of external
-            teachers read, or the frequency rows of the last block.
-        card: text of README.md; what the run's record tells unless given.
-        half: store float16.
+        runs: Run folders; the weights of several runs that share a start are averaged.
+        out: Folder to write.
+        name: Checkpoint name, ``aasp-<size>-<corpus>-<n>``.
+        which: ``average``, the EMA teacher's weights, or ``last``, the student's.
+        mix: Shares of the weights that come from other checkpoints, by name or folder.
+        pooling: Pooling in the checkpoint's config (default: that of the distillation heads, or ``frequency``).
+        last_layers: Last blocks that the config averages (default: those of the distillation heads, or 1).
+        card: Text of README.md (default: written from the run's record).
+        half: Whether to store float16.
 
     Raises:
-        TrainError: no run there, runs of different shapes, a checkpoint of another shape; CheckpointError: no
-            checkpoint to mix in, or ``out`` cannot be written.
+        TrainError: A folder holds no run, or the shapes differ.
+        CheckpointError: A checkpoint to mix in is missing, or ``out`` cannot be written.
     """
     mix = mix or {}
     run = describe(runs)
@@ -67,16 +67,16 @@ def export_encoder(
 
 
 def stored_as(checkpoint: Path) -> str:
-    """Type of the weights in a checkpoint's file: float16 or float32.
+    """Return the dtype of a checkpoint file's weights: float16 or float32.
 
     Raises:
-        TrainError: there is no such file, or it is damaged.
+        TrainError: The file is missing or damaged.
     """
     try:
         with safe_open(checkpoint / WEIGHTS_FILE, framework="pt") as file:
             kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
-        raise TrainError(f"{checkpoint / WEIGHTS_FILE} is no file of weights that can be read ({error}).") from error
+        raise TrainError(f"{checkpoint / WEIGHTS_FILE} cannot be read as weights ({error}).") from error
     return "float16" if kinds == {"F16"} else "float32"
 
 
@@ -86,5 +86,5 @@ def _read_weights(run: Path, prefix: str, config: AaSPConfig) -> dict[str, Tenso
     with torch.device("meta"):
         expected = {key: value.shape for key, value in AaSPNetwork(config).state_dict().items()}
     if expected != {key: value.shape for key, value in weights.items()}:
-        raise TrainError(f"{run} holds weights of another shape, or of another version of the network.")
+        raise TrainError(f"{run} holds weights of another shape; give runs of one config and package version.")
     return weights

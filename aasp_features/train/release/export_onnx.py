@@ -1,7 +1,7 @@
-"""An encoder -> one ONNX graph from waveform to vectors, with the log-mel inside.
+"""Export of an encoder as one ONNX graph from waveform to vectors, with the log-mel inside.
 
-Everything before the power spectrum is linear in a frame's samples: mean removal, pre-emphasis, window and Fourier
-transform are one real matrix, applied as a convolution with a stride of one frame.
+Every step before the power spectrum is linear in a frame's samples. Mean removal, pre-emphasis, window and Fourier
+transform are therefore one real matrix, applied as a convolution with a stride of one frame.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ INPUTS, OUTPUTS = ["waveform", "lengths"], ["embedding", "frame_vectors", "colum
 
 
 class ExportError(AaSPError, RuntimeError):
-    """The graph could not be made; the sentence says what is missing or refused."""
+    """A graph that cannot be exported."""
 
 
 class WaveformGraph(nn.Module):
-    """The straight path of ``AaSPEncoder``, in operations that ONNX has.
+    """The inference path of ``AaSPEncoder``, in operations that ONNX has.
 
-    Input: waveform (batch, samples) float32 at 16 kHz, 400 samples to one window (10.2 s); lengths (batch,) int64,
-    how many of each row are valid. Output: embedding (batch, d), the clip vector under the config's pooling;
-    frame_vectors (batch, columns, d'), those of its columns; column_frames (batch, columns), frames of each column that
-    are real; cls (batch, dim).
+    Inputs: waveform (batch, samples) float32 at 16 kHz, from 400 samples to one window (10.2 s); lengths (batch,)
+    int64, the valid samples of each row. Outputs: embedding (batch, d), the clip vector under the config's pooling;
+    frame_vectors (batch, columns, d'), the vectors of its columns; column_frames (batch, columns), the valid frames of
+    each column; cls (batch, dim).
     """
 
     spectrum: Tensor
@@ -49,7 +49,7 @@ class WaveformGraph(nn.Module):
         self.register_buffer("filters", filters.float())
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """See the class."""
+        """Compute the class's outputs."""
         frame_lengths = LogMel.count_frames(lengths)
         log_mel = self.log_mel(waveform, lengths, frame_lengths)
         features = self.network.encode(log_mel, frame_lengths, self.config.last_layers, masked=True)
@@ -57,7 +57,10 @@ class WaveformGraph(nn.Module):
         return pool_clip(features, pooling), pool_frames(features, pooling), features.column_frames, features.cls
 
     def log_mel(self, waveform: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, frames, mels) standardised; frames are a multiple of 16, zero past each end."""
+        """Compute the standardised log-mel: (batch, samples) -> (batch, frames, mels).
+
+        The number of frames is a multiple of 16; frames past each row's end are zero.
+        """
         columns = (waveform.shape[1] - FRAME_LENGTH + FRAME_HOP * PATCH) // (FRAME_HOP * PATCH)
         waveform = waveform.masked_fill(~length_mask(lengths, waveform.shape[1]), 0.0)
         waveform = functional.pad(waveform, (0, FRAME_HOP * PATCH))
@@ -69,7 +72,7 @@ class WaveformGraph(nn.Module):
 
 
 def spectrum_matrix(fft_length: int) -> Tensor:
-    """A frame of 400 samples -> its spectrum's real and imaginary parts: (2 bins, 400) float64."""
+    """Return the map from a frame of 400 samples to its spectrum's real and imaginary parts, (2 bins, 400)."""
     identity = torch.eye(FRAME_LENGTH, dtype=torch.float64)
     centred = identity - 1 / FRAME_LENGTH
     previous = torch.cat([centred[:1], centred[:-1]])
@@ -80,21 +83,21 @@ def spectrum_matrix(fft_length: int) -> Tensor:
 
 
 def export_onnx(encoder: AaSPEncoder, out: Path, *, int8: bool = False) -> Path:
-    """Write the graph; config, name and sha256 of the checkpoint go into its metadata.
+    """Write the graph, with the checkpoint's config, name and sha256 in its metadata.
 
     Args:
-        encoder: on the CPU.
-        out: path of the ``.onnx`` file.
-        int8: quantise the matrices' weights (dynamic quantisation: activations at run time).
+        encoder: Encoder on the CPU.
+        out: Path of the ``.onnx`` file.
+        int8: Whether to quantise the matrices' weights (dynamic quantisation: activations at run time).
 
     Raises:
-        ExportError: the extra ``onnx`` is not installed, or the file cannot be written.
+        ExportError: The extra ``onnx`` is missing, or the file cannot be written.
     """
     try:
         import onnx
         import onnxscript  # noqa: F401 (torch's exporter needs it)
     except ImportError as error:
-        raise ExportError('export needs onnx and onnxscript: pip install "aasp-features[onnx]".') from error
+        raise ExportError('the export needs onnx and onnxscript: pip install "aasp-features[onnx]".') from error
     try:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".exporting-") as folder:
             path = Path(folder) / "model.onnx"
@@ -106,12 +109,12 @@ def export_onnx(encoder: AaSPEncoder, out: Path, *, int8: bool = False) -> Path:
             onnx.save(model, Path(folder) / "whole.onnx")
             (Path(folder) / "whole.onnx").replace(out)
     except OSError as error:
-        raise ExportError(f"{out}: the graph could not be written ({error.strerror or error}).") from error
+        raise ExportError(f"{out} cannot be written ({error.strerror or error}).") from error
     return out
 
 
 def metadata(encoder: AaSPEncoder, int8: bool) -> dict[str, str]:
-    """What ``OnnxEncoder`` reads, and who wants to know where the weights come from."""
+    """Return the metadata that ``OnnxEncoder`` reads, with the source of the weights."""
     return {
         "config": json.dumps(json.loads(encoder.config.to_json())),
         "checkpoint": encoder.config.name,
@@ -135,13 +138,13 @@ def _export(graph: WaveformGraph, path: Path) -> None:
         dynamic_shapes=shapes,
         dynamo=True,
         external_data=False,
-        optimize=False,  # onnxscript's optimiser takes the modulus' ε for 0; onnxruntime has one of its own
+        optimize=False,  # onnxscript's optimiser rounds the modulus' ε to 0; onnxruntime optimises by itself
         verbose=False,
     )
 
 
 def _quantise(path: Path, mels: int) -> Path:
-    """Eight bits for the weights of the network's matrices; the log-mel's filters stay, as its range is too wide."""
+    """Quantise the matrices' weights to 8 bits, except the mel filters, whose range is too wide."""
     import onnx
     import onnxruntime
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -165,7 +168,7 @@ def _quantise(path: Path, mels: int) -> Path:
         smaller,
         weight_type=QuantType.QInt8,
         per_channel=True,
-        reduce_range=True,  # seven bits: where a CPU has AVX2 alone, two products of eight bits overflow
+        reduce_range=True,  # 7 bits: sums of two 8-bit products overflow on CPUs with only AVX2
         op_types_to_quantize=["MatMul", "Gemm"],
         nodes_to_exclude=filters,
     )

@@ -1,4 +1,4 @@
-"""What a checkpoint is, in lines: for ``aasp-train info`` and for cards."""
+"""Facts of a checkpoint, for ``aasp-train info`` and cards."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FEATURES = {"complex": "complex values", "modulus": "moduli", "both": "complex v
 
 
 def describe(encoder: AaSPEncoder, seconds: float = 10.0) -> dict[str, str]:
-    """Facts about an encoder, by name; its speed is measured here and now.
+    """Return facts about an encoder by name, with its measured speed.
 
     Args:
-        encoder: on any device.
-        seconds: of sound that the speed is measured with.
+        encoder: Encoder on any device.
+        seconds: Length of the sound for the measurement, in seconds.
     """
     millions = sum(parameter.numel() for parameter in encoder.network.parameters()) / 1e6
     facts = describe_config(encoder.config)
@@ -34,7 +34,7 @@ def describe(encoder: AaSPEncoder, seconds: float = 10.0) -> dict[str, str]:
 
 
 def describe_config(config: AaSPConfig) -> dict[str, str]:
-    """Facts that an encoder's config holds, by name."""
+    """Return the facts in an encoder's config by name."""
     column = PATCH * FRAME_HOP / config.sample_rate
     read = "the last block" if config.last_layers == 1 else f"the mean of the last {config.last_layers} blocks"
     return {
@@ -49,7 +49,7 @@ def describe_config(config: AaSPConfig) -> dict[str, str]:
 
 
 def describe_patch_embedding(config: AaSPConfig) -> str:
-    """The variant and what sets it apart."""
+    """Describe the variant of the patch embedding."""
     if config.patch_embed == "aape":
         return f"aape: {config.states} states, {config.kernel} kernel, {FEATURES[config.features]}"
     patches = f"a linear map of each {PATCH} x {PATCH} patch"

@@ -1,4 +1,4 @@
-"""A corpus' manifest.csv -> its sounds' sources, licences and seconds, as far as it tells them."""
+"""A corpus' manifest.csv: the sources, licences and lengths of its sounds."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ COLUMNS = {
 }
 
 
-class Sound(NamedTuple):
-    """A row of the manifest; what it does not tell is empty, or None.
+class ManifestRow(NamedTuple):
+    """A row of the manifest; missing values are empty or None.
 
     Attributes:
-        source: where the sound comes from: a URL, or a name.
-        url: of the source, where it has a column of its own.
-        commit: version of the source.
-        licence: of the sound.
-        seconds: its length.
+        source: Origin of the sound, a URL or a name.
+        url: URL of the source, from a column of its own.
+        commit: Version of the source.
+        licence: Licence of the sound.
+        seconds: Length of the sound.
     """
 
     source: str
@@ -40,34 +40,34 @@ class Sound(NamedTuple):
     seconds: float | None
 
 
-def manifest_file(place: Path) -> Path:
-    """Return the manifest that a file or folder means."""
-    return place / MANIFEST_FILE if place.is_dir() else place
+def manifest_file(location: Path) -> Path:
+    """Return the manifest at a path, or in a folder."""
+    return location / MANIFEST_FILE if location.is_dir() else location
 
 
-def read_manifest(place: Path) -> list[Sound]:
-    """The rows of a manifest: CSV with any of the columns in ``COLUMNS``; others are not read.
+def read_manifest(location: Path) -> list[ManifestRow]:
+    """Read a manifest: CSV with any of the columns in ``COLUMNS``; others are ignored.
 
     Args:
-        place: the file, or the folder that holds ``manifest.csv``.
+        location: The file, or the folder of ``manifest.csv``.
 
     Raises:
-        TrainError: no manifest there, one without rows or without these columns, or seconds that are no number.
+        TrainError: There is no manifest, it has no rows or none of these columns, or a length is not a number.
     """
-    path = manifest_file(place)
+    path = manifest_file(location)
     if not path.is_file():
-        raise TrainError(f"{path}: no such manifest; give a CSV file, or a folder with {MANIFEST_FILE}.")
+        raise TrainError(f"{path} does not exist; give a CSV file, or a folder with {MANIFEST_FILE}.")
     try:
         reader = csv.DictReader(io.StringIO(read_bounded(path).decode("utf-8-sig"), newline=""))
         header = reader.fieldnames or []
         named = {key: next((name for name in names if name in header), "") for key, names in COLUMNS.items()}
         rows = [{key: (row.get(name) or "").strip() for key, name in named.items()} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise TrainError(f"{path} is no CSV in UTF-8 ({error}).") from error
+        raise TrainError(f"{path} is not UTF-8 CSV ({error}).") from error
     if not rows or not any(named.values()):
         raise TrainError(f"{path} needs rows, and a column of source, url, commit, licence or seconds.")
     return [
-        Sound(
+        ManifestRow(
             row["source"], row["url"], row["commit"], row["licence"], _seconds(row["seconds"], f"{path}, row {number}")
         )
         for number, row in enumerate(rows, start=1)
@@ -86,21 +86,21 @@ def _seconds(text: str, where: str) -> float | None:
     return seconds
 
 
-def total_seconds(sounds: Sequence[Sound]) -> float | None:
-    """Length of the sounds together; None unless every one tells its own."""
+def total_seconds(sounds: Sequence[ManifestRow]) -> float | None:
+    """Return the total length of the sounds, or None if one is unknown."""
     told = [sound.seconds for sound in sounds if sound.seconds is not None]
     return sum(told) if len(told) == len(sounds) else None
 
 
 def duration(seconds: float) -> str:
-    """In hours, minutes or seconds, whichever reads best."""
+    """Format seconds as hours, minutes or seconds."""
     if seconds >= 3600:
         return f"{seconds / 3600:.1f} hours"
     return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.1f} seconds"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; no cell can break it."""
+    """Return a Markdown table with escaped cells."""
     return "\n".join([_row(header), "|---" * len(header) + "|", *map(_row, rows)])
 
 

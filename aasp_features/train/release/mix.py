@@ -1,4 +1,4 @@
-"""A run's weights and those of checkpoints before it -> their weighted mean (Wortsman et al., arXiv 2109.01903)."""
+"""Weighted mean of a run's weights and those of checkpoints (Wortsman et al., arXiv 2109.01903)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from aasp_features.checkpoint import load_checkpoint
 from aasp_features.config import AaSPConfig
 from aasp_features.train.errors import TrainError
 
-# Between configs whose weights are mixed; all else decides what a weight means.
+# Other fields of the config determine the meaning of weights.
 MAY_DIFFER = {"name", "pooling", "last_layers"}
 
 
 def read_shares(pairs: Sequence[str]) -> dict[str, float]:
-    """Checkpoints and their shares of the weights, from ``CHECKPOINT=SHARE``.
+    """Parse ``CHECKPOINT=SHARE`` pairs.
 
     Raises:
-        TrainError: no such pair, a checkpoint twice, or shares that are not above 0 and together below 1.
+        TrainError: A pair is malformed, a checkpoint repeats, or the shares are not above 0 with a sum below 1.
     """
     shares: dict[str, float] = {}
     for pair in pairs:
@@ -29,27 +29,28 @@ def read_shares(pairs: Sequence[str]) -> dict[str, float]:
         share = _number(number)
         if not name or not share > 0:
             raise TrainError(
-                f"--mix takes CHECKPOINT=SHARE, such as aasp-tiny-pack-1=0.4, a share above 0; got {pair!r}."
+                f"--mix must be CHECKPOINT=SHARE with a share above 0, such as aasp-tiny-pack-1=0.4; got {pair!r}."
             )
         if name in shares:
-            raise TrainError(f"--mix names {name} twice: give each checkpoint one share.")
+            raise TrainError(f"--mix names {name} twice; give each checkpoint once.")
         shares[name] = share
     if not _rest(shares) > 0:
-        raise TrainError(f"--mix gives away {sum(shares.values()):g} of the weights: the run needs some; stay below 1.")
+        raise TrainError(f"--mix shares must sum to less than 1, got {sum(shares.values()):g}.")
     return shares
 
 
 def mixed(weights: Mapping[str, Tensor], config: AaSPConfig, shares: Mapping[str, float]) -> dict[str, Tensor]:
-    """The mean of a run's weights and checkpoints', by shares.
+    """Return the mean of a run's weights and checkpoints' weights, by shares.
 
     Args:
-        weights: of the run; they get what the shares leave of 1.
-        config: of the run.
-        shares: by name or folder of each checkpoint. The run should have started from it, or both from a third: weights
-            without training in common have no useful mean.
+        weights: Weights of the run, which get the rest of the shares.
+        config: Config of the run.
+        shares: Shares by each checkpoint's name or folder. The run should have started from it, or both from one
+            checkpoint: unrelated weights have no useful mean.
 
     Raises:
-        TrainError: a checkpoint of another network or front end; CheckpointError: there is none.
+        TrainError: A checkpoint has another network or frontend.
+        CheckpointError: A checkpoint does not exist.
     """
     result = {key: _rest(shares) * value for key, value in weights.items()}
     own = asdict(config)
@@ -64,11 +65,11 @@ def mixed(weights: Mapping[str, Tensor], config: AaSPConfig, shares: Mapping[str
 
 
 def in_words(shares: Mapping[str, float]) -> str:
-    """A sentence for cards; empty where nothing is mixed in."""
+    """Return a sentence for cards, or an empty text without shares."""
     if not shares:
         return ""
     others = ", ".join(f"`{Path(name).name}`'s ({100 * share:.3g} %)" for name, share in shares.items())
-    return f"The checkpoint's weights are a mean: this run's ({100 * _rest(shares):.3g} %), {others}."
+    return f"The checkpoint's weights are a weighted mean: this run's ({100 * _rest(shares):.3g} %), {others}."
 
 
 def _rest(shares: Mapping[str, float]) -> float:

@@ -1,4 +1,4 @@
-"""What a run was, from its record: all that cards and checkpoints take from a recipe is taken here."""
+"""Summary of a run for cards and checkpoints, from its record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig, Pooling
-from aasp_features.train.distillation_settings import DisturbanceSettings
+from aasp_features.train.distillation_settings import NoiseAugmentationSettings
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.run_state import Progress, read_record
 from aasp_features.train.recipe import Recipe
@@ -16,18 +16,18 @@ from aasp_features.train.release.manifest import duration
 
 
 class RunSummary(NamedTuple):
-    """What a run was.
+    """Summary of a run.
 
     Attributes:
-        config: of its encoder, with the pooling and the last blocks that the heads of external teachers read; without
-            teachers, the frequency rows of the last block.
-        paragraph: recipe, length, device and sound, in a few sentences.
-        crops: how crops were cut and changed, in words.
-        longest: seconds of the longest crops.
-        learns_masked: did AaSP's own objective take part?
-        teachers: name, source, licence and labels of each external teacher.
-        start_from: checkpoint whose weights the run began with.
-        contrast_chance: contrast loss of a guess, in the first stage; None where the run has none to compare with.
+        config: Config of its encoder, with the pooling and last blocks of the distillation heads, or the frequency
+            pooling of the last block.
+        paragraph: Recipe, length, device and sound, in sentences.
+        crops: Cutting and augmentation of crops, in sentences.
+        longest: Length of the longest crops, in seconds.
+        learns_masked: Whether AaSP's own objective took part.
+        teachers: Name, source, licence and labels of each external teacher.
+        start_from: Checkpoint that initialised the run.
+        contrast_chance: Contrast loss at chance in the first stage; None without the contrast.
     """
 
     config: AaSPConfig
@@ -41,10 +41,10 @@ class RunSummary(NamedTuple):
 
 
 def describe(runs: Sequence[Path]) -> RunSummary:
-    """Summarise a run from its record; of several, the first, and say how many there are.
+    """Summarise a run from its record, or the first of several runs and their number.
 
     Raises:
-        TrainError: no run there, or one of another version of the package.
+        TrainError: There is no run, or its record has another format.
     """
     progress, record = read_record(runs[0])
     recipe = recipe_from_record(record)
@@ -64,10 +64,10 @@ def describe(runs: Sequence[Path]) -> RunSummary:
 
 
 def recipe_from_record(record: dict[str, Any]) -> Recipe:
-    """The recipe that a run's record holds.
+    """Return the recipe of a run's record.
 
     Raises:
-        TrainError: another version of the package wrote it.
+        TrainError: The record has another format.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -76,7 +76,7 @@ def recipe_from_record(record: dict[str, Any]) -> Recipe:
         settings = OmegaConf.merge(OmegaConf.structured(Recipe), record["recipe"])
         recipe: Recipe = OmegaConf.to_object(settings)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        raise TrainError(f"the run's recipe is of another version: {str(error).splitlines()[0]}") from error
+        raise TrainError(f"another package version wrote the run's recipe: {str(error).splitlines()[0]}") from error
     return recipe
 
 
@@ -88,14 +88,14 @@ def _paragraph(recipe: str, progress: Progress, record: dict[str, Any], runs: in
         f"{record['sounds']} recordings ({duration(3600 * record['hours'])})."
     )
     if told := [f"{one['name']} ({one['licence']}; labels: {one['labels']})" for one in record.get("teachers", [])]:
-        text += f" Learnt from external teachers: {'; '.join(told)}."
+        text += f" External teachers: {'; '.join(told)}."
     if runs > 1:
-        text += f" The weights are the mean of {runs} such runs, which went on from one with batches of their own."
+        text += f" The weights are the mean of {runs} such runs, which share a start but not their batches."
     return text
 
 
 def _pooling(recipe: Recipe) -> Pooling:
-    return recipe.distillation.pooling if recipe.distillation.teachers else "frequency"  # type: ignore[return-value]  # it is checked
+    return recipe.distillation.pooling if recipe.distillation.teachers else "frequency"  # type: ignore[return-value]  # checked
 
 
 def _last_layers(recipe: Recipe) -> int:
@@ -103,7 +103,6 @@ def _last_layers(recipe: Recipe) -> int:
 
 
 def _lengths(recipe: Recipe) -> list[tuple[int, str]]:
-    """Columns of the crops, and in words how many there were of them."""
     if recipe.distillation.teachers:
         lengths = recipe.distillation.crop.lengths
         total = sum(length.share for length in lengths)
@@ -112,7 +111,7 @@ def _lengths(recipe: Recipe) -> list[tuple[int, str]]:
 
 
 def _longer_from(recipe: Recipe, rounds: Sequence[Mapping[str, Any]], steps: int) -> float:
-    """Share of the run's steps that were done when crops longer than the shortest came in; 1 if they never did."""
+    """Return the fraction of steps before crops longer than the shortest were used; 1 if they never were."""
     if not recipe.distillation.teachers:
         return 0.0
     return min([one["first_step"] / steps for one in rounds if one.get("longer", True)], default=1.0)
@@ -120,32 +119,31 @@ def _longer_from(recipe: Recipe, rounds: Sequence[Mapping[str, Any]], steps: int
 
 def _crops(recipe: Recipe, lengths: str, longer: float) -> str:
     if not recipe.distillation.teachers:
-        return f"Length of crops and size of batches along the run: {lengths}."
+        return f"Crop lengths and batch sizes along the run: {lengths}."
     crop = recipe.distillation.crop
     mixed, played, filtered = crop.mix_probability, crop.speed_probability, crop.filter_probability
     drawn = {0.0: "each recording equally often", 1.0: "each second of sound equally often"}
     often = drawn.get(crop.by_duration, f"longer recordings more often (power {crop.by_duration:g} of their duration)")
     if recipe.distillation.balanced_by:
-        often += f", balanced by clusters of what {recipe.distillation.balanced_by} says (power "
+        often += f", balanced by clusters of {recipe.distillation.balanced_by}'s features (power "
         often += f"{recipe.distillation.balance:g})"
     late = f", the longer ones after {100 * longer:.0f} % of the steps" if longer else ""
-    late = ", of which the run saw only the shortest" if longer == 1 and len(crop.lengths) > 1 else late
+    late = ", of which the run used only the shortest" if longer == 1 and len(crop.lengths) > 1 else late
     return (
         f"Crops: {lengths}{late}; {often}; {100 * mixed:.0f} % mixed "
         f"with another recording, {100 * played:.0f} % played faster or slower, {100 * filtered:.0f} % filtered; level "
-        f"±{crop.gain_db:.0f} dB.{_disturbed(recipe.distillation.disturbance)}"
+        f"±{crop.gain_db:.0f} dB.{_noise_sentence(recipe.distillation.noise_augmentation)}"
     )
 
 
-def _disturbed(settings: DisturbanceSettings) -> str:
-    """A sentence on what the student alone heard, or nothing."""
-    under = f"{settings.noise_lowest_db:g} to {settings.noise_highest_db:g} dB"
+def _noise_sentence(settings: NoiseAugmentationSettings) -> str:
+    below = f"{settings.noise_lowest_db:g} to {settings.noise_highest_db:g} dB"
     shares = {
-        f"with noise {under} under them": settings.noise_probability,
-        "with a part of the band alone": settings.band_probability,
+        f"noise {below} below the sound": settings.noise_probability,
+        "a limited band": settings.band_probability,
     }
-    told = " and ".join(f"{100 * share:.0f} % {what}" for what, share in shares.items() if share)
-    return f" Of them the student, not the teachers, heard {told}." if told else ""
+    told = " and ".join(f"{100 * share:.0f} % have {what}" for what, share in shares.items() if share)
+    return f" For the student only, {told}." if told else ""
 
 
 def _contrast_chance(recipe: Recipe) -> float | None:

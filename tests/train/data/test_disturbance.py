@@ -6,12 +6,12 @@ import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aasp_features.train.data.disturbance import add_noise, disturb, limit_band
+from aasp_features.train.data.disturbance import add_noise, augment_with_noise, limit_band
 from aasp_features.train.data.waveform_crops import level
-from aasp_features.train.distillation_settings import DisturbanceSettings
+from aasp_features.train.distillation_settings import NoiseAugmentationSettings
 
 RATE = 16000
-ALWAYS = DisturbanceSettings(noise_probability=1.0, band_probability=1.0)
+ALWAYS = NoiseAugmentationSettings(noise_probability=1.0, band_probability=1.0)
 
 
 def tone(hertz: float, samples: int = RATE, amplitude: float = 0.3) -> np.ndarray:
@@ -46,7 +46,7 @@ def test_a_band_is_what_is_left() -> None:
 @given(seed=st.integers(0, 2**31), samples=st.integers(1, 4000))
 def test_a_disturbed_crop_is_a_sound_as_long(seed: int, samples: int) -> None:
     sound = tone(440, samples, 0.9)
-    one, again = (disturb(sound, ALWAYS, np.random.default_rng(seed)) for _ in range(2))
+    one, again = (augment_with_noise(sound, ALWAYS, np.random.default_rng(seed)) for _ in range(2))
     assert np.array_equal(one, again)
     assert one.dtype == np.float32
     assert one.shape == sound.shape
@@ -54,13 +54,13 @@ def test_a_disturbed_crop_is_a_sound_as_long(seed: int, samples: int) -> None:
 
 
 def test_silence_stays_and_nothing_is_changed_unless_asked_for() -> None:
-    assert not disturb(np.zeros(1000, np.float32), ALWAYS, np.random.default_rng(0)).any()
+    assert not augment_with_noise(np.zeros(1000, np.float32), ALWAYS, np.random.default_rng(0)).any()
     sound = tone(440)
-    assert np.array_equal(disturb(sound, DisturbanceSettings(), np.random.default_rng(0)), sound)
+    assert np.array_equal(augment_with_noise(sound, NoiseAugmentationSettings(), np.random.default_rng(0)), sound)
 
 
 def test_shares() -> None:
-    half, rng = DisturbanceSettings(noise_probability=0.5), np.random.default_rng(0)
+    half, rng = NoiseAugmentationSettings(noise_probability=0.5), np.random.default_rng(0)
     sound = tone(440, 800)
-    changed = sum(not np.array_equal(disturb(sound, half, rng), sound) for _ in range(400))
+    changed = sum(not np.array_equal(augment_with_noise(sound, half, rng), sound) for _ in range(400))
     assert 160 < changed < 240

@@ -26,7 +26,7 @@ def test_data_is_recognised_by_what_it_holds(tmp_path: Path) -> None:
     }
     assert list(found.tasks) == list(found.folders)
     assert list(found.lacking) == ["cremad", "nsynth"]
-    assert found.lacking["cremad"].endswith(PUBLIC_TASKS["cremad"].place)
+    assert found.lacking["cremad"].endswith(PUBLIC_TASKS["cremad"].instructions)
 
 
 def test_a_single_task_may_be_the_root(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_data_that_is_not_whole_is_told(tmp_path: Path) -> None:
         clip.unlink()
     found = find_benchmarks(tmp_path)
     assert (list(found.tasks), list(found.folders)) == ([], ["us8k"])
-    assert found.lacking["us8k"].startswith("us8k: none of its 20 sound files is there")
+    assert found.lacking["us8k"].startswith("us8k: none of its 20 sound files exists")
 
 
 def test_protocols_stand_apart(tmp_path: Path) -> None:

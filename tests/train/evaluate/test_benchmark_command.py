@@ -75,7 +75,7 @@ def test_what_cannot_be_evaluated_does_not_stop_the_rest(checkpoint: Path, tmp_p
     assert "us8k: found, but could not be evaluated; the report says why." in done.output
     assert "| ours by logistic regression, aasp-test-random-1" in done.output
     assert re.search(rf"UrbanSound8K \(us8k\): us8k: no clip of the class .*{re.escape(broken[0].name)}", done.output)
-    assert re.search(r"cremad: .*1 of \d+ clips cannot be read and are left out", done.output)
+    assert re.search(r"cremad: .*1 of \d+ clips cannot be read and are skipped", done.output)
     assert figures(done.output, "UrbanSound8K")[1] == "–"
     assert figures(done.output, "CREMA-D")[1] != "–"
 
@@ -86,7 +86,7 @@ def test_nothing_found_is_told_before_anything_is_loaded(tmp_path: Path) -> None
     assert "holds none of the paper's benchmarks" in done.output
     assert "It comes from https://magenta.tensorflow.org/datasets/nsynth" in done.output
     gone = run("reproduce", "--data-root", tmp_path / "gone")
-    assert (gone.exit_code, "no such folder" in gone.output) == (2, True)
+    assert (gone.exit_code, "does not exist" in gone.output) == (2, True)
 
 
 def test_the_public_tasks_are_listed() -> None:
@@ -128,4 +128,4 @@ def test_finetuning_where_the_paper_did(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     done = run("reproduce", "--data-root", tmp_path, "--device", "gpu")
-    assert (done.exit_code, "--device is one that torch can use here" in done.output) == (2, True)
+    assert (done.exit_code, "--device must be cpu or a cuda device" in done.output) == (2, True)

@@ -32,7 +32,7 @@ def test_where_it_may_be_written(tmp_path: Path) -> None:
     classify.check_free(tmp_path, False)
     classify.check_free(tmp_path / "new", False)
     (tmp_path / "something").touch()
-    with pytest.raises(TrainError, match="holds something already"):
+    with pytest.raises(TrainError, match="is not empty"):
         classify.check_free(tmp_path, False)
     classify.check_free(tmp_path, True)
     with pytest.raises(TrainError, match="is a file"):
@@ -57,11 +57,13 @@ def test_report_and_files(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
     task = replace(made_task(), classes=("a", "b", "c", "never"), missing=(Path("gone.wav"),))
     vectors = features_of(task, 2.0, width=small_encoder.embedding_dim)
     result = probe(vectors, task, logistic_regression)
-    assert "Add at least" not in classify.report(task, "vectors", result, ("a", "b", "c"))
+    assert "Add at least" not in classify.classifier_report(task, "vectors", result, ("a", "b", "c"))
     rare = replace(task, labels=np.where(np.arange(150) < 147, task.labels, 3))
-    assert "Add at least 2 groups of never" in classify.report(rare, "vectors", result, ("a", "b", "c", "never"))
+    assert "Add at least 2 groups of never" in classify.classifier_report(
+        rare, "vectors", result, ("a", "b", "c", "never")
+    )
     classifier = classify.linear_classifier(small_encoder, vectors, task)
-    text = classify.report(task, "vectors", result, classifier.labels)
+    text = classify.classifier_report(task, "vectors", result, classifier.labels)
     low, high = result.interval
     assert f"balanced accuracy {result.value:.1f} %, 95 % interval {low:.1f}–{high:.1f}." in text
     assert "No clip has the label never" in text
@@ -69,7 +71,7 @@ def test_report_and_files(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
     (tmp_path / "encoder").mkdir()
     for name in ("LICENSE", "ATTRIBUTION.md", "other"):
         (tmp_path / "encoder" / name).write_text(name)
-    numbers = classify.as_numbers(task, "vectors", result, classifier.labels)
+    numbers = classify.classifier_json(task, "vectors", result, classifier.labels)
     classify.save(classifier, tmp_path / "out", text, numbers, tmp_path / "encoder")
     assert (tmp_path / "out" / "LICENSE").read_text() == "LICENSE"
     assert not (tmp_path / "out" / "other").exists()

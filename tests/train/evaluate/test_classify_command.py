@@ -145,7 +145,7 @@ def keep(folder: Path, low: int, high: int) -> None:
     [
         (2, 2, ["4 folds", "each fold is a single clip", "Add at least 3 clips of high, 3 clips of low"]),
         (1, 1, ["2 folds", "1 clip of high, 1 clip of low can be recognised by chance alone"]),
-        (5, 2, ["5 folds", "judged together", "Add at least 3 clips of high, so that", "too few clips to choose it"]),
+        (5, 2, ["5 folds", "scored together", "Add at least 3 clips of high, so that", "too few clips to choose it"]),
         (
             1,
             11,
@@ -176,7 +176,7 @@ def test_clips_that_cannot_be_read_are_left_out_as_if_they_were_not_there(
         (tones / "low" / f"{index}.wav").write_bytes(b"RIFF")
     code, said, told = classify(tones, *quick)
     assert code == 0, told
-    line = "tones: 2 of 24 clips cannot be read and are left out: "
+    line = "tones: 2 of 24 clips cannot be read and are skipped: "
     assert line in said
     assert line in told
     listed = read_csv(tmp_path / "out" / "unreadable-tones.csv")
@@ -195,7 +195,7 @@ def test_what_is_left_out_of_a_folder_is_said(tones: Path, quick: list[object]) 
     (tones / "none").mkdir()
     code, said, told = classify(tones, *quick)
     assert code == 0, told
-    assert f"Left out: {tones / 'loose.wav'} (sounds in no class folder; move each" in said
+    assert f"Left out: {tones / 'loose.wav'} (sounds outside the class folders; move each" in said
     assert f"{tones / 'none'} (folders without sounds)." in said
 
 
@@ -203,13 +203,13 @@ def test_what_is_left_out_of_a_folder_is_said(tones: Path, quick: list[object]) 
     ("arguments", "sentence"),
     [
         (["gone", "--out", "out"], "gone: no such file or folder"),
-        (["tones", "--out", "tones"], "--out tones holds something already"),
-        (["tones/low", "--out", "out"], "holds no two folders with sounds"),
+        (["tones", "--out", "tones"], "--out tones is not empty"),
+        (["tones/low", "--out", "out"], "must hold at least two folders with sounds"),
         (["tones", "--out", "out", "--model", "gone"], "'gone' is no folder"),
         (["tones", "--out", "out", "--pooling", "max"], "'max' is not one of"),
         (["tones", "--out", "file/out", "--model", "gone"], "--out file/out cannot be written (Not a directory)"),
         (["tones", "run.epochs=1", "--out", "out"], "'run.epochs=1' is for fine-tuning; give --finetune, too"),
-        (["tones", "--out", "out", "--recipe", "esc50"], "--recipe esc50 is for fine-tuning; give --finetune, too"),
+        (["tones", "--out", "out", "--recipe", "esc50"], "--recipe esc50 needs --finetune"),
         (["tones", "--out", "out", "--device", "cpu"], "--device cpu is for fine-tuning; give --finetune, too"),
         (["tones", "run.epoch=1", "--out", "out", "--finetune"], "no setting is called 'run.epoch'"),
     ],

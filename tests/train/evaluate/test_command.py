@@ -90,7 +90,7 @@ def test_clips_that_cannot_be_read_are_listed(
     options = ["--task", str(task_folder), "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
     done = CliRunner().invoke(app, [*command, str(checkpoint), *options])
     assert done.exit_code == 0, done.output
-    line = "tones: 2 of 40 clips cannot be read and are left out: "
+    line = "tones: 2 of 40 clips cannot be read and are skipped: "
     assert line in done.stdout
     assert line in done.stderr
     rows = read_csv(tmp_path / "out" / "unreadable-tones.csv")
@@ -114,7 +114,7 @@ def test_few_clips_are_a_result_or_a_sentence(command: list[str], checkpoint: Pa
         }
     assert done["four"].exit_code == 0, done["four"].output
     assert "Clips are few, so each fold is a single clip." in done["four"].stdout
-    assert "Intervals are by Clopper and Pearson where a bootstrap fails" in done["four"].stdout
+    assert "Intervals are Clopper and Pearson's where a bootstrap fails" in done["four"].stdout
     assert "The last fold alone" not in done["four"].stdout
     if command == ["linear"]:
         assert done["two"].exit_code == 2

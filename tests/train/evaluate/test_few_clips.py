@@ -10,7 +10,7 @@ from aasp_features.train.evaluate.few_clips import few_clips, fixed_penalty
 from aasp_features.train.evaluate.task import Task
 
 ALONE = "Clips are few, so each fold is a single clip."
-TOGETHER = "Some folds test a single class, so all clips that were held out are judged together."
+TOGETHER = "Some folds test a single class, so all held-out clips are scored together."
 
 
 def drawn(*counts: int) -> Task:

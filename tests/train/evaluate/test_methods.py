@@ -36,13 +36,13 @@ def files(task_folder: Path) -> list[Path]:
 
 def test_teachers_vectors_are_what_they_say_of_whole_clips(files: list[Path], tmp_path: Path) -> None:
     both = [teacher(write_callable(tmp_path / "t")), teacher(write_graph(tmp_path / "t"))]
-    for row, path in zip(teacher_method("both", both).vectorise(files), files, strict=True):
+    for row, path in zip(teacher_method("both", both).embed_files(files), files, strict=True):
         sound = load_audio(path)[None]
-        np.testing.assert_allclose(row, np.concatenate([one.hear(sound)[0] for one in both]))
+        np.testing.assert_allclose(row, np.concatenate([one.forward(sound)[0] for one in both]))
 
 
 def test_an_encoders_vectors_are_embeds(files: list[Path], small_encoder: AaSPEncoder) -> None:
-    vectors = encoder_method(small_encoder, "small", "mean", 2).vectorise(files)
+    vectors = encoder_method(small_encoder, "small", "mean", 2).embed_files(files)
     assert np.array_equal(vectors, small_encoder.embed(files, pooling="mean", last_layers=2))
 
 
@@ -102,9 +102,9 @@ def test_a_peer_is_ten_lines(files: list[Path], tmp_path: Path) -> None:
     method = peer_method(script)
     assert method.name == "peak"
     expected = [[np.abs(load_audio(path)).max(), 16000] for path in files]
-    np.testing.assert_allclose(method.vectorise(files), np.array(expected, np.float32))
+    np.testing.assert_allclose(method.embed_files(files), np.array(expected, np.float32))
     script.write_text(PEER)
-    assert peer_method(script).vectorise(files).tolist() == [[8000, 3000]] * 3
+    assert peer_method(script).embed_files(files).tolist() == [[8000, 3000]] * 3
     assert peer_method(script).identity != method.identity
     script.write_text("def load():\n    raise OSError('no weights here')\n")
     with pytest.raises(ValueError, match=r"peak.py: load\(\) failed \(OSError: no weights here\)"):

@@ -126,5 +126,5 @@ def test_leaving_one_out_is_judged_once_over_all_clips() -> None:
 def test_log_mel_statistics_on_a_real_task(shared_audio: Path) -> None:
     """The published figure for log-mel statistics on keywords is 89.8 (512 points, same protocol)."""
     (task,) = read_tasks([str(shared_audio / "tasks" / "keywords")])
-    value = probe(log_mel_statistics(512).vectorise(task.files), task, logistic_regression).value
+    value = probe(log_mel_statistics(512).embed_files(task.files), task, logistic_regression).value
     assert value == pytest.approx(89.8, abs=1.5)

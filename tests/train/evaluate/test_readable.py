@@ -10,7 +10,13 @@ import pytest
 from evaluate_helpers import write_tone
 
 from aasp_features.train.errors import TrainError
-from aasp_features.train.evaluate.readable import reading, reasons, told, without_unreadable, write_unreadable
+from aasp_features.train.evaluate.readable import (
+    describe_unreadable,
+    reading,
+    reasons,
+    without_unreadable,
+    write_unreadable,
+)
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.class_folders import read_class_folders
 from aasp_features.train.evaluate.vector_cache import task_vectors
@@ -58,12 +64,12 @@ def test_a_sound_that_is_repaired_is_read(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_line_counts_them(folder: Path) -> None:
-    line = told(left(folder))
-    assert line.startswith("2 of 14 clips cannot be read and are left out: ")
+    line = describe_unreadable(left(folder))
+    assert line.startswith("2 of 14 clips cannot be read and are skipped: ")
     assert all(str(folder / name) in line for name in BROKEN)
     for index in range(4, 7):
         (folder / "a" / f"{index}.wav").write_bytes(b"x")
-    assert told(left(folder)).endswith("; ….")
+    assert describe_unreadable(left(folder)).endswith("; ….")
 
 
 def test_a_class_that_is_lost_is_an_error(folder: Path) -> None:

@@ -12,8 +12,8 @@ from aasp_features.train.evaluate.report import (
     as_json,
     differences,
     last_fold_table,
+    probe_report,
     remarks,
-    report,
     table,
     write_report,
 )
@@ -34,12 +34,12 @@ def test_report() -> None:
     paired = differences([task], results).splitlines()
     assert paired[2].startswith("| weak | +")
     assert float(paired[2].split("(")[1].split(" to ")[0]) > 0
-    whole = report([task], results, "Logistic regression", selection=False)
+    whole = probe_report([task], results, "Logistic regression", selection=False)
     assert whole.startswith("Logistic regression; in %, 95 % intervals: made balanced accuracy.")
     assert table([task], results) in whole
     assert last in whole
     assert "made: 1 of 151 clips are missing, the first is gone.wav." in whole
-    chosen = report([task], results, "Logistic regression", selection=True)
+    chosen = probe_report([task], results, "Logistic regression", selection=True)
     assert "without the last fold or the test part" in chosen
     assert "The last fold alone" not in chosen
     numbers = json.loads(json.dumps(as_json([task], results, "Logistic regression", False)))

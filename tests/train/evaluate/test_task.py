@@ -61,7 +61,7 @@ def test_drawn_folds_hold_the_rarest_labels_of_clips_with_several(tmp_path: Path
     rows = [
         Row(tmp_path / str(index), ("all", "rare") if index < 5 else ("all",), str(index), "") for index in range(30)
     ]
-    task = build_task("several", rows, MEAN_AVERAGE_PRECISION, several=True)
+    task = build_task("several", rows, MEAN_AVERAGE_PRECISION, multi_label=True)
     assert task.drawn
     assert sorted(task.parts[:5].tolist()) == task.folds == ["1", "2", "3", "4", "5"]
 
@@ -123,12 +123,12 @@ def test_rows_become_a_task(tmp_path: Path) -> None:
     assert task.classes == ("a", "b", "c")  # that of the missing file, too: scores keep their columns
     assert task.labels.tolist() == [1, 0, 1]
     assert task.missing == (tmp_path / "gone",)
-    several = [Row(tmp_path / "x", ("b", "a"), "x", "1"), Row(tmp_path / "y", ("c",), "y", "2")]
-    task = build_task("several", several, MEAN_AVERAGE_PRECISION, several=True)
+    multi_label = [Row(tmp_path / "x", ("b", "a"), "x", "1"), Row(tmp_path / "y", ("c",), "y", "2")]
+    task = build_task("several", multi_label, MEAN_AVERAGE_PRECISION, multi_label=True)
     assert task.labels.tolist() == [[True, True, False], [False, False, True]]
     with pytest.raises(ValueError, match="letters: 'b' is none of its 2 classes"):
         build_task("letters", rows, classes=["a", "c"])
-    with pytest.raises(ValueError, match=r"gone: none of its 1 sound files is there, the first is .*gone\."):
+    with pytest.raises(ValueError, match=r"gone: none of its 1 sound files exists, the first is .*gone\."):
         build_task("gone", rows[1:2])
     with pytest.raises(ValueError, match="same: all clips are labelled 'b'"):
         build_task("same", [rows[0], rows[3]])

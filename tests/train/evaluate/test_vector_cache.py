@@ -57,14 +57,14 @@ def test_computed_once(files: list[Path], tmp_path: Path) -> None:
 def test_vectors_of_a_file_that_changes_meanwhile_are_not_kept(files: list[Path], tmp_path: Path) -> None:
     counting, before = Counting(), files[0].read_bytes()
 
-    def vectorise(paths: Sequence[Path]) -> np.ndarray:
+    def embed_files(paths: Sequence[Path]) -> np.ndarray:
         files[0].write_text("77")
         return counting(paths)
 
-    method = Method("m", "abc", vectorise, hear_nothing)
+    method = Method("m", "abc", embed_files, hear_nothing)
     assert task_vectors(method, files, tmp_path / "cache")[0, 0] == 77
     files[0].write_bytes(before)
-    assert task_vectors(replace(method, vectorise=counting), files, tmp_path / "cache")[0, 0] == float(before)
+    assert task_vectors(replace(method, embed_files=counting), files, tmp_path / "cache")[0, 0] == float(before)
 
 
 def test_only_what_changed_or_is_damaged_is_made_again(files: list[Path], tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_blocks_are_known_by_their_checksum_and_key(files: list[Path], tmp_path:
 
 def test_a_cache_that_cannot_be_written_is_a_sentence(files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
-    with pytest.raises(TrainError, match=r"cannot be written .*make room"):
+    with pytest.raises(TrainError, match=r"cannot be written .*free some space"):
         task_vectors(Method("m", "abc", Counting(), hear_nothing), files, tmp_path / "cache")
 
 
@@ -140,8 +140,8 @@ def test_an_interrupted_computation_goes_on(files: list[Path], tmp_path: Path) -
 @pytest.mark.parametrize(
     ("give", "sentence"),
     [
-        (lambda part: np.zeros((len(part) + 1, 2)), r"gave an array of shape \(5, 2\) for 4 sounds"),
-        (lambda part: np.zeros(len(part)), r"gave an array of shape \(4,\) for 4 sounds"),
+        (lambda part: np.zeros((len(part) + 1, 2)), r"returned an array of shape \(5, 2\) for 4 sounds"),
+        (lambda part: np.zeros(len(part)), r"returned an array of shape \(4,\) for 4 sounds"),
         (lambda part: np.full((len(part), 2), np.nan), r"its vector of .*0\.wav is not finite"),
         (lambda part: np.zeros((len(part), len(part))), r"vectors of several lengths, \[2, 4\]"),
         (lambda part: [np.zeros(2), np.zeros(3)], "m: setting an array element"),

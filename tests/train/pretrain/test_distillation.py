@@ -40,7 +40,7 @@ def test_constant_numbers_count_for_nothing() -> None:
     one, other = fit_targets(x, 0.97, 0.25), fit_targets(with_constants, 0.97, 0.25)
     assert (other.axes[-3:] == 0).all()
     torch.testing.assert_close(one(x).abs(), other(with_constants).abs(), atol=1e-3, rtol=1e-3)
-    with pytest.raises(ValueError, match="it says the same of every crop"):
+    with pytest.raises(ValueError, match="its features are the same for every crop"):
         fit_targets(torch.ones(50, 3), 0.97, 0.25)
 
 
@@ -54,16 +54,16 @@ def test_a_wild_crop_counts_little() -> None:
 
 @given(
     frames=st.lists(st.integers(1, 160), min_size=1, max_size=6),
-    dropped=st.floats(0.0, 0.99),
+    token_dropping=st.floats(0.0, 0.99),
     seed=st.integers(0, 1000),
 )
-def test_kept_columns(frames: list[int], dropped: float, seed: int) -> None:
+def test_kept_columns(frames: list[int], token_dropping: float, seed: int) -> None:
     valid = (torch.tensor(frames)[:, None] - 16 * torch.arange(10)).clamp(0, 16)
-    kept = keep_columns(valid, dropped, torch.Generator().manual_seed(seed))
+    kept = keep_columns(valid, token_dropping, torch.Generator().manual_seed(seed))
     for row, columns in zip(kept.tolist(), valid, strict=True):
         chosen = [column for column in row if column >= 0]
         real = int((columns > 0).sum())
-        assert len(chosen) == max(1, round((1 - dropped) * real))
+        assert len(chosen) == max(1, round((1 - token_dropping) * real))
         assert chosen == sorted(set(chosen))
         assert all(columns[column] > 0 for column in chosen)
         assert row[len(chosen) :] == [-1] * (len(row) - len(chosen))
@@ -82,12 +82,12 @@ def test_the_vector_is_what_embed_gives(pooling: str) -> None:
 
 
 @pytest.mark.parametrize("dropped", [0.0, 0.5])
-def test_padding_and_batch_mates_change_nothing(dropped: float) -> None:
+def test_padding_and_batch_mates_change_nothing(token_dropping: float) -> None:
     network, mixed = objective().eval(), batch([96, 40, 96, 5], 6)
     log_mel = mixed.log_mel.clone().requires_grad_(True)
-    network(mixed._replace(log_mel=log_mel), generator(), dropped).total.backward()
+    network(mixed._replace(log_mel=log_mel), generator(), token_dropping).total.backward()
     assert log_mel.grad[torch.arange(96) >= mixed.frame_lengths[:, None]].abs().max() == 0
-    if not dropped:
+    if not token_dropping:
         together = network.distillation.clip_vectors(network.student, mixed, 0.0, generator())
         for row in range(4):
             alone = Batch(*(part[row : row + 1] for part in mixed[:4]))
@@ -147,12 +147,12 @@ def test_beside_aasps_own_losses() -> None:
 
 
 @pytest.mark.parametrize("dropped", [0.0, 0.5])
-def test_nothing_is_asked_of_the_device(dropped: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_asked_of_the_device(token_dropping: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors on the meta device have no numbers to give; whoever wants one gets an error."""
     real, meta = torch.autocast, torch.device("meta")
     monkeypatch.setattr(
         torch, "autocast", lambda device, **rest: nullcontext() if device == "meta" else real(device, **rest)
     )
-    losses = objective().to(meta)(batch([96, 40, 96, 5], 6).to(meta), generator(), dropped)
+    losses = objective().to(meta)(batch([96, 40, 96, 5], 6).to(meta), generator(), token_dropping)
     losses.total.backward()
     assert losses.parts["levels"].device == meta

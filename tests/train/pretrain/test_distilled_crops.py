@@ -10,7 +10,7 @@ from teacher_helpers import description, teacher, write_callable
 from train_helpers import OWN_LOSSES_OFF, at_its_start, moments, tiny_recipe
 
 from aasp_features.train.data.waveform_crops import PIECE
-from aasp_features.train.distillation_settings import CropLength, CropSettings, DisturbanceSettings
+from aasp_features.train.distillation_settings import CropLength, CropSettings, NoiseAugmentationSettings
 from aasp_features.train.pretrain.distilled_crops import ROUNDS_FILE, DistilledCrops
 from aasp_features.train.pretrain.feature_makers import Makers
 from aasp_features.train.pretrain.loop import Pretraining
@@ -28,11 +28,13 @@ def recipe(
     longer_from: float = 0.0,
     balanced_by: str = "",
     balance: float = 0.5,
-    disturbance: DisturbanceSettings = DisturbanceSettings(),  # noqa: B008
+    noise_augmentation: NoiseAugmentationSettings = NoiseAugmentationSettings(),  # noqa: B008
     **changes: dict[str, object],
 ) -> Recipe:
     settings = {"teachers": ["levels.yaml"], "crops": 8 * PIECE, "workers": 0, "batch": 64, "fit_crops": PIECE}
-    settings.update(last_layers=2, longer_from=longer_from, parts=parts, crop=CROPS, disturbance=disturbance)
+    settings.update(
+        last_layers=2, longer_from=longer_from, parts=parts, crop=CROPS, noise_augmentation=noise_augmentation
+    )
     settings.update(balanced_by=balanced_by, balance=balance)
     given = {"objective": {"weights": OWN_LOSSES_OFF}, "data": {"crops": 1}, "distillation": settings}
     return tiny_recipe(**{**given, **changes})
@@ -111,16 +113,17 @@ def test_a_run_tells_when_longer_crops_came_in_and_what_the_student_alone_heard(
     sound_folder: Path, one_teacher: Path, tmp_path: Path, longer_from: float, told: str, longest: float
 ) -> None:
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)  # four batches, of six
-    disturbed = DisturbanceSettings(noise_probability=0.5, band_probability=0.1)
-    crops = crops_of(features, tmp_path / "run", longer_from=longer_from, disturbance=disturbed, balanced_by="levels")
+    disturbed = NoiseAugmentationSettings(noise_probability=0.5, band_probability=0.1)
+    crops = crops_of(
+        features, tmp_path / "run", longer_from=longer_from, noise_augmentation=disturbed, balanced_by="levels"
+    )
     assert Pretraining(crops, tmp_path / "run", CPU).run()
     crops.close()
     run = describe([tmp_path / "run"])
     assert told in run.crops
-    assert "each second of sound equally often, balanced by clusters of what levels says (power 0.5); " in run.crops
+    assert "each second of sound equally often, balanced by clusters of levels's features (power 0.5); " in run.crops
     assert run.crops.endswith(
-        "Of them the student, not the teachers, heard 50 % with noise 0 to 30 dB under them and 10 % with a part of "
-        "the band alone."
+        "For the student only, 50 % have noise 0 to 30 dB below the sound and 10 % have a limited band."
     )
     assert run.longest == pytest.approx(longest)
 
@@ -141,7 +144,7 @@ def test_batches_carry_the_sound_its_log_mel_and_what_was_said_of_it(
         assert frames == 1 + (len(sound) - 400) // 160
         alone = crops.log_mel(torch.from_numpy(sound))
         torch.testing.assert_close(batch.log_mel[row, :frames], alone, atol=1e-4, rtol=1e-4)
-        said = teacher(one_teacher).hear(sound[None])[0]
+        said = teacher(one_teacher).forward(sound[None])[0]
         np.testing.assert_allclose(batch.features["levels"][row], said, atol=2e-3, rtol=1e-3)
     assert int((batch.first_column + batch.columns).max()) <= crops.window
     mean = np.mean([crops.log_mel(torch.from_numpy(features.cropper.crop(n).waveform)).mean() for n in range(256)])
@@ -235,13 +238,13 @@ def test_the_student_hears_disturbances_that_its_teachers_did_not(
     sound_folder: Path, one_teacher: Path, tmp_path: Path
 ) -> None:
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
-    often = DisturbanceSettings(noise_probability=0.5, noise_lowest_db=10, noise_highest_db=20)
-    crops, clean = crops_of(features, tmp_path / "a", disturbance=often), crops_of(features, tmp_path / "b")
+    often = NoiseAugmentationSettings(noise_probability=0.5, noise_lowest_db=10, noise_highest_db=20)
+    crops, clean = crops_of(features, tmp_path / "a", noise_augmentation=often), crops_of(features, tmp_path / "b")
     batch, expected = crops.batch(0, at_its_start)[0], clean.batch(0, at_its_start)[0]
     assert torch.equal(batch.features["levels"], expected.features["levels"])
     added = (batch.waveform - expected.waveform).square().mean(dim=1)
     assert 10 < int((added > 0).sum()) < 54
-    again = crops_of(features, tmp_path / "a", disturbance=often)
+    again = crops_of(features, tmp_path / "a", noise_augmentation=often)
     assert torch.equal(again.batch(0, at_its_start)[0].waveform, batch.waveform)
     crops._next = None
     crops.rounds[0] = crops.rounds[0]._replace(first_step=1)  # the same crops at another step: other noise
@@ -271,7 +274,7 @@ def test_a_piece_that_was_deleted_is_made_again(sound_folder: Path, one_teacher:
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 3)
     crops_of(features, tmp_path).batch(0, at_its_start)
     features.path("levels", 2).unlink()
-    with pytest.raises(ValueError, match="holds 512 crops, 768 are needed, and nobody makes them"):
+    with pytest.raises(ValueError, match="holds features of 512 crops, but 768 are needed"):
         crops_of(features, tmp_path)
     features_of(sound_folder, tmp_path / "f", one_teacher, 3)
     crops_of(features, tmp_path).batch(1, at_its_start)

@@ -141,7 +141,10 @@ tell(complete=run.run(stop_after=0.5), step=run.progress.step)
 @pytest.mark.parametrize(
     ("trouble", "sentence"),
     [
-        ("run.objective.teacher.target_layers = 2; networks = run.objective.teacher.network", "targets have collapsed"),
+        (
+            "run.objective.ema_teacher.target_layers = 2; networks = run.objective.ema_teacher.network",
+            "targets have collapsed",
+        ),
         ("networks = run.objective.predictor", "not finite for 11 steps"),
     ],
 )

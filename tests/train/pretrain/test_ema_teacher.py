@@ -18,11 +18,11 @@ def test_teacher_follows_by_the_formula() -> None:
     with torch.no_grad():
         for parameter in network.student.parameters():
             parameter.add_(torch.randn_like(parameter))
-    own = [parameter.clone() for parameter in network.teacher.network.parameters()]
-    network.teacher.follow(network.student, 0.9, torch.tensor(True))
-    new = [parameter.clone() for parameter in network.teacher.network.parameters()]
-    network.teacher.follow(network.student, 0.9, torch.tensor(False))  # a step that was not finite
-    for kept, after in zip(network.teacher.network.parameters(), new, strict=True):
+    own = [parameter.clone() for parameter in network.ema_teacher.network.parameters()]
+    network.ema_teacher.follow(network.student, 0.9, torch.tensor(True))
+    new = [parameter.clone() for parameter in network.ema_teacher.network.parameters()]
+    network.ema_teacher.follow(network.student, 0.9, torch.tensor(False))  # a step that was not finite
+    for kept, after in zip(network.ema_teacher.network.parameters(), new, strict=True):
         assert torch.equal(kept, after)
     for before, after, student in zip(own, new, network.student.parameters(), strict=True):
         torch.testing.assert_close(after, 0.9 * before + 0.1 * student, atol=1e-6, rtol=1e-5)
@@ -31,8 +31,8 @@ def test_teacher_follows_by_the_formula() -> None:
 def test_targets_by_the_plain_formula() -> None:
     """MLP outputs before the residual sum, instance norm over valid tokens, average of layers, layer norm."""
     network, batch = objective(), random_batch([64, 30], 4)
-    targets = network.teacher(batch)
-    encoder = network.teacher.network
+    targets = network.ema_teacher(batch)
+    encoder = network.ema_teacher.network
     for row, frames in enumerate([64, 30]):
         log_mel = batch.log_mel[row : row + 1, :frames]
         columns = -(-frames // 16)

@@ -26,10 +26,10 @@ def test_one_maker_at_a_time_and_none(sound_folder: Path, teachers: Path, tmp_pa
     features = open_features(sound_folder, tmp_path, teachers)
     lock = FileLock(tmp_path / LOCK_FILE)
     lock.acquire()
-    with pytest.raises(ValueError, match="another process makes features"):
+    with pytest.raises(ValueError, match="another process computes features"):
         Makers(features, 1, workers=1)
     lock.release()
-    with pytest.raises(ValueError, match="holds 0 crops, 256 are needed, and nobody makes them"):
+    with pytest.raises(ValueError, match="holds features of 0 crops, but 256 are needed"):
         Makers(features, 1, workers=0).wait()
 
 

@@ -27,13 +27,13 @@ def test_collapsed_targets_stop_the_run() -> None:
     losses = objective(batch, torch.Generator().manual_seed(0))
     health = Health()
     health.collect(losses, GOOD)
-    signs = health.report(losses, objective, batch)
+    signs = health.metrics(losses, objective, batch)
     assert signs["target_variance"] > 0.1
     real = [losses.targets.frame[row, :tokens] for row, tokens in enumerate([32, 32, 24, 24])]
     assert signs["target_variance"] == pytest.approx(torch.cat(real).var(dim=0).mean().item(), rel=1e-5)
     flat = losses.targets._replace(frame=torch.ones_like(losses.targets.frame))
     with pytest.raises(CollapseError, match="targets have collapsed"):
-        health.report(Losses(losses.total, losses.parts, flat), objective, batch)
+        health.metrics(Losses(losses.total, losses.parts, flat), objective, batch)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_steps_that_are_not_finite_are_counted_in_a_row(steps: list[int], stops:
             for _ in range(abs(count)):
                 health.collect(losses, BAD if count > 0 else GOOD)
             if count == 0:
-                health.report(losses, objective, batch)
+                health.metrics(losses, objective, batch)
 
     if stops:
         with pytest.raises(CollapseError, match="not finite for 11 steps"):
@@ -81,7 +81,7 @@ def test_a_bad_step_moves_nothing(tmp_path: Path) -> None:
 
 def moving(run: object) -> list[torch.Tensor]:
     """Weights, teacher's first, and moments."""
-    own = [*run.objective.teacher.network.parameters(), *run.parameters]
+    own = [*run.objective.ema_teacher.network.parameters(), *run.parameters]
     return [*own, *(value for one in run.parameters for value in moments(run).get(one, {}).values())]
 
 

@@ -67,10 +67,10 @@ def load(folder: Path) -> ExternalTeacher:
 
 def test_it_gives_what_transformers_gives(model_folder: Path, tmp_path: Path) -> None:
     teacher = load(copy_example(model_folder, tmp_path / "teacher"))
-    assert teacher.numbers == DIM[model_folder.name]
+    assert teacher.dim == DIM[model_folder.name]
     extractor = transformers.AutoFeatureExtractor.from_pretrained(model_folder)
     model = transformers.AutoModel.from_pretrained(model_folder).eval()
-    for row, heard in zip(SOUND, teacher.hear(SOUND), strict=True):
+    for row, heard in zip(SOUND, teacher.forward(SOUND), strict=True):
         with torch.no_grad():
             hidden = model(**extractor(row, sampling_rate=16000, return_tensors="pt")).last_hidden_state
         assert hidden.shape[1] > 10  # it is a mean over something
@@ -81,17 +81,17 @@ def test_it_gives_what_transformers_gives(model_folder: Path, tmp_path: Path) ->
 def test_batch_equals_alone(model_folder: Path, tmp_path: Path, samples: int) -> None:
     teacher = load(copy_example(model_folder, tmp_path / "teacher"))
     sound = np.random.default_rng(1).normal(size=(3, samples)).astype(np.float32) * [[0.01], [0.1], [1]]
-    together = teacher.hear(sound.astype(np.float32))
-    alone = np.concatenate([teacher.hear(row[None]) for row in sound.astype(np.float32)])
+    together = teacher.forward(sound.astype(np.float32))
+    alone = np.concatenate([teacher.forward(row[None]) for row in sound.astype(np.float32)])
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
     assert np.abs(together[0] - together[1]).max() > 1e-3  # other sounds, other numbers
 
 
 def test_half_precision_weights_are_run_in_full(model_folder: Path, tmp_path: Path) -> None:
-    whole = load(copy_example(model_folder, tmp_path / "whole")).hear(SOUND)
+    whole = load(copy_example(model_folder, tmp_path / "whole")).forward(SOUND)
     shutil.copytree(model_folder, tmp_path / "half")
     transformers.AutoModel.from_pretrained(model_folder).half().save_pretrained(tmp_path / "half")
-    halved = load(copy_example(tmp_path / "half", tmp_path / "halved")).hear(SOUND)
+    halved = load(copy_example(tmp_path / "half", tmp_path / "halved")).forward(SOUND)
     np.testing.assert_allclose(halved, whole, atol=0.02)
 
 
@@ -114,7 +114,7 @@ def test_a_model_of_another_rate_is_refused(model_folder: Path, tmp_path: Path) 
     (folder / "hub_model.py").write_text(code.replace("SAMPLE_RATE = 16000", "SAMPLE_RATE = 24000"))
     described = yaml.safe_load((folder / "hub_model.yaml").read_text())
     (folder / "hub_model.yaml").write_text(yaml.safe_dump({**described, "sample_rate": 24000}))
-    assert load(folder).hear(SOUND).shape == (3, DIM[model_folder.name])
+    assert load(folder).forward(SOUND).shape == (3, DIM[model_folder.name])
 
 
 def test_a_missing_model_is_said(tmp_path: Path) -> None:

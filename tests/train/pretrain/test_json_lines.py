@@ -27,7 +27,7 @@ def test_cut_anywhere(tmp_path: Path) -> None:
 )
 def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
-    with pytest.raises(ValueError, match=r"a.jsonl, line 2, is damaged: it is no object of numbers with step"):
+    with pytest.raises(ValueError, match=r"a.jsonl, line 2 is damaged: it is no object of numbers with step"):
         read_json_lines(tmp_path / "a.jsonl", ["step"])
 
 

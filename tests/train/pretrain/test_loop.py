@@ -90,8 +90,8 @@ def test_a_run_may_start_from_a_checkpoint(tmp_path: Path) -> None:
     first.run()
     checkpoint = export_encoder([tmp_path / "first"], tmp_path / "checkpoint", name="aasp-tiny-test-1", half=False)
     second = start(tmp_path / "second", start_from=str(checkpoint))
-    for network in (second.objective.student, second.objective.teacher.network):
-        for key, value in first.objective.teacher.network.state_dict().items():
+    for network in (second.objective.student, second.objective.ema_teacher.network):
+        for key, value in first.objective.ema_teacher.network.state_dict().items():
             assert torch.equal(network.state_dict()[key], value)
     with pytest.raises(CheckpointError, match="weights do not fit"):
         start(tmp_path / "third", start_from=str(checkpoint), model=model(dim=64))

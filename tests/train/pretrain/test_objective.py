@@ -72,7 +72,7 @@ def test_frame_loss_is_the_same_in_expectation_for_any_query_fraction() -> None:
     with torch.no_grad():
         network.recipe.masking.query_fraction = 1.0
         full_masks = network.draw_masks(batch, generator())
-        targets = network.teacher(batch)
+        targets = network.ema_teacher(batch)
         views = network.encode_visible(batch, full_masks.visible)
         everything = network.predict_masked(batch, views, full_masks)
         errors = (everything - full_masks.queried.gather(targets.frame)).square().mean(dim=-1)
@@ -103,7 +103,7 @@ def test_both_networks_see_the_same_sound() -> None:
     network, batch = objective(), random_batch([64, 64], 4)
     everything = TokenSet(torch.arange(32).repeat(4, 1), torch.ones(4, 32, dtype=torch.bool))
     student = network.encode_visible(batch, everything).cls
-    torch.testing.assert_close(student[::2], network.teacher(batch).cls, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(student[::2], network.ema_teacher(batch).cls, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.gpu

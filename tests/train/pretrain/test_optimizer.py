@@ -10,11 +10,11 @@ from train_helpers import tiny_recipe
 from aasp_features.train.pretrain.objective import Objective
 from aasp_features.train.pretrain.optimizer import (
     build_optimizers,
+    ema_momentum,
     finish_gradients,
     learning_rate_share,
     set_learning_rate,
     take_step,
-    teacher_momentum,
 )
 from aasp_features.train.recipe import ObjectiveSettings, OptimizerSettings
 
@@ -42,12 +42,12 @@ def test_learning_rate_holds_before_it_falls() -> None:
 
 def test_teacher_momentum() -> None:
     settings = ObjectiveSettings(momentum_start=0.99, momentum_end=0.9999)
-    values = [teacher_momentum(step / 100, settings) for step in range(101)]
+    values = [ema_momentum(step / 100, settings) for step in range(101)]
     assert values[0] == pytest.approx(0.99)
     assert values[-1] == pytest.approx(0.9999)
     assert values[50] == pytest.approx((0.99 + 0.9999) / 2)
     assert values == sorted(values)
-    assert math.isclose(teacher_momentum(2.0, settings), 0.9999)
+    assert math.isclose(ema_momentum(2.0, settings), 0.9999)
 
 
 def test_decay_is_for_matrices_of_linear_maps() -> None:
@@ -58,7 +58,7 @@ def test_decay_is_for_matrices_of_linear_maps() -> None:
     assert all(names[id(p)].endswith("weight") and p.ndim == 2 for p in decayed["params"])
     kept = {names[id(p)] for p in rest["params"]}
     assert {"student.cls", "predictor.mask_embedding", "student.patch_embed.lambda_encoder.omega_offset"} <= kept
-    assert not any(name.startswith("teacher") for name in kept)
+    assert not any(name.startswith("ema_teacher") for name in kept)
     assert (decayed["weight_decay"], rest["weight_decay"]) == (0.05, 0.0)
 
 

@@ -43,13 +43,13 @@ TAUGHT += ["distillation.crop.lengths=[{columns: 2, share: 1.0}]", "distillation
         ({"objective": {"contrast_dim": 9}}, "objective.contrast_dim=8, not 9"),
         ({"objective": {"weights": {"frame": 1.0, "clip": 1.0, "contrast": 0.5}}}, "weights.contrast=0.1, not 0.5"),
         ({"model": model(dim=64)}, "model.changes.dim=32, not 64"),
-        ({"distillation": {"dropped": 0.25}}, "distillation.dropped=0.5, not 0.25"),
+        ({"distillation": {"token_dropping": 0.25}}, "distillation.token_dropping=0.5, not 0.25"),
     ],
 )
 def test_another_setting_is_refused_by_its_name(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
     start(tmp_path).save()
     before = sorted((path.name, path.read_bytes()) for path in tmp_path.iterdir())
-    with pytest.raises(ValueError, match="begin a new run in another folder") as refused:
+    with pytest.raises(ValueError, match="start a new run in another folder") as refused:
         start(tmp_path, **changes)
     assert sentence in str(refused.value)
     assert sorted((path.name, path.read_bytes()) for path in tmp_path.iterdir()) == before
@@ -61,27 +61,27 @@ def test_every_setting_is_compared_or_may_change() -> None:
     found = changes_since(old, new, 5)
     assert [one["what"] for one in found] == ["run.seed", "run.steps", "optimizer.x", "device"]
     assert refusal([one for one in found if one["what"] in MAY_CHANGE]) is None
-    assert refusal(found) == "with run.seed=1, not 2, optimizer.x=1, not 2; ask for the same"
+    assert refusal(found) == "with run.seed=1, not 2, optimizer.x=1, not 2; give the same settings"
 
 
 def test_a_record_from_before_a_setting_had_its_default() -> None:
     recipe = tiny_recipe().to_dict()
-    unknown = ("seed", "loss", "disturbance")
+    unknown = ("seed", "loss", "noise_augmentation")
     older = {**recipe, "distillation": {name: x for name, x in recipe["distillation"].items() if name not in unknown}}
     assert changes_since({"recipe": older}, {"recipe": recipe}, 5) == []
     recipe["distillation"]["seed"] = 1
     assert (
         refusal(changes_since({"recipe": older}, {"recipe": recipe}, 5))
-        == "with distillation.seed=0, not 1; ask for the same"
+        == "with distillation.seed=0, not 1; give the same settings"
     )
 
 
 def test_other_sounds_are_refused(tmp_path: Path) -> None:
     start(tmp_path).save()
     other = CORPUS._replace(sha256="0" * 64)
-    with pytest.raises(ValueError, match=r"of other sounds \(as many, but other names or contents"):
+    with pytest.raises(ValueError, match=r"with other sounds \(as many, but with other names or contents"):
         Pretraining(CropSampler(other, tiny_recipe()), tmp_path, CPU)
-    with pytest.raises(ValueError, match=r"of other sounds \(8, now 2"):
+    with pytest.raises(ValueError, match=r"with other sounds \(8, now 2"):
         Pretraining(CropSampler(random_corpus([30, 100]), tiny_recipe()), tmp_path, CPU)
 
 
@@ -182,17 +182,17 @@ def test_rounds_teachers_and_features_of_a_run(command: list[str], sound_folder:
     kept = rounds.read_text()
     for text in ("", '{"first_step": 0, "pieces": 2, "longer": true}\n'):
         rounds.write_text(text)
-        with pytest.raises(ValueError, match=r"whose rounds.jsonl is missing or not its own"):
+        with pytest.raises(ValueError, match=r"whose rounds.jsonl is missing or another run's"):
             go_on()
     rounds.write_text(kept)
     write_callable(tmp_path / "teachers", "second")
-    with pytest.raises(ValueError, match=r"of other teachers \(levels; now levels, second"):
+    with pytest.raises(ValueError, match=r"with other teachers \(levels; now levels, second"):
         go_on()
     (tmp_path / "teachers" / "second.yaml").unlink()
     shutil.copytree(tmp_path / "teachers", tmp_path / "moved")
     changed = [f"distillation.teachers={tmp_path / 'moved'}", "distillation.workers=0", "optimizer.hold=0.8"]
-    told = go_on(*changed, "distillation.dropped_until=0.8").record()["changes"]
+    told = go_on(*changed, "distillation.token_dropping_until=0.8").record()["changes"]
     assert {one["what"] for one in told} == {
-        *("distillation.teachers", "distillation.workers", "optimizer.hold", "distillation.dropped_until")
+        *("distillation.teachers", "distillation.workers", "optimizer.hold", "distillation.token_dropping_until")
     }
     assert json.loads(json.dumps(told)) == told

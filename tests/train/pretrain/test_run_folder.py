@@ -36,9 +36,9 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
 
 def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="cannot become a run's folder"):
+    with pytest.raises(ValueError, match="cannot be used as a run folder"):
         lock_run(tmp_path / "file")
-    with pytest.raises(ValueError, match="cannot become a run's folder"):
+    with pytest.raises(ValueError, match="cannot be used as a run folder"):
         lock_run(tmp_path / "file" / "run")
 
 

@@ -54,9 +54,7 @@ def test_a_failed_save_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.
 
     run.step()
     monkeypatch.setattr(whole_file.os, "replace", full)
-    with pytest.raises(
-        ValueError, match=r"cannot be written \(No space left on device\); what was written before is kept"
-    ):
+    with pytest.raises(ValueError, match=r"cannot be written \(No space left on device\); the earlier state is kept"):
         run.save()
     monkeypatch.undo()
     assert start(tmp_path).progress.step == 1
@@ -78,7 +76,7 @@ def test_the_record_is_read_without_the_tensors(tmp_path: Path) -> None:
 def test_another_version_s_state_is_refused(tmp_path: Path) -> None:
     save_file({"objective.student.cls": torch.zeros(2)}, tmp_path / STATE_FILE, metadata={"progress": "{}"})
     for read in (start, read_record):
-        with pytest.raises(ValueError, match=r"has no checksums: .* begin anew"):
+        with pytest.raises(ValueError, match=r"has no checksums.* start a new run"):
             read(tmp_path)
 
 

@@ -63,7 +63,7 @@ def test_a_signal_saves_and_says(tmp_path: Path, number: signal.Signals, code: i
     step = read_record(tmp_path)[0].step
     assert step >= 3
     assert out.split()[-1:] in ([str(step)], [])
-    assert said == f"aasp-train: stopped at step {step}; its state is saved: give the command again.\n"
+    assert said == f"aasp-train: stopped at step {step}; run the same command again to continue.\n"
 
 
 def twice() -> None:

@@ -55,7 +55,7 @@ def test_features_are_what_the_teacher_says_of_each_crop_alone(
     for one in heard:
         kept = features.read(one.description.name, numbers)
         for number, row in zip(numbers, kept, strict=True):
-            alone = one.hear(features.cropper.crop(int(number)).waveform[None])[0]
+            alone = one.forward(features.cropper.crop(int(number)).waveform[None])[0]
             np.testing.assert_allclose(row, alone, rtol=1e-3, atol=1e-3)
     every = np.arange(2 * PIECE)
     files_open = psutil.Process().num_fds()
@@ -155,7 +155,7 @@ def test_damaged_pieces_are_found_and_made_again(sound_folder: Path, teachers: P
     path.write_bytes(old)
     assert features.damaged(1) == [path]
     with pytest.raises(
-        ValueError, match=r"000000.npy is damaged, 1 pieces in all; distillation.workers=1 makes them again"
+        ValueError, match=r"000000.npy is damaged, 1 pieces in all; distillation.workers=1 recomputes them"
     ):
         Makers(features, 1, workers=0)
     makers = Makers(features, 1, workers=1)

@@ -54,12 +54,12 @@ def test_where_licences_are_stated(tmp_path: Path) -> None:
     text = attribution(tmp_path, "source,licence\norg/a,CC0\n")
     assert text.endswith("## Where each licence is stated\n\n- **org/a** (all): CC0. README\n")
     (tmp_path / "licences.json").write_text(json.dumps({"org/a": "CC0"}))
-    with pytest.raises(ValueError, match="licences map each source to a list of objects with part, licence and evid"):
+    with pytest.raises(ValueError, match="must map each source to a list of objects with part, licence and evid"):
         attribution(tmp_path, "source,licence\norg/a,CC0\n")
 
 
 def test_a_row_without_a_source(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="needs a manifest with a source"):
+    with pytest.raises(ValueError, match="every row of the manifest needs a source"):
         attribution(tmp_path, "source,licence\norg/a,CC0\n,CC0\n")
 
 

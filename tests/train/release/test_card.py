@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 
 from aasp_features.train.pretrain.run_folder import read_metrics
 from aasp_features.train.release.card import FIELDS, TEMPLATE, Author, Sources, card_fields, card_text, fill
-from aasp_features.train.release.manifest import Sound
+from aasp_features.train.release.manifest import ManifestRow
 from aasp_features.train.release.run_summary import RunSummary, describe
 
 ONE_CORPUS = ["English", "game", "Opus, 32", "CC BY", "GPL", "apache", "Apache", "hours", "github"]
@@ -39,7 +39,7 @@ def test_a_card_tells_its_own_run(runs: dict[str, Path], kind: str, told: list[s
     assert "crops of at most 1.28 s" in card
     assert "## Results" not in card
     assert "## Sound" not in card
-    assert "No licence of the weights was stated." in card
+    assert "No licence is stated for the weights." in card
 
 
 @pytest.mark.parametrize("licence", ["", "Apache-2.0", "cc-by-nc-4.0"])
@@ -73,7 +73,11 @@ def test_a_single_line_of_metrics_is_told_once(runs: dict[str, Path]) -> None:
 
 
 def test_the_manifest_is_counted(runs: dict[str, Path]) -> None:
-    sounds = [Sound("a", "", "", "CC0", 60.0), Sound("b", "", "", "CC0", 30.0), Sound("b", "", "", "", 7170.0)]
+    sounds = [
+        ManifestRow("a", "", "", "CC0", 60.0),
+        ManifestRow("b", "", "", "CC0", 30.0),
+        ManifestRow("b", "", "", "", 7170.0),
+    ]
     card = written(runs["conv"], sounds=sounds)
     assert "lists 3 recordings, 2.0 hours, from 2 sources.\n" in card
     assert "|---|---|---|\n| not stated | 1 | 119.5 |\n| CC0 | 2 | 1.5 |\n" in card
@@ -82,7 +86,7 @@ def test_the_manifest_is_counted(runs: dict[str, Path]) -> None:
     assert "lists 3 recordings.\n" in untimed
     assert "|---|---|\n| not stated | 1 |\n| CC0 | 2 |\n" in untimed
     assert "ATTRIBUTION" not in untimed
-    bare = written(runs["conv"], sounds=[Sound("", "", "", "", 3.0)])
+    bare = written(runs["conv"], sounds=[ManifestRow("", "", "", "", 3.0)])
     assert "lists 1 recordings, 3.0 seconds.\n" in bare
     assert "own licences" not in bare
 
@@ -92,7 +96,7 @@ def test_teachers_and_earlier_runs(runs: dict[str, Path]) -> None:
     teacher = {"name": "ears", "source": "x.org", "licence": "MIT", "labels": "birds | bats"}
     last = describe([runs["conv"]])._replace(teachers=[teacher], learns_masked=False)
     card = card_text(last.config, Sources(last, earlier=[first]))
-    assert "taught by other networks (ears), from the weights of `org/first`." in card
+    assert "distilled from other networks (ears), starting from the weights of `org/first`." in card
     assert "without labels" not in card
     assert "| ears | x.org | MIT | birds \\| bats |" in card
     assert card.index("Earlier: The run before.") < card.index(last.paragraph)
@@ -103,8 +107,8 @@ def test_the_authors_words(runs: dict[str, Path]) -> None:
     card = written(runs["conv"], Author(results="| $5 |\n", limits="- Bats only.\n"))
     assert "## Results\n\n| $5 |\n\n## Limits\n" in card
     assert "without their consent.\n- Bats only.\n\n## Licence\n" in card
-    assert "coded lossily" not in card
-    assert "does not tell whether the training audio had been coded lossily" in written(runs["conv"])
+    assert "lossily coded" not in card
+    assert "does not say whether the training audio was lossily coded" in written(runs["conv"])
 
 
 def test_a_template_of_the_users(runs: dict[str, Path]) -> None:
@@ -125,7 +129,7 @@ def test_every_field_is_documented_and_in_the_default_template(runs: dict[str, P
     [
         ("# $nmae\n", r"the template names \$nmae; there are metadata, name, method, "),
         ("## A\n\n${colour}\n", r"the template names \$colour; there are "),
-        ("# It costs $5\n", r"a \$ before no name .*; write \$\$ for a dollar sign"),
+        ("# It costs $5\n", r"a \$ without a name .*; write \$\$ for a dollar sign"),
     ],
 )
 def test_a_wrong_template(runs: dict[str, Path], template: str, sentence: str) -> None:

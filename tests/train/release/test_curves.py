@@ -36,11 +36,11 @@ def test_no_metrics(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (b"", "has no line yet"),
-        (b'{"step": 1, "lo', "has no line yet"),
-        (b'{"step": 1}\n{"loss_a": 2}\n{"step": 3}\n', "line 2, is damaged"),
-        (b'{"step": 1, "loss_a": "x"}\n{"step": 3}\n', "line 1, is damaged"),
-        (b"\xff\xfe\n\xff\n", "line 1, is damaged"),
+        (b"", "is empty"),
+        (b'{"step": 1, "lo', "is empty"),
+        (b'{"step": 1}\n{"loss_a": 2}\n{"step": 3}\n', "line 2 is damaged"),
+        (b'{"step": 1, "loss_a": "x"}\n{"step": 3}\n', "line 1 is damaged"),
+        (b"\xff\xfe\n\xff\n", "line 1 is damaged"),
     ],
 )
 def test_metrics_that_are_damaged(tmp_path: Path, text: bytes, sentence: str) -> None:

@@ -19,7 +19,7 @@ def test_the_mean_of_runs_is_exported(tmp_path: Path) -> None:
     assert "The weights are the mean of 2 such runs" in (folder / "README.md").read_text()
     mean = AaSPEncoder.from_pretrained(folder).network.state_dict()
     for key, value in mean.items():
-        one, two = (run.objective.teacher.network.state_dict()[key] for run in runs)
+        one, two = (run.objective.ema_teacher.network.state_dict()[key] for run in runs)
         torch.testing.assert_close(value, (one + two) / 2)
     wider = start(tmp_path / "wider", model=model(dim=64))
     wider.save()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aasp_features.train.release.manifest import Sound, duration, read_manifest, table, total_seconds
+from aasp_features.train.release.manifest import ManifestRow, duration, read_manifest, table, total_seconds
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from aasp_features.train.release.manifest import Sound, duration, read_manifest,
 def test_rows(tmp_path: Path, header: str) -> None:
     path = tmp_path / "manifest.csv"
     path.write_text(f'{header}\na/b,"CC BY 4.0, or later",1.5\n c ,CC0,2\n', encoding="utf-8")
-    expected = [Sound("a/b", "", "", "CC BY 4.0, or later", 1.5), Sound("c", "", "", "CC0", 2.0)]
+    expected = [ManifestRow("a/b", "", "", "CC BY 4.0, or later", 1.5), ManifestRow("c", "", "", "CC0", 2.0)]
     assert read_manifest(path) == read_manifest(tmp_path) == expected
     assert total_seconds(expected) == 3.5
 
@@ -21,8 +21,8 @@ def test_rows(tmp_path: Path, header: str) -> None:
 def test_what_is_not_told_is_empty(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("file,url,seconds\na.wav,https://x.org/a,\nb.wav\n")
     sounds = read_manifest(tmp_path / "m.csv")
-    assert sounds == [Sound("", "https://x.org/a", "", "", None), Sound("", "", "", "", None)]
-    assert total_seconds([*sounds, Sound("", "", "", "", 3.0)]) is None
+    assert sounds == [ManifestRow("", "https://x.org/a", "", "", None), ManifestRow("", "", "", "", None)]
+    assert total_seconds([*sounds, ManifestRow("", "", "", "", 3.0)]) is None
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_what_is_not_told_is_empty(tmp_path: Path) -> None:
         (b"licence,seconds\n", "needs rows, and a column of source, url, commit, licence or seconds"),
         (b"", "needs rows"),
         (b"file,label\na,b\n", "needs rows, and a column of"),
-        (b"licence\n\xff\xfe\n", "is no CSV in UTF-8"),
+        (b"licence\n\xff\xfe\n", "is not UTF-8 CSV"),
     ],
 )
 def test_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
@@ -44,7 +44,7 @@ def test_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
 
 
 def test_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no such manifest"):
+    with pytest.raises(ValueError, match="does not exist; give a CSV file"):
         read_manifest(tmp_path)
 
 

@@ -44,7 +44,9 @@ def test_the_weights_lie_between(three: list[Path], tmp_path: Path) -> None:
     for key, value in found.items():
         expected = 0.25 * one[key] + 0.125 * two[key] + 0.625 * own[key]
         torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-4)  # it is stored as float16
-    sentence = "The checkpoint's weights are a mean: this run's (62.5 %), `first`'s (25 %), `second`'s (12.5 %)."
+    sentence = (
+        "The checkpoint's weights are a weighted mean: this run's (62.5 %), `first`'s (25 %), `second`'s (12.5 %)."
+    )
     assert sentence in (tmp_path / "mixed" / "README.md").read_text()
     assert aasp_train("card", run, "--checkpoint", tmp_path / "mixed", *mix).exit_code == 0
     assert sentence in (tmp_path / "mixed" / "README.md").read_text()
@@ -60,13 +62,13 @@ def test_another_front_end_is_refused(three: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("pairs", "sentence"),
     [
-        (["aasp-tiny-pack-1"], "takes CHECKPOINT=SHARE"),
-        (["=0.4"], "takes CHECKPOINT=SHARE"),
-        (["a=half"], "takes CHECKPOINT=SHARE"),
-        (["a=nan"], "takes CHECKPOINT=SHARE"),
+        (["aasp-tiny-pack-1"], "must be CHECKPOINT=SHARE"),
+        (["=0.4"], "must be CHECKPOINT=SHARE"),
+        (["a=half"], "must be CHECKPOINT=SHARE"),
+        (["a=nan"], "must be CHECKPOINT=SHARE"),
         (["a=0"], "above 0; got 'a=0'"),
         (["a=0.2", "a=0.3"], "names a twice"),
-        (["a=0.5", "b=0.5"], "gives away 1 of the weights"),
+        (["a=0.5", "b=0.5"], "must sum to less than 1, got 1"),
         (["a=inf"], "gives away inf"),
     ],
 )

@@ -42,8 +42,8 @@ def test_from_a_run_to_a_card(runs: dict[str, Path], tmp_path: Path, kind: str) 
     assert "<https://two.org/b>" in attribution
     # the short card of export holds the same sentences, but for what the author has now told
     assert [line for line in short.splitlines() if line not in card] == [
-        "- The record does not tell whether the training audio had been coded lossily (MP3, Opus, AAC).",
-        "No licence of the weights was stated.",
+        "- The record does not say whether the training audio was lossily coded (MP3, Opus, AAC).",
+        "No licence is stated for the weights.",
     ]
 
 
@@ -59,9 +59,9 @@ def test_without_sources_there_is_no_attribution(runs: dict[str, Path], tmp_path
     ("option", "content", "sentence"),
     [
         ("--template", b"# $nmae\n", "the template names $nmae; there are metadata, name, "),
-        ("--limits", b"\xff", "is no text in UTF-8"),
+        ("--limits", b"\xff", "is not UTF-8 text"),
         ("--data", b"licence,seconds\nCC0,x\n", "seconds must be a number"),
-        ("--data", b"source,licence\na,CC0\n,CC0\n", "needs a manifest with a source"),
+        ("--data", b"source,licence\na,CC0\n,CC0\n", "every row of the manifest needs a source"),
     ],
 )
 def test_wrong_files_change_nothing(

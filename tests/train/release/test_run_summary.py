@@ -21,7 +21,7 @@ def test_summary(runs: dict[str, Path]) -> None:
 
 
 def test_another_version(runs: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="the run's recipe is of another version"):
+    with pytest.raises(ValueError, match="another package version wrote the run's recipe"):
         recipe_from_record({"recipe": {"colour": 1}})
     with pytest.raises(ValueError, match="holds no run"):
         describe([runs["conv"].parent])

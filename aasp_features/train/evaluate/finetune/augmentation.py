@@ -1,7 +1,7 @@
-"""Clips of a batch cut out of their sounds, and changed: what fine-tuning does so that no clip is ever seen twice.
+"""Random crops and augmentation of fine-tuning's clips.
 
-Every function takes a generator on the CPU. All is done on standardised log-mels, on which these changes are those of
-the waveform: a gain is a sum, a turn in time a turn of frames (but for the one frame across the seam).
+Every function takes a generator on the CPU. All changes apply to standardised log-mels, where they equal changes of the
+waveform: a gain is a sum, a roll in time a roll of frames (except for the frame at the seam).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from aasp_features.network_pass import stack_log_mels
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.evaluate.finetune.recipe import AugmentationSettings
 
-GAIN_SHAPE, LEAST_GAIN = 10.0, 0.5  # of a clip's samples: Beta(10, 10) + 0.5, as EAT has it
+GAIN_SHAPE, MIN_GAIN = 10.0, 0.5  # of a clip's samples: Beta(10, 10) + 0.5, as in EAT
 
 
 def cut_clips(log_mels: list[Tensor], frames: int, generator: torch.Generator) -> Batch:
-    """(frames_i, mels) each -> a batch as long as its longest; sounds of more than ``frames`` are cut at random."""
+    """Stack log-mels, (frames_i, mels) each; those of more than ``frames`` are cut at a random position."""
     pieces = []
-    for log_mel, place in zip(log_mels, torch.rand(len(log_mels), generator=generator).tolist(), strict=True):
-        first = int(place * (max(0, len(log_mel) - frames) + 1))
+    for log_mel, position in zip(log_mels, torch.rand(len(log_mels), generator=generator).tolist(), strict=True):
+        first = int(position * (max(0, len(log_mel) - frames) + 1))
         pieces.append(log_mel[first : first + frames])
     lengths = torch.tensor([len(piece) for piece in pieces])
     rows = torch.arange(len(pieces))
@@ -34,15 +34,7 @@ def cut_clips(log_mels: list[Tensor], frames: int, generator: torch.Generator) -
 def augment(
     batch: Batch, targets: Tensor, settings: AugmentationSettings, mean: float, std: float, generator: torch.Generator
 ) -> tuple[Batch, Tensor]:
-    """Everything that a recipe asks for.
-
-    Args:
-        batch: of clips.
-        targets: (batch, classes) float.
-        settings: of the recipe.
-        mean, std: that standardised the log-mels.
-        generator: on the CPU.
-    """
+    """Apply every augmentation of a recipe to clips and their targets, (batch, classes) float."""
     if settings.roll:
         batch = roll(batch, generator)
     if settings.gain:
@@ -54,7 +46,7 @@ def augment(
 
 
 def roll(batch: Batch, generator: torch.Generator) -> Batch:
-    """Turn each clip round by a random number of its frames; padding stays where it is."""
+    """Roll each clip by a random number of its frames; padding stays in place."""
     length = batch.frame_lengths[:, None]
     shift = (torch.rand(len(length), 1, generator=generator) * length).long()
     steps = torch.arange(batch.log_mel.shape[1])
@@ -63,19 +55,19 @@ def roll(batch: Batch, generator: torch.Generator) -> Batch:
 
 
 def change_amplitude(batch: Batch, mean: float, std: float, generator: torch.Generator) -> Batch:
-    """Multiply each clip's samples by Beta(10, 10) + 0.5; not below the front end's floor."""
-    factor = draw_beta(GAIN_SHAPE, len(batch.log_mel), generator) + LEAST_GAIN
+    """Multiply each clip's samples by Beta(10, 10) + 0.5, not below the frontend's floor."""
+    factor = draw_beta(GAIN_SHAPE, len(batch.log_mel), generator) + MIN_GAIN
     louder = batch.log_mel + 2 * factor.log()[:, None, None] / std
     return batch._replace(log_mel=louder.clamp(min=(math.log(ENERGY_FLOOR) - mean) / std) * batch.inside)
 
 
 def mix_up(batch: Batch, targets: Tensor, shares: Tensor) -> tuple[Batch, Tensor]:
-    """share * clip + (1 - share) * partner, the partner being the clip as far from the batch's end; targets alike.
+    """Mix share * clip + (1 - share) * partner, the clip at the mirrored index of the batch, and targets alike.
 
     Args:
-        batch: a shorter clip counts as the corpus' mean (0) past its end, where its partner goes on.
+        batch: Batch, where a shorter clip continues with the corpus' mean (0) under a longer partner.
         targets: (batch, classes) float.
-        shares: (batch,) of the clip itself; 1 leaves it alone.
+        shares: (batch,) share of the clip itself; 1 leaves it unchanged.
     """
     weight = shares[:, None, None]
     log_mel = weight * batch.log_mel + (1 - weight) * batch.log_mel.flip(0)
@@ -86,7 +78,7 @@ def mix_up(batch: Batch, targets: Tensor, shares: Tensor) -> tuple[Batch, Tensor
 
 
 def draw_shares(clips: int, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:
-    """Each clip's own share, Beta(α, α), or 1 where it is not mixed, (clips,); one for all where a batch has one."""
+    """Draw each clip's share, Beta(α, α) or 1 if it is not mixed, (clips,), or one share for the batch."""
     count = 1 if settings.mixup_per == "batch" else clips
     mixed = torch.rand(count, generator=generator) < settings.mixup_probability
     shares = torch.where(mixed, draw_beta(settings.mixup, count, generator), 1.0)
@@ -94,9 +86,9 @@ def draw_shares(clips: int, settings: AugmentationSettings, generator: torch.Gen
 
 
 def mask_bands_and_frames(batch: Batch, bands: float, frames: float, generator: torch.Generator) -> Batch:
-    """SpecAugment: in each clip one stretch of bands and one of frames become 0, the corpus' mean.
+    """Apply SpecAugment: set one stretch of bands and one of frames of each clip to 0, the mean.
 
-    Widths are uniform from 0 to a share of the bands, or of the clip's frames, and so are places.
+    Widths are uniform from 0 to a share of the bands, or of the clip's frames; positions are uniform.
     """
     count, length, mels = batch.log_mel.shape
     band = stretch(torch.full((count,), mels), bands, mels, generator)  # (batch, mels)
@@ -106,16 +98,16 @@ def mask_bands_and_frames(batch: Batch, bands: float, frames: float, generator: 
 
 
 def stretch(sizes: Tensor, largest: float, length: int, generator: torch.Generator) -> Tensor:
-    """One stretch inside each of ``sizes``, (batch,), at most ``largest`` of it wide: (batch, length) bool."""
+    """Draw one stretch of at most ``largest`` of each of ``sizes``, (batch,), as (batch, length) bool."""
     draw = torch.rand(2, len(sizes), generator=generator)
-    most = (largest * sizes).floor()
-    width = (draw[0] * (most + 1)).floor().minimum(most)
+    limit = (largest * sizes).floor()
+    width = (draw[0] * (limit + 1)).floor().minimum(limit)
     start = (draw[1] * (sizes - width + 1)).floor()
     steps = torch.arange(length)
     return (steps >= start[:, None]) & (steps < (start + width)[:, None])
 
 
 def draw_beta(shape: float, count: int, generator: torch.Generator) -> Tensor:
-    """Beta(shape, shape), (count,) float32."""
+    """Draw from Beta(shape, shape), (count,) float32."""
     seed = int(torch.randint(2**62, (), generator=generator))
     return torch.from_numpy(np.random.default_rng(seed).beta(shape, shape, count)).float()

@@ -1,4 +1,4 @@
-"""``aasp-train finetune``: which checkpoint, which tasks, by which recipe."""
+"""The command ``aasp-train finetune``."""
 
 from __future__ import annotations
 
@@ -14,32 +14,31 @@ from aasp_features.train.evaluate.command import Device
 
 Task = Annotated[
     list[str],
-    typer.Option(metavar="TASK", help="NAME:FOLDER, a .csv or a folder, as of aasp-train linear. Repeatable."),
+    typer.Option(metavar="TASK", help="NAME:FOLDER, a .csv or a folder, as for aasp-train linear. Repeatable."),
 ]
-Fold = Annotated[list[str] | None, typer.Option(metavar="FOLD", help="Fold to run (default: every fold). Repeatable.")]
+Fold = Annotated[list[str] | None, typer.Option(metavar="FOLD", help="Fold to run (default: all folds). Repeatable.")]
 RecipeName = Annotated[
     str | None,
-    typer.Option(help="A .yaml, or a name from train/evaluate/finetune/recipes (default: the task's, or small)."),
+    typer.Option(help="Name from train/evaluate/finetune/recipes, or a .yaml (default: the task's, or small)."),
 ]
 
 
 def finetune(
     task: Task,
-    out: Annotated[Path, typer.Option(help="Folder of the runs; a run found there continues.")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs; runs found there continue.")],
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[CHECKPOINT] [KEY=VALUE]...",
-            help="Checkpoint folder, Hub name, or name of a bundled one (default: the bundled default); changes to the "
-            "recipe.",
+            help="Checkpoint folder, Hub name or bundled name (default: the default one); recipe settings to change.",
         ),
     ] = None,
     recipe: RecipeName = None,
     fold: Fold = None,
     device: Device = None,
-    max_time: Annotated[float | None, typer.Option(help="Time budget of each run, minutes.")] = None,
+    max_time: Annotated[float | None, typer.Option(help="Time limit of each run, in minutes (default: none).")] = None,
 ) -> None:
-    """Fine-tune an encoder on a task's labels. The result is a classifier with a linear layer."""
+    """Fine-tune an encoder with a linear layer on a task's labels; the result is a classifier."""
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.train.evaluate.command import readable, vector_cache
     from aasp_features.train.evaluate.finetune.recipes import load_recipe, load_task_recipe
@@ -52,7 +51,7 @@ def finetune(
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    budget, place = seconds_of("--max-time", max_time, above_zero=True), checked_device(device)
+    budget, torch_device = seconds_of("--max-time", max_time, above_zero=True), checked_device(device)
     checkpoint, changes = checkpoint_and_settings(arguments or [])
     check_folder("--out", out)
     tasks = read_tasks(task)
@@ -66,7 +65,7 @@ def finetune(
         for one, chosen, own in zip(tasks, splits, recipes, strict=True):
             folders = [out if alone else out / one.name / split.name.replace(" ", "-") for split in chosen]
             runs = [
-                run(encoder, one, split, own, folder, place, budget)
+                run(encoder, one, split, own, folder, torch_device, budget)
                 for split, folder in zip(chosen, folders, strict=True)
             ]
             found.append((one, chosen, runs))
@@ -76,10 +75,10 @@ def finetune(
 
 
 def checkpoint_and_settings(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """Divide arguments into the checkpoint (None: the bundled one) and settings; a folder is no setting.
+    """Divide arguments into the checkpoint, if there is one, and settings; folders are not settings.
 
     Raises:
-        OptionError: two checkpoints.
+        OptionError: There are two checkpoints.
     """
     settings = [one for one in arguments if "=" in one and not Path(one).is_dir()]
     checkpoints = [one for one in arguments if one not in settings]

@@ -1,4 +1,4 @@
-"""Drop path: clips pass by a block's attention or MLP at random (stochastic depth, arXiv 1603.09382)."""
+"""Drop path (stochastic depth, arXiv 1603.09382): clips randomly skip a block's attention or MLP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Hook = Callable[[nn.Module, Any, Tensor], Tensor]
 
 
 def draw_paths(blocks: int, clips: int, rate: float, generator: torch.Generator) -> Tensor:
-    """What every clip's two branches of each block are multiplied by, (blocks, 2, clips): 0, or 1 over their share.
+    """Draw the factor on every clip's two branches of each block, (blocks, 2, clips): 0, or 1 over the kept share.
 
     The rate rises linearly from 0 in the first block to ``rate`` in the last.
     """
@@ -25,7 +25,7 @@ def draw_paths(blocks: int, clips: int, rate: float, generator: torch.Generator)
 
 @contextmanager
 def dropping_paths(blocks: Iterable[nn.Module], paths: Tensor | None) -> Iterator[None]:
-    """Inside, the branches of the blocks are multiplied by ``paths``; None changes nothing."""
+    """Multiply the branches of the blocks by ``paths`` within the context; None changes nothing."""
     with ExitStack() as stack:
         if paths is not None:
             for block, (attention, mlp) in zip(blocks, paths, strict=True):
@@ -36,7 +36,7 @@ def dropping_paths(blocks: Iterable[nn.Module], paths: Tensor | None) -> Iterato
 
 
 def times(factors: Tensor) -> Hook:
-    """A hook that multiplies a module's output, (batch, tokens, dim), by (batch,) factors."""
+    """Return a hook that multiplies a module's output, (batch, tokens, dim), by (batch,) factors."""
 
     def scale(module: nn.Module, given: Any, output: Tensor) -> Tensor:
         return output * factors[:, None, None].to(output)

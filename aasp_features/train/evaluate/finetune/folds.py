@@ -1,4 +1,4 @@
-"""A task's clips -> a classifier fine-tuned on all of them, and what such a one is worth on clips held out."""
+"""Fine-tuning of a classifier on all clips of a task, with its cross-validated score."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALL = "all"
 def finetune_splits(
     encoder: AaSPEncoder, task: Task, recipe: FinetuneRecipe, folder: Path, device: torch.device
 ) -> ProbeResult:
-    """One run for each split, whose saved weights its test part scores; arguments as of ``finetune_folds``."""
+    """Fine-tune on each split, and score its test part; arguments as for ``finetune_folds``."""
     splits, scores = task.splits(), []
     for split in splits:
         done = finetune(encoder, task, split, recipe, folder / split.name.replace(" ", "-"), device)
@@ -31,20 +31,10 @@ def finetune_splits(
 def finetune_folds(
     encoder: AaSPEncoder, task: Task, recipe: FinetuneRecipe, folder: Path, device: torch.device
 ) -> tuple[ProbeResult, AaSPClassifier]:
-    """The runs of ``finetune_splits``, and a last one on all clips.
+    """Fine-tune on each split and on all clips; errors as for ``finetune``.
 
-    All runs have the same recipe, so that the score is that of what makes the classifier. Each has a folder of its own
-    and goes on from where it stands.
-
-    Args:
-        encoder: from which every run starts.
-        task: that is learnt.
-        recipe: of every run.
-        folder: of the runs' folders.
-        device: where to compute.
-
-    Raises:
-        TrainError, OptionError, AudioError, StoppedError, CheckpointError: see ``finetune``.
+    All runs use the same recipe, so the score is that of the method behind the classifier. Each run has its own folder
+    in ``folder`` and continues from its state.
     """
     result, none = finetune_splits(encoder, task, recipe, folder, device), np.empty(0, np.int64)
     finetune(encoder, task, Split(ALL, np.arange(len(task.files)), none, none), recipe, folder / ALL, device)

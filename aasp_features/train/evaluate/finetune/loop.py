@@ -1,4 +1,4 @@
-"""The fine-tuning loop: a step from batch to optimiser, epochs that a validation part judges, and what is kept."""
+"""The fine-tuning loop: steps from batch to optimiser, validated epochs, and the weights that are kept."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ logger = logging.getLogger(__name__)
 
 
 class Finetuning:
-    """A run under way: model, average of its weights, optimiser, examples, progress, and its folder on disk.
+    """A run: model, average of its weights, optimiser, examples, progress, and its folder on disk.
 
-    Several processes may train together (``pretrain/distributed.py``): each has its share of every batch, all judge,
+    Several processes may train together (``pretrain/distributed.py``): each has its share of every batch, all validate,
     and the first one writes.
 
     Args:
-        encoder: of the checkpoint that it starts from.
-        examples: of the task's split; their recipe is the run's.
-        folder: of the run; a state found there is resumed.
-        device: where to compute.
-        max_seconds: time budget of the whole run, in seconds; the schedule then ends with it.
+        encoder: Initial encoder.
+        examples: Clips of the task's split, with the run's recipe.
+        folder: Run folder; a state found there is resumed.
+        device: Device of the computation.
+        max_seconds: Time budget of the whole run, in seconds, at whose end the schedule ends.
 
     Attributes:
-        best: weights that the validation part liked best, as of ``FineTuned``; empty where there is none.
-        judged: the best value on the validation part, in %, and its epoch; None before there is one.
+        best: Weights with the best validation value, as in ``FineTuned``; empty before there are any.
+        judged: Best validation value, in %, and its epoch; None before there is one.
 
     Raises:
-        TrainError: the state is damaged, or that of another run.
+        TrainError: The state is damaged, or belongs to another run.
     """
 
     def __init__(
@@ -80,30 +80,30 @@ class Finetuning:
             self.average.load_state_dict(self.model.state_dict())
         if rank() == 0:
             cut_metrics(folder, self.progress.step)
-            logger.info("%s: %s", self._place, examples.counts())
+            logger.info("%s: %s", self._title, examples.counts())
         if self.progress.step == 0 and self.recipe.network.head == "probe" and len(examples.validation):
             self._judge_start()
 
     @property
-    def _place(self) -> str:
+    def _title(self) -> str:
         return f"{self.examples.task.name} {self.examples.split.name}"
 
     @property
     def steps(self) -> int:
-        """Of the whole run, unless a time budget ends it first."""
+        """Steps of the whole run; a time budget may end it earlier."""
         return self.recipe.run.epochs * self.examples.sampler.steps
 
     @property
     def done(self) -> float:
-        """Fraction of the run that is behind; see ``Progress.fraction``."""
+        """Completed fraction of the run; see ``Progress.fraction``."""
         return self.progress.fraction(self.steps, self.max_seconds)
 
     def run(self) -> None:
-        """Train to the end; the state is saved now and then, and at the end.
+        """Train to the end; saves regularly and at the end.
 
         Raises:
-            TrainError: the loss of an epoch is not finite.
-            StoppedError: Ctrl-C or SIGTERM ended it; the state is saved.
+            TrainError: The loss of an epoch is not finite.
+            StoppedError: Ctrl-C or SIGTERM ended the run; the state is saved.
         """
         saved = time.monotonic()
         with noting_requests() as request:
@@ -115,14 +115,10 @@ class Finetuning:
             self.save()
         if request.number and self.done < 1.0:
             step = self.progress.step
-            raise StoppedError(f"stopped at step {step}; its state is saved: give the command again.", request.number)
+            raise StoppedError(f"stopped at step {step}; run the same command again to continue.", request.number)
 
     def step(self) -> None:
-        """One optimiser step; at the end of an epoch a line of metrics, and a look at the validation part.
-
-        Raises:
-            TrainError: see ``run``.
-        """
+        """Take one optimiser step; at the end of an epoch, validate and write metrics."""
         began = time.monotonic()
         middle = self.progress.fraction(self.steps, self.max_seconds, 0.5)
         rate = set_rates(self.optimizer, middle, self.recipe.optimizer)
@@ -139,7 +135,7 @@ class Finetuning:
             self._end_epoch(rate)
 
     def _backward(self, batch: TrainingBatch) -> Tensor:
-        """The batch's loss; the parameters' gradients are set, part by part."""
+        """Compute the batch's loss and the parameters' gradients, part by part."""
         self.optimizer.zero_grad(set_to_none=True)
         settings, clips = self.recipe.loss, len(batch.targets)
         total, over = torch.zeros((), device=self.device), divisor(batch.targets, settings.per)
@@ -159,8 +155,8 @@ class Finetuning:
         self.sums.zero_()
         if not math.isfinite(loss):
             raise TrainError(
-                f"{self.folder}: the loss of epoch {epoch} is not finite; begin anew elsewhere with a lower "
-                f"optimizer.rate than {self.recipe.optimizer.rate:g}."
+                f"{self.folder}: the loss of epoch {epoch} is not finite; start a new run in another folder with "
+                f"optimizer.rate below {self.recipe.optimizer.rate:g}."
             )
         numbers = {"epoch": epoch, "done": self.done, "seconds": self.progress.seconds, "loss_train": loss / steps}
         due = epoch % self.recipe.run.judge_every == 0 or self.done >= 1.0
@@ -172,33 +168,33 @@ class Finetuning:
             self._tell(numbers)
 
     def _judge_start(self) -> None:
-        """A linear probe is a result, which no step need improve."""
+        """Validate the initial linear probe, a result that steps may not improve."""
         numbers = {"step": 0, "epoch": 0, "done": 0.0, "seconds": 0.0, **self._judge(0)}
         if rank() == 0:
             cut_metrics(self.folder, -1)
             write_metrics(self.folder, numbers)
-            logger.info("%s: the probe that it starts from, validation %.1f", self._place, numbers["validation"])
+            logger.info("%s: initial probe, validation %.1f", self._title, numbers["validation"])
 
     def _judge(self, epoch: int) -> dict[str, float]:
-        """The average's loss and metric on the validation part; the best weights are kept, of equals the later."""
-        examples, places = self.examples, self.examples.validation
-        logits = self.average.folded()(vectors_of(self.average.network, examples, places))
-        targets = examples.labels_of(places)
+        """Return the average's validation loss and metric, and keep the best weights, the later of equals."""
+        examples, indices = self.examples, self.examples.validation
+        logits = self.average.folded()(vectors_of(self.average.network, examples, indices))
+        targets = examples.labels_of(indices)
         loss = float(loss_of(logits, targets, examples.kind)) / divisor(targets, self.recipe.loss.per)
-        value = examples.task.value(places, logits.double().numpy())
+        value = examples.task.value(indices, logits.double().numpy())
         if self.judged is None or value >= self.judged["value"]:
             self.judged = {"value": value, "epoch": epoch}
             self.best = {name: tensor.clone() for name, tensor in self.average.state_dict().items()}
         return {"loss_validation": loss, "validation": value}
 
     def _tell(self, numbers: dict[str, float]) -> None:
-        text = f"{self._place}: epoch {numbers['epoch']} of {self.recipe.run.epochs}, loss {numbers['loss_train']:.4f}"
+        text = f"{self._title}: epoch {numbers['epoch']} of {self.recipe.run.epochs}, loss {numbers['loss_train']:.4f}"
         if "validation" in numbers and self.judged is not None:
             text += f", validation {numbers['validation']:.1f} (best {self.judged['value']:.1f})"
         logger.info("%s, %.0f s", text, self.progress.seconds)
 
     def record(self) -> dict[str, Any]:
-        """What made this run."""
+        """Return the settings and facts that define this run."""
         return {
             "recipe": self.recipe.to_dict(),
             "weights": self._weights,
@@ -210,10 +206,10 @@ class Finetuning:
         }
 
     def save(self) -> None:
-        """Write the state, atomically.
+        """Write the state atomically.
 
         Raises:
-            TrainError: it cannot be written; the one before is kept.
+            TrainError: It cannot be written; the earlier state is kept.
         """
         if rank() == 0:
             tensors = flat_state({"model": self.model, "average": self.average}, self.optimizer)
@@ -226,4 +222,4 @@ class Finetuning:
         self.progress, self.judged = progress, record["judged"]
         self.sums = tensors["sums"].to(self.device)
         self.best = {name: tensor.to(self.device) for name, tensor in under("best.", tensors).items()}
-        logger.info("%s: goes on from step %d", self.folder, progress.step)
+        logger.info("%s: continues from step %d", self.folder, progress.step)

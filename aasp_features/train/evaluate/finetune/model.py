@@ -1,4 +1,4 @@
-"""What is fine-tuned: the network, a fixed standardisation of its clip vectors, and a linear layer."""
+"""The fine-tuned model: network, fixed standardisation of its clip vectors, and linear layer."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from aasp_features.train.pretrain.distillation import encode_columns
 
 
 class TrainingBatch(NamedTuple):
-    """Everything that is random about a step, drawn for the whole batch, so that its parts are parts of one step.
+    """A batch with all random draws of its step, so its parts are parts of one step.
 
     Attributes:
-        clips: cut and changed.
+        clips: Cut and augmented clips.
         targets: (batch, classes) float.
-        columns: those that the network sees, as of ``keep_columns``; None: all.
-        paths: as of ``draw_paths``; None drops none.
+        columns: Columns that the network sees, from ``keep_columns``; None for all.
+        paths: Factors of ``draw_paths``; None for no drop path.
     """
 
     clips: Batch
@@ -30,13 +30,13 @@ class TrainingBatch(NamedTuple):
     paths: Tensor | None = None
 
     def part(self, rows: slice) -> TrainingBatch:
-        """Some of the clips."""
+        """Return some of the clips."""
         columns = None if self.columns is None else self.columns[rows]
         paths = None if self.paths is None else self.paths[..., rows]
         return TrainingBatch(self.clips.rows(rows), self.targets[rows], columns, paths)
 
     def to(self, device: torch.device) -> TrainingBatch:
-        """On another device, but for what is known of lengths."""
+        """Send it to another device, except lengths."""
         paths = None if self.paths is None else send(self.paths, device)
         return self._replace(clips=self.clips.to(device), targets=send(self.targets, device), paths=paths)
 
@@ -44,12 +44,12 @@ class TrainingBatch(NamedTuple):
 class FineTuned(nn.Module):
     """Encoder and linear layer in training.
 
-    The standardisation is fixed: it depends on no batch, and folds exactly into the linear layer.
+    The standardisation is fixed, so it does not depend on batches and folds exactly into the linear layer.
 
     Args:
-        network: whose config says what the linear layer reads.
-        mean, std: (d,) of the clip vectors.
-        head: (d -> classes), of standardised vectors.
+        network: Network whose config says what the linear layer reads.
+        mean, std: (d,) statistics of the clip vectors.
+        head: Linear layer (d -> classes) of standardised vectors.
     """
 
     mean: Tensor
@@ -62,7 +62,7 @@ class FineTuned(nn.Module):
         self.register_buffer("std", std)
 
     def forward(self, batch: TrainingBatch) -> Tensor:
-        """Logits, (batch, classes) float32."""
+        """Return logits, (batch, classes) float32."""
         config = self.network.config
         with dropping_paths(self.network.blocks, batch.paths):
             vectors = encode_columns(self.network, batch.clips, batch.columns, config.pooling, config.last_layers)
@@ -70,7 +70,7 @@ class FineTuned(nn.Module):
             return self.head((vectors - self.mean) / self.std)  # type: ignore[no-any-return]
 
     def folded(self) -> nn.Linear:
-        """One linear layer, on the CPU, that gives the logits of clip vectors as they are."""
+        """Return one linear layer from clip vectors to logits, on the CPU."""
         mean, std, weight, bias = (
             value.detach().cpu().double() for value in (self.mean, self.std, self.head.weight, self.head.bias)
         )
@@ -80,12 +80,10 @@ class FineTuned(nn.Module):
 
 
 def loss_of(logits: Tensor, targets: Tensor, kind: str, smoothing: float = 0.0) -> Tensor:
-    """The sum over a batch of each clip's loss.
+    """Return the sum of each clip's loss over a batch, from logits and targets, (batch, classes).
 
-    Args:
-        logits, targets: (batch, classes); rows of targets sum to 1 where ``kind`` is ``cross_entropy``.
-        kind: ``cross_entropy``, or ``binary``: a cross-entropy for each class, summed over them.
-        smoothing: share of the targets that is spread over all classes, of ``cross_entropy``.
+    ``kind`` is ``cross_entropy``, whose rows of targets sum to 1, or ``binary``: a cross-entropy for each class, summed
+    over them. ``smoothing`` is the label smoothing of ``cross_entropy``.
     """
     if kind == "binary":
         return functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
@@ -93,5 +91,5 @@ def loss_of(logits: Tensor, targets: Tensor, kind: str, smoothing: float = 0.0) 
 
 
 def divisor(targets: Tensor, per: str) -> float:
-    """By which a batch's sum of losses is divided: its clips, or its labels (at least one)."""
+    """Return the divisor of a batch's loss: its clips, or its labels (at least one)."""
     return float(len(targets)) if per == "clips" else max(1.0, float(targets.sum()))

@@ -1,4 +1,4 @@
-"""The optimiser: learning rates that fall from the linear layer down to the stem, and along the run."""
+"""The optimiser of fine-tuning, with layer-wise decay and a schedule of learning rates."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ import torch
 from torch import nn
 
 from aasp_features.train.evaluate.finetune.model import FineTuned
-from aasp_features.train.evaluate.finetune.recipe import OptimizerSettings
+from aasp_features.train.evaluate.finetune.recipe import FinetuneOptimizerSettings
 
 MOMENTUM, BETAS = 0.9, (0.9, 0.95)
 
 
 def depth_below_head(name: str, blocks: int) -> int:
-    """How far a parameter of ``FineTuned`` lies below the linear layer: 0 for it and the last norm, 1 for the last
-    block, one more for each block before it, ``blocks + 1`` for the stem (patch embedding and [CLS])."""
+    """Return the depth of a parameter of ``FineTuned`` below the linear layer.
+
+    It is 0 for the linear layer and the last norm, 1 for the last block, one more for each block before it, and
+    ``blocks + 1`` for the stem (patch embedding and [CLS]).
+    """
     part = name.removeprefix("network.")
     if part.startswith("blocks."):
         return blocks - int(part.split(".")[1])
     return blocks + 1 if part.startswith(("patch_embed.", "cls")) else 0
 
 
-def build_optimizer(model: FineTuned, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Groups of parameters by depth, each with the ``factor`` on its rate; decay on matrices of linear maps only."""
+def build_optimizer(model: FineTuned, settings: FinetuneOptimizerSettings) -> torch.optim.Optimizer:
+    """Group parameters by depth, with a ``factor`` on the rate; decay applies to linear layers' matrices only."""
     matrices = {part.weight for part in model.modules() if isinstance(part, nn.Linear)}
     blocks = len(model.network.blocks)
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
@@ -37,22 +40,22 @@ def build_optimizer(model: FineTuned, settings: OptimizerSettings) -> torch.opti
         }
         for (depth, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
-    fused = next(model.parameters()).device.type in ("cpu", "cuda")  # can leave a step out without being waited for
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")  # can skip a step without a wait
     if settings.method == "sgd":
         return torch.optim.SGD(described, lr=settings.rate, momentum=MOMENTUM, fused=fused)
     return torch.optim.AdamW(described, lr=settings.rate, betas=BETAS, fused=fused)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, done: float, settings: OptimizerSettings) -> float:
-    """Give every group its rate at a fraction of the run; returns the linear layer's."""
+def set_rates(optimizer: torch.optim.Optimizer, done: float, settings: FinetuneOptimizerSettings) -> float:
+    """Set every group's rate at a fraction of the run, and return the linear layer's."""
     rate = rate_at(done, settings)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
     return rate
 
 
-def rate_at(done: float, settings: OptimizerSettings) -> float:
-    """Linear warm-up, then half a cosine to the last rate."""
+def rate_at(done: float, settings: FinetuneOptimizerSettings) -> float:
+    """Return the rate after linear warm-up, then along half a cosine to the last rate."""
     if done < settings.warm_up:
         return settings.rate * done / settings.warm_up
     rest = (min(done, 1.0) - settings.warm_up) / (1.0 - settings.warm_up)

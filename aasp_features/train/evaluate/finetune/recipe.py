@@ -1,6 +1,6 @@
-"""A fine-tuning recipe: everything that decides a run but its task and its checkpoint, one part for each idea.
+"""Fine-tuning recipes: all settings of a run except its task and its checkpoint.
 
-The recipes of public tasks lie in ``recipes/`` as YAML, each with its source.
+The recipes of public tasks are YAML files in ``recipes/``, each with its source.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.errors import OptionError
-from aasp_features.train.recipe import LARGEST, check_numbers
+from aasp_features.train.recipe import MAX_NUMBER, check_numbers
 from aasp_features.windows import COLUMN_SECONDS
 
 MIXED = ("batch", "clip")
@@ -23,30 +23,30 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def check_one_of(name: str, value: str, accepted: tuple[str, ...]) -> None:
-    """Raise OptionError for anything else."""
+    """Raise OptionError for any other value."""
     if value not in accepted:
-        raise OptionError(f"recipe: {name} is {' or '.join(accepted)}, got {value!r}.")
+        raise OptionError(f"recipe: {name} must be {' or '.join(accepted)}, got {value!r}.")
 
 
-def check_within(name: str, value: float, least: float, most: float) -> None:
-    """Raise OptionError for what lies outside, and for NaN."""
-    if not least <= value <= most:
-        raise OptionError(f"recipe: {name} must be {least:g} to {most:g}, got {value:g}.")
+def check_within(name: str, value: float, minimum: float, maximum: float) -> None:
+    """Raise OptionError for values outside, and for NaN."""
+    if not minimum <= value <= maximum:
+        raise OptionError(f"recipe: {name} must be {minimum:g} to {maximum:g}, got {value:g}.")
 
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """What is cut from a sound, and in which order sounds come.
+    """Cutting and order of the training clips.
 
     Attributes:
-        seconds: longest stretch that is trained on. Longer sounds are cut there at random, anew each time; shorter
-            ones stay as they are, and what pads them in a batch is masked. Tests hear whole sounds.
-        balanced: draw sounds by 1000 / (count of their class + 0.01), summed over their labels, as AudioMAE does; else
-            each once an epoch.
-        balance_power: these weights are raised to it; 0 makes all equal.
-        replacement: may a balanced epoch draw a sound twice?
-        epoch: sounds in an epoch; 0: as many as there are.
-        memory_gb: of log-mels that are kept from one epoch to the next; the rest is read again.
+        seconds: Longest training clip. Longer sounds are cut at a new random position each time; shorter ones are
+            padded and masked. Tests use whole sounds.
+        balanced: Whether to draw sounds with weight 1000 / (count of their class + 0.01), summed over their labels, as
+            in AudioMAE, instead of once per epoch.
+        balance_power: Power of these weights; 0 makes all equal.
+        replacement: Whether a balanced epoch may draw a sound twice.
+        epoch: Sounds in an epoch; 0 for all.
+        memory_gb: Cache of log-mels between epochs, in GB; the rest is read again.
     """
 
     seconds: float = 10.24
@@ -59,21 +59,21 @@ class ClipSettings:
     def __post_init__(self) -> None:
         check_within("clips.seconds", self.seconds, COLUMN_SECONDS, 1024 * COLUMN_SECONDS)
         check_within("clips.balance_power", self.balance_power, 0, 4)
-        check_within("clips.epoch", self.epoch, 0, LARGEST)
+        check_within("clips.epoch", self.epoch, 0, MAX_NUMBER)
         check_within("clips.memory_gb", self.memory_gb, 0, 1e5)
 
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """Changes to a clip's log-mel, in this order; see ``augmentation.py``.
+    """Augmentation of a clip's log-mel, in this order; see ``augmentation.py``.
 
     Attributes:
-        roll: turn the clip round in time by a random part of its length.
-        gain: multiply its samples by Beta(10, 10) + 0.5.
+        roll: Whether to roll the clip in time by a random part of its length.
+        gain: Whether to multiply its samples by Beta(10, 10) + 0.5.
         mixup: α of the Beta distribution of a clip's share; 0 is off.
-        mixup_probability: that a batch is mixed, or a clip.
-        mixup_per: one share for the ``batch``, or one for each ``clip``.
-        mask_bands, mask_frames: SpecAugment's largest masks, as shares of the bands and of the clip's frames.
+        mixup_probability: Probability that a batch, or a clip, is mixed.
+        mixup_per: One share for the ``batch``, or one for each ``clip``.
+        mask_bands, mask_frames: Largest masks of SpecAugment, as shares of the bands and of the clip's frames.
     """
 
     roll: bool = False
@@ -93,33 +93,33 @@ class AugmentationSettings:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What is trained, and what of it is left out at random.
+    """The network, its regularisation and its head.
 
     Attributes:
-        pooling, last_layers: what the linear layer reads; empty and 0 take the checkpoint's.
-        head: where the linear layer starts: at ``zero``, or as a linear ``probe`` of the frozen vectors.
-        drop_path: probability that a clip passes by the last block's attention, or its MLP; rising from 0 at the first.
-        drop_columns: share of a clip's token columns that are left out in training (patch-drop).
+        pooling, last_layers: Input of the linear layer; empty and 0 mean the checkpoint's.
+        head: Initial linear layer: ``zero``, or a linear ``probe`` of the frozen vectors.
+        drop_path: Probability that a clip skips the last block's attention, or MLP, rising from 0 at the first block.
+        token_dropping: Share of a clip's token columns dropped in training.
     """
 
     pooling: str = ""
     last_layers: int = 0
     head: str = "zero"
     drop_path: float = 0.0
-    drop_columns: float = 0.0
+    token_dropping: float = 0.0
 
     def __post_init__(self) -> None:
         check_one_of("network.pooling", self.pooling, ("", *get_args(Pooling)))
         check_within("network.last_layers", self.last_layers, 0, 128)
         check_one_of("network.head", self.head, HEADS)
-        for name in ("drop_path", "drop_columns"):
+        for name in ("drop_path", "token_dropping"):
             check_within(f"network.{name}", getattr(self, name), 0, 0.95)
 
     def read_by(self, config: AaSPConfig) -> AaSPConfig:
-        """A checkpoint's config with what the linear layer reads as its defaults.
+        """Return a checkpoint's config with the linear layer's input as its defaults.
 
         Raises:
-            ConfigError: more last layers than it has.
+            ConfigError: ``last_layers`` exceeds its depth.
         """
         pooling, last_layers = self.pooling or config.pooling, self.last_layers or config.last_layers
         return config.replace(pooling=pooling, last_layers=last_layers)
@@ -127,13 +127,13 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class LossSettings:
-    """What is made small.
+    """The loss.
 
     Attributes:
-        kind: ``cross_entropy`` for one label a clip, ``binary`` (a cross-entropy for each class, summed) for any number
-            of them; ``auto`` goes by the task.
-        smoothing: share of a clip's label that is spread over all classes; of cross-entropy.
-        per: the sum over a batch is divided by its ``clips``, or by its ``labels``.
+        kind: ``cross_entropy`` for single-label clips, ``binary`` (a cross-entropy for each class, summed) for
+            multi-label clips, or ``auto`` to follow the task.
+        smoothing: Label smoothing of the cross-entropy.
+        per: Divisor of a batch's loss: its ``clips`` or its ``labels``.
     """
 
     kind: str = "auto"
@@ -147,18 +147,18 @@ class LossSettings:
 
 
 @dataclass(frozen=True)
-class OptimizerSettings:
+class FinetuneOptimizerSettings:
     """Learning rates, by layer and along the run.
 
     Attributes:
         method: ``adamw`` (0.9, 0.95) or ``sgd`` (momentum 0.9).
-        rate: of the linear layer and the last norm, at its highest.
-        layer_decay: each block, from the last to the first, and then the stem, has this times the rate of the next.
-        encoder_factor: on the rates of stem and blocks, beside their decay.
-        weight_decay: of the matrices of linear maps.
-        warm_up: share of the run over which rates rise; then they fall along half a cosine.
-        last_rate: where they end, as a share of their highest.
-        clip_norm: largest norm of the gradient.
+        rate: Peak rate of the linear layer and the last norm.
+        layer_decay: Ratio of each block's rate to that of the block above, and of the stem's to the first block's.
+        encoder_factor: Factor on the rates of stem and blocks.
+        weight_decay: Weight decay of linear layers' matrices.
+        warm_up: Fraction of the run over which rates rise; then they fall along half a cosine.
+        last_rate: Final rate, as a share of the peak.
+        clip_norm: Largest norm of the gradient.
     """
 
     method: str = "adamw"
@@ -173,29 +173,28 @@ class OptimizerSettings:
     def __post_init__(self) -> None:
         check_one_of("optimizer.method", self.method, METHODS)
         check_within("optimizer.warm_up", self.warm_up, 0, 0.99)
-        check_within("optimizer.clip_norm", self.clip_norm, 1e-9, LARGEST)
-        for name, most in (("rate", 1e3), ("encoder_factor", 1e3), ("weight_decay", 10), ("last_rate", 1)):
-            check_within(f"optimizer.{name}", getattr(self, name), 0, most)
+        check_within("optimizer.clip_norm", self.clip_norm, 1e-9, MAX_NUMBER)
+        for name, maximum in (("rate", 1e3), ("encoder_factor", 1e3), ("weight_decay", 10), ("last_rate", 1)):
+            check_within(f"optimizer.{name}", getattr(self, name), 0, maximum)
         check_within("optimizer.layer_decay", self.layer_decay, 1e-3, 1)
 
 
 @dataclass(frozen=True)
-class RunSettings:
-    """How long, in what pieces, and what is kept.
+class FinetuneRunSettings:
+    """Length, batches and saved weights of a run.
 
     Attributes:
-        epochs: passes over the training part, or over ``clips.epoch`` sounds.
-        batch: clips in a step, of all processes together.
-        parts: of a step, one after the other, for a memory that does not hold the batch; they change nothing but
-            rounding.
-        average: momentum of the running average of the weights, which is what is judged and saved; 0 is off.
-        held_out: share of the training part that judges epochs, groups whole, where a task has no validation part; 0
-            judges none.
-        judge_every: epochs from one judgement to the next.
-        keep: weights that are saved: the ``best`` on the validation part, or the ``last``.
-        precision: ``auto`` (bfloat16 on GPUs that have it), ``float32`` or ``bfloat16``.
-        seed: of everything random.
-        save_seconds: from one saved state to the next.
+        epochs: Passes over the training part, or over ``clips.epoch`` sounds.
+        batch: Clips in a step, over all processes.
+        parts: Sequential parts of a step, to save memory; results change only by rounding.
+        average: Momentum of the running average of the weights, which is validated and saved; 0 is off.
+        held_out: Share of the training part for validation, in whole groups, if a task has no validation part; 0 is
+            none.
+        judge_every: Epochs between validations.
+        keep: Saved weights: the ``best`` on the validation part, or the ``last``.
+        precision: ``auto`` (bfloat16 on GPUs that support it), ``float32`` or ``bfloat16``.
+        seed: Seed of all random numbers.
+        save_seconds: Seconds between two saved states.
     """
 
     epochs: int = 50
@@ -215,22 +214,22 @@ class RunSettings:
         check_within("run.average", self.average, 0, 0.99999)
         check_within("run.held_out", self.held_out, 0, 0.5)
         check_within("run.seed", self.seed, 0, 2**31)
-        check_within("run.save_seconds", self.save_seconds, 0, LARGEST)
+        check_within("run.save_seconds", self.save_seconds, 0, MAX_NUMBER)
         check_one_of("run.keep", self.keep, KEPT)
         check_one_of("run.precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True)
 class FinetuneRecipe:
-    """Settings of a run; ``name`` becomes part of its record."""
+    """All settings of a run; its record includes ``name``."""
 
     name: str = "small"
     clips: ClipSettings = field(default_factory=ClipSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     loss: LossSettings = field(default_factory=LossSettings)
-    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    run: RunSettings = field(default_factory=RunSettings)
+    optimizer: FinetuneOptimizerSettings = field(default_factory=FinetuneOptimizerSettings)
+    run: FinetuneRunSettings = field(default_factory=FinetuneRunSettings)
 
     def __post_init__(self) -> None:
         check_numbers(self.to_dict())
@@ -238,5 +237,5 @@ class FinetuneRecipe:
             raise OptionError(f"recipe: run.parts must be at most run.batch={self.run.batch}, got {self.run.parts}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for records."""
+        """Return the settings as plain values."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""One fine-tuning run from a task's split to a classifier, and what its test part says of it."""
+"""Fine-tuning runs, from a task's split to a classifier and its test scores."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from aasp_features.train.evaluate.task import Split, Task
 from aasp_features.train.pretrain.distributed import rank
 from aasp_features.train.pretrain.run_folder import lock_run
 
-LONGEST_NAME = 200
+MAX_NAME_LENGTH = 200
 
 
 def chosen_splits(task: Task, folds: Sequence[str]) -> list[Split]:
-    """A task's splits; of its folds only those named.
+    """Return a task's splits, or those of the named folds.
 
     Raises:
-        OptionError: it has no such fold, or none at all.
+        OptionError: There is no such fold, or the task has no folds.
     """
     splits = task.splits()
     if not folds:
         return splits
     if not task.folds:
-        raise OptionError(f"--fold: the task {task.name} has no folds, but train, validation and test.")
+        raise OptionError(f"--fold needs a task with folds; {task.name} has train, validation and test parts.")
     if unknown := [fold for fold in folds if fold not in task.folds]:
-        raise OptionError(f"--fold: the task {task.name} has {', '.join(task.folds)}, got {unknown[0]!r}.")
+        raise OptionError(f"--fold of {task.name} must be one of {', '.join(task.folds)}, got {unknown[0]!r}.")
     return [split for split in splits if split.name.removeprefix("fold ") in folds]
 
 
@@ -48,14 +48,14 @@ def finetune(
     device: torch.device,
     max_seconds: float | None = None,
 ) -> Finished:
-    """One run from where its folder stands to its end; the classifier is saved in that folder.
+    """Continue a run from its folder's state to the end, and save the classifier there.
 
-    The test part is scored once training is over, and decides nothing.
+    The test part is scored after training and affects nothing.
 
     Raises:
-        TrainError, OptionError, AudioError: see ``Finetuning`` and ``TaskExamples``.
-        StoppedError: Ctrl-C or SIGTERM ended it.
-        CheckpointError: the classifier cannot be written.
+        TrainError, OptionError, AudioError: See ``Finetuning`` and ``TaskExamples``.
+        StoppedError: Ctrl-C or SIGTERM ended the run.
+        CheckpointError: The classifier cannot be written.
     """
     examples = TaskExamples(task, split, recipe, recipe.network.read_by(encoder.config))
     with ExitStack() as stack:
@@ -68,16 +68,16 @@ def finetune(
 
 
 def finish(run: Finetuning) -> Finished:
-    """Score the test part, if there is one, by what the run keeps, and save the classifier."""
+    """Score the test part, if there is one, and save the classifier."""
     examples = run.examples
     weights = {LAST: {name: tensor.clone() for name, tensor in run.average.state_dict().items()}}
     if run.best:
         weights[BEST] = run.best
     saved = BEST if run.best and run.recipe.run.keep == "best" else LAST
-    name, scores = f"{run.encoder.config.name}-{examples.task.name}"[:LONGEST_NAME], {}
+    name, scores = f"{run.encoder.config.name}-{examples.task.name}"[:MAX_NAME_LENGTH], {}
     for which, tensors in weights.items():
         run.average.load_state_dict(tensors)
-        classifier = classifier_of(run.average, examples.task.classes, examples.several, name)
+        classifier = classifier_of(run.average, examples.task.classes, examples.multi_label, name)
         if len(examples.test):
             vectors = vectors_of(run.average.network, examples, examples.test)
             scores[which] = classifier.classify_vectors(vectors).astype("float64")
@@ -87,13 +87,13 @@ def finish(run: Finetuning) -> Finished:
 
 
 def card(run: Finetuning, name: str, saved: str) -> str:
-    """README.md of the classifier."""
+    """Return the classifier's README.md."""
     examples, recipe = run.examples, run.recipe
     classes, held = len(examples.task.classes), examples.split.name if len(examples.test) else "nothing"
     return (
         f"# {name}\n\n"
-        f"{run.encoder.config.name} and a linear layer, fine-tuned by aasp-features on {examples.task.name} "
-        f"({classes} classes; {held} held out) by the recipe {recipe.name}, {run.progress.step} steps "
+        f"{run.encoder.config.name} with a linear layer, fine-tuned by aasp-features on {examples.task.name} "
+        f"({classes} classes; {held} held out). Recipe {recipe.name}, {run.progress.step} steps "
         f"of {recipe.run.batch} clips; weights of the {saved}.\n\n"
         "```python\nfrom aasp_features import AaSPClassifier\n\n"
         'AaSPClassifier.from_pretrained("this-folder").predict("a-sound.wav")\n```\n'

@@ -1,4 +1,4 @@
-"""Which clips a step sees: a function of the seed and the step alone, so a resumed run sees what it would have seen."""
+"""Sampling of clips as a function of seed and step alone, so resumed runs equal uninterrupted ones."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from torch import Tensor
 from aasp_features.errors import OptionError
 
 CLIPS_AT_ONCE = 2**16
-PER_CLASS = 1000.0  # of AudioMAE's weights; its size plays no part
+PER_CLASS = 1000.0  # as in AudioMAE; a constant factor has no effect
 
 
 class ClipSampler:
-    """Epochs, one after the other without a gap, cut into batches.
+    """Consecutive epochs without gaps, cut into batches.
 
     Args:
-        clips: how many there are.
-        epoch: clips of an epoch, at most ``clips`` unless they may repeat.
-        batch: clips of a step.
-        seed: of the order.
-        weights: (clips,) of a balanced draw; None: each clip once, in an order of its own in every epoch.
-        replacement: may a balanced epoch draw a clip twice?
+        clips: Number of clips.
+        epoch: Clips in an epoch, at most ``clips`` unless they may repeat.
+        batch: Clips in a step.
+        seed: Seed of the order.
+        weights: (clips,) weights of a balanced draw (default: each clip once per epoch, in a new order).
+        replacement: Whether a balanced epoch may draw a clip twice.
 
     Raises:
-        OptionError: an epoch of more clips than there are to draw.
+        OptionError: An epoch has more clips than can be drawn.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ClipSampler:
         there = clips if weights is None else int((weights > 0).sum())
         if there == 0 or (epoch > there and not (weights is not None and replacement)):
             raise OptionError(
-                f"clips.epoch is {epoch}, and {there} clips can be drawn, each once; give a smaller one, or draw with "
+                f"clips.epoch is {epoch}, but only {there} clips can be drawn once; give a smaller epoch, or "
                 "clips.balanced=true and clips.replacement=true."
             )
         self.clips, self.epoch, self.batch, self.seed = clips, epoch, batch, seed
@@ -47,11 +47,11 @@ class ClipSampler:
 
     @property
     def steps(self) -> int:
-        """Of an epoch, as near as whole steps come."""
+        """Steps of an epoch, rounded."""
         return max(1, round(self.epoch / self.batch))
 
-    def places(self, step: int) -> Tensor:
-        """The clips of a step, (batch,)."""
+    def indices(self, step: int) -> Tensor:
+        """Return the clips of a step, (batch,)."""
         wanted = torch.arange(step * self.batch, (step + 1) * self.batch)
         found = torch.empty_like(wanted)
         for epoch in range(int(wanted[0]) // self.epoch, int(wanted[-1]) // self.epoch + 1):
@@ -71,15 +71,15 @@ class ClipSampler:
 
 
 def balanced_weights(labels: Tensor, power: float = 1.0) -> Tensor:
-    """How often each clip is to be drawn, (clips,) float64: for each of its labels, one over that label's clips.
+    """Return weights for a balanced draw, (clips,) float64.
 
-    1000 / (count + 0.01), summed over a clip's labels, as AudioMAE has it. Without several labels, and drawn with
-    replacement, all classes are drawn equally often.
+    A clip's weight sums 1000 / (count + 0.01) over its labels, as in AudioMAE. For single-label clips drawn with
+    replacement, all classes are equally likely.
 
     Args:
         labels: (clips, classes) bool.
-        power: the sums are raised to it; clips without a label have 0.
+        power: Power of the weights; clips without a label have weight 0.
     """
     of_class = PER_CLASS / (labels.sum(dim=0, dtype=torch.float64) + 0.01)
-    weights = torch.cat([some.double() @ of_class for some in torch.split(labels, CLIPS_AT_ONCE)])  # at bounded memory
+    weights = torch.cat([some.double() @ of_class for some in torch.split(labels, CLIPS_AT_ONCE)])  # to bound memory
     return torch.where(weights > 0, weights**power, 0.0)

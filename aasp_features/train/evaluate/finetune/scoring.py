@@ -1,4 +1,4 @@
-"""Whole sounds' log-mels -> the vectors that ``embed`` gives, and the classifier that a network in training is."""
+"""Clip vectors of whole sounds, as ``embed`` computes them, and the classifier of a network in training."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from aasp_features.windows import CutWindow, WindowCutter
 
 
 def clip_vectors(network: AaSPNetwork, log_mels: Iterable[Tensor], names: list[str]) -> Tensor:
-    """(clips, d) float32, on the CPU: long clips are cut by the window plan, all by the config's defaults.
+    """Return clip vectors, (clips, d) float32 on the CPU, with the config's windows and pooling.
 
     Args:
-        network: on any device.
+        network: Network on any device.
         log_mels: (frames, mels) of each clip, on the CPU.
-        names: of the clips, for messages.
+        names: Names of the clips, for messages.
 
     Raises:
-        VectorError: NaN or infinite numbers; the sentence names the clip.
+        VectorError: A vector is not finite; the message names the clip.
     """
     device = network.cls.device
     options = resolve_options(network.config, device.type)
@@ -47,9 +47,9 @@ def clip_vectors(network: AaSPNetwork, log_mels: Iterable[Tensor], names: list[s
     return torch.stack([torch.from_numpy(clip.vector()) for clip in clips])
 
 
-def classifier_of(model: FineTuned, labels: tuple[str, ...], several: bool, name: str) -> AaSPClassifier:
-    """A copy of the network and its linear layer, on the CPU, under a name of its own."""
+def classifier_of(model: FineTuned, labels: tuple[str, ...], multi_label: bool, name: str) -> AaSPClassifier:
+    """Return a renamed copy of the network and its linear layer as a classifier, on the CPU."""
     encoder = AaSPEncoder(model.network.config.replace(name=name))
     weights = {key: value.detach().cpu() for key, value in model.network.state_dict().items()}
     load_weights(encoder.network, weights, name)
-    return AaSPClassifier(encoder, labels, model.folded(), several=several).requires_grad_(False).eval()
+    return AaSPClassifier(encoder, labels, model.folded(), several=multi_label).requires_grad_(False).eval()

@@ -1,4 +1,4 @@
-"""A model before its first step: a checkpoint's network, and a linear layer at zero or as a linear probe."""
+"""The initial model: a checkpoint's network, and a linear layer that is zero or a linear probe."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from aasp_features.train.evaluate.finetune.examples import TaskExamples
 from aasp_features.train.evaluate.finetune.model import FineTuned
 from aasp_features.train.evaluate.finetune.scoring import clip_vectors
 from aasp_features.train.evaluate.linear import hold_out, train_heads
-from aasp_features.train.evaluate.task import Places
+from aasp_features.train.evaluate.task import Indices
 
-MOST_CLIPS = 10_000  # whose vectors the standardisation, and the probe, are fitted to
-CONSTANT = 1e-6  # of its mean: what varies less is not scaled up
+MAX_CLIPS = 10_000  # for fitting the standardisation and the probe
+CONSTANT = 1e-6  # relative to the mean; dimensions that vary less are not scaled
 
 
 def empty_model(encoder: AaSPEncoder, examples: TaskExamples, device: torch.device) -> FineTuned:
-    """The network with its weights; the standardisation is none, and the linear layer zero."""
+    """Return the network with its weights, no standardisation and a zero linear layer."""
     network = AaSPNetwork(examples.config)
     network.load_state_dict(encoder.network.state_dict())
     width, classes = examples.config.embedding_dim, len(examples.task.classes)
@@ -31,10 +31,10 @@ def empty_model(encoder: AaSPEncoder, examples: TaskExamples, device: torch.devi
 
 
 def fit_start(model: FineTuned, examples: TaskExamples) -> None:
-    """Standardise by the training part's frozen vectors; the linear layer learns from them where the recipe says so.
+    """Fit the standardisation to the training part's frozen vectors, and the linear probe if the recipe has one.
 
     Raises:
-        AudioError: a file that cannot be read.
+        AudioError: A file cannot be read.
     """
     seed = examples.recipe.run.seed
     fitted = some_of(examples.train, seed)
@@ -54,21 +54,21 @@ def fit_start(model: FineTuned, examples: TaskExamples) -> None:
         model.head.load_state_dict(layer.state_dict())
 
 
-def vectors_of(network: AaSPNetwork, examples: TaskExamples, places: Places) -> Tensor:
-    """Clip vectors of whole sounds, (clips, d) float32, on the CPU."""
-    wanted = places.tolist()
-    names = [str(examples.task.files[place]) for place in wanted]
+def vectors_of(network: AaSPNetwork, examples: TaskExamples, indices: Indices) -> Tensor:
+    """Return clip vectors of whole sounds, (clips, d) float32, on the CPU."""
+    wanted = indices.tolist()
+    names = [str(examples.task.files[index]) for index in wanted]
     return clip_vectors(network, examples.log_mels.each(wanted), names)
 
 
-def as_examples(vectors: Tensor, model: FineTuned, examples: TaskExamples, places: Places) -> Examples:
-    """Standardised vectors with their labels, as the linear evaluation takes them."""
+def as_examples(vectors: Tensor, model: FineTuned, examples: TaskExamples, indices: Indices) -> Examples:
+    """Return standardised vectors with labels, for the linear evaluation."""
     standard = (vectors.double() - model.mean.cpu().double()) / model.std.cpu().double()
-    return Examples(standard.numpy(), examples.task.labels[places], examples.task.groups[places])
+    return Examples(standard.numpy(), examples.task.labels[indices], examples.task.groups[indices])
 
 
-def some_of(places: Places, seed: int) -> Places:
-    """All, or ``MOST_CLIPS`` of them at random, in order."""
-    if len(places) <= MOST_CLIPS:
-        return places
-    return np.sort(np.random.default_rng(seed).choice(places, MOST_CLIPS, replace=False))
+def some_of(indices: Indices, seed: int) -> Indices:
+    """Return all indices, or ``MAX_CLIPS`` random ones in order."""
+    if len(indices) <= MAX_CLIPS:
+        return indices
+    return np.sort(np.random.default_rng(seed).choice(indices, MAX_CLIPS, replace=False))

@@ -1,4 +1,4 @@
-"""A fine-tuning run's whole state: model, average, best weights, optimiser; in the form of pre-training runs."""
+"""The state of a fine-tuning run: model, average, best weights and optimiser, in the format of pre-training runs."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.resume import changes_since, refusal
 from aasp_features.train.pretrain.run_state import Progress, read_record, read_tensors
 
-MAY_CHANGE = ("run.parts", "clips.memory_gb", "config.name")  # beside what may in pre-training
-UNRECORDED = ("judged",)  # what a run finds out, not what it was asked for
+MAY_CHANGE = ("run.parts", "clips.memory_gb", "config.name")  # in addition to those of pre-training
+UNRECORDED = ("judged",)  # results, which are not settings
 
 
 def check_record(folder: Path, asked: dict[str, Any]) -> tuple[Progress, dict[str, Any]]:
-    """Progress and record of the run in a folder, which must be the run that is asked for.
+    """Return progress and record of the run in a folder, if it is the requested run.
 
     Raises:
-        TrainError: it is another, or damaged.
+        TrainError: It is another run, or damaged.
     """
     progress, record = read_record(folder)
     before = {name: value for name, value in record.items() if name not in UNRECORDED}
     found = [change for change in changes_since(before, asked, progress.step) if change["what"] not in MAY_CHANGE]
     if why := refusal(found):
-        raise TrainError(f"{folder} holds a run {why}, or begin a new run in another folder.")
+        raise TrainError(f"{folder} holds a run {why}, or start a new run in another folder.")
     return progress, record
 
 
 def flat_state(modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Tensors of several modules, and the optimiser's of the first of them, by name."""
+    """Return the tensors of several modules, and of the first one's optimiser, by name."""
     found = {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
     names: dict[Tensor, str] = {parameter: name for name, parameter in next(iter(modules.values())).named_parameters()}
     for parameter, state in optimizer.state.items():
@@ -42,10 +42,10 @@ def flat_state(modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimize
 
 
 def restore(folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Bring everything back exactly; returns all that was saved.
+    """Restore all tensors exactly, and return them.
 
     Raises:
-        TrainError: the file is damaged, or belongs to another network.
+        TrainError: The file is damaged, or belongs to another network.
     """
     tensors = read_tensors(folder)
     try:
@@ -53,7 +53,9 @@ def restore(folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.opt
             module.load_state_dict(under(f"{name}.", tensors), strict=True)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()[:120]
-        raise TrainError(f"{folder} holds a run of another network ({first}…); begin a new run elsewhere.") from error
+        raise TrainError(
+            f"{folder} holds a run of another network ({first}…); start a new run in another folder."
+        ) from error
     for name, parameter in next(iter(modules.values())).named_parameters():
         state = {
             kind: tensors[key]
@@ -68,5 +70,5 @@ def restore(folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.opt
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose names begin so, without it."""
+    """Return the tensors with a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

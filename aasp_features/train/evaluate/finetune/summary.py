@@ -1,4 +1,4 @@
-"""What fine-tuning runs came to: the best epoch on validation and the last, both on the test part, in one report."""
+"""The report of fine-tuning runs: test scores of the best epoch on validation, and of the last."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ BEST, LAST = "best on validation", "last epoch"
 
 
 class Finished(NamedTuple):
-    """What a run came to.
+    """Result of a run.
 
     Attributes:
-        scores: of the split's test part, by the last epoch and, where there is a validation part, by the epoch that
-            this liked best.
-        saved: which of them the classifier is.
-        validation: the best value on the validation part, in %, and its epoch; None where there is none.
+        scores: Test scores of the last epoch and, with a validation part, of the best epoch on it.
+        saved: Key of the saved classifier's scores.
+        validation: Best validation value, in %, and its epoch; None without a validation part.
     """
 
     scores: dict[str, Scores]
@@ -28,15 +27,15 @@ class Finished(NamedTuple):
     validation: dict[str, float] | None
 
 
-Found = tuple[Task, Sequence[Split], Sequence[Finished]]  # a task, the splits that were run, what each came to
+Found = tuple[Task, Sequence[Split], Sequence[Finished]]  # a task, its splits, their results
 
 
 def summary(checkpoint: str, found: Sequence[Found]) -> tuple[str, Any]:
-    """The report in Markdown, and its numbers.
+    """Return the report in Markdown, and its numbers.
 
     Args:
-        checkpoint: its name.
-        found: of each task, the splits that were run and what each came to.
+        checkpoint: Name of the checkpoint.
+        found: Splits and results of each task.
     """
     whichs = [LAST] if any(BEST not in one.scores for _, _, runs in found for one in runs) else [BEST, LAST]
     results = {
@@ -66,8 +65,8 @@ def summary(checkpoint: str, found: Sequence[Found]) -> tuple[str, Any]:
 
 
 def run_rows(found: Sequence[Found], whichs: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
-    """A line of a table, and numbers, for each run: what the validation part and the test part say of it."""
-    lines = ["| | tested on | validation, its best epoch | saved | " + " | ".join(whichs) + " |"]
+    """Return a table row and numbers for each run, with its validation and test values."""
+    lines = ["| | tested on | best validation, epoch | saved | " + " | ".join(whichs) + " |"]
     lines.append("|---" * (4 + len(whichs)) + "|")
     rows = []
     for task, splits, runs in found:

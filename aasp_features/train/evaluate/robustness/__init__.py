@@ -1,1 +1,1 @@
-"""What is left of a probe's score where test sounds are short, noisy, coded, loud or quiet."""
+"""Robustness of probes to short, noisy, coded, loud or quiet test sounds."""

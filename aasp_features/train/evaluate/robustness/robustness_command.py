@@ -1,4 +1,4 @@
-"""``aasp-train robustness``."""
+"""The command ``aasp-train robustness``."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from aasp_features.train.evaluate.command import (
 def robustness(
     task: Tasks,
     checkpoint: Checkpoints = None,
-    knn: Annotated[bool, typer.Option("--knn", help="Read with k-NN (k = 20) instead of a linear probe.")] = False,
+    knn: Annotated[bool, typer.Option("--knn", help="Use k-NN (k = 20) instead of a linear probe.")] = False,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
     beside: Beside = None,
     graphs: Graphs = "",
     device: Device = None,
     selection: Selection = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.md, .json, and lists of clips left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.md, .json, and lists of skipped clips.")] = None,
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Measure a probe's score on disturbed test sounds. They are cut short, noisy, coded, loud or quiet."""
+    """Measure a probe's score on changed test sounds: cut, noisy, coded, loud or quiet."""
     from aasp_features.train.evaluate.knn import NEIGHBOURS, nearest_neighbours
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.report import LINEAR, write_report
@@ -53,7 +53,7 @@ def robustness(
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
     kept = None if no_cache else vector_cache(cache)
     tasks = read_tasks(task)
-    methods = chain([next(methods)], methods)  # the first checkpoint is found, or not, before sounds are read
+    methods = chain([next(methods)], methods)  # a missing first checkpoint fails before sounds are read
     tasks = [readable(one, kept) for one in tasks]
     evaluation, classifier = (
         (f"k-nearest neighbours (k = {NEIGHBOURS})", nearest_neighbours) if knn else (LINEAR, logistic_regression)
@@ -61,10 +61,14 @@ def robustness(
     results = {}
     for method in methods:
         results[method.name] = under_conditions.measure(
-            method, tasks, classifier, lambda heard, one, files: with_progress(heard, one.name, files, kept), selection
+            method,
+            tasks,
+            classifier,
+            lambda changed_method, one, files: with_progress(changed_method, one.name, files, kept),
+            selection,
         )
         typer.echo(f"{method.name}: measured", err=True)
-    text = under_conditions.report(tasks, results, evaluation, selection)
+    text = under_conditions.robustness_report(tasks, results, evaluation, selection)
     sys.stdout.write(text)
     if out is not None:
         write_report(out, tasks, text, under_conditions.as_json(tasks, results, evaluation, selection))

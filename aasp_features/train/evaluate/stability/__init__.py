@@ -1,1 +1,1 @@
-"""How steady an encoder's vectors are, and what they tell of modulation."""
+"""Stability of vectors under small changes, and their content on modulations."""

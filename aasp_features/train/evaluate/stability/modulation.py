@@ -1,4 +1,4 @@
-"""What a linear model reads off vectors of noise whose loudness goes up and down: the rate, or only its alias."""
+"""Tests of linear models on vectors of amplitude-modulated noise: the modulation rate, and its aliases."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.train.evaluate.classifier import standardise
-from aasp_features.train.evaluate.methods import Hearing, Waveform
+from aasp_features.train.evaluate.methods import Embed, Waveform
 from aasp_features.train.evaluate.metrics import interval
 
-COLUMN_RATE = 6.25  # Hz: patches a second; f and f + 6.25 Hz look the same to whoever takes one sample of each patch
-HIGHEST = 49.0  # Hz; the log-mel itself, with 100 frames a second, ends at 50
-LOWEST = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
-RATES = tuple(sorted(low + COLUMN_RATE * k for low in LOWEST for k in range(8) if low + COLUMN_RATE * k <= HIGHEST))
+COLUMN_RATE = 6.25  # Hz: patches per second; one sample per patch cannot tell f from f + 6.25 Hz
+MAX_RATE = 49.0  # Hz; the log-mel, with 100 frames per second, ends at 50
+LOW_RATES = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
+RATES = tuple(sorted(low + COLUMN_RATE * k for low in LOW_RATES for k in range(8) if low + COLUMN_RATE * k <= MAX_RATE))
 TRAIN, TEST = 32, 16  # clips of each rate
 SECONDS, LEVEL = 1.0, 0.05
 AT_ONCE = 96
@@ -22,13 +22,13 @@ AT_ONCE = 96
 
 @dataclass(frozen=True)
 class ModulationReading:
-    """On held-out clips.
+    """Results on held-out clips.
 
     Attributes:
-        explained: share of the rate's variance that a ridge regression explains (R², at most 1).
-        told_apart: by f, in %, how often f and f + 6.25 Hz are told apart; 50 is chance.
-        told_apart_mean: over all f.
-        interval: 95 % of that mean, clips drawn again.
+        explained: Share of the rate's variance that a ridge regression explains (R², at most 1).
+        told_apart: By f, how often f and f + 6.25 Hz are told apart, in %; 50 is chance.
+        told_apart_mean: Mean over all f.
+        interval: 95 % interval of that mean, bootstrapped over clips.
     """
 
     explained: float
@@ -38,10 +38,10 @@ class ModulationReading:
 
 
 def modulated_noise(modulation: float, rate: int, generator: np.random.Generator) -> Waveform:
-    """Noise of 1 s times 1 + m cos(2πft + φ).
+    """Return 1 s of noise times 1 + m cos(2πft + φ).
 
-    φ, the depth m (0.2 to 1), the slope of the spectrum (white to brown) and the level (±6 dB) are drawn, so that
-    neither the loudness nor how much it varies betrays f.
+    φ, the depth m (0.2 to 1), the slope of the spectrum (white to brown) and the level (±6 dB) are random, so neither
+    the loudness nor its variance reveals f.
     """
     count = round(SECONDS * rate)
     envelope = 1.0 + generator.uniform(0.2, 1.0) * np.cos(
@@ -54,20 +54,17 @@ def modulated_noise(modulation: float, rate: int, generator: np.random.Generator
     return np.asarray(sound * (level / np.sqrt(np.mean(sound**2))), np.float32)
 
 
-def read_modulation(hear: Hearing, rate: int, train: int = TRAIN, test: int = TEST) -> ModulationReading:
-    """Make the clips, hear them, fit the readers on some and try them on the others.
+def read_modulation(embed: Embed, rate: int, train: int = TRAIN, test: int = TEST) -> ModulationReading:
+    """Embed modulated noise, fit linear models to some clips, and test them on the others.
 
-    Args:
-        hear: waveforms and their rate -> vectors.
-        rate: of the sound, Hz.
-        train, test: clips of each of the modulation rates.
+    There are ``train`` and ``test`` clips of each modulation rate, at a sample rate of ``rate`` Hz.
     """
     generator = np.random.default_rng(0)
     clips = [modulated_noise(f, rate, generator) for f in RATES for _ in range(train + test)]
-    heard = [hear(clips[first : first + AT_ONCE], rate) for first in range(0, len(clips), AT_ONCE)]
-    vectors = np.concatenate(heard).reshape(len(RATES), train + test, -1)
+    batches = [embed(clips[first : first + AT_ONCE], rate) for first in range(0, len(clips), AT_ONCE)]
+    vectors = np.concatenate(batches).reshape(len(RATES), train + test, -1)
     given, held = vectors[:, :train], vectors[:, train:]
-    right = {f: _told_apart(given, held, place) for place, f in enumerate(RATES) if f + COLUMN_RATE in RATES}
+    right = {f: _told_apart(given, held, index) for index, f in enumerate(RATES) if f + COLUMN_RATE in RATES}
     table = np.stack(list(right.values())).astype(np.float64) * 100.0  # (pairs, 2 · test)
     draws = generator.integers(table.shape[1], size=(1000, table.shape[1]))
     return ModulationReading(
@@ -88,12 +85,12 @@ def _explained(given: NDArray[np.float32], held: NDArray[np.float32]) -> float:
     return float(r2_score(np.repeat(RATES, held.shape[1]), model.predict(test)))
 
 
-def _told_apart(given: NDArray[np.float32], held: NDArray[np.float32], place: int) -> NDArray[np.bool_]:
-    """Which held-out clips of a rate and of its alias are recognised, (2 · test,)."""
+def _told_apart(given: NDArray[np.float32], held: NDArray[np.float32], index: int) -> NDArray[np.bool_]:
+    """Return which held-out clips of a rate and of its alias are recognised, (2 · test,)."""
     from sklearn.linear_model import LogisticRegression
 
-    alias = RATES.index(RATES[place] + COLUMN_RATE)
-    train, test = standardise(*(np.concatenate([part[place], part[alias]]) for part in (given, held)))
+    alias = RATES.index(RATES[index] + COLUMN_RATE)
+    train, test = standardise(*(np.concatenate([part[index], part[alias]]) for part in (given, held)))
     truth = np.repeat([0, 1], [given.shape[1], given.shape[1]])
     model = LogisticRegression(C=0.1, max_iter=1000).fit(train, truth)
     return np.asarray(model.predict(test) == np.repeat([0, 1], [held.shape[1], held.shape[1]]))

@@ -1,4 +1,4 @@
-"""Steadiness of several methods -> a table in Markdown, numbers for JSON, and a picture."""
+"""Reports of stability: a table in Markdown, JSON, and a plot."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PATCH_FRAMES = SHIFTS[-1]
-DASHES = ("-", "--", ":")  # of ten curves each, as there are ten colours
+DASHES = ("-", "--", ":")  # each for ten curves, the number of colours
 
 
 @dataclass(frozen=True)
 class Stability:
-    """Of one method; ``changes`` is None without recordings."""
+    """Results of one method; ``changes`` is None without recordings."""
 
     changes: Changes | None
     modulation: ModulationReading
@@ -30,34 +30,34 @@ class Stability:
 Results = Mapping[str, Stability]
 
 
-def report(results: Results, recordings: int, seconds: float) -> str:
-    """Markdown.
+def stability_report(results: Results, recordings: int, seconds: float) -> str:
+    """Return the results in Markdown.
 
     Args:
-        results: by the method's name.
-        recordings: how many were heard.
-        seconds: of the crops.
+        results: Results by method name.
+        recordings: Number of recordings.
+        seconds: Length of the crops.
     """
     parts = []
     if recordings:
         parts += [
-            f"Distance to the vector of the same sound moved by 1 to {PATCH_FRAMES - 1} frames of 10 ms (mean), moved "
-            f"by a whole patch ({PATCH_FRAMES} frames), or played 2 % slower or faster: in % of the mean distance "
-            "between two recordings, with 95 % intervals, and the cosine. Frame vectors are compared with the nearest "
-            f"in time. {recordings} recordings, crops of {seconds:g} s; less is steadier.",
+            f"Distance to the vector of the same sound, shifted by 1 to {PATCH_FRAMES - 1} frames of 10 ms (mean), by "
+            f"a whole patch ({PATCH_FRAMES} frames), or played 2 % slower or faster. Distances are in % of the mean "
+            "between two recordings, with 95 % intervals; smaller is better. The cosine follows. Frame vectors are "
+            f"compared with the nearest in time. {recordings} recordings, crops of {seconds:g} s.",
             _change_table({name: found.changes for name, found in results.items() if found.changes}),
         ]
     parts += [
-        "Noise whose loudness goes up and down 3 to 49 times a second, held-out clips: how much of the rate's variance "
-        f"a linear model reads (R²), and how often it tells f from f + {COLUMN_RATE} Hz, which are the same to whoever "
-        "takes one sample of each patch (50 % is chance).",
+        "Noise with an amplitude modulation of 3 to 49 Hz, held-out clips: the share of the rate's variance that a "
+        f"linear model explains (R²), and how often it distinguishes f from f + {COLUMN_RATE} Hz, which one sample per "
+        "patch cannot (50 % is chance).",
         _modulation_table(results),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _change_table(results: Mapping[str, Changes]) -> str:
-    lines = ["| | moved | moved a patch | frames moved | frames moved a patch | other speed |", "|---" * 6 + "|"]
+    lines = ["| | shifted | by a patch | frames shifted | frames by a patch | other speed |", "|---" * 6 + "|"]
     for name, found in results.items():
         cells = [_moved(found.clips), _cell([found.clips[PATCH_FRAMES]])]
         cells += [_moved(found.frames), _cell([found.frames[PATCH_FRAMES]])] if found.frames else ["–", "–"]
@@ -72,7 +72,7 @@ def _moved(changes: Mapping[int, Change]) -> str:
 
 def _cell(changes: list[Change]) -> str:
     low, high = (np.mean([change.interval[end] for change in changes]) for end in (0, 1))
-    distance, cosine = (np.mean([change[place] for change in changes]) for place in (1, 0))
+    distance, cosine = (np.mean([change[index] for change in changes]) for index in (1, 0))
     return f"{100 * distance:.1f} % ({100 * low:.1f}–{100 * high:.1f}), {cosine:.4f}"
 
 
@@ -86,7 +86,7 @@ def _modulation_table(results: Results) -> str:
 
 
 def as_json(results: Results, recordings: int, seconds: float) -> dict[str, Any]:
-    """Everything, by names that JSON can hold."""
+    """Return all results with keys that JSON can hold."""
     return {
         "recordings": recordings,
         "seconds": seconds,
@@ -106,14 +106,14 @@ def _plain(changes: Changes | None) -> dict[str, dict[str, dict[str, Any]]] | No
 
 
 def draw(results: Results, file: Path) -> None:
-    """Curves over the shift and over the modulation rate, as a picture."""
+    """Plot the results over the shift and over the modulation rate."""
     from matplotlib.figure import Figure
 
     moved = any(found.changes for found in results.values())
     figure = Figure(figsize=(13 if moved else 5, 4), layout="constrained")
     axes = figure.subplots(1, 3 if moved else 1, squeeze=False)[0]
-    for place, (name, found) in enumerate(results.items()):
-        colour, dashes = f"C{place % 10}", DASHES[place // 10 % len(DASHES)]
+    for index, (name, found) in enumerate(results.items()):
+        colour, dashes = f"C{index % 10}", DASHES[index // 10 % len(DASHES)]
         if found.changes:
             _curve(axes[0], found.changes.clips, colour, dashes)
             _curve(axes[1], found.changes.frames, colour, dashes)

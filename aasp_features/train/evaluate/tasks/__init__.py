@@ -1,1 +1,1 @@
-"""Labelled tasks: public ones as their distributions lie on disk, and the user's own."""
+"""Labelled tasks: public ones in the layout of their distributions, and the user's own."""

@@ -1,7 +1,7 @@
-"""AudioSet: 10 s of videos, 527 classes, several a clip; trained on the balanced part (20K) or on all (2M).
+"""AudioSet: 10 s clips of videos, 527 classes, multi-label; trained on the balanced part (20K) or on all (2M).
 
-Lists and counts: https://research.google.com/audioset/download.html. The sounds are not distributed: everyone's copy
-lacks videos that are gone, and names its files in its own way, ``ID.wav``, ``YID.wav``, ``ID_30.000_40.000.wav``.
+Lists and counts: https://research.google.com/audioset/download.html. The sounds are not distributed: copies lack
+deleted videos and name files differently, as ``ID.wav``, ``YID.wav`` or ``ID_30.000_40.000.wav``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aasp_features.train.evaluate.tasks.official_lists import read_lines, read_r
 from aasp_features.train.evaluate.tasks.public_task import Listing, PublicTask
 
 BALANCED, UNBALANCED, EVALUATION = "balanced_train_segments", "unbalanced_train_segments", "eval_segments"
-FOLDERS = {BALANCED: "bal", UNBALANCED: "unbal", EVALUATION: "eval"}  # how the names of their folders begin
+FOLDERS = {BALANCED: "bal", UNBALANCED: "unbal", EVALUATION: "eval"}  # beginnings of their folders' names
 LABELS = "class_labels_indices.csv"
 HUB_CLIP = "audio/{folder}/{video_id}.flac"
 ID_LENGTH = 11
@@ -29,17 +29,17 @@ TIMES = re.compile(r"(_[\d.]+){0,2}")  # start and end, after an ID
 
 
 def list_20k(folder: Path) -> Listing:
-    """The balanced segments train, the evaluation segments test."""
+    """List AudioSet-20K: the balanced segments train, the evaluation segments test."""
     return _list(folder, [BALANCED, EVALUATION])
 
 
 def list_2m(folder: Path) -> Listing:
-    """The balanced and the unbalanced segments train, the evaluation segments test."""
+    """List AudioSet-2M: the balanced and unbalanced segments train, the evaluation segments test."""
     return _list(folder, [BALANCED, UNBALANCED, EVALUATION])
 
 
 def _list(folder: Path, lists: Sequence[str]) -> Listing:
-    """A video is a group; classes are the ontology's identifiers (``/m/09x0r``), in the official order."""
+    """List clips; a video is a group, and classes are the ontology's identifiers (``/m/09x0r``) in official order."""
     classes = [row["mid"] for row in read_rows(folder / LABELS, ["mid"])]
     segments = {name: _listed(folder / f"{name}.csv") for name in lists}
     return Listing([row for name in lists for row in _rows(folder, name, segments[name])], classes)
@@ -62,29 +62,29 @@ def _rows(folder: Path, name: str, segments: Sequence[Segment]) -> list[Row]:
 
 
 def _segment(table: Path, line: str) -> Segment:
-    """``--PJHxphWEs, 30.000, 40.000, "/m/09x0r,/t/dd00088"`` -> the video and its labels."""
+    """Parse ``--PJHxphWEs, 30.000, 40.000, "/m/09x0r,/t/dd00088"`` into the video and its labels."""
     fields = next(csv.reader([line], skipinitialspace=True))
     if len(fields) != 4:
-        raise TrainError(f"{table}: the line {line!r} is not YTID, start_seconds, end_seconds, positive_labels.")
+        raise TrainError(f"{table}: the line {line!r} must be YTID, start_seconds, end_seconds, positive_labels.")
     return fields[0], tuple(fields[3].split(","))
 
 
 def clips_by_id(folder: Path, beginning: str, listed: set[str]) -> dict[str, Path]:
-    """Files of the listed videos, in all folders (and those below) whose names begin so, here or in ``audio``."""
+    """Find the listed videos' files, recursively in folders with this prefix, here or in ``audio``."""
     found: dict[str, Path] = {}
-    places = [
+    folders = [
         path for parent in (folder, folder / "audio") for path in sorted(parent.glob(f"{beginning}*")) if path.is_dir()
     ]
     clips = ClipFiles()
-    for place in places:
-        for deeper in [place, *sorted(path for path in place.rglob("*") if path.is_dir())]:
+    for top in folders:
+        for deeper in [top, *sorted(path for path in top.rglob("*") if path.is_dir())]:
             for file in clips.each(deeper):
                 found.setdefault(listed_id(file.stem, listed), file)
     return found
 
 
 def listed_id(stem: str, listed: set[str]) -> str:
-    """The listed video that a file's name means; empty if it means none."""
+    """Return the listed video of a file name, or an empty text."""
     for start in (0, 1) if stem.startswith("Y") else (0,):
         video, rest = stem[start : start + ID_LENGTH], stem[start + ID_LENGTH :]
         if video in listed and TIMES.fullmatch(rest):

@@ -1,4 +1,4 @@
-"""Clips on disk, whatever format they were converted to: a list may say ``1.wav`` where ``1.flac`` lies."""
+"""Clips on disk in any format: a list may name ``1.wav`` where the file is ``1.flac``."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from pathlib import Path
 
 from aasp_features.audio.reading import AUDIO_SUFFIXES
 
-FIRST = (".wav", ".flac")  # of a clip that lies there in several formats
+FIRST = (".wav", ".flac")  # preferred formats
 
 
 class ClipFiles:
-    """Looks clips up; each folder is listed once, since lists name millions of clips."""
+    """Finder of clips, which lists each folder only once, as lists may name millions of clips."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, listed: Path) -> Path:
-        """The file itself, or else one of its name with another known ending; if there is none, ``listed``."""
+        """Return the listed file, or else one with the same stem and another known suffix; else ``listed``."""
         names = self._names(listed.parent).get(listed.stem, [])
         return listed if listed.name in names or not names else listed.parent / names[0]
 
     def each(self, folder: Path) -> list[Path]:
-        """One file for every clip that lies in a folder, sorted by name."""
+        """Return one file for every clip in a folder, sorted by name."""
         return [folder / names[0] for _, names in sorted(self._names(folder).items())]
 
     def _names(self, folder: Path) -> dict[str, list[str]]:
-        """Names of files without their endings -> the files, those first that are to be preferred."""
+        """Map stems to file names, preferred formats first."""
         if folder not in self._folders:
             found: dict[str, list[str]] = {}
             for name in sorted(os.listdir(folder), key=_preference) if folder.is_dir() else []:

@@ -1,7 +1,7 @@
-"""CREMA-D: six emotions acted by 91 speakers, split by speaker as EVAR does.
+"""CREMA-D: six emotions acted by 91 speakers, split by speaker as in EVAR.
 
 Layout: https://github.com/CheyneyComputerScience/CREMA-D. Split: evar/metadata/cremad.csv of nttcslab/eval-audio-repr,
-63, 9 and 19 speakers (5,155, 732 and 1,551 of the 7,438 clips that it lists; the official distribution has 7,442).
+63, 9 and 19 speakers (5,155, 732 and 1,551 of its 7,438 clips; the official distribution has 7,442).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ AUDIO, LIST = "AudioWAV", "SentenceFilenames.csv"
 
 
 def list_clips(folder: Path) -> Listing:
-    """What SentenceFilenames.csv lists, if it is there, and what lies in AudioWAV: ``1001_DFA_ANG_XX.wav``."""
+    """List the clips of AudioWAV (``1001_DFA_ANG_XX.wav``) and, if it exists, of SentenceFilenames.csv."""
     clips, table = ClipFiles(), folder / LIST
     if not (folder / AUDIO).is_dir():
-        raise TrainError(f"{folder / AUDIO} is no folder.")
+        raise TrainError(f"{folder / AUDIO} is not a folder.")
     listed = [row["Filename"] for row in read_rows(table, ["Filename"])] if table.is_file() else []
     files = [*clips.each(folder / AUDIO), *(clips.find(folder / AUDIO / f"{Path(name).stem}.wav") for name in listed)]
     return Listing([_row(file) for file in dict.fromkeys(files)], CLASSES)
@@ -37,13 +37,13 @@ def list_clips(folder: Path) -> Listing:
 def _row(file: Path) -> Row:
     fields = file.stem.split("_")
     if len(fields) != 4 or fields[0] not in map(str, SPEAKERS):
-        raise TrainError(f"{file} is not called like 1001_DFA_ANG_XX.wav, with a speaker of 1001 to 1091.")
+        raise TrainError(f"{file} must be named like 1001_DFA_ANG_XX.wav, with a speaker of 1001 to 1091.")
     speaker, _, emotion, _ = fields
     return Row(file, (emotion,), speaker, part_of_speaker(int(speaker)))
 
 
 def part_of_speaker(speaker: int) -> str:
-    """EVAR's part of a speaker, 1001 to 1091."""
+    """Return EVAR's part of a speaker, 1001 to 1091."""
     if speaker in TEST_SPEAKERS:
         return TEST
     return VALIDATION if speaker in VALIDATION_SPEAKERS else TRAIN

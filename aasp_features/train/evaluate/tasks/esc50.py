@@ -41,12 +41,12 @@ SPLITS = "5 official folds"
 
 
 def list_esc50(folder: Path) -> Listing:
-    """All 2,000 clips."""
+    """List all 2,000 clips."""
     return Listing(_rows(folder, only_esc10=False), CLASSES)
 
 
 def list_esc10(folder: Path) -> Listing:
-    """The 400 clips that ESC-50's list marks ``esc10``."""
+    """List the 400 clips that ESC-50's list marks ``esc10``."""
     return Listing(_rows(folder, only_esc10=True), CLASSES_10)
 
 

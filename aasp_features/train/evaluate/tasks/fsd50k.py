@@ -1,7 +1,7 @@
-"""FSD50K: sound events from Freesound, several labels a clip, official parts.
+"""FSD50K: multi-label sound events from Freesound, in official parts.
 
-Layout, columns and counts: https://zenodo.org/record/4060432 (FSD50K.doc/README.md); labels are propagated to the
-root of the ontology.
+Layout, columns and counts: https://zenodo.org/record/4060432 (FSD50K.doc/README.md); labels are propagated to the root
+of the ontology.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ PARTS = {"train": TRAIN, "val": VALIDATION}
 
 
 def list_clips(folder: Path) -> Listing:
-    """As dev.csv and eval.csv list them, in the layout of Zenodo or of the copy on the Hub."""
+    """List the clips of dev.csv and eval.csv, in the layout of Zenodo or of the copy on the Hub."""
     lists, clips, rows = first_there(folder, ["FSD50K.ground_truth", "labels"]), ClipFiles(), []
     for table, columns in (("dev.csv", ["fname", "labels", "split"]), ("eval.csv", ["fname", "labels"])):
-        place = first_there(folder, [f"FSD50K.{table[:-4]}_audio", f"clips/{table[:-4]}"])
+        audio = first_there(folder, [f"FSD50K.{table[:-4]}_audio", f"clips/{table[:-4]}"])
         for row in read_rows(lists / table, columns):
             name, labels = row["fname"], tuple(row["labels"].split(","))
             part = TEST if table == "eval.csv" else known(row["split"], PARTS, lists / table, name)
-            rows.append(Row(clips.find(place / f"{name}.wav"), labels, name, part))
+            rows.append(Row(clips.find(audio / f"{name}.wav"), labels, name, part))
     vocabulary = list(csv.reader(read_lines(lists / "vocabulary.csv")))  # index, label, mid, without a header
     if any(len(row) < 2 for row in vocabulary):
         raise TrainError(
-            f"{lists / 'vocabulary.csv'}: a row is not like '0,Accelerating_and_revving_and_vroom,/m/07q2z82'."
+            f"{lists / 'vocabulary.csv'}: every row must be like '0,Accelerating_and_revving_and_vroom,/m/07q2z82'."
         )
     return Listing(rows, [row[1] for row in vocabulary])
 

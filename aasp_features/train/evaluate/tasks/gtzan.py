@@ -1,4 +1,4 @@
-"""GTZAN: ten genres of music, 30 s; the fault-filtered split, which keeps artists apart and drops broken clips.
+"""GTZAN: ten genres of music, 30 s; the fault-filtered split, which separates artists and omits broken clips.
 
 Split: Kereliuk et al. 2015, arXiv 1507.04761, as in https://github.com/jongpillee/music_dataset_split; 930 of the 1,000
 clips. Counts: README of nttcslab/eval-audio-repr.
@@ -20,16 +20,16 @@ LISTS_FROM = "https://github.com/jongpillee/music_dataset_split/tree/master/GTZA
 
 
 def list_clips(folder: Path) -> Listing:
-    """As the three lists say, ``blues/blues.00029.wav``; who plays is not known, so a clip is its own group."""
+    """List the clips of the three lists (``blues/blues.00029.wav``), each its own group, as artists are unknown."""
     clips, rows = ClipFiles(), []
     genres = first_there(folder, ["genres", "genres_original", "Data/genres_original"])
     for name, part in LISTS.items():
         table = folder / name
         if not table.is_file():
-            raise TrainError(f"{table} is not there; the three lists are at {LISTS_FROM}, put them into {folder}.")
+            raise TrainError(f"{table} does not exist; download the three lists from {LISTS_FROM} into {folder}.")
         for line in read_lines(table):
             if line.count("/") != 1:
-                raise TrainError(f"{table}: the line {line!r} is not like 'blues/blues.00029.wav'.")
+                raise TrainError(f"{table}: the line {line!r} must be like 'blues/blues.00029.wav'.")
             rows.append(Row(clips.find(genres / line), (line.split("/")[0],), line, part))
     return Listing(rows, CLASSES)
 

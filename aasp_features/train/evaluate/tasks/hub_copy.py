@@ -1,4 +1,4 @@
-"""Copies of public tasks on the Hugging Face Hub, in parquet tables that hold the sounds -> the official layout."""
+"""Copies of public tasks on the Hugging Face Hub, unpacked from parquet tables to the official layout."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ NUMBERED = re.compile(r"(.*)-\d{5}-of-(\d{5})")  # train-00000-of-00002-2f1ab7b8
 
 @dataclass(frozen=True)
 class HubCopy:
-    """How a copy is packed, as its card says.
+    """Layout of a copy, from its card.
 
     Attributes:
-        tables: pattern of the parquet files in its folder.
-        clip: where a clip lies in the official layout, from the row's columns; ``{folder}`` is the table's folder.
-        columns: that are read, and written to the list; the first one names the clip.
-        listing: where the official list lies; empty where the copy does not replace it.
+        tables: Pattern of the parquet files in its folder.
+        clip: Path of a clip in the official layout, from the row's columns; ``{folder}`` is the table's folder.
+        columns: Columns that are read and written to the list; the first one names the clip.
+        listing: Path of the official list; empty if the copy does not replace it.
     """
 
     tables: str
@@ -40,8 +40,8 @@ class HubCopy:
     columns: tuple[str, ...]
     listing: str = ""
 
-    def lies_in(self, folder: Path) -> bool:
-        """Are there tables, and does the first have the columns?"""
+    def is_in(self, folder: Path) -> bool:
+        """Return whether a folder holds tables, the first of which has the columns."""
         tables = sorted(folder.glob(self.tables))
         try:
             if tables:
@@ -51,16 +51,16 @@ class HubCopy:
         return bool(tables)
 
     def unpack(self, folder: Path, wanted: Collection[str] | None = None) -> None:
-        """Write the clips and the list that are not there yet beside the tables; nothing where there are no tables.
+        """Write the missing clips and the list; nothing happens without tables.
 
-        Interrupted, it goes on where it was; the list comes last.
+        An interrupted call can be repeated; the list is written last.
 
         Args:
-            folder: of the copy.
-            wanted: clips by name; None means all.
+            folder: Folder of the copy.
+            wanted: Names of the clips (default: all).
 
         Raises:
-            TrainError: a table is missing, damaged or another one, pyarrow is not installed, or nothing can be written.
+            TrainError: A table is missing, damaged or another one, pyarrow is missing, or a file cannot be written.
         """
         if self.listing and (folder / self.listing).is_file():
             return
@@ -73,7 +73,7 @@ class HubCopy:
             return
         name, times = Counter(row[self.columns[0]] for row in rows).most_common(1)[0]
         if times > 1:
-            raise TrainError(f"{folder}: {times} clips of its tables are called {name}.")
+            raise TrainError(f"{folder}: {times} clips of its tables are named {name}; download the tables again.")
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns)
         writer.writeheader()
@@ -82,10 +82,10 @@ class HubCopy:
         write_atomically(folder / self.listing, text.getvalue())
 
     def _tables(self, folder: Path) -> list[Path]:
-        """All of them, in order.
+        """Return all tables in order.
 
         Raises:
-            TrainError: their names tell that some are missing, as of a download that was interrupted.
+            TrainError: The names show that some are missing, as after an interrupted download.
         """
         tables = sorted(folder.glob(self.tables))
         matches = [(table.parent, NUMBERED.match(table.name)) for table in tables]
@@ -98,44 +98,44 @@ class HubCopy:
     def _unpack_rows(
         self, folder: Path, table: Path, file: ParquetFile, group: int, wanted: Collection[str] | None
     ) -> list[dict[str, Any]]:
-        """Those of one group; its sounds are only read where a file is missing."""
+        """Unpack one group of rows; its sounds are read only if a file is missing."""
         rows: list[dict[str, Any]] = read_columns(table, file, group, self.columns).to_pylist()
-        places = [folder / self._place(table, row) for row in rows]
+        paths = [folder / self._clip_path(table, row) for row in rows]
         asked = [wanted is None or str(row[self.columns[0]]) in wanted for row in rows]
-        missing = [number for number, place in enumerate(places) if asked[number] and not place.is_file()]
+        missing = [number for number, path in enumerate(paths) if asked[number] and not path.is_file()]
         if missing:
             sounds = read_columns(table, file, group, (SOUND,)).column(SOUND)
             for number in missing:
                 content = (sounds[number].as_py() or {}).get("bytes")
                 if not content:
-                    raise TrainError(f"{table}: {places[number].name} has no sound.")
-                make_folder(places[number].parent)
-                with whole_file(places[number]) as temporary:
+                    raise TrainError(f"{table}: {paths[number].name} has no sound.")
+                make_folder(paths[number].parent)
+                with whole_file(paths[number]) as temporary:
                     temporary.write_bytes(content)
             logger.info("%s: %d clips unpacked", table, len(missing))
         return rows
 
-    def _place(self, table: Path, row: dict[str, Any]) -> PurePath:
-        """Of a clip, inside the folder whatever the table says."""
+    def _clip_path(self, table: Path, row: dict[str, Any]) -> PurePath:
+        """Return a clip's path, which is inside the folder for any content of the table."""
         names = {field: row[field] for _, field, _, _ in Formatter().parse(self.clip) if field in row}
         for column, name in names.items():
             if name is None or str(name) in ("", ".", "..") or set(str(name)) & set("/\\\0"):
-                raise TrainError(f"{table}: {column} {name!r} cannot be part of a file's name.")
+                raise TrainError(f"{table}: {column} {name!r} cannot be part of a file name.")
         return PurePath(self.clip.format(folder=table.parent.name, **names))
 
 
 def open_table(table: Path, columns: Sequence[str]) -> ParquetFile:
-    """A table that has these columns.
+    """Open a table that has these columns.
 
     Raises:
-        TrainError: it cannot be read, lacks one, has no sounds, or pyarrow is not installed.
+        TrainError: It cannot be read, lacks a column or sounds, or pyarrow is missing.
     """
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
         from pyarrow.types import is_struct
     except ImportError:
-        raise TrainError(f'{table} needs pyarrow to be unpacked: pip install "aasp-features[parquet]".') from None
+        raise TrainError(f'unpacking {table} needs pyarrow: pip install "aasp-features[parquet]".') from None
     try:
         file = ParquetFile(table)
     except (OSError, ArrowException) as error:
@@ -145,14 +145,14 @@ def open_table(table: Path, columns: Sequence[str]) -> ParquetFile:
     if not lacking and is_struct(schema.field(SOUND).type):
         return file
     file.close()
-    raise TrainError(f"{table}: has no column {lacking[0] if lacking else f'{SOUND} of bytes and path'!r}.")
+    raise TrainError(f"{table} has no column {lacking[0] if lacking else f'{SOUND} of bytes and path'!r}.")
 
 
 def read_columns(table: Path, file: ParquetFile, group: int, columns: Sequence[str]) -> Any:
-    """Of one group of rows.
+    """Read columns of one group of rows.
 
     Raises:
-        TrainError: they cannot be read.
+        TrainError: They cannot be read.
     """
     from pyarrow import ArrowException
 
@@ -163,17 +163,17 @@ def read_columns(table: Path, file: ParquetFile, group: int, columns: Sequence[s
 
 
 def make_folder(folder: Path) -> None:
-    """And those above it.
+    """Create a folder and its parents.
 
     Raises:
-        TrainError: it cannot be made.
+        TrainError: It cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainError(
-            f"{folder} cannot be made ({error.strerror or error}); a copy is unpacked where it lies: move it to "
-            "where files can be written."
+            f"{folder} cannot be created ({error.strerror or error}); move the copy, which is unpacked in place, to a "
+            "writable folder."
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""NSynth: the instrument family of single notes of 4 s, official parts.
+"""NSynth: the instrument family of single notes of 4 s, in official parts.
 
-Layout, families and counts: https://magenta.tensorflow.org/datasets/nsynth. Instruments that train are in no
-other part; validation and test share some.
+Layout, families and counts: https://magenta.tensorflow.org/datasets/nsynth. Training instruments are in no other part;
+validation and test share some.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ PARTS = {"train": TRAIN, "valid": VALIDATION, "test": TEST}
 
 
 def list_clips(folder: Path) -> Listing:
-    """As the examples.json of each part lists them; an instrument is a group."""
+    """List the clips of each part's examples.json; an instrument is a group."""
     clips, rows = ClipFiles(), []
     for name, part in PARTS.items():
-        place = folder / f"nsynth-{name}"
-        for note, said in read_json(place / "examples.json").items():
+        part_folder = folder / f"nsynth-{name}"
+        for note, said in read_json(part_folder / "examples.json").items():
             try:
                 family, instrument = said["instrument_family_str"], said["instrument_str"]
             except (KeyError, TypeError):
                 raise TrainError(
-                    f"{place / 'examples.json'}: {note} has no instrument_family_str and instrument_str."
+                    f"{part_folder / 'examples.json'}: {note} has no instrument_family_str and instrument_str."
                 ) from None
-            rows.append(Row(clips.find(place / "audio" / f"{note}.wav"), (family,), instrument, part))
+            rows.append(Row(clips.find(part_folder / "audio" / f"{note}.wav"), (family,), instrument, part))
     return Listing(rows, CLASSES)
 
 

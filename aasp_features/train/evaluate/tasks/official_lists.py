@@ -1,4 +1,4 @@
-"""Lists that come with public tasks; whatever is not as it should be is a sentence."""
+"""Lists of public tasks."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ from aasp_features.train.errors import TrainError
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text, without empty ones.
+    """Return the nonempty lines of a text.
 
     Raises:
-        TrainError: it is not there, or no UTF-8 text.
+        TrainError: It does not exist, or is not UTF-8 text.
     """
     return [line for line in map(str.strip, _text(path).splitlines()) if line]
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a table with commas and a header.
+    """Return the rows of a comma-separated table with a header.
 
     Raises:
-        TrainError: it is not there, is no such table, lacks one of ``columns``, or a row has no value there.
+        TrainError: It does not exist or is not such a table, or a row lacks one of ``columns``.
     """
     try:
         rows = list(csv.DictReader(_text(path).splitlines(), strict=True))
     except csv.Error as error:
-        raise TrainError(f"{path}: is no table with commas ({error}).") from None
+        raise TrainError(f"{path} is not a comma-separated table ({error}).") from None
     for number, row in enumerate(rows, start=2):
         if lacking := [column for column in columns if not row.get(column)]:
             raise TrainError(f"{path}: row {number} has no {lacking[0]!r}.")
     if not rows:
-        raise TrainError(f"{path}: holds no rows.")
+        raise TrainError(f"{path} has no rows.")
     return rows
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object.
+    """Return a JSON object.
 
     Raises:
-        TrainError: it is not there, or something else.
+        TrainError: It does not exist, or is not an object.
     """
     try:
         found = json.loads(_text(path))
     except ValueError as error:
-        raise TrainError(f"{path}: is no JSON ({error}).") from None
+        raise TrainError(f"{path} is not JSON ({error}).") from None
     if not isinstance(found, dict):
-        raise TrainError(f"{path}: is no JSON object.")
+        raise TrainError(f"{path} is not a JSON object.")
     return found
 
 
 def known(value: str, accepted: Mapping[str, str], path: Path, clip: str) -> str:
-    """What a list calls a part -> what we call it.
+    """Return our name of a list's part.
 
     Raises:
-        TrainError: none of these.
+        TrainError: The list's part is unknown.
     """
     if value not in accepted:
-        raise TrainError(f"{path}: {clip} is in the part {value!r}, which is none of {', '.join(accepted)}.")
+        raise TrainError(f"{path}: {clip} is in the part {value!r}, but parts must be {', '.join(accepted)}.")
     return accepted[value]
 
 
 def first_there(folder: Path, names: Sequence[str]) -> Path:
-    """The first of several places that exists in a folder; if none does, the first name's."""
+    """Return the first of several paths that exists in a folder, or the first path."""
     return next((folder / name for name in names if (folder / name).exists()), folder / names[0])
 
 
@@ -74,6 +74,6 @@ def _text(path: Path) -> str:
     try:
         return read_bounded(path).decode("utf-8-sig")
     except FileNotFoundError:
-        raise TrainError(f"{path} is not there.") from None
+        raise TrainError(f"{path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise TrainError(f"{path} cannot be read as UTF-8 text ({error}).") from None

@@ -1,4 +1,4 @@
-"""A task that others distribute: what is known of it, and how its folder becomes a ``Task``."""
+"""Public tasks: facts about them, and how a folder becomes a ``Task``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aasp_features.train.evaluate.tasks.hub_copy import HubCopy
 
 
 class Listing(NamedTuple):
-    """What the official lists in a folder say: all clips, there or not, and the names of the classes, in order."""
+    """Content of a folder's official lists: all clips, existing or not, and the class names in order."""
 
     rows: list[Row]
     classes: Sequence[str]
@@ -22,22 +22,22 @@ class Listing(NamedTuple):
 
 @dataclass(frozen=True)
 class PublicTask:
-    """A task that others distribute.
+    """A public task.
 
     Attributes:
-        name: by which it is asked for.
-        title: as its authors call it.
-        classes: how many there are.
-        seconds: usual length of a clip; None where they vary.
-        splits: how it is split, and who says so.
-        source: where it comes from.
-        layout: what its folder holds.
-        expected: how many clips the official distribution has; see ``Task``.
-        list_clips: its folder -> what the lists there say; raises TrainError where it is not such a folder.
-        metric: by which scores are judged; mAP means that a clip may have several labels.
-        hub: the name of a copy on the Hugging Face Hub; archives there are left to others to unpack.
-        packed: where that copy's tables replace the official lists; ``list_clips`` unpacks them.
-        note: see ``Task``.
+        name: Name on the command line.
+        title: Title that its authors gave it.
+        classes: Number of classes.
+        seconds: Usual length of a clip; None if it varies.
+        splits: Its splits, and their source.
+        source: Its source.
+        layout: Content of its folder.
+        expected: Clips of the official distribution; see ``Task``.
+        list_clips: Function from its folder to the listing; raises TrainError for other folders.
+        metric: Metric of the scores; mAP marks multi-label tasks.
+        hub: Name of a copy on the Hugging Face Hub; archives there must be unpacked by the user.
+        packed: Tables of that copy, if they replace the official lists; ``list_clips`` unpacks them.
+        note: See ``Task``.
     """
 
     name: str
@@ -55,23 +55,24 @@ class PublicTask:
     note: str = ""
 
     def read(self, folder: Path) -> Task:
-        """The task as it lies in a folder; clips that are listed and not there are left out and named in ``missing``.
+        """Read the task from a folder; listed clips that do not exist are named in ``missing``.
 
         Raises:
-            TrainError: no such folder, or not this task's; the sentence says what its folder holds, and whence.
+            TrainError: There is no such folder, or it is not this task's; the message describes the folder and its
+                source.
         """
         try:
             if not folder.is_dir():
-                raise TrainError(f"{folder} is no folder.")
+                raise TrainError(f"{folder} is not a folder.")
             rows, classes = self.list_clips(folder)
         except TrainError as error:
-            raise TrainError(f"{self.name}: {error} {self.place}") from None
-        several = self.metric is MEAN_AVERAGE_PRECISION
-        task = build_task(self.name, rows, self.metric, classes=classes, several=several, seconds=self.seconds)
+            raise TrainError(f"{self.name}: {error} {self.instructions}") from None
+        multi_label = self.metric is MEAN_AVERAGE_PRECISION
+        task = build_task(self.name, rows, self.metric, classes=classes, multi_label=multi_label, seconds=self.seconds)
         return replace(task, expected=self.expected, note=self.note)
 
     @property
-    def place(self) -> str:
-        """What its folder holds, and where that comes from: two sentences."""
+    def instructions(self) -> str:
+        """Content of its folder, and where to get it, in two sentences."""
         copy = f"; a copy on the Hugging Face Hub is {self.hub}" if self.hub else ""
         return f"Its folder holds {self.layout}. It comes from {self.source}{copy}."

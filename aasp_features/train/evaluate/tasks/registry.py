@@ -1,4 +1,4 @@
-"""Which task is meant: a public one by name, or the user's own by its place."""
+"""Selection of tasks: a public one by name, or the user's own by path."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ TABLE = "labels.csv"
 
 
 def read_tasks(wanted: Sequence[str]) -> list[Task]:
-    """Tasks in the order in which they were asked for.
+    """Read tasks in the given order.
 
     Args:
-        wanted: each a public task and its folder, ``esc50:/data/ESC-50``; a .csv (see ``read_table``); a folder with
-            labels.csv, or with several such folders; or a folder with a folder of sounds for each class.
+        wanted: Each a public task and its folder, ``esc50:/data/ESC-50``; a .csv (see ``read_table``); a folder with
+            labels.csv, or with several such folders; or a folder with a subfolder of sounds for each class.
 
     Raises:
-        TrainError: nothing of these, or a task that is not what it should be.
+        TrainError: It is none of these, or the task is invalid.
     """
     tasks = [task for one in wanted for task in _read(one)]
     names = [task.name for task in tasks]
     if double := sorted({name for name in names if names.count(name) > 1}):
-        raise TrainError(f"two tasks are called {double[0]}; give them one after the other.")
+        raise TrainError(f"two tasks are named {double[0]}; run them one after the other.")
     return tasks
 
 
@@ -60,7 +60,7 @@ def _read(wanted: str) -> list[Task]:
     if not path.is_dir():
         known = ", ".join(PUBLIC_TASKS)
         raise TrainError(
-            f"{wanted}: no such file or folder, and no public task with its folder; public tasks are {known}."
+            f"--task {wanted} is no file or folder, nor NAME:FOLDER of a public task; public tasks are {known}."
         )
     if tables := sorted(path.glob(TABLE)) or sorted(path.glob(f"*/{TABLE}")):
         return [read_table(table) for table in tables]

@@ -1,7 +1,7 @@
 """Speech Commands V2: 35 words of about a second, split by speaker through two official lists.
 
-Layout and counts: Warden 2018, arXiv 1804.03209, and nttcslab/eval-audio-repr (evar/utils/make_metadata.py). What the
-lists do not name trains; a name's beginning, before ``_nohash_``, is its speaker.
+Layout and counts: Warden 2018, arXiv 1804.03209, and nttcslab/eval-audio-repr (evar/utils/make_metadata.py). Unlisted
+clips train. The speaker is the part of a file name before ``_nohash_``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LISTS = {"validation_list.txt": VALIDATION, "testing_list.txt": TEST}
 
 
 def list_clips(folder: Path) -> Listing:
-    """What the lists name, and whatever else lies in the classes' folders; ``_background_noise_`` is no class."""
+    """List the clips of the lists and of the classes' folders, without ``_background_noise_``."""
     clips = ClipFiles()
     listed = {clips.find(folder / line): part for name, part in LISTS.items() for line in read_lines(folder / name)}
     words = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] not in "._"]

@@ -1,7 +1,7 @@
-"""Surge (Pitch Audio Dataset): which of 88 pitches a synthesiser plays, split by tone as EVAR does.
+"""Surge (Pitch Audio Dataset): which of 88 pitches a synthesiser plays, split by tone as in EVAR.
 
 Layout, split and counts: nttcslab/eval-audio-repr (evar/utils/make_metadata.py and
-evar/predefined/dataset_surge_tone_splits.csv): 1,692, 195 and 197 tones, 88 files each, called by their pitches.
+evar/predefined/dataset_surge_tone_splits.csv): 1,692, 195 and 197 tones, 88 files each, named by their pitches.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ LIST_FROM = "https://github.com/nttcslab/eval-audio-repr (evar/predefined)"
 
 
 def list_clips(folder: Path) -> Listing:
-    """Every pitch that occurs at all, of every tone that the list names."""
+    """List every pitch of every listed tone."""
     table, clips = folder / LIST, ClipFiles()
     if not table.is_file():
-        raise TrainError(f"{table} is not there; the list is in {LIST_FROM}, put it into {folder}.")
+        raise TrainError(f"{table} does not exist; download the list from {LIST_FROM} into {folder}.")
     rows = read_rows(table, ["tone", "split"])
     parts = {row["tone"]: known(row["split"], PARTS, table, row["tone"]) for row in rows}
     pitches = sorted(

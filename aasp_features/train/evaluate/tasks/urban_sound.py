@@ -29,7 +29,7 @@ FOLDS = {fold: fold for fold in EXPECTED}
 
 
 def list_clips(folder: Path) -> Listing:
-    """As metadata/UrbanSound8K.csv lists them."""
+    """List the clips of metadata/UrbanSound8K.csv."""
     HUB_COPY.unpack(folder)
     table, clips = folder / "metadata" / "UrbanSound8K.csv", ClipFiles()
     rows = [

@@ -1,4 +1,4 @@
-"""VoxCeleb1, identification: who of 1,251 speaks; the official split by utterance.
+"""VoxCeleb1, identification: which of 1,251 speakers speaks; the official split by utterance.
 
 Layout and split: https://www.robots.ox.ac.uk/~vgg/data/voxceleb/ (meta/iden_split.txt), as in nttcslab/eval-audio-repr.
 """
@@ -17,12 +17,12 @@ PARTS = {"1": TRAIN, "2": VALIDATION, "3": TEST}
 
 
 def list_clips(folder: Path) -> Listing:
-    """As iden_split.txt lists them, ``1 id10001/VIDEO/00001.wav``; a video is a group."""
+    """List the clips of iden_split.txt, ``1 id10001/VIDEO/00001.wav``; a video is a group."""
     table, clips, rows = folder / "iden_split.txt", ClipFiles(), []
     for line in read_lines(table):
         part, _, name = line.partition(" ")
         if name.count("/") != 2:
-            raise TrainError(f"{table}: the line {line!r} is not like '1 id10001/VIDEO/00001.wav'.")
+            raise TrainError(f"{table}: the line {line!r} must be like '1 id10001/VIDEO/00001.wav'.")
         speaker, video, _ = name.split("/")
         file = clips.find(folder / "wav" / name)
         rows.append(Row(file, (speaker,), f"{speaker}/{video}", known(part, PARTS, table, name)))

@@ -62,7 +62,7 @@ def test_clips_that_cannot_be_read_are_left_out(task_folder: Path, tiny_checkpoi
     (task_folder / "audio" / "3.wav").write_bytes(b"no sound")
     done = run(tiny_checkpoint, "--task", task_folder, "--out", tmp_path / "out", "--fold", 5, *SETTINGS)
     assert done.exit_code == 0, done.output
-    assert "tones: 1 of 40 clips cannot be read and are left out: " in done.stdout
+    assert "tones: 1 of 40 clips cannot be read and are skipped: " in done.stdout
     assert "3.wav,not a sound file" in (tmp_path / "out" / "unreadable-tones.csv").read_text()
 
 
@@ -70,10 +70,10 @@ def test_clips_that_cannot_be_read_are_left_out(task_folder: Path, tiny_checkpoi
     ("arguments", "sentence"),
     [
         (["--fold", "9"], "--fold: the task tones has 1, 2, 3, 4, 5, got '9'"),
-        (["--recipe", "huge"], "--recipe is a .yaml file or one of"),
+        (["--recipe", "huge"], "--recipe must be a .yaml file or one of"),
         (["run.epoch=3"], "no setting is called 'run.epoch'"),
         (["--max-time", "0"], "--max-time is above 0 minutes"),
-        (["--device", "gpu"], "--device is one that torch can use here"),
+        (["--device", "gpu"], "--device must be cpu or a cuda device"),
         (["--task", "gone"], "gone: no such file or folder"),
         (["clips.seconds=2"], "clips.seconds must be at most 1.28"),
         (["network.last_layers=3"], "last_layers must be at most depth=2"),

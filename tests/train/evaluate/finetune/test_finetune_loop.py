@@ -129,7 +129,7 @@ def test_a_signal_saves(task_folder: Path, tmp_path: Path, monkeypatch: pytest.M
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(run, "step", step_and_ask)
-    with pytest.raises(StoppedError, match="stopped at step 1; its state is saved"):
+    with pytest.raises(StoppedError, match="stopped at step 1; run the same command again"):
         run.run()
     assert start(tmp_path, tones(task_folder)).progress.step == 1
 
@@ -138,7 +138,7 @@ def test_other_runs_are_refused(task_folder: Path, tmp_path: Path) -> None:
     task = tones(task_folder)
     start(tmp_path, task).save()
     for changes, sentence in [
-        ({"optimizer": {"rate": 0.5}}, r"with optimizer.rate=0.001, not 0.5; ask for the same"),
+        ({"optimizer": {"rate": 0.5}}, r"with optimizer.rate=0.001, not 0.5; give the same settings"),
         ({"run": {"held_out": 0.3}}, "holds a run of other sounds"),
         ({"network": {"pooling": "cls"}}, r"with network.pooling=\"\", not \"cls\", config.pooling=\"mean\""),
     ]:

@@ -44,11 +44,11 @@ def test_changes_and_files(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("optimiser: {rate: 1}", "Key 'optimiser' not in 'FinetuneRecipe'"),
-        ("run: {epoch: 1}", "Key 'epoch' not in 'RunSettings'"),
+        ("run: {epoch: 1}", "Key 'epoch' not in 'FinetuneRunSettings'"),
         ("run: {epochs: many}", "Value 'many'"),
         ("run: [1", "while parsing|expected"),
         ("run: 3", "recipe .*: "),
-        ("- 1", "is no mapping of settings"),
+        ("- 1", "must be a mapping of settings"),
         ("run: {epochs: 1.5}", "Value '1.5'"),
         ("optimizer: {rate: .nan}", "optimizer.rate must be 0 to 1000, got nan"),
     ],
@@ -69,7 +69,7 @@ def test_files_are_read_strictly(tmp_path: Path, text: str, sentence: str) -> No
         (["run.held_out=0.9"], "run.held_out must be 0 to 0.5, got 0.9"),
         (["run.keep=first"], "run.keep is best or last, got 'first'"),
         (["loss.kind=hinge"], "loss.kind is auto or cross_entropy or binary, got 'hinge'"),
-        (["network.pooling=max"], "network.pooling is .* got 'max'"),
+        (["network.pooling=max"], "network.pooling must be .* got 'max'"),
         (["network.drop_path=1"], "network.drop_path must be 0 to 0.95"),
         (["optimizer.layer_decay=0"], "optimizer.layer_decay must be 0.001 to 1"),
         (["clips.seconds=0"], "clips.seconds must be 0.16 to 163.84"),
@@ -83,5 +83,5 @@ def test_wrong_settings(changes: list[str], sentence: str) -> None:
 
 def test_no_such_recipe(tmp_path: Path) -> None:
     for name in ("huge", str(tmp_path), str(tmp_path / "gone.yaml")):
-        with pytest.raises(ValueError, match=r"--recipe is a .yaml file or one of as20k, as2m, "):
+        with pytest.raises(ValueError, match=r"--recipe must be a .yaml file or one of as20k, as2m, "):
             load_recipe(name, [])

@@ -13,7 +13,14 @@ from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.methods import Method, log_mel_statistics
 from aasp_features.train.evaluate.probe import probe
 from aasp_features.train.evaluate.robustness.conditions import CONDITIONS
-from aasp_features.train.evaluate.robustness.under_conditions import WHOLE, as_json, measure, noise_of, report, under
+from aasp_features.train.evaluate.robustness.under_conditions import (
+    WHOLE,
+    as_json,
+    measure,
+    noise_of,
+    robustness_report,
+    under,
+)
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.registry import read_tasks
 from aasp_features.train.evaluate.vector_cache import task_vectors
@@ -38,7 +45,7 @@ def vectors(method: Method, task: Task, files: Sequence[Path]) -> np.ndarray:
     return task_vectors(method, files, None)
 
 
-@pytest.mark.parametrize("name", ["0.25 s of it", "noise, 0 dB under it", "Opus, 16 kbit/s", "+20 dB"])
+@pytest.mark.parametrize("name", ["0.25 s of it", "noise at 0 dB SNR", "Opus, 16 kbit/s", "+20 dB"])
 @pytest.mark.parametrize("any_rate", [False, True])
 def test_changed_on_the_way_is_changed_on_disk(name: str, any_rate: bool, task: Task, tmp_path: Path) -> None:
     method = log_mel_statistics(1024)
@@ -48,8 +55,8 @@ def test_changed_on_the_way_is_changed_on_disk(name: str, any_rate: bool, task: 
         changed = NAMED[name].change(load_audio(file), 16000, noise_of(file))
         files.append(tmp_path / file.name)
         soundfile.write(files[-1], changed, 16000, subtype="FLOAT")
-    heard = under(method, NAMED[name]).vectorise(task.files[::10])
-    np.testing.assert_allclose(heard, log_mel_statistics(1024).vectorise(files), atol=1e-5)
+    heard = under(method, NAMED[name]).embed_files(task.files[::10])
+    np.testing.assert_allclose(heard, log_mel_statistics(1024).embed_files(files), atol=1e-5)
 
 
 def test_a_probe_that_learnt_from_clean_clips_is_tested_on_changed_ones(task: Task) -> None:
@@ -61,7 +68,7 @@ def test_a_probe_that_learnt_from_clean_clips_is_tested_on_changed_ones(task: Ta
     assert clean.value == 100
     assert results["0.5 s of it"][task.name].value == 100
     assert 30 < results["telephone band"][task.name].value < 70
-    text = report([task], {"a": results}, "Logistic regression", selection=False)
+    text = robustness_report([task], {"a": results}, "Logistic regression", selection=False)
     assert "| telephone band | " in text
     numbers = as_json([task], {"a": results}, "Logistic regression", selection=False)
     assert numbers["methods"]["a"][WHOLE][task.name]["value"] == 100
@@ -90,7 +97,7 @@ def test_vectors_of_each_condition_are_kept_apart(task: Task) -> None:
 def test_few_clips_and_exact_intervals_are_told(task: Task) -> None:
     few = replace(task, files=task.files[:4], labels=task.labels[:4], groups=task.groups[:4]).draw_folds()
     results = {"a": measure(log_mel_statistics(1024), [few], logistic_regression, vectors, wanted=[])}
-    text = report([few], results, "Logistic regression", selection=False)
-    assert "Intervals are by Clopper and Pearson" in text
+    text = robustness_report([few], results, "Logistic regression", selection=False)
+    assert "Intervals are Clopper and Pearson's" in text
     assert "C is 0.1 in" in text
-    assert "C is 0.1 in" not in report([few], results, "k-nearest neighbours (k = 20)", selection=False)
+    assert "C is 0.1 in" not in robustness_report([few], results, "k-nearest neighbours (k = 20)", selection=False)

@@ -98,5 +98,5 @@ def test_recordings(tmp_path: Path) -> None:
     needed = len(found.waveforms[0])
     assert all(np.array_equal(one, load_audio(tmp_path / f"{k}.wav")[:needed]) for k, one in enumerate(found.waveforms))
     assert needed >= 1.02 * RATE + 160 * 16
-    with pytest.raises(ValueError, match=r"0 of the sounds can be read and last 5.26 s"):
+    with pytest.raises(ValueError, match=r"only 0 readable sounds last 5.26 s"):
         read_recordings(find_sounds(tmp_path).sounds, RATE, 5.0, 200)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from aasp_features.train.evaluate.stability.change import SHIFTS, SPEEDS, Change, Changes
 from aasp_features.train.evaluate.stability.modulation import ModulationReading
-from aasp_features.train.evaluate.stability.stability_report import Stability, as_json, draw, report
+from aasp_features.train.evaluate.stability.stability_report import Stability, as_json, draw, stability_report
 
 
 def made(scale: float, frames: bool) -> Stability:
@@ -19,7 +19,7 @@ def made(scale: float, frames: bool) -> Stability:
 
 
 def test_the_table_has_means_over_shifts() -> None:
-    text = report({"ours": made(1.0, True), "peer": made(2.0, False)}, 7, 4.0)
+    text = stability_report({"ours": made(1.0, True), "peer": made(2.0, False)}, 7, 4.0)
     assert "7 recordings, crops of 4 s" in text
     mean = np.mean(range(1, 16))
     moved = f"{mean:.1f} % ({mean / 2:.1f}–{2 * mean:.1f}), {1 - mean / 100:.4f}"

@@ -58,7 +58,7 @@ def test_names_of_files(stem: str, video: str) -> None:
 def test_wrong_lists_are_a_sentence(tmp_path: Path) -> None:
     mini_audioset(tmp_path)
     write_text(tmp_path / "eval_segments.csv", ["evaluation1, 30.000, 40.000"])
-    with pytest.raises(ValueError, match="is not YTID, start_seconds, end_seconds, positive_labels"):
+    with pytest.raises(ValueError, match="must be YTID, start_seconds, end_seconds, positive_labels"):
         AUDIOSET_20K.read(tmp_path)
     (tmp_path / "class_labels_indices.csv").unlink()
     with pytest.raises(ValueError, match=r"class_labels_indices\.csv is not there"):

@@ -24,10 +24,12 @@ def test_folders_are_classes(tmp_path: Path) -> None:
 
 def test_one_class_is_no_task(tmp_path: Path) -> None:
     write_tone(tmp_path / "dog" / "1.wav", 300)
-    with pytest.raises(ValueError, match="holds no two folders with sounds"):
+    with pytest.raises(ValueError, match="must hold at least two folders with sounds"):
         read_class_folders(tmp_path)
     write_tone(tmp_path / "loose.wav", 300)
-    with pytest.raises(ValueError, match=r"no two folders with sounds; .* Left out: .*loose\.wav \(sounds in no class"):
+    with pytest.raises(
+        ValueError, match=r"at least two folders with sounds.* Left out: .*loose\.wav \(sounds outside the class"
+    ):
         read_class_folders(tmp_path)
     write_tone(tmp_path / "cat" / "1.wav", 300)
     assert read_class_folders(tmp_path).folds == ["1", "2"]
@@ -51,8 +53,8 @@ def test_what_is_no_clip_of_a_class_is_said(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none")
     task = read_class_folders(tmp_path)
     assert (task.files, task.classes, task.parts.tolist()) == (clean.files, clean.classes, clean.parts.tolist())
-    assert f"{tmp_path / 'a.wav'} and 1 more (sounds in no class folder; move each" in task.note
-    assert f"{tmp_path / 'all.tar'} and 1 more (tar shards, which are not read here; unpack them)" in task.note
+    assert f"{tmp_path / 'a.wav'} and 1 more (sounds outside the class folders; move each" in task.note
+    assert f"{tmp_path / 'all.tar'} and 1 more (tar shards, which tasks do not read; unpack them)" in task.note
     assert f"{tmp_path / 'docs'} and 1 more (folders without sounds)" in task.note
     assert "notes" not in task.note
     (tmp_path / "dog" / "more.tar").rename(tmp_path / "none" / "more.tar")

@@ -45,8 +45,8 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     [
         (["1-1-A-0.wav,6,0,dog,True,1,A"], r"1-1-A-0\.wav is in the part '6', which is none of 1, 2, 3, 4, 5"),
         (["1-1-A-0.wav,1,0,,True,1,A"], "row 2 has no 'category'"),
-        ([], "holds no rows"),
-        (['"1-1-A-0.wav,1'], "is no table with commas"),
+        ([], "has no rows"),
+        (['"1-1-A-0.wav,1'], "is not a comma-separated table"),
     ],
 )
 def test_wrong_lists_are_a_sentence(rows: list[str], sentence: str, tmp_path: Path) -> None:

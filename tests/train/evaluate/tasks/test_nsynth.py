@@ -25,8 +25,8 @@ def test_the_official_lists_are_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{", "is no JSON"),
-        ("[]", "is no JSON object"),
+        ("{", "is not JSON"),
+        ("[]", "is not a JSON object"),
         ('{"a": {}}', "a has no instrument_family_str"),
         ('{"a": 1}', "a has"),
     ],

@@ -23,9 +23,9 @@ def test_lines_rows_and_objects(tmp_path: Path) -> None:
         ("a\n1\n", "row 2 has no 'b'"),
         ("a,b\n1,2\n3\n", "row 3 has no 'b'"),
         ("a,b\n1,\n", "row 2 has no 'b'"),
-        ("a,b\n", "holds no rows"),
-        ("", "holds no rows"),
-        (f"a,b\n1,{'2' * 200_000}\n", "is no table with commas"),
+        ("a,b\n", "has no rows"),
+        ("", "has no rows"),
+        (f"a,b\n1,{'2' * 200_000}\n", "is not a comma-separated table"),
     ],
 )
 def test_wrong_tables_are_a_sentence(text: str, sentence: str, tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_wrong_tables_are_a_sentence(text: str, sentence: str, tmp_path: Path) -
 
 
 def test_what_is_no_text_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="gone is not there"):
+    with pytest.raises(ValueError, match="gone does not exist"):
         read_lines(tmp_path / "gone")
     with pytest.raises(ValueError, match="cannot be read as UTF-8 text"):
         read_lines(tmp_path)

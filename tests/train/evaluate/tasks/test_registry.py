@@ -21,5 +21,5 @@ def test_tables_and_folders(task_folder: Path) -> None:
 
 @pytest.mark.parametrize("wanted", ["gone", "gone:/data", "c:/gone"])
 def test_what_is_not_there(wanted: str) -> None:
-    with pytest.raises(ValueError, match=f"{wanted}: no such file or folder"):
+    with pytest.raises(ValueError, match=f"{wanted} is no file or folder"):
         read_tasks([wanted])

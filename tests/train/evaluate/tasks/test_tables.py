@@ -57,8 +57,8 @@ def test_a_separator_too_many_adds_no_label(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "holds no rows; its columns are file, label"),
-        ("file,label\n", "holds no rows"),
+        ("", "has no rows; its columns are file, label"),
+        ("file,label\n", "has no rows"),
         ("file,name\n0.wav,a\n", "lacks the column label"),
         ("path,label\n0.wav,a\n", "lacks the column file"),
         ("file,label\n0.wav,\n", "line 2 has no file or no label"),
@@ -69,12 +69,12 @@ def test_a_separator_too_many_adds_no_label(tmp_path: Path) -> None:
         ("file,label,fold\n0.wav,a,one\n1.wav,b,2\n", "the fold 'one' is not a number"),
         ("file,label,fold\n0.wav,a,²\n1.wav,b,2\n", "the fold '²' is not a number"),
         (f"file,label\n{'x' * 5000}.wav,a\n1.wav,b\n", "1 files are missing, the first is"),
-        (f"file,label,fold\n0.wav,a,{'9' * 5000}\n1.wav,b,2\n", "is not a number of at most 9 digits"),
+        (f"file,label,fold\n0.wav,a,{'9' * 5000}\n1.wav,b,2\n", "must be a number of at most 9 digits"),
         ("file,label,fold\n0.wav,a,1\n1.wav,b,1\n", "all sounds are in one fold"),
         ("file,label,split\n0.wav,a,train\n1.wav,b,new\n", "the split 'new' is none of"),
         ("file,label,split,fold\n0.wav,a,train,1\n", "both columns fold and split"),
         ("file,label,group,fold\n0.wav,a,g,1\n1.wav,b,g,2\n", "the group 'g' lies in two parts"),
-        (f"file,label\n0.wav,{'a' * 200_000}\n", "cannot be read as a UTF-8 table"),
+        (f"file,label\n0.wav,{'a' * 200_000}\n", "cannot be read as a comma-separated UTF-8 table"),
         ("file,label,fold\n0.wav,a,1\n1.wav,a,2\n", "all clips are labelled 'a'"),
     ],
 )
@@ -84,7 +84,7 @@ def test_wrong_tables_are_a_sentence(text: str, sentence: str, tmp_path: Path) -
 
 
 def test_other_encodings_are_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be read as a UTF-8 table"):
+    with pytest.raises(ValueError, match="cannot be read as a comma-separated UTF-8 table"):
         read_table(written(tmp_path, "file,label\n0.wav,é\n", "utf-16"))
     with pytest.raises(ValueError, match="cannot be read"):
         read_table(tmp_path)
@@ -92,5 +92,7 @@ def test_other_encodings_are_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device")
 def test_a_table_without_end_is_a_sentence() -> None:
-    with pytest.raises(ValueError, match=r"/dev/zero: cannot be read as a UTF-8 table .*more than 256 MiB"):
+    with pytest.raises(
+        ValueError, match=r"/dev/zero: cannot be read as a comma-separated UTF-8 table .*more than 256 MiB"
+    ):
         read_table(Path("/dev/zero"))

@@ -27,5 +27,5 @@ def test_the_official_list_is_followed(tmp_path: Path) -> None:
 )
 def test_wrong_lines_are_a_sentence(line: str, tmp_path: Path) -> None:
     write_text(tmp_path / "iden_split.txt", [line])
-    with pytest.raises(ValueError, match=r"is not like '1 id10001/VIDEO|in the part '4', which is none of 1, 2, 3"):
+    with pytest.raises(ValueError, match=r"must be like '1 id10001/VIDEO|in the part '4', but parts must be 1, 2, 3"):
         VOXCELEB1.read(tmp_path)

@@ -1,4 +1,4 @@
-"""Recipes of public tasks, one a YAML file with its source; and any recipe with changes that a user asks for."""
+"""Fine-tuning recipes of public tasks, one YAML file each with its source, and recipes with changed settings."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ DEFAULT = "small"
 
 
 def recipe_names() -> list[str]:
-    """The recipes in this folder."""
+    """Return the names of the recipes in this folder."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load_task_recipe(task: str, changes: list[str]) -> FinetuneRecipe:
-    """The recipe named like a task, or ``DEFAULT``; see ``load_recipe``."""
+    """Return the recipe named like a task, or ``DEFAULT``; see ``load_recipe``."""
     return load_recipe(task if task in recipe_names() else DEFAULT, changes)
 
 
 def load_recipe(name: str, changes: list[str]) -> FinetuneRecipe:
-    """A recipe of this folder by its name, or a YAML file, with ``key=value`` changes, each type-checked.
+    """Return a recipe of this folder, or of a YAML file, with type-checked ``key=value`` changes.
 
-    A file says what differs from the defaults; dots reach inside in changes, as in ``optimizer.rate=1e-3``.
+    A file lists differences from the defaults. In changes, dots separate the parts of a key, as in
+    ``optimizer.rate=1e-3``.
 
     Raises:
-        OptionError: no such recipe, a file that is none, an unknown key, or a value of the wrong type.
+        OptionError: There is no such recipe, the file is not a recipe, a key is unknown, or a value has the wrong type.
     """
     import yaml  # comes with omegaconf
     from omegaconf import OmegaConf
@@ -36,11 +37,11 @@ def load_recipe(name: str, changes: list[str]) -> FinetuneRecipe:
 
     path = FOLDER / f"{name}.yaml" if name in recipe_names() else Path(name)
     if not path.is_file() or path.suffix not in (".yaml", ".yml"):
-        raise OptionError(f"--recipe is a .yaml file or one of {', '.join(recipe_names())}, got {name!r}.")
+        raise OptionError(f"--recipe must be a .yaml file or one of {', '.join(recipe_names())}, got {name!r}.")
     try:
         written = OmegaConf.load(path)
         if not OmegaConf.is_dict(written):
-            raise OptionError(f"recipe {name}: is no mapping of settings; write them as in run: {{epochs: 3}}.")
+            raise OptionError(f"recipe {name} must be a mapping of settings, such as run: {{epochs: 3}}.")
         settings = OmegaConf.structured(FinetuneRecipe)
         for part in (settings, *(settings[key] for key in settings if OmegaConf.is_config(settings[key]))):
             OmegaConf.set_readonly(part, False)  # as frozen dataclasses are made
