@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Pre-train from a folder of shards to exported checkpoints on a machine without network, in pieces.
+# Pre-train in pieces from a folder of shards to exported checkpoints, on a machine without network.
 #
 #   examples/pretrain_unattended.sh DATA OUT [MINUTES] [PIECE] [RECIPE] [START_FROM]
 #
-# Call it again and again with the same OUT: every call trains for at most PIECE minutes (default 9), keeps the full
-# state in OUT/run, and writes what it has as fp16 checkpoints OUT/average and OUT/last (11 MB each for tiny). The
-# schedule ends when MINUTES (default 27) have been spent in steps. To go on on another machine, carry OUT/last there
-# and give it as START_FROM: a new run begins with its weights and a warm-up of its own.
+# Run it repeatedly with the same OUT. Every call trains for at most PIECE minutes (default: 9), saves the full state in
+# OUT/run, and exports fp16 checkpoints to OUT/average and OUT/last (11 MB each for tiny). The schedule ends after
+# MINUTES of training (default: 27). To continue on another machine, copy OUT/last there and give it as START_FROM: a
+# new run starts from its weights with a new warm-up.
 #
-# Packages that the machine lacks are taken from the folder .wheelhouse, filled beforehand where there is a network:
+# Missing packages are installed from the folder .wheelhouse, filled beforehand on a machine with network:
 #   pip download --dest .wheelhouse --no-deps soundfile soxr omegaconf antlr4-python3-runtime
 set -euo pipefail
 data=$1 out=$2 minutes=${3:-27} piece=${4:-9} recipe=${5:-tiny_gpu} start_from=${6:-}

@@ -1,25 +1,24 @@
 #!/usr/bin/env bash
-# Train aasp-tiny-open-3 anew, by as many steps as it had: four runs, each from the weights of the one before; of the
-# last two, the start keeps a share of the weights.
+# Train aasp-tiny-open-3 again with the same number of steps: four runs, each from the weights of the one before. The
+# last two are averaged with their initial weights.
 #
 #   examples/open_audio/rebuild.sh DATA GRAPHS OUT
 #
-# DATA is a folder of audio files or .tar shards, GRAPHS the folder of the teachers' ONNX files (examples/teachers says
-# which). OUT/open-3/checkpoint is what comes of it. Interrupted, the same command goes on. The shipped weights will not
-# come out to the bit: those runs were measured in minutes, some of them were stopped and continued under other settings
-# (RUNS.md), the first of them measured the mean and deviation of the log-mel anew instead of keeping those it started
-# with, and other processors round otherwise.
+# DATA is a folder of audio files or .tar shards, GRAPHS the folder of the teachers' ONNX files (see examples/teachers).
+# The result is OUT/open-3/checkpoint. After an interruption, run the same command again. The weights differ slightly
+# from the shipped ones: those runs had time budgets in minutes, some changed their settings on the way (RUNS.md), the
+# first one measured the log-mel statistics itself, and processors round differently.
 #
-# THREADS (2), WORKERS (2) that run the teachers, TEACHERS (examples/teachers) and SETTINGS ("key=value …", for all
-# runs) may be set.
+# Environment variables: THREADS (2), WORKERS (2, processes that run the teachers), TEACHERS (examples/teachers) and
+# SETTINGS ("key=value …" for all runs).
 set -euo pipefail
 data=$1 graphs=$2 out=$3
 examples=$(cd "$(dirname "$0")/.." && pwd)
 export OMP_NUM_THREADS=1 # the parts of a batch use the cores
 read -ra extra <<<"${SETTINGS:-}"
 
-# learn NAME START WEIGHTS MIXED [setting …]: a run from START's weights; its own (average: their running average, last:
-# the last step's) as OUT/NAME/checkpoint, of which START keeps the share MIXED
+# learn NAME START WEIGHTS MIXED [setting …]: train from START's weights and export to OUT/NAME/checkpoint. WEIGHTS is
+# average (the running average) or last (the last step's), MIXED the share that START keeps.
 learn() {
   local name=$1 start=$2 weights=$3 mixed=$4
   shift 4
