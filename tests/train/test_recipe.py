@@ -55,7 +55,7 @@ def test_wrong_settings(part: str, change: dict[str, object], sentence: str) -> 
 
 
 def test_views_are_at_least_two() -> None:
-    with pytest.raises(ValueError, match="at least 2 views"):
+    with pytest.raises(ValueError, match="of at least 2"):
         tiny_recipe(data={"crops": 1}, masking={"views": 1})
 
 

@@ -28,9 +28,9 @@ def test_changes_are_applied_and_typed() -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "sentence"),
     [
-        ("huge", [], "no recipe named 'huge'; there are base"),
-        ("tiny_cpu", ["stepz=7"], "no setting is called 'stepz'; a recipe has name, model, data, masking, objective"),
-        ("tiny_cpu", ["steps=7"], r"no setting is called 'steps'; a recipe has .* \(is it run.steps\?\)"),
+        ("huge", [], "must be one of base, .* got 'huge'"),
+        ("tiny_cpu", ["stepz=7"], "there is no setting 'stepz'; a recipe has name, model, data, masking, objective"),
+        ("tiny_cpu", ["steps=7"], r"there is no setting 'steps'; a recipe has .* \(is it run.steps\?\)"),
         (
             "tiny_cpu",
             ["optimizer.rate=7"],

@@ -51,7 +51,7 @@ def test_ours_stands_beside_the_papers(checkpoint: Path, tmp_path: Path, monkeyp
     assert figures(text, "ESC-50") == ["59 of 2,000", esc50, "97.5", "fine-tuning"]
     assert figures(text, "CREMA-D") == ["16 of 7,442", crema_d, "68.7", "linear evaluation, presumably"]
     assert figures(text, "UrbanSound8K") == ["0 of 8,732", "–", "89.7", "linear evaluation"]
-    assert "esc50: of the official distribution's clips there are fold 1: 12 of 400, fold 2: 11 of 400" in text
+    assert "esc50: clips found of the official distribution: fold 1: 12 of 400, fold 2: 11 of 400" in text
     assert (tmp_path / "out" / "missing-esc50.txt").read_text() == f"{gone}\n"
     for name in ("as2m", "as20k", "spcv2", "us8k", "nsynth"):
         assert f"({name}): neither" in text
@@ -72,7 +72,7 @@ def test_what_cannot_be_evaluated_does_not_stop_the_rest(checkpoint: Path, tmp_p
     next((tmp_path / "CREMA-D").rglob("*.wav")).write_bytes(b"no sound")
     done = run("reproduce", "--quick", checkpoint, "--data-root", tmp_path, "--no-cache")
     assert done.exit_code == 2
-    assert "us8k: found, but could not be evaluated; the report says why." in done.output
+    assert "us8k: found, but not evaluated; the report gives the reasons." in done.output
     assert "| ours by logistic regression, aasp-test-random-1" in done.output
     assert re.search(rf"UrbanSound8K \(us8k\): us8k: no clip of the class .*{re.escape(broken[0].name)}", done.output)
     assert re.search(r"cremad: .*1 of \d+ clips cannot be read and are skipped", done.output)

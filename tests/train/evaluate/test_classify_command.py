@@ -211,7 +211,7 @@ def test_what_is_left_out_of_a_folder_is_said(tones: Path, quick: list[object]) 
         (["tones", "run.epochs=1", "--out", "out"], "'run.epochs=1' is for fine-tuning; give --finetune, too"),
         (["tones", "--out", "out", "--recipe", "esc50"], "--recipe esc50 needs --finetune"),
         (["tones", "--out", "out", "--device", "cpu"], "--device cpu is for fine-tuning; give --finetune, too"),
-        (["tones", "run.epoch=1", "--out", "out", "--finetune"], "no setting is called 'run.epoch'"),
+        (["tones", "run.epoch=1", "--out", "out", "--finetune"], "there is no setting 'run.epoch'"),
     ],
 )
 def test_what_goes_wrong_is_a_sentence(

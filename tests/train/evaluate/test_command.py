@@ -113,13 +113,13 @@ def test_few_clips_are_a_result_or_a_sentence(command: list[str], checkpoint: Pa
             for name in ("two", "four")
         }
     assert done["four"].exit_code == 0, done["four"].output
-    assert "Clips are few, so each fold is a single clip." in done["four"].stdout
+    assert "There are few clips, so each fold is a single clip." in done["four"].stdout
     assert "Intervals are Clopper and Pearson's where a bootstrap fails" in done["four"].stdout
     assert "The last fold alone" not in done["four"].stdout
     if command == ["linear"]:
         assert done["two"].exit_code == 2
         reason = "fold 1: its training clips are of a single group, so none can be held out to judge the others"
-        assert f"aasp-train: task two cannot be learnt from ({reason}); give it more clips.\n" in done["two"].stderr
+        assert f"aasp-train: task two is too small ({reason}); give it more clips.\n" in done["two"].stderr
     else:
         assert "1 clip of high, 1 clip of low can be recognised by chance alone" in done["two"].stdout
 

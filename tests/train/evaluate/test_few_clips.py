@@ -9,7 +9,7 @@ from evaluate_helpers import made_task
 from aasp_features.train.evaluate.few_clips import few_clips, fixed_penalty
 from aasp_features.train.evaluate.task import Task
 
-ALONE = "Clips are few, so each fold is a single clip."
+ALONE = "There are few clips, so each fold is a single clip."
 TOGETHER = "Some folds test a single class, so all held-out clips are scored together."
 
 
@@ -34,7 +34,7 @@ def drawn(*counts: int) -> Task:
             (1, 11),
             [
                 TOGETHER,
-                "1 clip of a can be recognised by chance alone: no clip of the class was left to learn from.",
+                "1 clip of a can only be recognised by chance: no clip of the class was left for training.",
                 "Add at least 4 clips of a, so that each of 5 folds can hold every class.",
             ],
         ),
@@ -52,7 +52,7 @@ def test_as_many_clips_as_are_asked_for_help() -> None:
 def test_groups_and_fixed_parts() -> None:
     task = made_task(30, 3)  # ten clips of each class, and each class is a group of its own
     task = replace(task, groups=np.array([f"g{label}" for label in task.labels])).draw_folds()
-    assert few_clips(task)[0] == "Clips are few, so each fold is a single group."
+    assert few_clips(task)[0] == "There are few clips, so each fold is a single group."
     assert "10 clips of a, 10 clips of b, 10 clips of c can be recognised by chance alone" in few_clips(task)[2]
     assert "Add at least 4 groups of a, 4 groups of b, 4 groups of c" in few_clips(task)[3]
     parts = made_task(30, 30, ["train"] * 20 + ["test"] * 10)

@@ -126,7 +126,7 @@ def test_rows_become_a_task(tmp_path: Path) -> None:
     multi_label = [Row(tmp_path / "x", ("b", "a"), "x", "1"), Row(tmp_path / "y", ("c",), "y", "2")]
     task = build_task("several", multi_label, MEAN_AVERAGE_PRECISION, multi_label=True)
     assert task.labels.tolist() == [[True, True, False], [False, False, True]]
-    with pytest.raises(ValueError, match="letters: 'b' is none of its 2 classes"):
+    with pytest.raises(ValueError, match="letters: 'b' is not one of its 2 classes"):
         build_task("letters", rows, classes=["a", "c"])
     with pytest.raises(ValueError, match=r"gone: none of its 1 sound files exists, the first is .*gone\."):
         build_task("gone", rows[1:2])

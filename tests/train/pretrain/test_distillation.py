@@ -81,7 +81,7 @@ def test_the_vector_is_what_embed_gives(pooling: str) -> None:
     np.testing.assert_allclose(vector[0], encoder.embed(sound, pooling=pooling, last_layers=2), atol=1e-5)
 
 
-@pytest.mark.parametrize("dropped", [0.0, 0.5])
+@pytest.mark.parametrize("token_dropping", [0.0, 0.5])
 def test_padding_and_batch_mates_change_nothing(token_dropping: float) -> None:
     network, mixed = objective().eval(), batch([96, 40, 96, 5], 6)
     log_mel = mixed.log_mel.clone().requires_grad_(True)
@@ -146,7 +146,7 @@ def test_beside_aasps_own_losses() -> None:
     assert network.distillation.heads["peaks"].weight.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("dropped", [0.0, 0.5])
+@pytest.mark.parametrize("token_dropping", [0.0, 0.5])
 def test_nothing_is_asked_of_the_device(token_dropping: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors on the meta device have no numbers to give; whoever wants one gets an error."""
     real, meta = torch.autocast, torch.device("meta")

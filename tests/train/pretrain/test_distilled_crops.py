@@ -106,7 +106,7 @@ def test_longer_crops_come_in_when_the_recipe_says(sound_folder: Path, one_teach
     [
         (0.0, "0.64 s, 40 % of them; each", 0.64),
         (0.5, "0.64 s, 40 % of them, the longer ones after 50 % of the steps; each", 0.64),
-        (1.0, "0.64 s, 40 % of them, of which the run saw only the shortest; each", 0.32),
+        (1.0, "0.64 s, 40 % of them, of which the run used only the shortest; each", 0.32),
     ],
 )
 def test_a_run_tells_when_longer_crops_came_in_and_what_the_student_alone_heard(

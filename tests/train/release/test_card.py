@@ -127,8 +127,8 @@ def test_every_field_is_documented_and_in_the_default_template(runs: dict[str, P
 @pytest.mark.parametrize(
     ("template", "sentence"),
     [
-        ("# $nmae\n", r"the template names \$nmae; there are metadata, name, method, "),
-        ("## A\n\n${colour}\n", r"the template names \$colour; there are "),
+        ("# $nmae\n", r"the template names \$nmae; the fields are metadata, name, method, "),
+        ("## A\n\n${colour}\n", r"the template names \$colour; the fields are "),
         ("# It costs $5\n", r"a \$ without a name .*; write \$\$ for a dollar sign"),
     ],
 )

@@ -58,7 +58,7 @@ def test_without_sources_there_is_no_attribution(runs: dict[str, Path], tmp_path
 @pytest.mark.parametrize(
     ("option", "content", "sentence"),
     [
-        ("--template", b"# $nmae\n", "the template names $nmae; there are metadata, name, "),
+        ("--template", b"# $nmae\n", "the template names $nmae; the fields are metadata, name, "),
         ("--limits", b"\xff", "is not UTF-8 text"),
         ("--data", b"licence,seconds\nCC0,x\n", "seconds must be a number"),
         ("--data", b"source,licence\na,CC0\n,CC0\n", "every row of the manifest needs a source"),

@@ -69,9 +69,9 @@ def test_clips_that_cannot_be_read_are_left_out(task_folder: Path, tiny_checkpoi
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--fold", "9"], "--fold: the task tones has 1, 2, 3, 4, 5, got '9'"),
+        (["--fold", "9"], "--fold of tones must be one of 1, 2, 3, 4, 5, got '9'"),
         (["--recipe", "huge"], "--recipe must be a .yaml file or one of"),
-        (["run.epoch=3"], "no setting is called 'run.epoch'"),
+        (["run.epoch=3"], "there is no setting 'run.epoch'"),
         (["--max-time", "0"], "--max-time is above 0 minutes"),
         (["--device", "gpu"], "--device must be cpu or a cuda device"),
         (["--task", "gone"], "gone: no such file or folder"),

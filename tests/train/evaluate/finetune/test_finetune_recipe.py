@@ -62,7 +62,7 @@ def test_files_are_read_strictly(tmp_path: Path, text: str, sentence: str) -> No
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (["epochs=7"], r"no setting is called 'epochs'; .* \(is it run.epochs\?\)"),
+        (["epochs=7"], r"there is no setting 'epochs'; .* \(is it run.epochs\?\)"),
         (["run.epochs"], "key=value, got 'run.epochs'"),
         (["run.epochs=0"], r"run.epochs must be 1 to 1e\+06, got 0"),
         (["run.parts=99"], "run.parts must be at most run.batch"),

@@ -59,8 +59,8 @@ def test_folds_are_chosen_by_name() -> None:
     task = made_task()
     assert [split.name for split in chosen_splits(task, [])] == [f"fold {fold}" for fold in range(1, 6)]
     assert [split.name for split in chosen_splits(task, ["5", "2"])] == ["fold 2", "fold 5"]
-    with pytest.raises(ValueError, match=r"--fold: the task made has 1, 2, 3, 4, 5, got '6'"):
+    with pytest.raises(ValueError, match=r"--fold of made must be one of 1, 2, 3, 4, 5, got '6'"):
         chosen_splits(task, ["6"])
     parts = ["train"] * 100 + ["test"] * 50
-    with pytest.raises(ValueError, match="--fold: the task made has no folds"):
+    with pytest.raises(ValueError, match="--fold needs a task with folds; made"):
         chosen_splits(made_task(parts=parts), ["1"])

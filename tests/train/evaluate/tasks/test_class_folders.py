@@ -58,5 +58,5 @@ def test_what_is_no_clip_of_a_class_is_said(tmp_path: Path) -> None:
     assert f"{tmp_path / 'docs'} and 1 more (folders without sounds)" in task.note
     assert "notes" not in task.note
     (tmp_path / "dog" / "more.tar").rename(tmp_path / "none" / "more.tar")
-    with pytest.raises(ValueError, match=r"the class 'none' would have no sounds\. Left out: .*more\.tar \(tar shards"):
+    with pytest.raises(ValueError, match=r"the class 'none' has no usable sounds\. Left out: .*more\.tar \(tar shards"):
         read_class_folders(tmp_path)

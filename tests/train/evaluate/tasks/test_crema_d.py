@@ -38,7 +38,7 @@ def test_the_list_tells_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_other_files_and_folders_are_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"cremad: .*AudioWAV is no folder\. Its folder holds AudioWAV"):
+    with pytest.raises(ValueError, match=r"cremad: .*AudioWAV is not a folder\. Its folder holds AudioWAV"):
         CREMA_D.read(tmp_path)
     for name in ("hello", "2001_DFA_ANG_XX"):
         write_clip(tmp_path / "AudioWAV" / f"{name}.wav")

@@ -43,7 +43,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        (["1-1-A-0.wav,6,0,dog,True,1,A"], r"1-1-A-0\.wav is in the part '6', which is none of 1, 2, 3, 4, 5"),
+        (["1-1-A-0.wav,6,0,dog,True,1,A"], r"1-1-A-0\.wav is in the part '6', but parts must be 1, 2, 3, 4, 5"),
         (["1-1-A-0.wav,1,0,,True,1,A"], "row 2 has no 'category'"),
         ([], "has no rows"),
         (['"1-1-A-0.wav,1'], "is not a comma-separated table"),
@@ -59,7 +59,7 @@ def test_an_unknown_class_is_a_sentence(tmp_path: Path) -> None:
     rows = mini_esc50(tmp_path)
     table = [ESC50_HEADER, *(row.replace(",dog,", ",wolf,") for row in rows)]
     write_text(tmp_path / "meta" / "esc50.csv", table)
-    with pytest.raises(ValueError, match="esc50: 'wolf' is none of its 50 classes"):
+    with pytest.raises(ValueError, match="esc50: 'wolf' is not one of its 50 classes"):
         ESC50.read(tmp_path)
 
 

@@ -27,7 +27,7 @@ def test_the_lists_have_to_be_there(tmp_path: Path) -> None:
     mini_gtzan(tmp_path)
     (tmp_path / "valid_filtered.txt").unlink()
     with pytest.raises(
-        ValueError, match=r"valid_filtered\.txt is not there; the three lists are at https://github\.com/jong"
+        ValueError, match=r"valid_filtered\.txt does not exist; download the three lists from https://github\.com/jong"
     ):
         GTZAN.read(tmp_path)
     write_text(tmp_path / "valid_filtered.txt", ["blues.00029.wav"])

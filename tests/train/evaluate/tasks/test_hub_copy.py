@@ -130,10 +130,10 @@ def test_columns_that_name_no_file_may_hold_anything(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "sounds", "sentence"),
     [
-        ([{"other": "x"}], [b"sound"], r"0\.parquet: has no column 'clip'"),
+        ([{"other": "x"}], [b"sound"], r"0\.parquet has no column 'clip'"),
         ([{"clip": "x", "take": "A"}], [b""], "x has no sound"),
         ([{"clip": "x", "take": "A"}], [None], "x has no sound"),
-        ([{"clip": "x", "take": "A"}] * 2, [b"1", b"2"], "2 clips of its tables are called x"),
+        ([{"clip": "x", "take": "A"}] * 2, [b"1", b"2"], "2 clips of its tables are named x"),
     ],
 )
 def test_rows_that_are_none_are_a_sentence(rows: list[dict], sounds: list, sentence: str, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_where_nothing_can_be_unpacked_it_is_said(tmp_path: Path, monkeypatch: p
     with pytest.raises(ValueError, match=r"audio cannot be created \(.*\); move the copy"):
         COPY.unpack(tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match=r'needs pyarrow .*pip install "aasp-features\[parquet\]"'):
+    with pytest.raises(ValueError, match=r'needs pyarrow.*pip install "aasp-features\[parquet\]"'):
         COPY.unpack(tmp_path)
 
 

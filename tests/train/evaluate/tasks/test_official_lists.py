@@ -43,7 +43,7 @@ def test_what_is_no_text_is_a_sentence(tmp_path: Path) -> None:
 
 def test_names_of_parts_and_places(tmp_path: Path) -> None:
     assert known("valid", {"valid": "validation"}, tmp_path, "1.wav") == "validation"
-    with pytest.raises(ValueError, match=r"1\.wav is in the part 'dev', which is none of train, valid"):
+    with pytest.raises(ValueError, match=r"1\.wav is in the part 'dev', but parts must be train, valid"):
         known("dev", {"train": "train", "valid": "validation"}, tmp_path, "1.wav")
     (tmp_path / "b").mkdir()
     assert first_there(tmp_path, ["a", "b"]) == tmp_path / "b"

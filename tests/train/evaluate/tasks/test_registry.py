@@ -15,7 +15,7 @@ def test_tables_and_folders(task_folder: Path) -> None:
     wanted = [task_folder / "other.csv", task_folder.parent / "classes", task_folder, task_folder / "labels.csv"]
     assert [task.name for task in read_tasks(list(map(str, wanted[:3])))] == ["other", "classes", "tones"]
     assert [task.name for task in read_tasks([str(task_folder.parent)])] == ["tones"]
-    with pytest.raises(ValueError, match="two tasks are called tones"):
+    with pytest.raises(ValueError, match="two tasks are named tones"):
         read_tasks(list(map(str, wanted[2:])))
 
 

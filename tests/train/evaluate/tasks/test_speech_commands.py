@@ -36,10 +36,10 @@ def test_converted_clips_are_those_of_the_lists(tmp_path: Path) -> None:
 def test_other_words_and_lists_are_a_sentence(tmp_path: Path) -> None:
     mini_spcv2(tmp_path)
     write_clip(tmp_path / "hello" / "0a_nohash_0.wav")
-    with pytest.raises(ValueError, match="spcv2: 'hello' is none of its 35 classes"):
+    with pytest.raises(ValueError, match="spcv2: 'hello' is not one of its 35 classes"):
         SPEECH_COMMANDS_V2.read(tmp_path)
     (tmp_path / "testing_list.txt").unlink()
-    with pytest.raises(ValueError, match=r"testing_list\.txt is not there\. Its folder holds validation_list\.txt"):
+    with pytest.raises(ValueError, match=r"testing_list\.txt does not exist\. Its folder holds validation_list\.txt"):
         SPEECH_COMMANDS_V2.read(tmp_path)
     write_text(tmp_path / "testing_list.txt", [])
     (tmp_path / "testing_list.txt").write_bytes(b"\xff\xfe")

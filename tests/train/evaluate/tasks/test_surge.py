@@ -31,11 +31,13 @@ def test_every_tone_has_every_pitch(tmp_path: Path) -> None:
 
 
 def test_the_list_has_to_be_there(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"dataset_surge_tone_splits\.csv is not there; the list is in https://"):
+    with pytest.raises(
+        ValueError, match=r"dataset_surge_tone_splits\.csv does not exist; download the list from https://"
+    ):
         SURGE.read(tmp_path)
     (tmp_path / "dataset_surge_tone_splits.csv").write_text("tone,split\na,train\n")
     with pytest.raises(ValueError, match="has none of the 1 folders that"):
         SURGE.read(tmp_path)
     (tmp_path / "dataset_surge_tone_splits.csv").write_text("tone,split\na,training\n")
-    with pytest.raises(ValueError, match="a is in the part 'training', which is none of train, valid, test"):
+    with pytest.raises(ValueError, match="a is in the part 'training', but parts must be train, valid, test"):
         SURGE.read(tmp_path)
