@@ -32,8 +32,8 @@ def said(task: Task, folder: Path) -> dict[str, tuple[object, str, str]]:
     """Each clip's path in the folder -> its class (or classes), its group, its part."""
     found = {}
     for file, label, group, part in zip(task.files, task.labels, task.groups, task.parts, strict=True):
-        several = isinstance(label, np.ndarray)
-        named = {task.classes[place] for place in np.flatnonzero(label)} if several else task.classes[label]
+        multi_label = isinstance(label, np.ndarray)
+        named = {task.classes[index] for index in np.flatnonzero(label)} if multi_label else task.classes[label]
         found[file.relative_to(folder).as_posix()] = (named, str(group), str(part))
     return found
 

@@ -39,7 +39,7 @@ def test_crops(changes: dict, sentence: str) -> None:
         ({"noise_lowest_db": 31.0}, "noise_highest_db must be at least noise_lowest_db, got 30 and 31"),
     ],
 )
-def test_disturbances(changes: dict, sentence: str) -> None:
+def test_noise_augmentation(changes: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         replace(NoiseAugmentationSettings(), **changes)
 

@@ -44,7 +44,7 @@ def test_a_band_is_what_is_left() -> None:
 
 
 @given(seed=st.integers(0, 2**31), samples=st.integers(1, 4000))
-def test_a_disturbed_crop_is_a_sound_as_long(seed: int, samples: int) -> None:
+def test_an_augmented_crop_is_a_sound_as_long(seed: int, samples: int) -> None:
     sound = tone(440, samples, 0.9)
     one, again = (augment_with_noise(sound, ALWAYS, np.random.default_rng(seed)) for _ in range(2))
     assert np.array_equal(one, again)

@@ -13,9 +13,9 @@ from aasp_features.train.data.waveform_crops import (
     Cropper,
     crop_samples,
     filter_smoothly,
+    fit_length,
     level,
     mix,
-    place,
     play,
 )
 from aasp_features.train.data.waveforms import Waveforms
@@ -132,14 +132,14 @@ def test_place_keeps_the_sound() -> None:
     sound = np.arange(1, 51, dtype=np.float32)
     starts = set()
     for seed in range(50):
-        placed = place(sound, 80, np.random.default_rng(seed))
+        placed = fit_length(sound, 80, np.random.default_rng(seed))
         start = int(np.flatnonzero(placed)[0])
         starts.add(start)
         assert np.array_equal(placed[start : start + 50], sound)
         assert placed.sum() == sound.sum()
         assert len(placed) == 80
     assert len(starts) > 10
-    assert np.array_equal(place(sound, 20, np.random.default_rng(0)), sound[:20])
+    assert np.array_equal(fit_length(sound, 20, np.random.default_rng(0)), sound[:20])
 
 
 def test_gain_spans_its_range_and_never_clips() -> None:

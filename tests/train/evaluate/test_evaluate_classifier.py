@@ -18,5 +18,5 @@ def test_standardisation_knows_the_training_part_only() -> None:
 
 def test_one_hot() -> None:
     assert one_hot(np.array([1, 0]), 3).tolist() == [[False, True, False], [True, False, False]]
-    several = np.array([[True, True], [False, False]])
-    assert one_hot(several, 2) is several
+    multi_label = np.array([[True, True], [False, False]])
+    assert one_hot(multi_label, 2) is multi_label

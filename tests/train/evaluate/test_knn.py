@@ -15,22 +15,22 @@ from aasp_features.train.evaluate.metrics import BALANCED_ACCURACY, MEAN_AVERAGE
 def vote(train: np.ndarray, hot: np.ndarray, row: np.ndarray, k: int) -> np.ndarray:
     """DINO's vote, a clip at a time: softmax of cosine / 0.07 over the k nearest, summed for each class."""
     cosine = [float(one @ row) / math.sqrt(float(one @ one) * float(row @ row)) for one in train]
-    nearest = sorted(range(len(train)), key=lambda place: -cosine[place])[:k]
+    nearest = sorted(range(len(train)), key=lambda index: -cosine[index])[:k]
     shares = np.zeros(hot.shape[1])
-    for place in nearest:
-        weight = math.exp(cosine[place] / 0.07) / sum(math.exp(cosine[other] / 0.07) for other in nearest)
-        shares += weight * hot[place]
+    for index in nearest:
+        weight = math.exp(cosine[index] / 0.07) / sum(math.exp(cosine[other] / 0.07) for other in nearest)
+        shares += weight * hot[index]
     return shares
 
 
 @pytest.mark.parametrize("k", [1, 5, 20, 1000])
-@pytest.mark.parametrize("several", [False, True])
-def test_the_weighted_shares_of_the_nearest(several: bool, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_weighted_shares_of_the_nearest(multi_label: bool, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     task = made_task()
     train, test = features_of(task, 2.0).astype(float), features_of(task, 2.0, seed=1).astype(float)[:40]
-    hot = np.random.default_rng(0).random((150, 3)) < 0.4 if several else one_hot(task.labels, 3)
-    examples = Examples(train, hot if several else task.labels, task.groups)
-    metric = MEAN_AVERAGE_PRECISION if several else BALANCED_ACCURACY
+    hot = np.random.default_rng(0).random((150, 3)) < 0.4 if multi_label else one_hot(task.labels, 3)
+    examples = Examples(train, hot if multi_label else task.labels, task.groups)
+    metric = MEAN_AVERAGE_PRECISION if multi_label else BALANCED_ACCURACY
     (scores,) = nearest_neighbours(examples, None, test, 3, metric, k)
     np.testing.assert_allclose(scores, [vote(train, hot, row, k) for row in test], atol=1e-12)
     monkeypatch.setattr(knn, "AT_ONCE", 7 * len(train))

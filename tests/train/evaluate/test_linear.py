@@ -67,17 +67,17 @@ def train_alone(train: Examples, validation: Examples, place: int) -> Head:
     return head
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_the_total_loss_gives_each_layer_its_own_gradient(several: bool) -> None:
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_total_loss_gives_each_layer_its_own_gradient(multi_label: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     layers = [new_layer(8, 3, generator) for _ in range(4)]
     vectors = torch.randn(7, 8, generator=generator)
-    labels = torch.rand(7, 3, generator=generator) > 0.5 if several else torch.arange(7) % 3
+    labels = torch.rand(7, 3, generator=generator) > 0.5 if multi_label else torch.arange(7) % 3
     linear.total_loss(layers, vectors, labels).backward()
     for layer in layers:
         found = layer.weight.grad
         layer.weight.grad = None
-        if several:
+        if multi_label:
             functional.binary_cross_entropy_with_logits(layer(vectors), labels.float()).backward()
         else:
             functional.cross_entropy(layer(vectors), labels).backward()
@@ -109,6 +109,6 @@ def test_a_tenth_is_held_out_with_whole_groups() -> None:
 def test_several_labels() -> None:
     task = made_task(300, 100)
     (vectors,) = standardise(features_of(task, 30.0))
-    several = np.stack([task.labels == 0, task.labels != 1, task.labels == 2], axis=1)
-    for scores in linear_layer(Examples(vectors, several, task.groups), None, vectors, 3, MEAN_AVERAGE_PRECISION):
-        assert MEAN_AVERAGE_PRECISION.value(several, scores) > 99
+    multi_label = np.stack([task.labels == 0, task.labels != 1, task.labels == 2], axis=1)
+    for scores in linear_layer(Examples(vectors, multi_label, task.groups), None, vectors, 3, MEAN_AVERAGE_PRECISION):
+        assert MEAN_AVERAGE_PRECISION.value(multi_label, scores) > 99

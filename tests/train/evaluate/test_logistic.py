@@ -51,7 +51,7 @@ def test_absent_classes_and_several_labels() -> None:
     )
     assert (scores[:, [0, 4]] == 0).all()
     assert (scores.argmax(axis=1) == task.labels + 1).all()
-    several = np.stack([task.labels == 0, task.labels != 1, task.labels == 2], axis=1)
+    multi_label = np.stack([task.labels == 0, task.labels != 1, task.labels == 2], axis=1)
     metric = Metric("right", lambda labels, scores: float(((scores > 0.5) == labels).mean()))
-    (scores,) = logistic_regression(Examples(vectors, several, task.groups), None, vectors, 3, metric)
-    assert ((scores > 0.5) == several).mean() > 0.99
+    (scores,) = logistic_regression(Examples(vectors, multi_label, task.groups), None, vectors, 3, metric)
+    assert ((scores > 0.5) == multi_label).mean() > 0.99

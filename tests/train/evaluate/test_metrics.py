@@ -36,7 +36,7 @@ def test_mean_average_precision_is_over_classes_that_occur() -> None:
     rng = np.random.default_rng(0)
     labels, scores = rng.random((50, 4)) < 0.3, rng.random((50, 4))
     labels[:, 2] = False
-    each = [average_precision_score(labels[:, place], scores[:, place]) for place in (0, 1, 3)]
+    each = [average_precision_score(labels[:, index], scores[:, index]) for index in (0, 1, 3)]
     assert mean_average_precision(labels, scores) == pytest.approx(100 * np.mean(each))
 
 

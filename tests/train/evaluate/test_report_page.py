@@ -66,12 +66,12 @@ def test_margins_of_several_labels(tmp_path: Path) -> None:
     task, result = measured()
     labels = np.array([[True, True, False], [False, False, True]])
     scores = np.array([[0.9, 0.2, 0.4], [0.1, 0.2, 0.8]])
-    several = replace(task, labels=labels, metric=MEAN_AVERAGE_PRECISION, files=task.files[:2])
+    multi_label = replace(task, labels=labels, metric=MEAN_AVERAGE_PRECISION, files=task.files[:2])
     found = replace(result, tested=np.arange(2), scores=[scores])
-    margins, guesses = margin(several, found)
+    margins, guesses = margin(multi_label, found)
     np.testing.assert_allclose(margins, [0.2 - 0.4, 0.8 - 0.2])
     assert guesses.tolist() == [2, 1]
-    page = report_page([several], {"ours": {several.name: found}}, "Linear layer", True, tmp_path)
+    page = report_page([multi_label], {"ours": {multi_label.name: found}}, "Linear layer", True, tmp_path)
     assert len(Cells(page).players) == 1
     assert "Confusion matrix" not in page
     assert "without the last fold" in page

@@ -113,9 +113,9 @@ def test_a_run_tells_when_longer_crops_came_in_and_what_the_student_alone_heard(
     sound_folder: Path, one_teacher: Path, tmp_path: Path, longer_from: float, told: str, longest: float
 ) -> None:
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)  # four batches, of six
-    disturbed = NoiseAugmentationSettings(noise_probability=0.5, band_probability=0.1)
+    augmented = NoiseAugmentationSettings(noise_probability=0.5, band_probability=0.1)
     crops = crops_of(
-        features, tmp_path / "run", longer_from=longer_from, noise_augmentation=disturbed, balanced_by="levels"
+        features, tmp_path / "run", longer_from=longer_from, noise_augmentation=augmented, balanced_by="levels"
     )
     assert Pretraining(crops, tmp_path / "run", CPU).run()
     crops.close()
@@ -234,9 +234,7 @@ def test_a_run_stopped_where_longer_crops_come_in_equals_an_uninterrupted_one(
         assert all(torch.equal(value, found[0][key]) for key, value in state.items())
 
 
-def test_the_student_hears_disturbances_that_its_teachers_did_not(
-    sound_folder: Path, one_teacher: Path, tmp_path: Path
-) -> None:
+def test_noise_augments_the_students_crops_alone(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
     features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
     often = NoiseAugmentationSettings(noise_probability=0.5, noise_lowest_db=10, noise_highest_db=20)
     crops, clean = crops_of(features, tmp_path / "a", noise_augmentation=often), crops_of(features, tmp_path / "b")

@@ -13,7 +13,7 @@ def test_cut_anywhere(tmp_path: Path) -> None:
     for line in lines:
         append_json_line(path, line)
     content = path.read_bytes()
-    ends = [place for place, byte in enumerate(content) if byte == ord("}")]
+    ends = [index for index, byte in enumerate(content) if byte == ord("}")]
     for size in range(len(content) + 1):
         path.write_bytes(content[:size])
         assert read_json_lines(path, ["step"]) == lines[: sum(end < size for end in ends)]

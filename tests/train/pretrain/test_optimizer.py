@@ -116,8 +116,8 @@ def test_a_step_that_is_not_finite_changes_nothing(decay: float, kind: str) -> N
         for finite in steps:
             parts = [*linear.parameters()]
             before = [value.clone() for value in state_of(optimizers, parts)]
-            for place, parameter in enumerate(parts):
-                fill = torch.arange(parameter.numel()).reshape(parameter.shape) / 7 + done + place
+            for index, parameter in enumerate(parts):
+                fill = torch.arange(parameter.numel()).reshape(parameter.shape) / 7 + done + index
                 parameter.grad = fill if finite else torch.full_like(parameter, math.nan)
             take_step(optimizers, torch.tensor(finite))
             done += finite

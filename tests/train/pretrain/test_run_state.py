@@ -111,11 +111,11 @@ def test_no_flipped_bit_and_no_cut_goes_unseen(saved: bytes, tmp_path: Path) -> 
     rng, header = np.random.default_rng(0), int.from_bytes(saved[:8], "little")
     places = [*range(8), *rng.integers(8, header, 60), *rng.integers(header, len(saved), 30)]
     whole = start_of(saved, tmp_path)
-    for place in map(int, places):
+    for index in map(int, places):
         flipped = bytearray(saved)
-        flipped[place] ^= 1 << int(rng.integers(8))
+        flipped[index] ^= 1 << int(rng.integers(8))
         with suppress(AaSPError):
-            assert start_of(bytes(flipped), tmp_path) == whole, place
+            assert start_of(bytes(flipped), tmp_path) == whole, index
     for size in (0, 5, 100, header, len(saved) // 2, len(saved) - 1):
         with pytest.raises(ValueError, match="is damaged"):
             start_of(saved[:size], tmp_path)

@@ -27,8 +27,8 @@ def test_they_are_the_encoders(files: list[Path], memory_gb: float) -> None:
     log_mels = LogMels(files, front_end, memory_gb, threads=2)
     log_mels.expect([3])
     for places in ([2, 0], [0, 0, 1], [3]):
-        for place, found in zip(places, log_mels.of(places), strict=True):
-            assert torch.equal(found, front_end(torch.from_numpy(load_audio(files[place]))))
+        for index, found in zip(places, log_mels.of(places), strict=True):
+            assert torch.equal(found, front_end(torch.from_numpy(load_audio(files[index]))))
             assert not found.is_inference()
     assert [len(one) for one in log_mels.each([0, 1, 2, 3])] == [23, 24, 24, 25]
     assert sum(one.numel() * 4 for one in log_mels._kept.values()) <= memory_gb * 1e9

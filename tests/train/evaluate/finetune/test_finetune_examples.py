@@ -78,10 +78,10 @@ def test_facts_tell_other_sounds_apart_by_what_they_hold(task_folder: Path, tmp_
 
 def test_what_does_not_go_together(task_folder: Path) -> None:
     task, encoder = tones(task_folder), tiny_encoder()
-    several = replace(task, labels=np.eye(2, dtype=bool)[task.labels])
-    assert examples_of(several, encoder).kind == "binary"
+    multi_label = replace(task, labels=np.eye(2, dtype=bool)[task.labels])
+    assert examples_of(multi_label, encoder).kind == "binary"
     with pytest.raises(ValueError, match=r"several labels; give loss.kind=binary"):
-        examples_of(several, encoder, loss={"kind": "cross_entropy"})
+        examples_of(multi_label, encoder, loss={"kind": "cross_entropy"})
     with pytest.raises(ValueError, match=r"clips.seconds must be at most 1.28, the encoder's window, got 2"):
         examples_of(task, encoder, clips={"seconds": 2.0})
     with pytest.raises(ValueError, match=r"clips.epoch is 99"):

@@ -9,13 +9,13 @@ from torch import nn
 
 from aasp_features.train.evaluate.finetune.model import FineTuned
 from aasp_features.train.evaluate.finetune.optimizer import build_optimizer, rate_at, set_rates
-from aasp_features.train.evaluate.finetune.recipe import OptimizerSettings
+from aasp_features.train.evaluate.finetune.recipe import FinetuneOptimizerSettings
 
 
 @pytest.mark.parametrize("method", ["adamw", "sgd"])
 def test_every_parameter_has_the_rate_and_decay_of_its_layer(method: str) -> None:
     model = FineTuned(tiny_encoder(depth=3).network, torch.zeros(32), torch.ones(32), nn.Linear(32, 2))
-    settings = OptimizerSettings(method=method, rate=0.1, layer_decay=0.5, encoder_factor=3.0, weight_decay=0.2)
+    settings = FinetuneOptimizerSettings(method=method, rate=0.1, layer_decay=0.5, encoder_factor=3.0, weight_decay=0.2)
     optimizer = build_optimizer(model, settings)
     assert set_rates(optimizer, settings.warm_up, settings) == pytest.approx(0.1)
     groups = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
@@ -32,7 +32,7 @@ def test_every_parameter_has_the_rate_and_decay_of_its_layer(method: str) -> Non
 
 
 def test_rates_rise_and_fall() -> None:
-    settings = OptimizerSettings(rate=2.0, warm_up=0.2, last_rate=0.1)
+    settings = FinetuneOptimizerSettings(rate=2.0, warm_up=0.2, last_rate=0.1)
     assert [rate_at(done, settings) for done in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0, 1, 2, 1.1, 0.2])
     assert rate_at(0.4, settings) == pytest.approx(0.2 + 1.8 * (1 + math.cos(math.pi / 4)) / 2)
-    assert rate_at(0.0, OptimizerSettings(rate=2.0, warm_up=0.0)) == 2.0
+    assert rate_at(0.0, FinetuneOptimizerSettings(rate=2.0, warm_up=0.0)) == 2.0

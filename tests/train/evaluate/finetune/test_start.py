@@ -15,7 +15,7 @@ def test_vectors_are_standardised_by_the_training_part(task_folder: Path) -> Non
     examples = examples_of(task, encoder)
     model = empty_model(encoder, examples, CPU)
     fit_start(model, examples)
-    vectors = encoder.embed([task.files[place] for place in examples.train])
+    vectors = encoder.embed([task.files[index] for index in examples.train])
     np.testing.assert_allclose(model.mean.numpy(), vectors.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(model.std.numpy(), vectors.std(axis=0), atol=1e-5)
     assert not model.head.weight.any()
@@ -31,7 +31,7 @@ def test_a_probe_knows_the_labels_already(task_folder: Path) -> None:
         examples = examples_of(task, encoder, network={"head": "probe"}, run={"held_out": held_out})
         model = empty_model(encoder, examples, CPU)
         fit_start(model, examples)
-        vectors = torch.from_numpy(encoder.embed([task.files[place] for place in examples.train]))
+        vectors = torch.from_numpy(encoder.embed([task.files[index] for index in examples.train]))
         found = model.folded()(vectors).argmax(dim=1).numpy()
         assert np.mean(found == task.labels[examples.train]) > 0.95
 
