@@ -53,8 +53,8 @@ def test_noise_augmentation(changes: dict, sentence: str) -> None:
         ({"variance": 0.0}, "variance must be in"),
         ({"token_dropping": 1.0}, "token_dropping 0 to below 1"),
         ({"balance": 1.5}, "balance must be 0 to 1, got 1.5"),
-        ({"loss": "absolute"}, "loss is one of squared, cosine; got 'absolute'"),
-        ({"pooling": "sum"}, "pooling is one of mean, cls"),
+        ({"loss": "absolute"}, "loss must be squared or cosine, got 'absolute'"),
+        ({"pooling": "sum"}, "pooling must be one of mean, cls"),
     ],
 )
 def test_learning_from_teachers(changes: dict, sentence: str) -> None:

@@ -54,7 +54,7 @@ def test_changes_are_applied_and_typed() -> None:
             ["distillation.teachers=a.yaml", "distillation.crop.gain_db=-1"],
             "gain_db must be at",
         ),
-        ("tiny_distilled", [], "recipe tiny_distilled: learns from external teachers; say which"),
+        ("tiny_distilled", [], "recipe tiny_distilled needs external teachers: give"),
         ("tiny_distilled", ["distillation.teachers=a.yaml", "distillation.crop.speed=2.0"], "crop.speed must be 0 to"),
     ],
 )

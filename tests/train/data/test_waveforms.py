@@ -134,7 +134,7 @@ def test_a_damaged_index_is_named(sound_folder: Path, tmp_path: Path, text: str)
     load_waveforms(sound_folder, tmp_path)
     (tmp_path / INDEX_FILE).write_text(text)
     with pytest.raises(
-        ValueError, match=r"sounds.json is damaged, or of an earlier version; delete it to decode the sounds again"
+        ValueError, match=r"sounds.json is damaged or has another format; delete it to decode the sounds again"
     ):
         load_waveforms(sound_folder, tmp_path)
 

@@ -144,12 +144,12 @@ def keep(folder: Path, low: int, high: int) -> None:
     ("low", "high", "sentences"),
     [
         (2, 2, ["4 folds", "each fold is a single clip", "Add at least 3 clips of high, 3 clips of low"]),
-        (1, 1, ["2 folds", "1 clip of high, 1 clip of low can be recognised by chance alone"]),
+        (1, 1, ["2 folds", "1 clip of high, 1 clip of low can only be recognised by chance"]),
         (5, 2, ["5 folds", "scored together", "Add at least 3 clips of high, so that", "too few clips to choose it"]),
         (
             1,
             11,
-            ["1 clip of low can be recognised by chance alone", "balanced accuracy 50.0 %", "saved classifier is 0.1"],
+            ["1 clip of low can only be recognised by chance", "balanced accuracy 50.0 %", "saved classifier is 0.1"],
         ),
         (12, 12, ["balanced accuracy 100.0 %, 95 % interval by Clopper and Pearson 85.8–100.0."]),
     ],
@@ -202,15 +202,15 @@ def test_what_is_left_out_of_a_folder_is_said(tones: Path, quick: list[object]) 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["gone", "--out", "out"], "gone: no such file or folder"),
+        (["gone", "--out", "out"], "--task gone is no file or folder"),
         (["tones", "--out", "tones"], "--out tones is not empty"),
         (["tones/low", "--out", "out"], "must hold at least two folders with sounds"),
         (["tones", "--out", "out", "--model", "gone"], "'gone' is no folder"),
         (["tones", "--out", "out", "--pooling", "max"], "'max' is not one of"),
         (["tones", "--out", "file/out", "--model", "gone"], "--out file/out cannot be written (Not a directory)"),
-        (["tones", "run.epochs=1", "--out", "out"], "'run.epochs=1' is for fine-tuning; give --finetune, too"),
+        (["tones", "run.epochs=1", "--out", "out"], "'run.epochs=1' needs --finetune"),
         (["tones", "--out", "out", "--recipe", "esc50"], "--recipe esc50 needs --finetune"),
-        (["tones", "--out", "out", "--device", "cpu"], "--device cpu is for fine-tuning; give --finetune, too"),
+        (["tones", "--out", "out", "--device", "cpu"], "--device cpu needs --finetune"),
         (["tones", "run.epoch=1", "--out", "out", "--finetune"], "there is no setting 'run.epoch'"),
     ],
 )

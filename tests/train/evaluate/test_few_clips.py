@@ -53,13 +53,13 @@ def test_groups_and_fixed_parts() -> None:
     task = made_task(30, 3)  # ten clips of each class, and each class is a group of its own
     task = replace(task, groups=np.array([f"g{label}" for label in task.labels])).draw_folds()
     assert few_clips(task)[0] == "There are few clips, so each fold is a single group."
-    assert "10 clips of a, 10 clips of b, 10 clips of c can be recognised by chance alone" in few_clips(task)[2]
+    assert "10 clips of a, 10 clips of b, 10 clips of c can only be recognised by chance" in few_clips(task)[2]
     assert "Add at least 4 groups of a, 4 groups of b, 4 groups of c" in few_clips(task)[3]
     parts = made_task(30, 30, ["train"] * 20 + ["test"] * 10)
     assert few_clips(parts) == []
     fixed = replace(parts, labels=np.array([0, 1] * 10 + [2] * 10))
     (sentence,) = few_clips(fixed)
-    assert sentence.startswith("10 clips of c can be recognised by chance alone")
+    assert sentence.startswith("10 clips of c can only be recognised by chance")
     assert few_clips(replace(parts, parts=np.array(["train"] * 30))) == []  # no test part: told where it is tried
 
 

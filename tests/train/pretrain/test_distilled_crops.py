@@ -264,7 +264,7 @@ def test_rounds_drawn_by_a_teachers_clusters(sound_folder: Path, one_teacher: Pa
     assert crops.facts(len(drawn))["distinct_crops"] == len(counted)
     for one in (crops, again):
         one.close()
-    with pytest.raises(ValueError, match="balanced_by is one of the run's teachers, levels; got 'mn04'"):
+    with pytest.raises(ValueError, match="balanced_by must be one of the run's teachers, levels; got 'mn04'"):
         crops_of(features, tmp_path, balanced_by="mn04")
 
 

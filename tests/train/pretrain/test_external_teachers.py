@@ -144,7 +144,7 @@ def broken(folder: Path, kind: str) -> Path:
         ("syntax", "teacher levels: levels_code.py:load failed"),
         ("no load", "teacher levels: .*has no attribute 'load'"),
         ("no code", "teacher levels: levels_code.py is not in"),
-        ("not yaml", "x.yaml: not a teacher's description"),
+        ("not yaml", "x.yaml is not a teacher's description"),
         ("{colour: red, callable: m:f}", r"\['colour'\] unknown"),
         ("{pool: max, callable: m:f}", "pool must be mean or mean\\+std, got 'max'"),
         ("{}", "files must name exactly one graph"),

@@ -29,7 +29,7 @@ def test_only_what_a_run_has_is_drawn(tmp_path: Path) -> None:
 
 
 def test_no_metrics(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no metrics.jsonl; give the folder of a run"):
+    with pytest.raises(ValueError, match=r"holds no metrics.jsonl; give a run folder"):
         read_metrics(tmp_path)
 
 

@@ -37,7 +37,7 @@ def test_one_fold_makes_a_classifier(task_folder: Path, tiny_checkpoint: Path, t
     assert (out / "report.md").read_text() in done.output
     assert json.loads((out / "report.json").read_text())["runs"][0]["split"] == "fold 5"
     assert AaSPClassifier.from_pretrained(out).labels == ("high", "low")
-    assert "by the recipe small, 8 steps" in (out / "README.md").read_text()
+    assert "Recipe small, 8 steps" in (out / "README.md").read_text()
     report = (out / "report.md").read_text()
     assert run(*arguments).exit_code == 0  # it is complete, and says so again
     assert (out / "report.md").read_text() == report
@@ -72,9 +72,9 @@ def test_clips_that_cannot_be_read_are_left_out(task_folder: Path, tiny_checkpoi
         (["--fold", "9"], "--fold of tones must be one of 1, 2, 3, 4, 5, got '9'"),
         (["--recipe", "huge"], "--recipe must be a .yaml file or one of"),
         (["run.epoch=3"], "there is no setting 'run.epoch'"),
-        (["--max-time", "0"], "--max-time is above 0 minutes"),
+        (["--max-time", "0"], "--max-time must be above 0 minutes"),
         (["--device", "gpu"], "--device must be cpu or a cuda device"),
-        (["--task", "gone"], "gone: no such file or folder"),
+        (["--task", "gone"], "--task gone is no file or folder"),
         (["clips.seconds=2"], "clips.seconds must be at most 1.28"),
         (["network.last_layers=3"], "last_layers must be at most depth=2"),
     ],

@@ -45,5 +45,5 @@ def test_without_replacement_no_clip_comes_twice() -> None:
     assert 0 not in drawn
     with pytest.raises(ValueError, match=r"clips.epoch is 6, but only 5 clips can be drawn once"):
         ClipSampler(6, 6, 4, 0, weights, replacement=False)
-    with pytest.raises(ValueError, match=r"clips.epoch is 7, and 6 clips"):
+    with pytest.raises(ValueError, match=r"clips.epoch is 7, but only 6 clips"):
         ClipSampler(6, 7, 4, 0)

@@ -40,4 +40,4 @@ def test_tables_and_numbers_without_warnings(reader: list[str], checkpoint: Path
 def test_what_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["robustness", "--task", str(tmp_path / "nowhere")])
     assert result.exit_code == 2
-    assert "nowhere: no such file or folder" in result.output
+    assert "nowhere is no file or folder" in result.output

@@ -42,6 +42,6 @@ def test_other_files_and_folders_are_a_sentence(tmp_path: Path) -> None:
         CREMA_D.read(tmp_path)
     for name in ("hello", "2001_DFA_ANG_XX"):
         write_clip(tmp_path / "AudioWAV" / f"{name}.wav")
-        with pytest.raises(ValueError, match=rf"{name}\.wav is not called like 1001_DFA_ANG_XX\.wav"):
+        with pytest.raises(ValueError, match=rf"{name}\.wav must be named like 1001_DFA_ANG_XX\.wav"):
             CREMA_D.read(tmp_path)
         (tmp_path / "AudioWAV" / f"{name}.wav").unlink()

@@ -38,5 +38,5 @@ def test_the_layout_of_the_hubs_copy(tmp_path: Path) -> None:
 def test_a_wrong_vocabulary_is_a_sentence(tmp_path: Path) -> None:
     mini_fsd50k(tmp_path)
     write_text(tmp_path / "FSD50K.ground_truth" / "vocabulary.csv", ["Bark"])
-    with pytest.raises(ValueError, match=r"vocabulary\.csv: a row is not like '0,Accelerating"):
+    with pytest.raises(ValueError, match=r"vocabulary\.csv: every row must be like '0,Accelerating"):
         FSD50K.read(tmp_path)
