@@ -212,7 +212,7 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
             "'both' is not one of",
         ),
         (["curves", "gone"], "gone holds no metrics.jsonl"),
-        (["knn", "--task", "gone"], "--task gone is no file or folder"),
+        (["knn", "--task", "gone"], "gone is no file or folder"),
         (["info", "gone"], "'gone' is no folder"),
         ([*PRETRAIN, "--device", "gpu"], "--device must be cpu or a cuda device that torch finds; got 'gpu'"),
         ([*PRETRAIN, "--device", "meta"], "--device must be cpu or a cuda device that torch finds; got 'meta'"),

@@ -62,7 +62,7 @@ def remarks(tasks: Sequence[Task], selection: bool = False, logistic: bool = Fal
     for task in tasks:
         sentences = []
         if task.found != dict(task.expected):
-            sentences.append(f"clips found of the official distribution: {_counts(task)}.")
+            sentences.append(f"clip counts differ from the official distribution ({_counts(task)}).")
         if task.missing:
             listed = len(task.missing) + len(task.files)
             sentences.append(f"{len(task.missing):,} of {listed:,} clips are missing, the first is {task.missing[0]}.")

@@ -51,7 +51,7 @@ def test_ours_stands_beside_the_papers(checkpoint: Path, tmp_path: Path, monkeyp
     assert figures(text, "ESC-50") == ["59 of 2,000", esc50, "97.5", "fine-tuning"]
     assert figures(text, "CREMA-D") == ["16 of 7,442", crema_d, "68.7", "linear evaluation, presumably"]
     assert figures(text, "UrbanSound8K") == ["0 of 8,732", "–", "89.7", "linear evaluation"]
-    assert "esc50: clips found of the official distribution: fold 1: 12 of 400, fold 2: 11 of 400" in text
+    assert "esc50: clip counts differ from the official distribution (fold 1: 12 of 400, fold 2: 11 of 400" in text
     assert (tmp_path / "out" / "missing-esc50.txt").read_text() == f"{gone}\n"
     for name in ("as2m", "as20k", "spcv2", "us8k", "nsynth"):
         assert f"({name}): neither" in text

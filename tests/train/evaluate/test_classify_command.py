@@ -202,7 +202,7 @@ def test_what_is_left_out_of_a_folder_is_said(tones: Path, quick: list[object]) 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["gone", "--out", "out"], "--task gone is no file or folder"),
+        (["gone", "--out", "out"], "gone is no file or folder"),
         (["tones", "--out", "tones"], "--out tones is not empty"),
         (["tones/low", "--out", "out"], "must hold at least two folders with sounds"),
         (["tones", "--out", "out", "--model", "gone"], "'gone' is no folder"),

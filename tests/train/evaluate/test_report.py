@@ -54,15 +54,15 @@ def test_what_readers_should_know_of_the_tasks() -> None:
     assert remarks([official]) == []
     partial = replace(task, expected={"train": 90, "validation": 1030, "test": 20})
     assert remarks([official, partial]) == [
-        "made: clips found of the official distribution: validation: 30 of 1,030, test: 30 of 20."
+        "made: clip counts differ from the official distribution (validation: 30 of 1,030, test: 30 of 20)."
     ]
     lacking = replace(task, expected={"whole": 7442}, missing=(Path("a.wav"), Path("b.wav")), note="Made here.")
     assert remarks([lacking]) == [
-        "made: clips found of the official distribution: 150 of 7,442. "
+        "made: clip counts differ from the official distribution (150 of 7,442). "
         "2 of 152 clips are missing, the first is a.wav. Made here."
     ]
     folds = replace(made_task(), expected={"1": 31, "2": 30})
-    assert remarks([folds]) == ["made: clips found of the official distribution: fold 1: 30 of 31."]
+    assert remarks([folds]) == ["made: clip counts differ from the official distribution (fold 1: 30 of 31)."]
 
 
 def test_missing_clips_are_listed_in_files(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_teacher_that_fails_later_ends_the_wait(sound_folder: Path, tmp_path: 
     write_callable(tmp_path / "t", code=code)
     makers = Makers(open_features(sound_folder, tmp_path / "f", tmp_path / "t"), 1, workers=1)
     try:
-        with pytest.raises(ValueError, match=r"ended \(exit code 1\)"):
+        with pytest.raises(ValueError, match=r"failed with exit code 1"):
             makers.wait()
     finally:
         makers.stop()

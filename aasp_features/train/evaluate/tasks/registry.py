@@ -60,7 +60,7 @@ def _read(wanted: str) -> list[Task]:
     if not path.is_dir():
         known = ", ".join(PUBLIC_TASKS)
         raise TrainError(
-            f"--task {wanted} is no file or folder, nor NAME:FOLDER of a public task; public tasks are {known}."
+            f"{wanted} is no file or folder, and no NAME:FOLDER of a public task; public tasks are {known}."
         )
     if tables := sorted(path.glob(TABLE)) or sorted(path.glob(f"*/{TABLE}")):
         return [read_table(table) for table in tables]

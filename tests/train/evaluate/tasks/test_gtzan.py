@@ -31,5 +31,5 @@ def test_the_lists_have_to_be_there(tmp_path: Path) -> None:
     ):
         GTZAN.read(tmp_path)
     write_text(tmp_path / "valid_filtered.txt", ["blues.00029.wav"])
-    with pytest.raises(ValueError, match=r"'blues\.00029\.wav' is not like 'blues/blues\.00029\.wav'"):
+    with pytest.raises(ValueError, match=r"'blues\.00029\.wav' must be like 'blues/blues\.00029\.wav'"):
         GTZAN.read(tmp_path)
