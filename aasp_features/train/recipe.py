@@ -251,9 +251,7 @@ class Recipe:
         if self.distillation.teachers:
             self.distillation.check(config)
         if self.distillation.parts > 1 and self.learns_masked:
-            raise OptionError(
-                f"recipe: distillation.parts must be 1 if {', '.join(AASP_LOSSES[:-1])} or contrast has a weight."
-            )
+            raise OptionError("recipe: distillation.parts must be 1 if frame, clip or contrast has a weight.")
 
     def config(self) -> AaSPConfig:
         """Return the encoder's config."""
