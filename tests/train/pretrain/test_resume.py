@@ -93,7 +93,7 @@ def test_a_run_that_mixed_in_another_way_is_refused(tmp_path: Path) -> None:
         older = {key: value for key, value in run.record().items() if key != "mixing"}
         save_run(tmp_path / name, run.objective, run.optimizers, run.health, run.progress, older)
     assert start(tmp_path / "unmixed", data=unmixed).changes == []
-    with pytest.raises(ValueError, match="holds a run whose crops an earlier version mixed in another way; finish it"):
+    with pytest.raises(ValueError, match="holds a run whose crops another version mixed differently; finish it"):
         start(tmp_path / "mixed")
 
 
