@@ -61,5 +61,5 @@ def test_wrong_lists_are_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be YTID, start_seconds, end_seconds, positive_labels"):
         AUDIOSET_20K.read(tmp_path)
     (tmp_path / "class_labels_indices.csv").unlink()
-    with pytest.raises(ValueError, match=r"class_labels_indices\.csv is not there"):
+    with pytest.raises(ValueError, match=r"class_labels_indices\.csv does not exist"):
         AUDIOSET_20K.read(tmp_path)

@@ -90,7 +90,7 @@ def test_audioset_needs_its_lists_and_unpacks_only_what_is_asked_for(
     sound = (official / "eval_segments" / "evaluation1.wav").read_bytes()
     for part, own in videos.items():
         pack(copy / "data" / part / "00.parquet", [{"video_id": one, "labels": "x"} for one in own], [sound] * len(own))
-    with pytest.raises(ValueError, match=r"class_labels_indices\.csv is not there"):
+    with pytest.raises(ValueError, match=r"class_labels_indices\.csv does not exist"):
         PUBLIC_TASKS["as20k"].read(copy)
     assert not (copy / "audio").exists()
     for table in official.glob("*.csv"):

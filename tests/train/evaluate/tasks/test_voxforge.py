@@ -23,7 +23,7 @@ def test_uploaders_are_kept_whole(tmp_path: Path) -> None:
     assert nobody[:2] == ("it", "anonymous-20110402-ujy")
     assert len(found) == 17
     assert (task.classes, task.found) == (("de", "en", "es", "fr", "it", "ru"), {"whole": 17})
-    assert "made here" in task.note
+    assert "hash of the uploader" in task.note
 
 
 def test_names_of_archives() -> None:
