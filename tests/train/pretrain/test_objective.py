@@ -92,7 +92,7 @@ def test_gradients_reach_all_but_the_teacher() -> None:
     network = objective()
     network(random_batch([64, 64, 30, 30], 4), generator()).total.backward()
     for name, parameter in network.named_parameters():
-        if name.startswith("teacher."):
+        if name.startswith("ema_teacher."):
             assert parameter.grad is None, name
         else:
             assert parameter.grad is not None, name
