@@ -8,12 +8,13 @@ runs without it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import NamedTuple, TypeVar  # a generic tuple, and defaults of type variables
 
-from aasp_features.config import PATCH, VARIANCE_FLOOR, Pooling
+from aasp_features.config import PATCH, VARIANCE_FLOOR, AaSPConfig, Pooling, pooled_dim
 from aasp_features.errors import AaSPError
 from aasp_features.windows import CutWindow, Items, WindowCutter, grid_offsets, grid_times
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from aasp_features.model.network import AaSPNetwork
     from aasp_features.options import EmbedOptions
 
+Vectors = TypeVar("Vectors", default=NDArray[np.float32])
+Times = TypeVar("Times", default=NDArray[np.float64])
 Key = TypeVar("Key")
 Run = Callable[[list[CutWindow[Items]]], "list[ColumnVectors]"]  # computes windows of one length
 
@@ -50,16 +53,16 @@ class ColumnVectors(NamedTuple):
     cls: NDArray[np.float32]
 
 
-class FrameEmbeddings(NamedTuple):
-    """Vectors along time.
+class FrameEmbeddings(NamedTuple, Generic[Vectors, Times]):
+    """Vectors along time, as numpy arrays or, for tensors, as tensors.
 
     Attributes:
         embeddings: (T, d) float32.
         times: (T,) float64, seconds at the centre of each vector's valid frames.
     """
 
-    embeddings: Any
-    times: Any
+    embeddings: Vectors
+    times: Times
 
 
 # Clips → windows
@@ -214,48 +217,51 @@ def encode_clips(
     names: Sequence[str],
     windows: Iterable[tuple[tuple[int, int], CutWindow[Items]]],
     run: Run[Items],
-    columns: int,
-    pooling: Pooling,
-    width: int,
+    config: AaSPConfig,
+    options: EmbedOptions,
 ) -> NDArray[np.float32]:
-    """Encode all windows of clips and pool each clip: (clips, width) float32.
+    """Encode all windows of clips and pool each clip: (clips, d) float32.
 
     Args:
         names: of the clips, for messages.
         windows: each with the index of its clip and its offset, as ``clip_windows`` gives them.
-        run, columns: as of ``encode_windows``.
-        pooling, width: of the vectors.
+        run: as of ``encode_windows``.
+        config, options: of the encoder and the call.
 
     Raises:
         VectorError: NaN or infinite numbers; the sentence names the clip.
     """
-    pooled = [ClipVector(pooling) for _ in names]
-    for (index, _), vectors in encode_windows(windows, run, columns):
+    pooled = [ClipVector(options.pooling) for _ in names]
+    for (index, _), vectors in encode_windows(windows, run, options.batch_size * config.window):
         pooled[index].add(check_finite(vectors, names[index]))
-    return np.stack([one.vector() for one in pooled]) if pooled else np.empty((0, width), np.float32)
+    nothing = np.empty((0, pooled_dim(config.dim, config.rows, options.pooling)), np.float32)
+    return np.stack([one.vector() for one in pooled]) if pooled else nothing
 
 
 def encode_frames(
     names: Sequence[str],
     windows: Iterable[tuple[tuple[int, int], CutWindow[Items]]],
     run: Run[Items],
-    columns: int,
+    config: AaSPConfig,
+    options: EmbedOptions,
     hop: float,
 ) -> list[FrameEmbeddings]:
     """Encode all windows of clips and put each clip's vectors in order of time.
 
     ``windows`` are cut at the offsets of ``hop``. Other arguments and errors are those of ``encode_clips``.
     """
-    passes = [{offset: FrameVectors() for offset in grid_offsets(hop)} for _ in names]
-    for (index, offset), vectors in encode_windows(windows, run, columns):
-        passes[index][offset].add(check_finite(vectors, names[index]))
-    return [
-        FrameEmbeddings(
-            interleave([one.vectors() for one in clip.values()]),
-            np.asarray(grid_times(clip[0].frames, hop), np.float64),
-        )
-        for clip in passes
-    ]
+    clips: list[dict[int, list[ColumnVectors]]] = [{offset: [] for offset in grid_offsets(hop)} for _ in names]
+    for (index, offset), vectors in encode_windows(windows, run, options.batch_size * config.window):
+        clips[index][offset].append(check_finite(vectors, names[index]))
+    return [join_passes(list(passes.values()), hop) for passes in clips]
+
+
+def join_passes(passes: Sequence[Sequence[ColumnVectors]], hop: float) -> FrameEmbeddings:
+    """Put the vectors of all passes over a clip in order of time; the first pass begins with the clip."""
+    nothing = np.empty((0, 0), np.float32)
+    vectors = [np.concatenate([one.vectors for one in windows]) if windows else nothing for windows in passes]
+    frames = sum(int(one.frames.sum()) for one in passes[0])
+    return FrameEmbeddings(interleave(vectors), np.asarray(grid_times(frames, hop), np.float64))
 
 
 class ClipVector:
@@ -292,23 +298,6 @@ class ClipVector:
             variance = np.maximum(self.squares / self.weight - np.square(mean), 0)
             chosen = [mean, np.sqrt(variance + VARIANCE_FLOOR)]
         return np.concatenate([np.asarray(part) for part in chosen]).astype(np.float32)
-
-
-class FrameVectors:
-    """Vectors of a clip's columns in order, and the number of log-mel frames they stand for."""
-
-    def __init__(self) -> None:
-        self.parts: list[NDArray[np.float32]] = []
-        self.frames = 0
-
-    def add(self, columns: ColumnVectors) -> None:
-        """Add the next window."""
-        self.parts.append(columns.vectors)
-        self.frames += int(columns.frames.sum())
-
-    def vectors(self) -> NDArray[np.float32]:
-        """Return all vectors, (columns, d) float32."""
-        return np.concatenate(self.parts) if self.parts else np.empty((0, 0), np.float32)
 
 
 def interleave(passes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

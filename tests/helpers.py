@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -30,6 +31,22 @@ def mixed_sounds() -> list[np.ndarray]:
 def plan_windows(columns: int, window: int, context: int) -> list[Window]:
     """The whole plan of a clip of so many columns, at least 1."""
     return list(WindowPlanner(window, context).finish(columns))
+
+
+def plain_sblu(u: torch.Tensor, alpha: torch.Tensor, omega: torch.Tensor, kernel: str) -> tuple[torch.Tensor, ...]:
+    """Equation (1) as it stands: the kernel written out over all K taps, in complex numbers; called like ``sblu``."""
+    rate = torch.complex(alpha, omega)  # Λ, (..., S)
+    taps = u.shape[-2]
+    position = torch.arange(taps, dtype=u.dtype, device=u.device)[:, None] - (taps - 1) / 2  # k - c, (K, 1)
+    if kernel == "quadrature":
+        window = torch.exp(-alpha[..., None, :] * 0.01 * position.abs())
+        values = window * torch.exp(-1j * omega[..., None, :] * 0.01 * position)
+    elif kernel == "even":
+        values = torch.exp(-0.01 * rate[..., None, :] * position.abs())
+    else:
+        values = torch.exp(-0.01 * rate[..., None, :] * ((taps - 1) / 2 - position))
+    y = 2 / rate * torch.sinh(0.01 * rate / 2) * (values * u).sum(-2)
+    return y.real, y.imag
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ from aasp_features.inference import (
     ColumnVectors,
     check_finite,
     clip_windows,
-    encode_clips,
     encode_windows,
     equal_length_batches,
     interleave,
@@ -143,10 +142,6 @@ def test_all_windows_of_clips(small_encoder: AaSPEncoder) -> None:
     for (index, offset), vectors in found.items():
         alone = small_encoder.embed_frames(sounds[index][160 * offset :], window=20, context=4)
         np.testing.assert_allclose(np.concatenate(vectors), alone.embeddings, atol=1e-5)
-
-
-def test_no_clips_have_a_width() -> None:
-    assert encode_clips([], [], list, 1, "mean", 3).shape == (0, 3)
 
 
 @given(passes=st.sampled_from([1, 2, 4, 16]), vectors=st.integers(0, 50))

@@ -65,11 +65,10 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPSILON)
         self.mlp = Mlp(dim, mlp_ratio)
 
-    def forward(self, x: Tensor, key_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(batch, tokens, dim) -> the block's output, and its MLP's output before the residual sum (a target)."""
+    def forward(self, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
+        """Return the block's output, (batch, tokens, dim) as ``x``; ``key_mask`` as of ``Attention``."""
         x = x + self.attention(self.norm1(x), key_mask)
-        update = self.mlp(self.norm2(x))
-        return x + update, update
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
 
 def sincos_positions(columns: int, rows: int, dim: int) -> Tensor:

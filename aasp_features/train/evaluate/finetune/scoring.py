@@ -31,8 +31,8 @@ def clip_vectors(network: AaSPNetwork, log_mels: Iterable[Tensor], names: list[s
     """
     options = resolve_options(network.config, network.cls.device.type)
     windows = _windows((log_mel.to(network.cls.device) for log_mel in log_mels), options)
-    run, columns = partial(run_network, network, options), options.batch_size * network.config.window
-    return torch.from_numpy(encode_clips(names, windows, run, columns, options.pooling, network.config.embedding_dim))
+    run = partial(run_network, network, options)
+    return torch.from_numpy(encode_clips(names, windows, run, network.config, options))
 
 
 def _windows(log_mels: Iterable[Tensor], options: EmbedOptions) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
