@@ -16,12 +16,12 @@ from aasp_features.audio.unheard import MOST, warn_unheard
 from aasp_features.config import FRAME_LENGTH, PATCH, frame_dim
 from aasp_features.errors import OptionError
 from aasp_features.forked import mind_fork
-from aasp_features.inference import FrameEmbeddings, check_finite, run_network
+from aasp_features.inference import FrameEmbeddings, WindowCutter, check_finite, run_network
 from aasp_features.inputs import LOUD, InputError, peak_of, scale_to_float, split, warn_loud
 from aasp_features.model.log_mel import LogMel, LogMelStream
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.options import EmbedOptions
-from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, column_time
+from aasp_features.windows import COLUMN_SECONDS, CutWindow, column_time
 
 WAIT_SECONDS = FRAME_LENGTH / 16000
 MIN_SECONDS = 10.0  # of signal, before a stream that goes on is checked for energy above 8 kHz

@@ -6,7 +6,6 @@ frames are 10 ms apart, a column is 16 frames (160 ms). This file does not impor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -96,71 +95,3 @@ class CutWindow(Generic[Items]):
     def columns(self) -> int:
         """Number of its columns; only a clip's last window can end inside one."""
         return self.plan.columns
-
-
-class WindowCutter(Generic[Items]):
-    """Windows of a clip that comes in pieces, each as soon as it is complete.
-
-    Regular windows start every ``window - 2 * context`` columns and emit all but their context. The last window is
-    shifted back to end with the clip, and emits only the columns that are left. A window is handed out as soon as it
-    cannot be the last one, so memory stays constant however long the clip is.
-
-    Args:
-        window, context: columns of a window, and of its overlap on each side.
-        join: copies pieces into one: ``torch.cat`` or ``numpy.concatenate``.
-        hop, length: items of a piece from one frame to the next, and in a frame: 1 and 1 for frames of log-mel, 160 and
-            400 for samples.
-        first_frame: frames left out at the start, which shifts the grid of columns. A clip that has no more frames than
-            these gives no window.
-    """
-
-    def __init__(
-        self,
-        window: int,
-        context: int,
-        join: Callable[[list[Items]], Items],
-        *,
-        hop: int = 1,
-        length: int = 1,
-        first_frame: int = 0,
-    ) -> None:
-        self.window, self.context = window, context
-        self._join: Callable[[list[Items]], Items] = join
-        self._hop, self._length = hop, length
-        self._left_out, self._items = hop * first_frame, 0  # items still to be left out; taken so far
-        self._next_start, self._emitted = 0, 0  # columns
-        self._held: Items | None = None
-        self._held_from = 0  # column of the first item held
-
-    @property
-    def frames(self) -> int:
-        """Number of frames taken so far."""
-        return 0 if self._items == 0 else 1 + (max(self._items, self._length) - self._length) // self._hop
-
-    def push(self, piece: Items) -> Iterator[CutWindow[Items]]:
-        """Take the next piece; cut the windows that are complete and not the last."""
-        own = piece[self._left_out :]
-        self._left_out -= len(piece) - len(own)
-        self._items += len(own)
-        self._held = own if self._held is None else self._join([self._held, own])
-        columns = count_columns(self.frames)
-        while self._next_start + self.window < columns:
-            start, stop = self._next_start, self._next_start + self.window
-            yield self._cut(self._held, start, stop, stop - self.context)
-            self._next_start += self.window - 2 * self.context
-        # The last window starts at columns - window, where columns is at least one more than was emitted.
-        first_needed = max(0, min(self._next_start, self._emitted - self.window + 1))
-        self._held = self._held[PATCH * self._hop * (first_needed - self._held_from) :]
-        self._held_from = first_needed
-
-    def finish(self) -> Iterator[CutWindow[Items]]:
-        """Cut the last window of the clip, unless it has no frames."""
-        columns = count_columns(self.frames)
-        if self._held is not None and self._emitted < columns:
-            yield self._cut(self._held, max(0, columns - self.window), columns, columns)
-
-    def _cut(self, held: Items, start: int, stop: int, emit_stop: int) -> CutWindow[Items]:
-        plan, self._emitted = Window(start, stop, self._emitted, emit_stop), emit_stop
-        step = PATCH * self._hop
-        first, last = step * (start - self._held_from), step * (stop - self._held_from)
-        return CutWindow(self._join([held[first : last - self._hop + self._length]]), plan)

@@ -11,10 +11,17 @@ from numpy.typing import NDArray
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
 from aasp_features.errors import AaSPError
-from aasp_features.inference import ColumnVectors, FrameEmbeddings, emitted_columns, encode_clips, encode_frames
+from aasp_features.inference import (
+    ColumnVectors,
+    FrameEmbeddings,
+    WindowCutter,
+    emitted_columns,
+    encode_clips,
+    encode_frames,
+)
 from aasp_features.inputs import Clip, read_inputs
 from aasp_features.options import resolve_options
-from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter
+from aasp_features.windows import COLUMN_SECONDS, CutWindow
 
 if TYPE_CHECKING:
     from aasp_features import typing as types

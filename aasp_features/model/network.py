@@ -101,7 +101,7 @@ class AaSPNetwork(nn.Module):
         """Normalise and average blocks' outputs; takes what ``encode`` returns."""
         x = torch.stack([self.norm(output) for output in outputs]).mean(dim=0)
         batch, columns = column_frames.shape
-        return Features(x[:, 1:].view(batch, columns, self.config.rows, -1), x[:, 0], column_frames)
+        return Features(x[:, 1:].view(batch, columns, -1, x.shape[-1]), x[:, 0], column_frames)
 
     def embed_patches(self, log_mel: Tensor, frame_lengths: Tensor | None = None) -> Tensor:
         """Return patch tokens without positions, (batch, columns, rows, dim); arguments are those of ``forward``."""
@@ -154,10 +154,8 @@ def token_mask(column_frames: Tensor, rows: int) -> Tensor:
     return torch.cat([cls, tokens], dim=1)[:, None, None]
 
 
-def first_numbers(network: nn.Module) -> Tensor | None:
-    """Return the first number of each parameter, on the CPU, by which any change is noticed; None without memory."""
-    if any(weight.is_meta for weight in network.parameters()):
-        return None
+def first_numbers(network: nn.Module) -> Tensor:
+    """Return the first number of each parameter, on the CPU; any way in which weights come in changes some."""
     return torch.stack([weight.detach().flatten()[0].float() for weight in network.parameters()]).cpu()
 
 

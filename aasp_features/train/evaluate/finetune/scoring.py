@@ -11,11 +11,11 @@ from torch import Tensor
 from aasp_features.checkpoint import load_weights
 from aasp_features.classifier import AaSPClassifier
 from aasp_features.encoder import AaSPEncoder
-from aasp_features.inference import encode_clips, run_network
+from aasp_features.inference import WindowCutter, encode_clips, run_network
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.options import EmbedOptions, resolve_options
 from aasp_features.train.evaluate.finetune.model import FineTuned
-from aasp_features.windows import CutWindow, WindowCutter
+from aasp_features.windows import CutWindow
 
 
 def clip_vectors(network: AaSPNetwork, log_mels: Iterable[Tensor], names: list[str]) -> Tensor:
