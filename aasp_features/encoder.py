@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from numpy.typing import NDArray
+from rich.progress import track
 from torch import Tensor, nn
 
 from aasp_features import checkpoint
@@ -62,8 +64,7 @@ class AaSPEncoder(nn.Module):
         self.precision: Precision = "float32"
         self.log_mel = LogMel(self.config)
         self.network = AaSPNetwork(self.config)
-        # None once weights were loaded, or were found to be random
-        self._random = None if self.device.type == "meta" else first_numbers(self.network)
+        self._random = None if self.device.type == "meta" else first_numbers(self.network)  # None once this was checked
         self.requires_grad_(False)
         self.eval()
 
@@ -130,18 +131,13 @@ class AaSPEncoder(nn.Module):
         return checkpoint.save_checkpoint(folder, self.config, self.network.state_dict(), card=card, half=half)
 
     def push_to_hub(self, repo_id: str, *, card: str | None = None, half: bool = False, **hub_options: Any) -> str:
-        """Save and upload to ``repo_id`` on the Hub; return its address.
+        """Save as ``save_pretrained`` does and upload to ``repo_id``, ``org/name``, on the Hub; return its address.
 
-        Args:
-            repo_id: ``org/name``.
-            card, half: as of ``save_pretrained``.
-            hub_options: private, token, revision, commit_message.
+        ``hub_options`` are private, token, revision and commit_message.
 
         Raises:
             CheckpointError: the Hub refuses or cannot be reached.
         """
-        from tempfile import TemporaryDirectory
-
         with TemporaryDirectory() as folder:
             saved = self.save_pretrained(Path(folder) / "checkpoint", card=card, half=half)
             return checkpoint.push_checkpoint(saved, repo_id, **hub_options)
@@ -235,8 +231,9 @@ class AaSPEncoder(nn.Module):
             last_layers: average of the last k blocks (default: the config's).
             batch_size: full windows (10.24 s) that go through the network together, and more of shorter ones
                 (default: 8 on a CPU, up to 256 on a GPU, by its memory).
-            window, context: of long audio, in columns of 160 ms: the length of a window, and its overlap on each side,
-                used as context and then discarded (default: the config's).
+            window: of long audio, in columns of 160 ms (default: the config's).
+            context: overlap of windows on each side, used as context and then discarded, in columns of 160 ms
+                (default: the config's).
             channel_axis: the axis of channels in raw 2-D (or 3-D batched) arrays, which are then averaged.
 
         Raises:
@@ -342,7 +339,8 @@ class AaSPEncoder(nn.Module):
         Args:
             rate: of the signal, in Hz.
             latency: in seconds, at least 0.51 (default: the config's window, 10.3 s). Shorter windows see less context.
-            pooling, last_layers: as in ``embed_frames``.
+            pooling: as of ``embed_frames``.
+            last_layers: as of ``embed_frames``.
 
         Raises:
             OptionError: a rate, latency or option that is not accepted.
@@ -387,8 +385,6 @@ class AaSPEncoder(nn.Module):
         given = read_inputs(inputs, sample_rate, model_rate=self.config.sample_rate)
         clips: Iterable[Clip] = given.clips
         if show_progress_bar:
-            from rich.progress import track
-
             clips = track(given.clips, description="Encoding")
         result = torch.as_tensor(_like(given, self._clip_vectors(given, clips, options)))
         if normalize_embeddings:

@@ -300,7 +300,8 @@ def encode_clips(
         names: of the clips, for messages.
         windows: each with the index of its clip and its offset, as ``clip_windows`` gives them.
         run: as of ``encode_windows``.
-        config, options: of the encoder and the call.
+        config: of the encoder.
+        options: of the call.
 
     Raises:
         VectorError: NaN or infinite numbers; the sentence names the clip.

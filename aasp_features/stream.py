@@ -127,7 +127,8 @@ def window_of_latency(latency: float | None, window: int, context: int) -> tuple
 
     Args:
         latency: in seconds; a window waits for the one 25 ms frame that starts past its end. None sets no limit.
-        window, context: the largest allowed.
+        window: the largest allowed.
+        context: the largest allowed.
 
     Raises:
         OptionError: too short for a window of 3 columns.

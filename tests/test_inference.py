@@ -90,13 +90,6 @@ def test_windows_are_cut_from_the_whole(
             torch.testing.assert_close(window.items, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_sound_shorter_than_a_frame_gives_one_window_and_a_warning(small_encoder: AaSPEncoder) -> None:
-    options = small_encoder.options()
-    assert list(log_mel_windows([], small_encoder.log_mel, options)) == []
-    with pytest.warns(UserWarning, match="1 samples at 16 kHz is shorter than one 25 ms frame"):
-        assert len(list(log_mel_windows([np.ones(1, np.float32)], small_encoder.log_mel, options))) == 1
-
-
 @settings(deadline=None, max_examples=100)
 @given(
     lengths=st.lists(st.integers(1, 64) | st.sampled_from([1, 64]), max_size=400),

@@ -122,7 +122,8 @@ def sample_windows(blocks: Iterable[Samples], window: int, context: int) -> Iter
 
     Args:
         blocks: (samples,) float32 mono at 16 kHz, in order.
-        window, context: columns, from the config.
+        window: columns of a window, from the config.
+        context: columns of its overlap on each side.
     """
     cutter = WindowCutter[Samples](window, context, np.concatenate, hop=FRAME_HOP, length=FRAME_LENGTH)
     for block in blocks:
@@ -131,4 +132,4 @@ def sample_windows(blocks: Iterable[Samples], window: int, context: int) -> Iter
 
 
 def _on_cpu(block: Any) -> Samples:
-    return block if isinstance(block, np.ndarray) else block.cpu().numpy()  # type: ignore[no-any-return]
+    return block if isinstance(block, np.ndarray) else block.cpu().numpy()

@@ -78,7 +78,8 @@ class AaSPNetwork(nn.Module):
         """Run the blocks, with no look at values, so that it can be traced.
 
         Args:
-            log_mel, frame_lengths: as of ``forward``, on one device.
+            log_mel: as of ``forward``.
+            frame_lengths: as of ``forward``, on the device of ``log_mel``.
             last_layers: how many blocks' outputs are returned.
             masked: whether there are empty columns; see ``has_empty_columns``.
 

@@ -1,4 +1,4 @@
-"""Whole sounds' log-mels -> the vectors that ``embed`` gives, and the classifier that a network in training is."""
+"""Clip vectors of a network in training, equal to those of ``embed``, and its classifier."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _windows(log_mels: Iterable[Tensor], options: EmbedOptions) -> Iterator[tupl
 
 
 def classifier_of(model: FineTuned, labels: tuple[str, ...], several: bool, name: str) -> AaSPClassifier:
-    """A copy of the network and its linear layer, on the CPU, under a name of its own."""
+    """Copy the network and its linear layer into a classifier on the CPU, under a name of its own."""
     encoder = AaSPEncoder(model.network.config.replace(name=name))
     weights = {key: value.detach().cpu() for key, value in model.network.state_dict().items()}
     load_weights(encoder.network, weights, name)
