@@ -265,7 +265,7 @@ class AaSPEncoder(nn.Module):
     ) -> list[FrameEmbeddings]: ...
     @overload
     def embed_frames(
-        self, inputs: NDArray[Any], sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
+        self, inputs: NDArray[Any] | list[float], sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
     ) -> FrameEmbeddings | list[FrameEmbeddings]: ...
     def embed_frames(
         self,

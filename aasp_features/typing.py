@@ -23,16 +23,15 @@ TensorFrames = FrameEmbeddings[Tensor, Tensor]
 OneArraySound = (  # one clip, whatever its shape
     str
     | PathLike[str]
-    | list[float]
     | np.ndarray[tuple[int], np.dtype[Any]]
     | tuple[NDArray[Any] | list[float], float]
     | Mapping[str, NDArray[Any] | list[float] | float | str | None]
 )
 ArraySound = OneArraySound | NDArray[Any]
 TensorSound = Tensor | tuple[Tensor, float] | Mapping[str, Tensor | float | str | None]
-ArraySounds = ArraySound | Sequence[ArraySound]
+ArraySounds = ArraySound | Sequence[ArraySound | list[float] | float]
 TensorSounds = TensorSound | Sequence[TensorSound]
-Sounds = ArraySounds | TensorSounds | Sequence[ArraySound | TensorSound]
+Sounds = ArraySound | TensorSound | Sequence[ArraySound | TensorSound | list[float] | float]
 
 
 class EmbedChoices(TypedDict, total=False):

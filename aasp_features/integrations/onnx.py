@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,8 +105,14 @@ class OnnxEncoder:
         return framed[0] if given.single else framed
 
     def _windows(self, clips: Sequence[Clip]) -> Iterator[tuple[tuple[int, int], CutWindow[Samples]]]:
+        """Cut clips into windows of samples; each has exactly the samples that its frames cover."""
+        plan = self.config.window, self.config.context
         for index, clip in enumerate(clips):
-            for window in sample_windows(map(_on_cpu, clip.blocks()), self.config.window, self.config.context):
+            cutter = WindowCutter[Samples](*plan, np.concatenate, hop=FRAME_HOP, length=FRAME_LENGTH)
+            for block in clip.blocks():
+                for window in cutter.push(block if isinstance(block, np.ndarray) else block.cpu().numpy()):
+                    yield (index, 0), window
+            for window in cutter.finish():
                 yield (index, 0), window
 
     def _run(self, windows: list[CutWindow[Samples]]) -> list[ColumnVectors]:
@@ -115,21 +121,3 @@ class OnnxEncoder:
         for row, window in zip(waveform, windows, strict=True):
             row[: len(window.items)] = window.items
         return emitted_columns(windows, *self.session.run(OUTPUTS, {"waveform": waveform, "lengths": lengths}))
-
-
-def sample_windows(blocks: Iterable[Samples], window: int, context: int) -> Iterator[CutWindow[Samples]]:
-    """Cut a clip into windows of samples; each has exactly the samples that its frames cover.
-
-    Args:
-        blocks: (samples,) float32 mono at 16 kHz, in order.
-        window: columns of a window, from the config.
-        context: columns of its overlap on each side.
-    """
-    cutter = WindowCutter[Samples](window, context, np.concatenate, hop=FRAME_HOP, length=FRAME_LENGTH)
-    for block in blocks:
-        yield from cutter.push(block)
-    yield from cutter.finish()
-
-
-def _on_cpu(block: Any) -> Samples:
-    return block if isinstance(block, np.ndarray) else block.cpu().numpy()

@@ -226,7 +226,7 @@ def _peer_frames(frames: Callable[[Waveform, int], Any]) -> FrameHearing:
         found = [np.asarray(frames(waveform, rate), np.float32) for waveform in waveforms]
         seconds = [len(waveform) / rate / len(vectors) for waveform, vectors in zip(waveforms, found, strict=True)]
         return [
-            FrameEmbeddings(vectors, (np.arange(len(vectors)) + 0.5) * step)
+            FrameEmbeddings(vectors, np.asarray((np.arange(len(vectors)) + 0.5) * step, np.float64))
             for vectors, step in zip(found, seconds, strict=True)
         ]
 
