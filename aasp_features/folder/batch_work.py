@@ -17,17 +17,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aasp_features.audio.reading import AudioInfo
-from aasp_features.batching import equal_length_batches
 from aasp_features.contents import Content
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.options import RunSettings
 from aasp_features.folder.parts import OpenSound, Outcome, Part
 from aasp_features.folder.sound_rows import UNOPENED, ClipRow, FrameRows
 from aasp_features.folder.spill_file import SpillFile
-from aasp_features.network_pass import encode_batch
+from aasp_features.inference import (
+    ColumnVectors,
+    VectorError,
+    check_finite,
+    equal_length_batches,
+    log_mel_windows,
+    run_network,
+)
 from aasp_features.sounds.read_ahead import ReadAhead
 from aasp_features.sounds.sound import Sound
-from aasp_features.vectors import ColumnVectors, VectorError, finite_columns
 from aasp_features.windows import COLUMN_SECONDS, CutWindow
 
 Round = list[tuple[int, CutWindow[Tensor]]]  # the n-th window of each pass over a sound, with the pass' offset
@@ -96,7 +101,7 @@ class BatchWork:
     def _decode(self, place: int, done: int) -> Generator[Round, None, None]:
         self.contents[place] = self.sounds[place].content()
         stream = self.sounds[place].stream(self.encoder.config.sample_rate, self.settings.max_hours)
-        windows = self.encoder.windows(stream, self.settings.embed, self.settings.hop)
+        windows = log_mel_windows(stream, self.encoder.log_mel, self.settings.embed, self.settings.offsets)
         yield from islice(rounds_of(windows, len(self.settings.offsets)), done, None)
         self.infos[place] = stream.info
 
@@ -112,7 +117,8 @@ class BatchWork:
     def _part(self, left: BatchLeft, before: OpenSound) -> Part:
         part = PartInWork(SpillFile(self.folder))
         for batch in equal_length_batches(self._windows(left, part, before), self.columns):
-            for (place, offset), columns in encode_batch(self.encoder.network, batch, self.settings.embed):
+            vectors = run_network(self.encoder.network, self.settings.embed, [window for _, window in batch])
+            for ((place, offset), _), columns in zip(batch, vectors, strict=True):
                 self._take(part, place, offset, columns, before)
             self.on_seconds(sum(emitted_seconds(window) for (_, offset), window in batch if offset == 0))
         if left.rounds is not None and left.places[0] in part.failures:
@@ -161,7 +167,7 @@ class BatchWork:
             VectorError: NaN in a sound that has rows in earlier parts; they cannot be taken back here.
         """
         try:
-            part.rows[place].add(offset, finite_columns(columns, self.sounds[place].name))
+            part.rows[place].add(offset, check_finite(columns, self.sounds[place].name))
         except VectorError as error:
             if before.rows and place == min(part.rows):
                 raise

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aasp_features.config import Pooling
 from aasp_features.folder.parts import OpenSound
 from aasp_features.folder.spill_file import SpilledVectors, SpillFile
-from aasp_features.vectors import ClipVector, ColumnVectors, interleave
+from aasp_features.inference import ClipVector, ColumnVectors, interleave
 
 CHUNK_ROWS = 4096
 SUMS = ("total", "squares", "cls")

@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.vectors import ColumnVectors
+from aasp_features.inference import ColumnVectors
 
 
 class Extent(NamedTuple):

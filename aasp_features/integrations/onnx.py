@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.batching import equal_length_batches
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
 from aasp_features.errors import AaSPError
-from aasp_features.inputs import Inputs, read_inputs
-from aasp_features.options import EmbedOptions, resolve_options
-from aasp_features.vectors import ClipVector, ColumnVectors, FrameEmbeddings, FrameVectors, finite_columns, stack_clips
-from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, grid_times
+from aasp_features.inference import (
+    ColumnVectors,
+    FrameEmbeddings,
+    WindowCutter,
+    emitted_columns,
+    encode_clips,
+    encode_frames,
+)
+from aasp_features.inputs import Clip, read_inputs
+from aasp_features.options import resolve_options
+from aasp_features.windows import COLUMN_SECONDS, CutWindow
 
-Key = TypeVar("Key")
+if TYPE_CHECKING:
+    from aasp_features import typing as types
+
 Samples = NDArray[np.float32]
 OUTPUTS = ["frame_vectors", "column_frames", "cls"]
 
@@ -27,12 +35,12 @@ class OnnxError(AaSPError, RuntimeError):
 
 
 class OnnxEncoder:
-    """A graph that ``aasp-train export-onnx`` wrote. Pooling and layers are those of the export.
+    """Encoder whose graph ``aasp-train export-onnx`` wrote. Pooling and layers are those of the export.
 
     Args:
         path: of the ``.onnx`` file.
-        providers: of onnxruntime, in order of preference; the CPU unless given.
-        threads: of onnxruntime; None takes its default.
+        providers: of onnxruntime, in order of preference (default: the CPU).
+        threads: of onnxruntime (default: its own).
 
     Attributes:
         config: of the encoder that was exported.
@@ -63,79 +71,53 @@ class OnnxEncoder:
 
     @property
     def embedding_dim(self) -> int:
-        """Numbers in a clip vector."""
+        """Dimension of a clip vector."""
         return self.config.embedding_dim
 
     def embed(
         self,
-        inputs: Any,
+        inputs: types.Sounds,
         sample_rate: int | None = None,
         *,
         batch_size: int | None = None,
         channel_axis: int | None = None,
-    ) -> Any:
-        """One vector for each clip, (d,) or (B, d) float32 numpy; arguments and errors as in ``AaSPEncoder.embed``."""
+    ) -> NDArray[np.float32]:
+        """Return one vector for each clip, (d,) or (B, d) float32 numpy; arguments and errors as of ``AaSPEncoder``."""
         options = resolve_options(self.config, batch_size=batch_size)
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
-        clips = [ClipVector(options.pooling) for _ in given.clips]
-        for batch in self._batches(given, options):
-            for clip, columns in self._encode(batch):
-                clips[clip].add(finite_columns(columns, given.clips[clip].name))
-        return stack_clips(clips, given.single, self.embedding_dim)
+        names, windows = [clip.name for clip in given.clips], self._windows(given.clips)
+        vectors = encode_clips(names, windows, self._run, self.config, options)
+        return vectors[0] if given.single else vectors
 
     def embed_frames(
         self,
-        inputs: Any,
+        inputs: types.Sounds,
         sample_rate: int | None = None,
         *,
         batch_size: int | None = None,
         channel_axis: int | None = None,
-    ) -> Any:
-        """Vectors every 160 ms: ``FrameEmbeddings``, or a list of them; as in ``AaSPEncoder.embed_frames``."""
+    ) -> FrameEmbeddings | list[FrameEmbeddings]:
+        """Return vectors every 160 ms: ``FrameEmbeddings``, or a list of them; as ``AaSPEncoder.embed_frames``."""
         options = resolve_options(self.config, batch_size=batch_size)
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
-        clips = [FrameVectors() for _ in given.clips]
-        for batch in self._batches(given, options):
-            for clip, columns in self._encode(batch):
-                clips[clip].add(finite_columns(columns, given.clips[clip].name))
-        framed = [
-            FrameEmbeddings(clip.vectors(), np.asarray(grid_times(clip.frames, COLUMN_SECONDS), np.float64))
-            for clip in clips
-        ]
+        names, windows = [clip.name for clip in given.clips], self._windows(given.clips)
+        framed = encode_frames(names, windows, self._run, self.config, options, COLUMN_SECONDS)
         return framed[0] if given.single else framed
 
-    def _batches(self, given: Inputs, options: EmbedOptions) -> Iterator[list[tuple[int, CutWindow[Samples]]]]:
-        windows = (
-            (number, window)
-            for number, clip in enumerate(given.clips)
-            for window in sample_windows(map(_on_cpu, clip.blocks()), options.window, options.context)
-        )
-        return equal_length_batches(windows, options.batch_size * self.config.window)
+    def _windows(self, clips: Sequence[Clip]) -> Iterator[tuple[tuple[int, int], CutWindow[Samples]]]:
+        """Cut clips into windows of samples; each has exactly the samples that its frames cover."""
+        plan = self.config.window, self.config.context
+        for index, clip in enumerate(clips):
+            cutter = WindowCutter[Samples](*plan, np.concatenate, hop=FRAME_HOP, length=FRAME_LENGTH)
+            for block in clip.blocks():
+                for window in cutter.push(block if isinstance(block, np.ndarray) else block.cpu().numpy()):
+                    yield (index, 0), window
+            for window in cutter.finish():
+                yield (index, 0), window
 
-    def _encode(self, batch: Sequence[tuple[Key, CutWindow[Samples]]]) -> Iterator[tuple[Key, ColumnVectors]]:
-        lengths = np.array([len(window.items) for _, window in batch], np.int64)
-        waveform = np.zeros((len(batch), max(FRAME_LENGTH, int(lengths.max()))), np.float32)
-        for row, (_, window) in zip(waveform, batch, strict=True):
+    def _run(self, windows: list[CutWindow[Samples]]) -> list[ColumnVectors]:
+        lengths = np.array([len(window.items) for window in windows], np.int64)
+        waveform = np.zeros((len(windows), max(FRAME_LENGTH, int(lengths.max()))), np.float32)
+        for row, window in zip(waveform, windows, strict=True):
             row[: len(window.items)] = window.items
-        vectors, frames, cls = self.session.run(OUTPUTS, {"waveform": waveform, "lengths": lengths})
-        for place, (key, window) in enumerate(batch):
-            emitted = window.plan.emitted
-            yield key, ColumnVectors(vectors[place, emitted], frames[place, emitted], cls[place])
-
-
-def sample_windows(blocks: Iterable[Samples], window: int, context: int) -> Iterator[CutWindow[Samples]]:
-    """Cut a clip by the window plan, in samples: each window has exactly the samples that its frames cover.
-
-    Args:
-        blocks: (samples,) float32 mono at 16 kHz, in order.
-        window, context: columns, from the config.
-    """
-    cutter = WindowCutter[Samples](window, context, np.concatenate, hop=FRAME_HOP, length=FRAME_LENGTH)
-    for block in blocks:
-        yield from cutter.push(block)
-    yield from cutter.finish()
-
-
-def _on_cpu(block: Any) -> Samples:
-    samples: Samples = block if isinstance(block, np.ndarray) else block.cpu().numpy()
-    return samples
+        return emitted_columns(windows, *self.session.run(OUTPUTS, {"waveform": waveform, "lengths": lengths}))

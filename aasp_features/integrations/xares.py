@@ -42,6 +42,6 @@ class AaSPXaresEncoder(nn.Module):
     def _encode(self, row: Tensor, frames: int) -> Tensor:
         sounding = torch.nonzero(row)
         end = int(sounding[-1]) + 1 if len(sounding) else len(row)  # silence all through is a sound
-        vectors: Tensor = self.encoder.embed_frames(row[:end], hop=HOP).embeddings
+        vectors = self.encoder.embed_frames([row[:end]], hop=HOP)[0].embeddings
         padding = vectors.mean(dim=0, keepdim=True).expand(frames - len(vectors), -1)
         return torch.cat([vectors, padding])

@@ -12,10 +12,11 @@ import torch
 from helpers import noise, read_csv
 
 from aasp_features import AaSPEncoder, VectorError
+from aasp_features.folder import batch_work, plan
 from aasp_features.folder import options as run_options
-from aasp_features.folder import plan
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.run import embed_sounds
+from aasp_features.inference import log_mel_windows
 from aasp_features.model.network import Features
 from aasp_features.sounds.discovery import find_sounds
 
@@ -109,14 +110,12 @@ def test_a_sound_is_changed_while_it_is_read_if_its_bytes_are(
 def test_an_unexpected_failure_costs_one_sound(
     small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = small_encoder.windows
-
     def failing(blocks: object, *options: object) -> object:
         if "bell" in blocks.name:
             raise MemoryError("no memory for a bell")
-        return original(blocks, *options)
+        return log_mel_windows(blocks, *options)
 
-    monkeypatch.setattr(small_encoder, "windows", failing)
+    monkeypatch.setattr(batch_work, "log_mel_windows", failing)
     result = embed_sounds(small_encoder, find_sounds([sounds]), tmp_path / "emb.npy")
     assert (result.rows, result.failures) == (11, 1)
     assert read_csv(tmp_path / "emb.errors.csv")[0]["error"] == "no memory for a bell"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from aasp_features.folder.spill_file import SpilledVectors, SpillFile
-from aasp_features.vectors import ColumnVectors
+from aasp_features.inference import ColumnVectors
 
 
 def test_thousands_of_sounds_spill_into_one_file(tmp_path: Path) -> None:

@@ -15,10 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aasp_features import AaSPEncoder, InputError, OptionError
-from aasp_features.integrations.onnx import OnnxEncoder, OnnxError, sample_windows
+from aasp_features.inference import VectorError
+from aasp_features.integrations.onnx import OnnxEncoder, OnnxError
 from aasp_features.train.release.export_onnx import export_onnx
-from aasp_features.vectors import VectorError
-from aasp_features.windows import count_columns, count_frames, plan_windows
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +49,6 @@ def test_long_recordings(onnx_encoder: OnnxEncoder, small_encoder: AaSPEncoder, 
 def test_extremes(onnx_encoder: OnnxEncoder, small_encoder: AaSPEncoder) -> None:
     for sound in (np.zeros(16000), np.ones(16000), np.sign(noise(16000)), noise(16000) * 1e-4):
         assert relative_difference(onnx_encoder.embed(sound), small_encoder.embed(sound)) <= 1e-4
-
-
-@settings(deadline=None)
-@given(samples=st.integers(1, 16000 * 30), cuts=st.lists(st.floats(0, 1), max_size=9))
-def test_windows_follow_the_plan(samples: int, cuts: list[float]) -> None:
-    sound = np.arange(samples, dtype=np.float32)
-    windows = list(sample_windows(np.split(sound, sorted(int(cut * samples) for cut in cuts)), 20, 4))
-    assert [window.plan for window in windows] == plan_windows(count_columns(count_frames(samples)), 20, 4)
-    for window in windows:
-        assert window.items[0] == 2560 * window.plan.start
-        assert count_columns(count_frames(len(window.items))) == window.columns
-    assert windows[-1].items[-1] >= samples - 160  # no frame needs what follows
 
 
 def test_runs_without_torch(graph: Path, sounds: Path) -> None:

@@ -22,10 +22,10 @@ from aasp_features.config import AaSPConfig
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
 from aasp_features.folder.options import config_sha256, weights_sha256
+from aasp_features.inference import FrameEmbeddings
 from aasp_features.model.log_mel import LogMel
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, read_descriptions
-from aasp_features.vectors import FrameEmbeddings
 from aasp_features.version import __version__
 
 Waveform = NDArray[np.float32]
@@ -229,7 +229,7 @@ def _peer_frames(frames: Callable[[Waveform, int], Any]) -> EmbedFrames:
         found = [np.asarray(frames(waveform, rate), np.float32) for waveform in waveforms]
         seconds = [len(waveform) / rate / len(vectors) for waveform, vectors in zip(waveforms, found, strict=True)]
         return [
-            FrameEmbeddings(vectors, (np.arange(len(vectors)) + 0.5) * step)
+            FrameEmbeddings(vectors, np.asarray((np.arange(len(vectors)) + 0.5) * step, np.float64))
             for vectors, step in zip(found, seconds, strict=True)
         ]
 

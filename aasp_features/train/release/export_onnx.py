@@ -18,8 +18,7 @@ from torch.nn import functional
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
-from aasp_features.model.length_mask import length_mask
-from aasp_features.model.log_mel import ENERGY_FLOOR, PRE_EMPHASIS, LogMel, mel_filters
+from aasp_features.model.log_mel import ENERGY_FLOOR, PRE_EMPHASIS, LogMel, length_mask, mel_filters
 from aasp_features.model.pooling import pool_clip, pool_frames
 
 INPUTS, OUTPUTS = ["waveform", "lengths"], ["embedding", "frame_vectors", "column_frames", "cls"]
@@ -52,7 +51,9 @@ class WaveformGraph(nn.Module):
         """Compute the class's outputs."""
         frame_lengths = LogMel.count_frames(lengths)
         log_mel = self.log_mel(waveform, lengths, frame_lengths)
-        features = self.network.encode(log_mel, frame_lengths, self.config.last_layers, masked=True)
+        features = self.network.features(
+            *self.network.encode(log_mel, frame_lengths, self.config.last_layers, masked=True)
+        )
         pooling = self.config.pooling
         return pool_clip(features, pooling), pool_frames(features, pooling), features.column_frames, features.cls
 
