@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from aasp_features.audio.unheard import warn_unheard
+from aasp_features.audio.resampling import warn_unheard
 from aasp_features.batching import equal_length_batches
 from aasp_features.config import PATCH
 from aasp_features.inputs import Clip

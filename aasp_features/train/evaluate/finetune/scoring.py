@@ -52,4 +52,4 @@ def classifier_of(model: FineTuned, labels: tuple[str, ...], several: bool, name
     encoder = AaSPEncoder(model.network.config.replace(name=name))
     weights = {key: value.detach().cpu() for key, value in model.network.state_dict().items()}
     load_weights(encoder.network, weights, name)
-    return AaSPClassifier(encoder, labels, model.folded(), several=several).requires_grad_(False).eval()
+    return AaSPClassifier(encoder, labels, model.folded(), multi_label=several).requires_grad_(False).eval()
