@@ -10,7 +10,6 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -223,7 +222,7 @@ def open_path(path: str | os.PathLike[str], name: str) -> BinaryIO:
         return open(path, "rb", buffering=0)
     except (FileNotFoundError, NotADirectoryError) as error:
         more = "; several names look like it and differ in how their accents are encoded; rename them"
-        raise AudioError(f"{name}: no such file{more if _alike(*os.path.split(path)) else ''}.") from error
+        raise AudioError(f"{name}: no such file{more if len(_alike(*os.path.split(path))) > 1 else ''}.") from error
     except PermissionError as error:
         raise AudioError(f"{name}: may not be read; check its permissions.") from error
     except (OSError, ValueError) as error:  # a ValueError for names that no file can have
@@ -238,30 +237,18 @@ def on_disk(path: str | os.PathLike[str]) -> str:
     An accented letter is one character or two, which look the same: macOS and Linux write names in different ways.
     """
     given = os.fspath(path)
-    if given.isascii() or "\0" in given or os.path.lexists(given):
+    if given.isascii() or os.path.lexists(given):
         return given
     found = ""
     for name in Path(given).parts:
-        there = os.path.lexists(os.path.join(found, name))
-        alike = [] if there else _alike(found, name)
+        alike = _alike(found, name)
         found = os.path.join(found, alike[0] if len(alike) == 1 else name)
     return found
 
 
 def _alike(folder: str, name: str) -> list[str]:
-    """Return names in a folder that equal a name once both are normalised."""
-    if name.isascii():
-        return []
-    try:
-        names = _listed(folder or ".", os.stat(folder or ".").st_mtime_ns)
-    except (OSError, ValueError):
-        return []
-    return names.get(unicodedata.normalize("NFC", name), [])
-
-
-@lru_cache(maxsize=16)
-def _listed(folder: str, changed: int) -> dict[str, list[str]]:
-    names: dict[str, list[str]] = {}
-    for name in os.listdir(folder):
-        names.setdefault(unicodedata.normalize("NFC", name), []).append(name)
-    return names
+    """Return the name if it is in the folder; else those that are there composed or decomposed."""
+    if os.path.lexists(os.path.join(folder, name)):
+        return [name]
+    forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")}
+    return [form for form in forms if os.path.lexists(os.path.join(folder, form))]
