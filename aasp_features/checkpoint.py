@@ -230,7 +230,7 @@ def read_shapes(path: Path, source: str) -> dict[str, tuple[int, ...]]:
     """
     shapes = {}
     try:
-        with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, "pt") as file:
             for name in file.keys():  # noqa: SIM118  # it is no mapping
                 tensor = file.get_slice(name)
                 if (dtype := tensor.get_dtype()) not in DTYPES:
@@ -352,15 +352,16 @@ def _why(error: Exception) -> str:
     """Say what a failed download means, and what to do."""
     from huggingface_hub import utils
 
+    errors: Any = utils  # where the oldest versions have them, too
     status = _status(error)
     told: list[tuple[object, str]] = [  # the first that holds: GatedRepoError is a kind of RepositoryNotFoundError
         (status == 429, "the Hub had too many requests from here (429); wait some minutes, or pass token=."),
         (status >= 500, f"the Hub failed ({status}); try again later."),
-        (utils.GatedRepoError, "access is restricted; ask for it on the Hub, then pass token=."),
-        (utils.RevisionNotFoundError, "the Hub has no such revision of this repository."),
-        (utils.RepositoryNotFoundError, "the Hub has no such repository, or it is private; check it, or pass token=."),
+        (errors.GatedRepoError, "access is restricted; ask for it on the Hub, then pass token=."),
+        (errors.RevisionNotFoundError, "the Hub has no such revision of this repository."),
+        (errors.RepositoryNotFoundError, "the Hub has no such repository, or it is private; check it, or pass token=."),
         (status == 403, "the Hub refuses access (403); check that the token may read this repository."),
-        (utils.LocalEntryNotFoundError, "not in the local cache, and the Hub cannot be reached; go online once."),
+        (errors.LocalEntryNotFoundError, "not in the local cache, and the Hub cannot be reached; go online once."),
         (True, f"the download failed ({_first_line(error)})."),
     ]
     return next(text for when, text in told if when is True or (isinstance(when, type) and isinstance(error, when)))
@@ -396,5 +397,4 @@ def _bounded_bar(source: str) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line.rstrip(".")[:300]
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:300]

@@ -236,10 +236,10 @@ class AaSPClassifier(nn.Module):
         """
         check_threshold(threshold)
         framed = self.predict_frames(sounds, sample_rate, hop=hop, **choices)
-        found = [
-            find_events(*(np.asarray(torch.as_tensor(part).cpu()) for part in one), self.labels, threshold, hop)
-            for one in (framed if isinstance(framed, list) else [framed])
-        ]
+        found = []
+        for one in framed if isinstance(framed, list) else [framed]:
+            probabilities, times = (np.asarray(torch.as_tensor(part).cpu()) for part in one)
+            found.append(find_events(probabilities, times, self.labels, threshold, hop))
         return found if isinstance(framed, list) else found[0]
 
     def classify_vectors(self, vectors: Any) -> NDArray[np.float32]:

@@ -367,4 +367,5 @@ def _samples(frame: Any) -> NDArray[np.float32]:
     if array.dtype.kind == "f":
         return floats
     centre = np.float32(128 if array.dtype == np.uint8 else 0)
-    return (floats - centre) * np.float32(2.0 ** (1 - 8 * array.dtype.itemsize))
+    floats = (floats - centre) * np.float32(2.0 ** (1 - 8 * array.dtype.itemsize))
+    return floats
