@@ -1,27 +1,44 @@
-"""AaSPClassifier: sound in, names out."""
+"""AaSPClassifier: sound in, names out; and its two files, which stand beside the encoder's in a checkpoint.
+
+``classifier.json`` holds the names of the classes, in the order of the scores, and three checksums: of both files of
+weights, so that a head is never read with an encoder that it was not trained on, and of what it holds itself.
+``classifier.safetensors`` holds ``weight`` (classes, d) and ``bias`` (classes,).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from aasp_features import checkpoint
-from aasp_features.classifier_file import StoredClassifier, check_labels, read_classifier, save_classifier
-from aasp_features.config import Precision
+from aasp_features.checkpoint import CLASSIFIER_FILES, WEIGHTS_FILE
+from aasp_features.config import Precision, read_json
+from aasp_features.contents import sha256
 from aasp_features.encoder import AaSPEncoder
-from aasp_features.errors import OptionError
-from aasp_features.events import THRESHOLD, check_threshold, find_events
+from aasp_features.errors import CheckpointError, OptionError
+from aasp_features.events import THRESHOLD, Event, check_threshold, find_events
 from aasp_features.inference import FrameEmbeddings
+from aasp_features.inputs import SingleSound
 from aasp_features.options import check_choice, check_device, check_whole
+from aasp_features.version import __version__
 from aasp_features.windows import COLUMN_SECONDS
 
 FRAME_POOLINGS = ("mean", "frequency")  # whose clip vector is the mean of the frame vectors
+LABELS_FILE, HEAD_FILE = CLASSIFIER_FILES
+FORMAT = 2
+MAX_VALUE = 1e6  # of a vector; the encoder normalises its tokens, so that values stay below 100
+MAX_JSON = 2**24  # bytes; 527 classes need 20,000
+MAX_LABEL = 200
 
 
 class Prediction(NamedTuple):
@@ -52,17 +69,19 @@ class AaSPClassifier(nn.Module):
         encoder: whose default pooling the head reads.
         labels: names of the classes, in the order of the scores.
         head: linear, (d -> classes); a standardisation of the vectors is folded into it.
-        several: may a clip have several labels, or none? Probabilities are then each class's own (sigmoid), and not
-            shared between the classes (softmax).
+        multi_label: a clip may have several labels, or none. Probabilities are then each class's own (sigmoid), and
+            not shared between the classes (softmax).
 
     Raises:
         OptionError: labels that are no names, or a head of another size.
     """
 
-    def __init__(self, encoder: AaSPEncoder, labels: Sequence[str], head: nn.Linear, *, several: bool = False) -> None:
+    def __init__(
+        self, encoder: AaSPEncoder, labels: Sequence[str], head: nn.Linear, *, multi_label: bool = False
+    ) -> None:
         super().__init__()
-        self.labels = check_labels(labels, several)
-        self.several = several
+        self.labels = check_labels(labels, multi_label)
+        self.multi_label = multi_label
         wanted = (len(self.labels), encoder.embedding_dim)
         if (head.out_features, head.in_features) != wanted or head.bias is None:
             raise OptionError(
@@ -96,10 +115,11 @@ class AaSPClassifier(nn.Module):
         found = checkpoint.load_checkpoint(name, revision=revision, **hub_options)
         encoder = AaSPEncoder.from_checkpoint(found)
         encoder.precision = precision
-        stored = read_classifier(found.folder, found.source, encoder.embedding_dim, found.sha256)
-        head = nn.Linear(encoder.embedding_dim, len(stored.labels), device="meta").to_empty(device="cpu")
-        head.load_state_dict({"weight": stored.weight, "bias": stored.bias})
-        classifier = cls(encoder, stored.labels, head, several=stored.several).requires_grad_(False).eval()
+        with checkpoint.readable(found.source):
+            values, weights = _read_files(found, encoder.embedding_dim)
+        head = nn.Linear(encoder.embedding_dim, len(values["labels"]), device="meta").to_empty(device="cpu")
+        head.load_state_dict(weights)
+        classifier = cls(encoder, values["labels"], head, multi_label=values["several"]).requires_grad_(False).eval()
         return classifier.to(device) if device is not None else classifier
 
     def save_pretrained(self, folder: str | Path, *, card: str | None = None) -> Path:
@@ -108,32 +128,44 @@ class AaSPClassifier(nn.Module):
         Files: config.json, model.safetensors, README.md, classifier.json, classifier.safetensors.
 
         Raises:
-            CheckpointError: the folder cannot be written, or weights are NaN or infinite.
+            CheckpointError: the folder cannot be written, or weights are NaN, infinite or too large.
         """
+        head = {name: value.detach().cpu().float().contiguous() for name, value in self.head.state_dict().items()}
+        _check_scores(head, str(folder))
         name = self.encoder.config.name
         card = card or f"# A classifier on {name}\n\nIts {len(self.labels)} classes: {', '.join(self.labels)}.\n"
         saved = self.encoder.save_pretrained(folder, card=card)
-        save_classifier(saved, StoredClassifier(self.labels, self.several, self.head.weight, self.head.bias))
+        content = save(head, metadata={"format": "pt"})
+        values = {
+            "model_type": "aasp-classifier",
+            "package_version": __version__,
+            "format": FORMAT,
+            "several": self.multi_label,
+            "labels": list(self.labels),
+            "encoder_sha256": sha256(saved / WEIGHTS_FILE),
+            "head_sha256": hashlib.sha256(content).hexdigest(),
+        }
+        text = json.dumps({**values, "sha256": _checksum(values)}, indent=2, ensure_ascii=False) + "\n"
+        # The names go last: a folder that a crash leaves between the files is refused when it is read.
+        checkpoint.write_files(saved, {HEAD_FILE: content, LABELS_FILE: text.encode()})
         return saved
 
     def push_to_hub(self, repo_id: str, *, card: str | None = None, **hub_options: Any) -> str:
-        """Save and upload to ``repo_id`` on the Hub; returns its address. Options as of ``AaSPEncoder.push_to_hub``.
+        """Save and upload to ``repo_id`` on the Hub; return its address. Options as of ``AaSPEncoder.push_to_hub``.
 
         Raises:
             CheckpointError: the Hub refuses or cannot be reached.
         """
-        from tempfile import TemporaryDirectory
-
         with TemporaryDirectory() as folder:
             saved = self.save_pretrained(Path(folder) / "checkpoint", card=card)
             return checkpoint.push_checkpoint(saved, repo_id, **hub_options)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits (batch, classes) of waveforms that fit one window, differentiable; see ``AaSPEncoder.forward``."""
+        """Return logits (batch, classes) of waveforms that fit one window; see ``AaSPEncoder.forward``."""
         return self.head(self.encoder(waveform, lengths))  # type: ignore[no-any-return]
 
     def scores(self, sounds: Any, sample_rate: int | None = None, **choices: Any) -> Any:
-        """Probabilities of the classes: (classes,) for a single sound, (B, classes) for several.
+        """Return probabilities of the classes: (classes,) for a single sound, (B, classes) for several.
 
         numpy in, numpy out; tensor in, tensor out on its device; float32.
 
@@ -146,9 +178,16 @@ class AaSPClassifier(nn.Module):
         vectors = self.encoder.embed(sounds, sample_rate, pooling=None, last_layers=None, **choices)
         return _like(vectors, self.classify_vectors(vectors))
 
+    @overload
+    def predict(self, sounds: SingleSound, sample_rate: int | None = None, **choices: Any) -> list[Prediction]: ...
+    @overload
+    def predict(self, sounds: list[Any], sample_rate: int | None = None, **choices: Any) -> list[list[Prediction]]: ...
+    @overload
+    def predict(self, sounds: NDArray[Any] | Tensor, sample_rate: int | None = None, **choices: Any) -> Any: ...
     def predict(self, sounds: Any, sample_rate: int | None = None, *, top: int = 5, **choices: Any) -> Any:
-        """The likeliest classes: a list of at most ``top`` ``Prediction``s for a single sound, a list of such for
-        several. Other arguments and errors as of ``scores``.
+        """Return at most ``top`` ``Prediction``s for a single sound, the likeliest first; a list of such for several.
+
+        Other arguments and errors are those of ``scores``.
         """
         check_whole("top", top)
         if top < 1:
@@ -159,7 +198,7 @@ class AaSPClassifier(nn.Module):
     def predict_frames(
         self, sounds: Any, sample_rate: int | None = None, *, hop: float = COLUMN_SECONDS, **choices: Any
     ) -> Any:
-        """Probabilities along time: ``FramePredictions`` for a single sound, a list of them for several.
+        """Return probabilities along time: ``FramePredictions`` for a single sound, a list of them for several.
 
         The head reads each frame's vector in place of the clip's, which is their mean.
 
@@ -172,8 +211,14 @@ class AaSPClassifier(nn.Module):
         """
         self.check_frames()
         framed = self.encoder.embed_frames(sounds, sample_rate, hop=hop, pooling=None, last_layers=None, **choices)
-        return self._along(framed) if isinstance(framed, FrameEmbeddings) else [self._along(one) for one in framed]
+        return [self._along(one) for one in framed] if isinstance(framed, list) else self._along(framed)
 
+    @overload
+    def events(self, sounds: SingleSound, sample_rate: int | None = None, **choices: Any) -> list[Event]: ...
+    @overload
+    def events(self, sounds: list[Any], sample_rate: int | None = None, **choices: Any) -> list[list[Event]]: ...
+    @overload
+    def events(self, sounds: NDArray[Any] | Tensor, sample_rate: int | None = None, **choices: Any) -> Any: ...
     def events(
         self,
         sounds: Any,
@@ -183,7 +228,7 @@ class AaSPClassifier(nn.Module):
         hop: float = COLUMN_SECONDS,
         **choices: Any,
     ) -> Any:
-        """Stretches in which a class is likely: a list of ``Event``s for a single sound, a list of such for several.
+        """Return the ``Event``s of a single sound, stretches in which a class is likely; a list of such for several.
 
         Args:
             threshold: the probability from which on a class counts as heard.
@@ -191,14 +236,14 @@ class AaSPClassifier(nn.Module):
         """
         check_threshold(threshold)
         framed = self.predict_frames(sounds, sample_rate, hop=hop, **choices)
-        found = [
-            find_events(_on_cpu(one.probabilities), _on_cpu(one.times), self.labels, threshold, hop)
-            for one in ([framed] if isinstance(framed, FramePredictions) else framed)
-        ]
-        return found[0] if isinstance(framed, FramePredictions) else found
+        found = []
+        for one in framed if isinstance(framed, list) else [framed]:
+            probabilities, times = (np.asarray(torch.as_tensor(part).cpu()) for part in one)
+            found.append(find_events(probabilities, times, self.labels, threshold, hop))
+        return found if isinstance(framed, list) else found[0]
 
     def classify_vectors(self, vectors: Any) -> NDArray[np.float32]:
-        """(…, d) vectors of the encoder, array or tensor -> (…, classes) probabilities; computed in float64.
+        """Return (…, classes) probabilities for (…, d) vectors of the encoder, array or tensor, computed in float64.
 
         Raises:
             OptionError: vectors of another length.
@@ -209,12 +254,12 @@ class AaSPClassifier(nn.Module):
             raise OptionError(f"this classifier reads vectors of {self.head.in_features} numbers, got shape {shape}.")
         weight, bias = (part.detach().cpu().double() for part in (self.head.weight, self.head.bias))
         logits = given @ weight.T + bias
-        return (logits.sigmoid() if self.several else logits.softmax(dim=-1)).float().numpy()
+        return (logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)).float().numpy()
 
     def ranked(self, probabilities: NDArray[np.float32], top: int) -> list[Prediction]:
-        """(classes,) -> the ``top`` likeliest, the likeliest first."""
-        places = np.argsort(-probabilities, kind="stable")[:top]
-        return [Prediction(self.labels[place], float(probabilities[place])) for place in places]
+        """Return the ``top`` likeliest of (classes,) probabilities, the likeliest first."""
+        order = np.argsort(-probabilities, kind="stable")[:top]
+        return [Prediction(self.labels[index], float(probabilities[index])) for index in order]
 
     def check_frames(self) -> None:
         """Raise OptionError where the head cannot read frame vectors."""
@@ -230,8 +275,85 @@ class AaSPClassifier(nn.Module):
         return FramePredictions(_like(framed.embeddings, scores), framed.times)
 
 
-def _on_cpu(values: Any) -> NDArray[Any]:
-    return values.cpu().numpy() if isinstance(values, Tensor) else values
+def check_labels(labels: Sequence[str], multi_label: bool) -> tuple[str, ...]:
+    """Return names of classes that are accepted.
+
+    Raises:
+        OptionError: fewer than two (one, where a clip may have several or none), one twice, or one that is no name.
+    """
+    least = 1 if multi_label else 2
+    if isinstance(labels, str) or len(labels) < least:
+        raise OptionError(f"labels must be {least} or more names, got {str(labels)[:60]!r}.")
+    for label in labels:
+        if not isinstance(label, str) or not (0 < len(label) <= MAX_LABEL and label.isprintable()):
+            raise OptionError(f"a label is a name of 1 to {MAX_LABEL} printable characters, got {str(label)[:60]!r}.")
+    if len(set(labels)) < len(labels):
+        twice = next(label for index, label in enumerate(labels) if label in labels[:index])
+        raise OptionError(f"labels must differ, got {twice!r} twice.")
+    return tuple(labels)
+
+
+def _read_files(found: checkpoint.Checkpoint, width: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what both files of a classifier hold whose encoder makes vectors of ``width`` numbers."""
+    values = _read_values(found.folder / LABELS_FILE, found.source)
+    if values["encoder_sha256"] != found.sha256:
+        raise CheckpointError(
+            f"{found.source}: {LABELS_FILE} is of another encoder than {WEIGHTS_FILE}; save the classifier again."
+        )
+    classes, path = len(values["labels"]), found.folder / HEAD_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{found.source}: no {HEAD_FILE}; a classifier has {LABELS_FILE} and {HEAD_FILE}.")
+    if checkpoint.read_shapes(path, found.source) != {"weight": (classes, width), "bias": (classes,)}:
+        raise CheckpointError(
+            f"{found.source}: {HEAD_FILE} is no head for {classes} labels and vectors of {width} numbers; it needs "
+            f"weight {(classes, width)} and bias {(classes,)}."
+        )
+    if sha256(path) != values["head_sha256"]:
+        raise CheckpointError(f"{found.source}: {HEAD_FILE} is not the one that {LABELS_FILE} names; save it again.")
+    weights = checkpoint.read_weights(path, found.source)
+    _check_scores(weights, f"{found.source}: {HEAD_FILE}")
+    return values, weights
+
+
+def _read_values(path: Path, source: str) -> dict[str, Any]:
+    """Return what ``classifier.json`` says: every key is there, and right."""
+    where = f"{source}: {path.name}"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{source}: no {path.name}, so it is an encoder alone; aasp-train classify makes a classifier."
+        )
+    with path.open("rb") as file:
+        text = file.read(MAX_JSON + 1)
+    try:
+        values = read_json(text, MAX_JSON)
+    except ValueError as error:
+        raise CheckpointError(f"{where} is not valid JSON ({error}).") from error
+    if not isinstance(values, dict) or (values.get("model_type"), values.get("format")) != ("aasp-classifier", FORMAT):
+        raise CheckpointError(
+            f"{where} is not of a classifier of format {FORMAT}; update the package, or make the classifier again by "
+            "aasp-train classify."
+        )
+    if values.pop("sha256", None) != _checksum(values):
+        raise CheckpointError(f"{where} was changed after it was saved; save the classifier again.")
+    kinds = {"several": bool, "labels": list, "encoder_sha256": str, "head_sha256": str}
+    if wrong := [name for name, kind in kinds.items() if not isinstance(values.get(name), kind)]:
+        raise CheckpointError(f"{where} has no {wrong[0]!r} that can be read; save the classifier again.")
+    try:
+        return {**values, "labels": check_labels(values["labels"], values["several"])}
+    except OptionError as error:
+        raise CheckpointError(f"{where}: {error}") from error
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _check_scores(head: Mapping[str, Tensor], where: str) -> None:
+    """Check that no vector of an encoder makes a score that float32 does not hold."""
+    if not torch.isfinite(head["weight"].abs().sum(dim=1) * MAX_VALUE + head["bias"].abs()).all():
+        raise CheckpointError(
+            f"{where}: the classifier's weights are NaN, or so large that its scores would be infinite."
+        )
 
 
 def _like(given: Any, array: NDArray[np.float32]) -> Any:

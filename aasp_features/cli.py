@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from aasp_features import cli_options as opt
-from aasp_features.audio.reading import MOST_HOURS
+from aasp_features.audio.reading import MAX_HOURS
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
 from aasp_features.folder.options import RunOptions
@@ -55,7 +55,7 @@ def embed(
     context: opt.Context = None,
     dtype: opt.Dtype = "float32",
     normalize: opt.Normalize = False,
-    max_hours: opt.MaxHours = MOST_HOURS,
+    max_hours: opt.MaxHours = MAX_HOURS,
     batch_size: opt.BatchSize = None,
     workers: opt.Workers = None,
     device: opt.Device = None,

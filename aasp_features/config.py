@@ -1,4 +1,4 @@
-"""What one encoder is: architecture, front end, statistics, windows and pooling, as strict JSON."""
+"""AaSPConfig: architecture, front end, statistics, windows and pooling of one encoder, as strict JSON."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from reprlib import repr as short  # of values that may be of any size or depth
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 from aasp_features.errors import AaSPError
-from aasp_features.strict_json import read_json
 from aasp_features.version import __version__
 
 PatchEmbedKind = Literal["aape", "conv", "lowpass"]
@@ -44,10 +43,9 @@ LIMITS: dict[str, tuple[float, float]] = {  # far beyond every network that is k
     "context": (0, 511),
     "last_layers": (1, 128),
 }
-MOST_PARAMETERS = 2**30  # 4 GiB in float32; `base` has 86 million
-MOST_JSON = 65536  # characters; a config has 700
-LONGEST_NAME = 200
-FORMER_KEYS = {"layers": "last_layers"}  # as older checkpoints call it
+MAX_PARAMETERS = 2**30  # 4 GiB in float32; `base` has 86 million
+MAX_JSON = 65536  # characters; a config has 700
+MAX_NAME = 200
 
 FRAME_LENGTH = 400  # samples: 25 ms at 16 kHz
 FRAME_HOP = 160  # samples: 10 ms at 16 kHz
@@ -56,7 +54,7 @@ VARIANCE_FLOOR = 1e-12  # under the root of the +std poolings, so that it has a 
 
 
 class ConfigError(AaSPError, ValueError):
-    """A config that is not accepted; the sentence names the value and says what is."""
+    """Raised for a config that is not accepted; the sentence names the value and says what is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +112,8 @@ class AaSPConfig:
             if not least <= getattr(self, name) <= most:
                 value = short(getattr(self, name))
                 raise ConfigError(f"config: {name} must be {least:g} to {most:g}, got {value}.")
-        if not (1 <= len(self.name) <= LONGEST_NAME and self.name.isprintable()):
-            raise ConfigError(f"config: name must be 1 to {LONGEST_NAME} printable characters, got {short(self.name)}.")
+        if not (1 <= len(self.name) <= MAX_NAME and self.name.isprintable()):
+            raise ConfigError(f"config: name must be 1 to {MAX_NAME} printable characters, got {short(self.name)}.")
         if self.dim % self.heads or self.dim % 4:
             raise ConfigError(f"config: dim must be a multiple of heads and of 4, got {self.dim}/{self.heads}.")
         if 2 * self.context >= self.window:
@@ -124,12 +122,14 @@ class AaSPConfig:
             raise ConfigError(f"config: last_layers must be at most depth={self.depth}, got {self.last_layers}.")
         if self.lowpass_taps % 2 == 0:
             raise ConfigError(f"config: lowpass_taps must be odd, got {self.lowpass_taps}.")
-        if self.numbers > MOST_PARAMETERS:
-            raise ConfigError(f"config: a network of {self.numbers} numbers; at most {MOST_PARAMETERS} are accepted.")
+        if self.num_parameters > MAX_PARAMETERS:
+            raise ConfigError(
+                f"config: a network of {self.num_parameters} parameters; at most {MAX_PARAMETERS} are accepted."
+            )
 
     @property
-    def numbers(self) -> int:
-        """That the network will hold, about: blocks, positions, patch embedding."""
+    def num_parameters(self) -> int:
+        """Size of the network, about: blocks, positions, patch embedding."""
         blocks = self.depth * (4 + 2 * self.mlp_ratio) * self.dim**2
         alias = self.lambda_hidden * (PATCH**2 + 2 * self.states) + 3 * self.states * self.dim
         return blocks + (PATCH**2 + self.window * self.rows) * self.dim + alias
@@ -146,25 +146,25 @@ class AaSPConfig:
 
     @classmethod
     def tiny(cls, **changes: Any) -> AaSPConfig:
-        """192 wide, 12 blocks, 3 heads: 5.5 million parameters."""
+        """Return a config that is 192 wide, 12 blocks, 3 heads: 5.5 million parameters."""
         return cls(**{"dim": 192, "heads": 3, "lambda_hidden": 64, **changes})
 
     @classmethod
     def small(cls, **changes: Any) -> AaSPConfig:
-        """384 wide, 12 blocks, 6 heads: 22 million parameters."""
+        """Return a config that is 384 wide, 12 blocks, 6 heads: 22 million parameters."""
         return cls(**{"dim": 384, "heads": 6, "lambda_hidden": 128, **changes})
 
     @classmethod
     def base(cls, **changes: Any) -> AaSPConfig:
-        """768 wide, 12 blocks, 12 heads: 86 million parameters, the paper's size class."""
+        """Return a config that is 768 wide, 12 blocks, 12 heads: 86 million parameters, as the paper's."""
         return cls(**{"dim": 768, "heads": 12, "lambda_hidden": 128, **changes})
 
     def replace(self, **changes: Any) -> AaSPConfig:
-        """A copy with some fields changed, checked again."""
+        """Return a copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)
 
     def to_json(self) -> str:
-        """The config as indented JSON, with the version of the package that wrote it."""
+        """Return the config as indented JSON, with the version of the package that wrote it."""
         values = {"model_type": "aasp", "package_version": __version__, **dataclasses.asdict(self)}
         return json.dumps(values, indent=2) + "\n"
 
@@ -176,7 +176,7 @@ class AaSPConfig:
             ConfigError: not JSON, another model's config, unknown or missing keys, values not accepted.
         """
         try:
-            values = read_json(text, MOST_JSON)
+            values = read_json(text, MAX_JSON)
         except ValueError as error:
             raise ConfigError(f"config: not valid JSON ({error}).") from error
         if not isinstance(values, dict) or values.pop("model_type", None) != "aasp":
@@ -192,24 +192,52 @@ class AaSPConfig:
 
 
 def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name, as a ``config.json`` has them -> the same under the names of today.
+    """Return the settings of a ``config.json``, whose ``layers`` is called ``last_layers`` today."""
+    return {"last_layers" if key == "layers" and "last_layers" not in values else key: values[key] for key in values}
+
+
+def read_json(text: str | bytes, max_length: int) -> Any:
+    """Read JSON that anybody may have written.
+
+    Args:
+        text: UTF-8 if bytes.
+        max_length: characters or bytes that are accepted.
 
     Raises:
-        ConfigError: a setting under both of its names.
+        ValueError: too long, not JSON (NaN and Infinity are not), nested too deeply, a key twice in one object; the
+            message has no full stop.
     """
-    for former, name in FORMER_KEYS.items():
-        if {former, name} <= set(values):
-            raise ConfigError(f"config: {former!r} is what {name!r} was called; both are given, drop one of them.")
-    return {FORMER_KEYS.get(key, key): value for key, value in values.items()}
+    if len(text) > max_length:
+        raise ValueError(f"longer than the {max_length} bytes that it may have")
+    try:
+        decoded = text if isinstance(text, str) else text.decode("utf-8")
+        return json.loads(decoded, object_pairs_hook=_unique, parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        raise ValueError("not UTF-8") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"key {key[:40]!r} stands there twice")
+        values[key] = value
+    return values
+
+
+def _no_number(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is no number")
 
 
 def pooled_dim(dim: int, rows: int, pooling: Pooling) -> int:
-    """Numbers in one clip vector: D, or rows x D; twice as many with [CLS] or standard deviations appended."""
+    """Return the numbers in one clip vector: D, or rows x D; twice as many with [CLS] or deviations appended."""
     return frame_dim(dim, rows, pooling) * (2 if "+" in pooling else 1)
 
 
 def frame_dim(dim: int, rows: int, pooling: Pooling) -> int:
-    """Numbers in one frame's vector: rows x D where the pooling keeps frequencies apart, else D."""
+    """Return the numbers in one frame's vector: rows x D where the pooling keeps frequencies apart, else D."""
     return rows * dim if pooling.startswith("frequency") else dim
 
 

@@ -1,4 +1,4 @@
-"""What a file holds, and how to see quickly that it still does.
+"""Contents of files: their sha256, and how to see quickly that they are still the same.
 
 One rule everywhere: size and times of change decide that nothing was changed; where any of them differs, a hash of the
 bytes decides. A copy, a new owner and a hard link change a time, and no byte.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 PIECE = 2**20  # bytes hashed at once
@@ -32,8 +33,11 @@ class Content(NamedTuple):
         return known if known is not None and known.stamp == now else cls(now, sha256())
 
 
-def sha256(file: BinaryIO, ranges: Iterable[range] | None = None) -> str:
-    """Hash an open file, or ranges of its bytes as far as there are some; hexadecimal digits."""
+def sha256(file: BinaryIO | Path, ranges: Iterable[range] | None = None) -> str:
+    """Hash a file, or ranges of its bytes as far as there are some; return hexadecimal digits."""
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return sha256(opened, ranges)
     digest = hashlib.sha256()
     for each in [range(2**63)] if ranges is None else ranges:
         file.seek(each.start)

@@ -18,7 +18,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from aasp_features import checkpoint
-from aasp_features.audio.unheard import warn_unheard
+from aasp_features.audio.resampling import warn_unheard
 from aasp_features.config import AaSPConfig, Pooling, Precision
 from aasp_features.errors import OptionError
 from aasp_features.forked import mind_fork

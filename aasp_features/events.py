@@ -1,4 +1,4 @@
-"""Probabilities along time -> events: runs of frames in which a class is likely; and their files."""
+"""Events: runs of frames in which a class is likely, found in probabilities along time; and their files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_threshold(threshold: float) -> None:
 def find_events(
     probabilities: NDArray[np.float32], times: NDArray[np.float64], labels: Sequence[str], threshold: float, hop: float
 ) -> list[Event]:
-    """Runs of frames whose probability reaches a threshold, class by class; in the order of their starts.
+    """Return runs of frames whose probability reaches a threshold, class by class; in the order of their starts.
 
     An event begins and ends half-way between two frames; at the ends of the sound, at its start and where its last
     frame ends.
@@ -55,17 +55,17 @@ def find_events(
     check_threshold(threshold)
     edges = frame_edges(times, hop)
     events = []
-    for place, label in enumerate(labels):
-        heard = np.concatenate([[False], probabilities[:, place] >= threshold, [False]])
+    for index, label in enumerate(labels):
+        heard = np.concatenate([[False], probabilities[:, index] >= threshold, [False]])
         changes = np.flatnonzero(heard[1:] != heard[:-1])
         for first, last in zip(changes[::2], changes[1::2], strict=True):
-            mean = float(probabilities[first:last, place].mean(dtype=np.float64))
+            mean = float(probabilities[first:last, index].mean(dtype=np.float64))
             events.append(Event(float(edges[first]), float(edges[last]), label, mean))
     return sorted(events, key=lambda event: (event.start, event.end))
 
 
 def frame_edges(times: NDArray[np.float64], hop: float) -> NDArray[np.float64]:
-    """(frames,) centres -> (frames + 1,) seconds between which each frame stands."""
+    """Return the (frames + 1,) seconds between which frames of these (frames,) centres stand."""
     if not len(times):
         return np.zeros(1)
     last = 2 * times[-1] - (len(times) - 1) * hop  # its centre is the middle of what it holds
@@ -73,5 +73,5 @@ def frame_edges(times: NDArray[np.float64], hop: float) -> NDArray[np.float64]:
 
 
 def audacity_labels(events: Iterable[Event]) -> str:
-    """Text of a label track as Audacity imports it: start, end and label of an event a line, between tabs."""
+    """Return a label track as Audacity imports it: start, end and label of an event a line, between tabs."""
     return "".join(f"{event.start:.6f}\t{event.end:.6f}\t{event.label}\n" for event in events)

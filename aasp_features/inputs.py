@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.audio.reading import Resampler, check_rate, resample_blocks, stream_audio
+from aasp_features.audio.reading import check_rate, stream_audio
+from aasp_features.audio.resampling import Resampler, resample_blocks, resample_on_device, stays_on_device
 from aasp_features.errors import AaSPError, OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Array = TypeVar("Array", NDArray[np.float32], "Tensor")
-BLOCK_SECONDS, LARGEST_BLOCK = 20, 20 * 16000  # samples resampled at once, whose result is bounded at any rate
+SingleSound = str | os.PathLike[str] | tuple[Any, Any] | Mapping[str, Any]  # forms that are one sound, never a batch
+BLOCK_SECONDS, MAX_BLOCK = 20, 20 * 16000  # samples resampled at once, whose result is bounded at any rate
 LOUD = 8.0  # 18 dB over full scale: float recordings go above 1, but not so far; 8-bit numbers held in floats reach 127
-MOST_CHANNELS = 8
+MAX_CHANNELS = 8
 NO_FULL_SCALE = (
     "whole numbers of no stated range have no full scale; give np.asarray(samples, np.int16) if they are 16-bit "
     "samples, or divide them by what full scale is (32768.0)"
@@ -42,49 +44,48 @@ class Clip:
     """One input of an embed call, read when it is needed.
 
     Attributes:
-        name: for messages: its place in the input, or its path.
+        name: for messages: its index in the input, or its path.
         source: a path; (samples,) float32 mono samples; or these on a GPU, a tensor, at the model's rate already.
-        rate: of the samples; None for a path.
-        model_rate: what ``blocks`` yields.
-        unheard: the share of its energy above half the model's rate, once ``blocks`` were read.
+        rate: of the samples; not used for a path.
+        model_rate: rate that ``blocks`` yields.
+        unheard: share of its energy above half the model's rate, once ``blocks`` were read.
     """
 
     name: str
     source: str | NDArray[np.float32] | Tensor
-    rate: int | None
+    rate: int
     model_rate: int
     unheard: float = 0.0
 
     def blocks(self) -> Iterator[NDArray[np.float32] | Tensor]:
-        """(samples,) float32 mono blocks at the model's rate."""
+        """Yield (samples,) float32 mono blocks at the model's rate."""
         if isinstance(self.source, str):
             stream = stream_audio(self.source, self.model_rate)
             yield from stream
             self.unheard = stream.info.unheard
-            return
-        rate = self.rate or self.model_rate
-        if isinstance(self.source, np.ndarray):
-            resampler = Resampler(rate, self.model_rate)
-            yield from resample_blocks(split(self.source, rate), resampler)
+        elif isinstance(self.source, np.ndarray):
+            resampler = Resampler(self.rate, self.model_rate)
+            yield from resample_blocks(split(self.source, self.rate), resampler)
             self.unheard = resampler.unheard
         else:
-            yield from split(self.source, rate)
+            yield from split(self.source, self.rate)
 
 
 def split(samples: Array, rate: int) -> Iterator[Array]:
-    """Samples in blocks of at most 20 s, and of as many samples as 20 s have at 16 kHz."""
-    block = min(BLOCK_SECONDS * rate, LARGEST_BLOCK)
+    """Cut samples into blocks of at most 20 s, and of as many samples as 20 s have at 16 kHz."""
+    block = min(BLOCK_SECONDS * rate, MAX_BLOCK)
     return (samples[start : start + block] for start in range(0, len(samples), block))
 
 
 @dataclass
 class Inputs:
-    """What a call was given.
+    """The input of a call.
 
     Attributes:
         clips: in order.
         single: one clip, so the result has no batch axis.
-        as_tensor, device: the result's kind and place: tensors if any tensor was given.
+        as_tensor: results are tensors, as any input was one.
+        device: of the results.
     """
 
     clips: list[Clip]
@@ -109,30 +110,42 @@ def read_inputs(
             that looks like channels in columns.
         OptionError: a sample rate that is not one.
     """
-    if sample_rate is not None:
-        sample_rate = check_rate(sample_rate)
-    reader = _Reader(sample_rate, channel_axis, model_rate)
+    reader = _Reader(None if sample_rate is None else check_rate(sample_rate), channel_axis, model_rate)
+    single = False
     if isinstance(inputs, list) and not _is_numbers(inputs):
         clips = [reader.clip(item, f"clip {index}") for index, item in enumerate(inputs)]
-        return reader.result(clips, single=False)
-    if _is_array(inputs) and inputs.ndim == (2 if channel_axis is None else 3):
-        if channel_axis is None and not _is_float(inputs):
-            raise InputError(
-                f"a 2-D array of {inputs.dtype} is ambiguous: a batch is 2-D float; for channels give channel_axis."
-            )
-        if channel_axis is None and inputs.shape[1] <= MOST_CHANNELS < inputs.shape[0]:
-            raise InputError(
-                f"an array of shape {tuple(inputs.shape)} looks like {inputs.shape[0]} samples of {inputs.shape[1]} "
-                "channels: give channel_axis=1; if its rows are clips, give a list of them."
-            )
-        axis = None if channel_axis is None else channel_axis % 3 - 1
-        rows = _Reader(sample_rate, axis, model_rate)
-        return rows.result([rows.clip(row, f"row {index}") for index, row in enumerate(inputs)], single=False)
-    return reader.result([reader.clip(inputs, "the input")], single=True)
+    elif _is_array(inputs) and inputs.ndim == (2 if channel_axis is None else 3):
+        reader.channel_axis = _channels_of_rows(inputs, channel_axis)
+        clips = [reader.clip(row, f"row {index}") for index, row in enumerate(inputs)]
+    else:
+        clips, single = [reader.clip(inputs, "the input")], True
+    if len(reader.devices) > 1:
+        raise InputError(f"tensors of one call must lie on one device, got {sorted(map(str, reader.devices))}.")
+    if reader.loud:
+        warn_loud(reader.loud, stacklevel=4)  # where embed was called
+    return Inputs(clips, single, bool(reader.devices), next(iter(reader.devices), None))
+
+
+def _channels_of_rows(batch: Any, channel_axis: int | None) -> int | None:
+    """Check an array of (batch, samples), or with channels; return the axis of channels in its rows."""
+    if channel_axis is not None:
+        if channel_axis not in (1, 2, -1, -2):
+            raise InputError(f"channel_axis of a 3-D batch must be 1 or 2, got {channel_axis}; axis 0 is the batch.")
+        return channel_axis % 3 - 1
+    if not (batch.is_floating_point() if _is_tensor(batch) else batch.dtype.kind == "f"):
+        raise InputError(
+            f"a 2-D array of {batch.dtype} is ambiguous: a batch is 2-D float; for channels give channel_axis."
+        )
+    if batch.shape[1] <= MAX_CHANNELS < batch.shape[0]:
+        raise InputError(
+            f"an array of shape {tuple(batch.shape)} looks like {batch.shape[0]} samples of {batch.shape[1]} "
+            "channels: give channel_axis=1; if its rows are clips, give a list of them."
+        )
+    return None
 
 
 def check_waveform(waveform: Any, lengths: Any, device: Any) -> None:
-    """Check what ``AaSPEncoder.forward`` is given.
+    """Check the arguments of ``AaSPEncoder.forward``.
 
     Raises:
         InputError: anything but a float tensor (batch, samples) on the encoder's device, at least 1 row, and integer
@@ -146,52 +159,42 @@ def check_waveform(waveform: Any, lengths: Any, device: Any) -> None:
     if lengths is not None and (
         not _is_tensor(lengths) or tuple(lengths.shape) != (len(waveform),) or "int" not in str(lengths.dtype)
     ):
-        raise InputError(
-            f"lengths are an integer tensor of {len(waveform)}, one for each row, got {_describe(lengths)}."
-        )
+        raise InputError(f"lengths must be an integer tensor of {len(waveform)} rows, got {_describe(lengths)}.")
     if waveform.device != device:
         raise InputError(f"the waveform lies on {waveform.device}, the encoder on {device}; move one of them by .to().")
 
 
 class _Reader:
+    """Reads one clip after the other; remembers the devices of tensors, and names and peaks of loud clips."""
+
     def __init__(self, sample_rate: int | None, channel_axis: int | None, model_rate: int) -> None:
         self.sample_rate, self.channel_axis, self.model_rate = sample_rate, channel_axis, model_rate
-        self.tensors: list[Any] = []
-        self.loud: list[tuple[str, float]] = []  # names and peaks of clips far beyond full scale
-
-    def result(self, clips: list[Clip], single: bool) -> Inputs:
-        devices = {tensor.device for tensor in self.tensors}
-        if len(devices) > 1:
-            raise InputError(f"tensors of one call must lie on one device, got {sorted(map(str, devices))}.")
-        if self.loud:
-            warn_loud(self.loud, stacklevel=5)  # where embed was called
-        return Inputs(clips, single, bool(devices), devices.pop() if devices else None)
+        self.devices: set[Any] = set()
+        self.loud: list[tuple[str, float]] = []
 
     def clip(self, item: Any, name: str) -> Clip:
         if isinstance(item, (str, os.PathLike)):
-            return Clip(os.fspath(item), os.fspath(item), None, self.model_rate)
+            return Clip(os.fspath(item), os.fspath(item), 0, self.model_rate)
         if isinstance(item, Mapping):
             if not {"array", "sampling_rate"} <= set(item):
-                raise InputError(
-                    f"{name}: a dict needs 'array' and 'sampling_rate', got keys {sorted(map(str, item))}."
-                )
-            return self._sampled(item["array"], item["sampling_rate"], name)
+                keys = sorted(map(str, item))
+                raise InputError(f"{name}: a dict needs 'array' and 'sampling_rate', got keys {keys}.")
+            return self._samples(item["array"], self._rate(item["sampling_rate"], name), name)
         if isinstance(item, tuple):
             if len(item) != 2 or (_is_array(item[1]) and item[1].ndim):
-                raise InputError(
-                    f"{name}: a tuple is (array, rate), got {_describe(item)}; use a list for several clips."
-                )
-            return self._sampled(item[0], item[1], name)
+                given = _describe(item)
+                raise InputError(f"{name}: a tuple is (array, rate), got {given}; use a list for several clips.")
+            return self._samples(item[0], self._rate(item[1], name), name)
         return self._samples(item, self.sample_rate or self.model_rate, name)
 
-    def _sampled(self, array: Any, rate: Any, name: str) -> Clip:
+    def _rate(self, given: Any, name: str) -> int:
         try:
-            rate = check_rate(rate)
+            rate = check_rate(given)
         except OptionError as error:
             raise OptionError(f"{name}: {error}") from None
         if self.sample_rate not in (None, rate):
             raise InputError(f"{name}: says {rate} Hz, but sample_rate={self.sample_rate} was given; drop one of them.")
-        return self._samples(array, rate, name)
+        return rate
 
     def _samples(self, item: Any, rate: int, name: str) -> Clip:
         if _is_numbers(item):
@@ -200,28 +203,21 @@ class _Reader:
             item = np.asarray(item, np.float32)
         if not _is_array(item):
             raise InputError(f"{name}: got {_describe(item)}; accepted are {ACCEPTED}.")
+        self._check_shape(tuple(item.shape), name)
         if _is_tensor(item):
-            self.tensors.append(item)
-            if (clip := self._on_device(item, rate, name)) is not None:
-                return clip
+            self.devices.add(item.device)
+            if stays_on_device(item, rate, self.model_rate):
+                samples, unheard = resample_on_device(item, rate, self.model_rate, self.channel_axis)
+                self._check_peak(float(samples.abs().max()), name)
+                return Clip(name, samples, self.model_rate, self.model_rate, unheard)
             item = item.detach().cpu()
             item = (item.float() if item.is_floating_point() and item.itemsize < 4 else item).numpy()
-        return Clip(name, self._mono(item, name), rate, self.model_rate)
-
-    def _on_device(self, tensor: Any, rate: int, name: str) -> Clip | None:
-        """What lies on a GPU and can stay there."""
-        if tensor.device.type == "cpu":
-            return None
-        from aasp_features.audio.device_audio import share_lost, stays_on_device, to_rate
-
-        if not stays_on_device(tensor, rate, self.model_rate):
-            return None
-        self._check_shape(tuple(tensor.shape), name)
-        mono = to_rate(tensor, rate, rate, self.channel_axis)
-        samples = to_rate(mono, rate, self.model_rate)
-        self._check_peak(float(samples.abs().max()), name)
-        lost = share_lost(mono, samples) if rate > self.model_rate else 0.0
-        return Clip(name, samples, self.model_rate, self.model_rate, lost)
+        mono = scale_to_float(item, name)
+        if self.channel_axis is not None:
+            with np.errstate(over="ignore", invalid="ignore"):  # said below
+                mono = mono.mean(axis=self.channel_axis, dtype=np.float32)
+        self._check_peak(peak_of(mono), name)
+        return Clip(name, mono, rate, self.model_rate)
 
     def _check_shape(self, shape: tuple[int, ...], name: str) -> None:
         if 0 in shape:
@@ -233,15 +229,6 @@ class _Reader:
         if self.channel_axis is not None and not -2 <= self.channel_axis < 2:
             raise InputError(f"{name}: channel_axis must be one of the array's 2 axes, got {self.channel_axis}.")
 
-    def _mono(self, array: NDArray[Any], name: str) -> NDArray[np.float32]:
-        self._check_shape(array.shape, name)
-        samples = scale_to_float(array, name)
-        if self.channel_axis is not None:
-            with np.errstate(over="ignore", invalid="ignore"):  # said below
-                samples = samples.mean(axis=self.channel_axis, dtype=np.float32)
-        self._check_peak(peak_of(samples), name)
-        return samples
-
     def _check_peak(self, peak: float, name: str) -> None:
         if not np.isfinite(peak):
             raise InputError(f"{name}: {NOT_FINITE}")
@@ -250,12 +237,12 @@ class _Reader:
 
 
 def peak_of(samples: NDArray[np.float32]) -> float:
-    """The largest absolute value of at least one sample; not finite if any is not."""
+    """Return the largest absolute value of at least one sample; not finite if any is not."""
     return float(np.maximum(samples.max(), -samples.min()))
 
 
 def warn_loud(loud: Sequence[tuple[str, float]], stacklevel: int) -> None:
-    """One warning for all clips of a call, names and peaks, that lie far beyond full scale; they are taken as given."""
+    """Warn once for all clips of a call, names and peaks, far beyond full scale; they are taken as given."""
     name, peak = loud[0]
     more = f" (and {len(loud) - 1} more like it)" if len(loud) > 1 else ""
     warnings.warn(
@@ -266,7 +253,7 @@ def warn_loud(loud: Sequence[tuple[str, float]], stacklevel: int) -> None:
 
 
 def scale_to_float(array: NDArray[Any], name: str = "array") -> NDArray[np.float32]:
-    """Samples as float32: floats unchanged, integers divided by their dtype's range, so that full scale is +-1.
+    """Return samples as float32: floats unchanged, integers divided by their dtype's range, so that full scale is +-1.
 
     uint8 has its zero at 128. int64 is what Python's integers become, whatever was recorded, so its range says nothing.
 
@@ -292,21 +279,17 @@ def _is_array(item: Any) -> bool:
 
 
 def _is_tensor(item: Any) -> bool:
-    """Without importing torch: where it was not imported, there are no tensors."""
+    """Return False without importing torch: where it was not imported, there are no tensors."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(item, torch.Tensor)
 
 
-def _is_float(item: Any) -> bool:
-    return bool(item.is_floating_point() if _is_tensor(item) else item.dtype.kind == "f")
-
-
 def _is_numbers(item: Any) -> bool:
-    """A flat list of numbers is one waveform."""
+    """Return whether this is a flat list of numbers, which is one waveform."""
     return (
         isinstance(item, list)
         and bool(item)
-        and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in item)
+        and all(isinstance(x, (int, float)) and x is not True and x is not False for x in item)
     )
 
 

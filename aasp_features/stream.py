@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aasp_features.audio.reading import Resampler, check_rate
-from aasp_features.audio.unheard import MOST, warn_unheard
+from aasp_features.audio.reading import check_rate
+from aasp_features.audio.resampling import MAX_UNHEARD, Resampler, warn_unheard
 from aasp_features.config import FRAME_LENGTH, PATCH, frame_dim
 from aasp_features.errors import OptionError
 from aasp_features.forked import mind_fork
@@ -106,7 +106,7 @@ class EmbeddingStream:
 
     def _check_unheard(self) -> None:
         """Warn, once, if most energy so far lies above 8 kHz."""
-        if not self._warned_unheard and self._resampler.unheard > MOST:
+        if not self._warned_unheard and self._resampler.unheard > MAX_UNHEARD:
             self._warned_unheard = True
             warn_unheard([("the stream", self._resampler.unheard)], stacklevel=3)
 

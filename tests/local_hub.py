@@ -53,14 +53,7 @@ class LocalHub:
         self.repositories: dict[str, Repository] = {}
         self.requests: list[str] = []
         self.faults: dict[str, str] = {}
-        hub = self
-
-        class Handler(_Handler):
-            def __init__(self, *arguments: object) -> None:
-                self.hub = hub
-                super().__init__(*arguments)
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> LocalHub:
@@ -81,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
     hub: LocalHub
 
     def do_GET(self) -> None:
-        self._note()
+        self.hub.requests.append(f"{self.command} {self.path}")
         place = "api" if self.path.startswith("/api/") else self.path.rpartition("/")[2]
         fault = self.hub.faults.get(place)
         if fault and self._misbehave(fault):
@@ -113,38 +106,28 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         elif fault in ("longer", "shorter"):
             self._answer(200, bytes(1_000_000 if fault == "shorter" else 20_000_000))
-        elif fault == "torn":
-            self.send_response(200)
-            self.send_header("Content-Length", "20000000")
-            self.end_headers()
-            self.wfile.write(bytes(1000))
-            self.close_connection = True
         else:
-            self._endless()
+            torn, chunk = fault == "torn", bytes(2**20)
+            self.send_response(200)
+            self.send_header(*(("Content-Length", "20000000") if torn else ("Transfer-Encoding", "chunked")))
+            self.end_headers()
+            with contextlib.suppress(OSError):  # until the client has had enough
+                self.wfile.write(bytes(1000) if torn else b"")
+                while not torn:
+                    self.wfile.write(b"%x\r\n" % len(chunk) + chunk + b"\r\n")
+            self.close_connection = torn
         return True
 
-    def _endless(self) -> None:
-        self.send_response(200)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        chunk = bytes(2**20)
-        with contextlib.suppress(OSError):  # until the client has had enough
-            while True:
-                self.wfile.write(b"%x\r\n" % len(chunk) + chunk + b"\r\n")
-
     def do_POST(self) -> None:
-        self._note()
+        self.hub.requests.append(f"POST {self.path}")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._answer(401, {"error": "a token is wanted"})
         elif self.path == "/api/repos/create":
             self._create(json.loads(body))
         elif re.fullmatch(r"/api/models/[\w.-]+/[\w.-]+/preupload/.+", self.path):
-            files = [
-                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
-                for file in json.loads(body)["files"]
-            ]
-            self._answer(200, {"files": files})
+            settled = {"uploadMode": "regular", "shouldIgnore": False}
+            self._answer(200, {"files": [{"path": file["path"], **settled} for file in json.loads(body)["files"]]})
         elif found := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)/commit/([^/?]+)(?:\?.*)?", self.path):
             self._commit(found[1], found[2], body)
         elif self.path == "/api/validate-yaml":
@@ -172,37 +155,32 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, {"success": True, "commitOid": sha, "commitUrl": url, "hookOutput": ""})
 
     def _model_info(self, name: str, revision: str) -> None:
-        repository = self._readable(name)
-        if repository is None:
+        if (repository := self._readable(name)) is None:
             return
-        sha = repository.resolve(revision)
-        if sha is None:
+        if (sha := repository.resolve(revision)) is None:
             self._answer(404, {"error": "no such revision"}, {"X-Error-Code": "RevisionNotFound"})
             return
         siblings = [{"rfilename": path} for path in repository.commits[sha]]
-        self._answer(
-            200, {"id": name, "modelId": name, "sha": sha, "private": repository.private, "siblings": siblings}
-        )
+        facts = {"id": name, "modelId": name, "sha": sha, "private": repository.private, "siblings": siblings}
+        self._answer(200, facts)
 
     def _tree(self, name: str, revision: str) -> None:
-        repository = self._readable(name)
-        if repository is not None:
+        if (repository := self._readable(name)) is not None:
             files = repository.commits[repository.resolve(revision) or ""]
             oid = {path: hashlib.sha1(content).hexdigest() for path, content in files.items()}
             listing = [{"type": "file", "oid": oid[path], "size": len(files[path]), "path": path} for path in files]
             self._answer(200, listing)
 
     def _file(self, name: str, revision: str, path: str) -> None:
-        repository = self._readable(name)
-        if repository is None:
+        if (repository := self._readable(name)) is None:
             return
         sha = repository.resolve(revision)
         content = repository.commits.get(sha or "", {}).get(path)
         if content is None:
             self._answer(404, {"error": "no such file"}, {"X-Error-Code": "EntryNotFound"})
-            return
-        headers = {"X-Repo-Commit": sha, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
-        self._answer(200, content, headers)
+        else:
+            etag = f'"{hashlib.sha256(content).hexdigest()}"'
+            self._answer(200, content, {"X-Repo-Commit": sha, "ETag": etag})
 
     def _readable(self, name: str) -> Repository | None:
         repository = self.hub.repositories.get(name)
@@ -222,9 +200,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-
-    def _note(self) -> None:
-        self.hub.requests.append(f"{self.command} {self.path}")
 
     def log_message(self, *_: object) -> None:
         """Keep quiet; ``requests`` remembers."""

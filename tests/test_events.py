@@ -28,8 +28,8 @@ def test_events_are_the_runs_above_the_threshold(rows: list[tuple[float, float]]
     times = np.array(grid_times(16 * len(rows), 0.16))
     edges = frame_edges(times, 0.16)
     expected = []
-    for place, label in enumerate("ab"):
-        column = probabilities[:, place]
+    for index, label in enumerate("ab"):
+        column = probabilities[:, index]
         for first, last in runs((column >= 0.5).tolist()):
             mean = float(column[first:last].astype(np.float64).mean())
             expected.append(Event(edges[first], edges[last], label, mean))

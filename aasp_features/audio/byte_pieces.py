@@ -12,7 +12,7 @@ BUFFER_BYTES = 2**16
 
 
 class BytePieces(io.RawIOBase):
-    """Read-only and seekable; nothing of it is held in memory but the pieces that are bytes.
+    """A read-only, seekable file of which nothing is held in memory but the pieces that are bytes.
 
     Args:
         file: that the ranges count in.
@@ -23,29 +23,26 @@ class BytePieces(io.RawIOBase):
 
     def __init__(self, file: BinaryIO, pieces: Sequence[bytes | range | int], name: str, owned: bool = False) -> None:
         self._file, self._pieces, self.name, self._owned = file, pieces, name, owned
-        self._ends = list(accumulate(_length(piece) for piece in pieces))
-        self._size = self._ends[-1] if pieces else 0
-        self._place = 0
+        self._lengths = [_length(piece) for piece in pieces]
+        self._ends = list(accumulate(self._lengths))
+        self._position = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As of any file."""
-        self._place = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence])
-        return self._place
-
-    def tell(self) -> int:
-        """As of any file."""
-        return self._place
+        """Move to a byte, which may lie behind the end, as in any file."""
+        size = self._ends[-1] if self._ends else 0
+        self._position = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: size}[whence])
+        return self._position
 
     def close(self) -> None:
-        """As of any file."""
+        """Close this file, and the one under it if it is owned."""
         if self._owned:
             self._file.close()
         super().close()
@@ -53,14 +50,13 @@ class BytePieces(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fill the buffer; less only at the end, or where the file under it ends."""
         wanted, filled = memoryview(buffer).cast("B"), 0
-        while filled < len(wanted) and self._place < self._size:
-            number = bisect_right(self._ends, self._place)
-            within = self._place - (self._ends[number] - _length(self._pieces[number]))
-            given = self._read(self._pieces[number], within, len(wanted) - filled)
+        while filled < len(wanted) and (index := bisect_right(self._ends, self._position)) < len(self._pieces):
+            within = self._position - (self._ends[index] - self._lengths[index])
+            given = self._read(self._pieces[index], within, len(wanted) - filled)
             if not given:
                 break
             wanted[filled : filled + len(given)] = given
-            filled, self._place = filled + len(given), self._place + len(given)
+            filled, self._position = filled + len(given), self._position + len(given)
         return filled
 
     def _read(self, piece: bytes | range | int, within: int, most: int) -> bytes:
@@ -69,15 +65,15 @@ class BytePieces(io.RawIOBase):
         if isinstance(piece, int):
             return bytes(min(most, piece - within))
         self._file.seek(piece.start + within)
-        return self._file.read(min(most, piece.stop - piece.start - within))
+        return self._file.read(min(most, _length(piece) - within))
 
 
 def join_pieces(file: BinaryIO, pieces: Sequence[bytes | range | int], name: str, owned: bool = False) -> BinaryIO:
-    """The same, buffered."""
+    """Return ``BytePieces``, buffered."""
     return io.BufferedReader(BytePieces(file, pieces, name, owned), BUFFER_BYTES)
 
 
 def _length(piece: bytes | range | int) -> int:
     if isinstance(piece, range):
-        return piece.stop - piece.start
+        return piece.stop - piece.start  # its len() has a limit
     return piece if isinstance(piece, int) else len(piece)

@@ -7,21 +7,23 @@ stream is bit-equal to the whole, so ``load_audio`` is the concatenation of ``st
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import stat
+import unicodedata
+from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from reprlib import repr as short
 from typing import Any, BinaryIO
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from aasp_features.audio import AudioError as AudioError  # users find them here
 from aasp_features.audio import AudioInfo as AudioInfo
 from aasp_features.audio import Blocks
-from aasp_features.audio.opening import open_decoder, open_path
-from aasp_features.audio.unheard import UnheardEnergy
+from aasp_features.audio.decoders import open_decoder
+from aasp_features.audio.resampling import Resampler
 from aasp_features.errors import OptionError
 
 AUDIO_SUFFIXES = frozenset(  # in folders; a file that is named itself is tried whatever its ending
@@ -32,9 +34,9 @@ AUDIO_SUFFIXES = frozenset(  # in folders; a file that is named itself is tried 
     | {".voc", ".sph", ".nist"}
 )
 
-LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000  # Hz; 100 give one sample in each frame's 10 ms, and 160 come out for it
-LARGEST_BLOCK = 2**23  # numbers decoded at once, all channels together
-MOST_HOURS = 100.0
+MIN_RATE, MAX_RATE = 100, 10_000_000  # Hz; 100 give one sample in each frame's 10 ms, and 160 come out for it
+MAX_BLOCK = 2**23  # numbers decoded at once, all channels together
+MAX_HOURS = 100.0
 
 Source = str | os.PathLike[str] | BinaryIO
 
@@ -53,31 +55,41 @@ class AudioStream:
         block_seconds: float,
         start: float = 0.0,
         end: float | None = None,
-        max_hours: float = MOST_HOURS,
+        max_hours: float = MAX_HOURS,
     ) -> None:
-        self.name = describe_source(source)
+        self.name = _name(source)
         self.sample_rate, self.block_seconds, self.max_hours = sample_rate, block_seconds, max_hours
         if start < 0 or (end is not None and end <= start):
             raise AudioError(f"{self.name}: a part runs from 0 or later to a later end, got {start}-{end} s.")
         self.start, self.end = start, end
-        self._file, self._close_file = _open_source(source, self.name)
+        self._owned = isinstance(source, (str, os.PathLike))
+        self._file: BinaryIO = open_path(source, self.name) if self._owned else source  # type: ignore[arg-type, assignment]
         try:
             self._decoder = open_decoder(self._file, self.name)
             self.info = self._decoder.info
             self._check_header(self.info.rate)
+            if self._decoder.exact:
+                self._check_hours(min(self.info.seconds, end or self.info.seconds) - start)
         except BaseException:
             self._close_file()
             raise
 
+    def close(self) -> None:
+        """Close what was opened here; iterating to the end does so, too."""
+        self._decoder.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._owned:
+            self._file.close()
+
     def _check_header(self, rate: int) -> None:
         channels = self.info.channels
-        if not LOWEST_RATE <= rate <= HIGHEST_RATE or channels < 1:
+        if not MIN_RATE <= rate <= MAX_RATE or channels < 1:
             raise AudioError(
                 f"{self.name}: its header says {rate} Hz, {channels} channels, which cannot be; a sound has "
-                f"{LOWEST_RATE} Hz to 10 MHz."
+                f"{MIN_RATE} Hz to 10 MHz."
             )
-        if self._decoder.exact:
-            self._check_hours(min(self.info.seconds, self.end or self.info.seconds) - self.start)
 
     def _check_hours(self, seconds: float) -> None:
         if seconds > 3600 * self.max_hours:
@@ -86,44 +98,44 @@ class AudioStream:
             )
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        read: dict[int, int] = {}  # rate -> samples
-        unheard = 0.0
-
-        def mono(blocks: Blocks) -> Iterator[NDArray[np.float32]]:
-            for rate, block in blocks:  # (samples, channels)
-                if not np.isfinite(block).all():
-                    raise AudioError(f"{self.name}: holds NaN or infinite samples; repair the file or leave it out.")
-                read[rate] = read.get(rate, 0) + len(block)
-                yield block.mean(axis=1, dtype=np.float32) if block.shape[1] > 1 else block[:, 0]
-
+        seconds, unheard, first_rate = 0.0, 0.0, 0
         try:
             for rate, blocks in groupby(self._blocks(), key=itemgetter(0)):  # another rate where files were joined
-                resampler = Resampler(rate, self.sample_rate)
-                yield from resample_blocks(mono(blocks), resampler)
+                resampler, samples = Resampler(rate, self.sample_rate), 0
+                for _, block in blocks:  # (samples, channels)
+                    samples += len(block)
+                    if len(out := resampler.push(self._mono(block))):
+                        yield out
+                if len(rest := resampler.finish()):
+                    yield rest
+                seconds, first_rate = seconds + samples / rate, first_rate or rate
                 unheard = max(unheard, resampler.unheard)
         finally:
-            self._decoder.close()
-            self._close_file()
-        if not read:
+            self.close()
+        if not first_rate:
             where = f" at {self.start}-{self.end} s" if self.start or self.end is not None else ""
             raise AudioError(f"{self.name}: holds no samples{where}; a sound has at least 1.")
-        seconds = sum(samples / rate for rate, samples in read.items())
-        self.info = AudioInfo(seconds, next(iter(read)), self.info.channels, unheard)
+        self.info = AudioInfo(seconds, first_rate, self.info.channels, unheard)
+
+    def _mono(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not np.isfinite(block).all():
+            raise AudioError(f"{self.name}: holds NaN or infinite samples; repair the file or leave it out.")
+        return block.mean(axis=1, dtype=np.float32) if block.shape[1] > 1 else block[:, 0]
 
     def _blocks(self) -> Blocks:
-        """The decoder's blocks between ``start`` and ``end``, rounded to samples."""
+        """Yield the decoder's blocks between ``start`` and ``end``, rounded to samples."""
         rate, before = self.info.rate, 0.0  # seconds at other rates
-        place = round(self.start * rate) if self._decoder.exact else 0
-        skipped = place / rate
-        block_samples = max(1, min(int(self.block_seconds * rate), LARGEST_BLOCK // self.info.channels))
-        for own_rate, block in self._decoder.blocks(block_samples, place):
+        index = round(self.start * rate) if self._decoder.exact else 0
+        skipped = index / rate
+        block_samples = max(1, min(int(self.block_seconds * rate), MAX_BLOCK // self.info.channels))
+        for own_rate, block in self._decoder.blocks(block_samples, index):
             if own_rate != rate:
                 self._check_header(own_rate)
-                before, place, rate = before + place / rate, 0, own_rate
-            first = max(0, round((self.start - before) * rate) - place)
-            last = len(block) if self.end is None else max(0, round((self.end - before) * rate) - place)
-            place += len(block)
-            self._check_hours(before + place / rate - skipped)
+                before, index, rate = before + index / rate, 0, own_rate
+            first = max(0, round((self.start - before) * rate) - index)
+            last = len(block) if self.end is None else max(0, round((self.end - before) * rate) - index)
+            index += len(block)
+            self._check_hours(before + index / rate - skipped)
             if len(cut := block[first:last]):
                 yield rate, cut
             if self.end is not None and last <= len(block):
@@ -137,7 +149,7 @@ def stream_audio(
     *,
     start: float = 0.0,
     end: float | None = None,
-    max_hours: float = MOST_HOURS,
+    max_hours: float = MAX_HOURS,
 ) -> AudioStream:
     """Open a file for reading in blocks of ``block_seconds``.
 
@@ -145,7 +157,8 @@ def stream_audio(
         source: a path, or an open binary file.
         sample_rate: of the samples that come out, in Hz.
         block_seconds: decoded at once.
-        start, end: seconds, to read a part; it equals the same part cut into a file of its own.
+        start: seconds, to read a part; it equals the same part cut into a file of its own.
+        end: seconds; None for the end of the file.
         max_hours: that may be decoded; a small file can claim to be endless.
 
     Raises:
@@ -161,79 +174,25 @@ def stream_audio(
     return AudioStream(source, sample_rate, block_seconds, start, end, max_hours)
 
 
-def load_audio(source: Source, sample_rate: int = 16000, *, max_hours: float = MOST_HOURS) -> NDArray[np.float32]:
+def load_audio(source: Source, sample_rate: int = 16000, *, max_hours: float = MAX_HOURS) -> NDArray[np.float32]:
     """Read a whole file: (samples,) float32, mono, at ``sample_rate``, at least 1; errors as ``stream_audio``."""
     return np.concatenate(list(stream_audio(source, sample_rate, max_hours=max_hours)))
 
 
 def audio_info(source: Source) -> AudioInfo:
-    """Duration, rate and channels from a file's header; errors as ``stream_audio``."""
-    name = describe_source(source)
-    file, close = _open_source(source, name)
-    try:
-        decoder = open_decoder(file, name)
-        decoder.close()
-    finally:
-        close()
-    return decoder.info
-
-
-class Resampler:
-    """A mono sound in blocks -> the same at another rate; n > 0 samples in give at least 1 out.
-
-    Args:
-        rate, sample_rate: in and out, in Hz.
-    """
-
-    def __init__(self, rate: int, sample_rate: int) -> None:
-        self._stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-        self._same = rate == sample_rate
-        self._given, self._last = 0, np.empty(0, np.float32)
-        self._energy = UnheardEnergy() if rate > sample_rate else None
-
-    @property
-    def unheard(self) -> float:
-        """The share of the energy so far that lies above half of ``sample_rate``; see ``UnheardEnergy``."""
-        return self._energy.share if self._energy else 0.0
-
-    def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(samples,) float32 in, those that are ready out."""
-        if self._same or len(block) == 0:
-            return block
-        out: NDArray[np.float32] = self._stream.resample_chunk(np.ascontiguousarray(block, np.float32))
-        self._given, self._last = self._given + len(out), block[-1:]
-        if self._energy:
-            self._energy.add(block, out)
-        return out
-
-    def finish(self) -> NDArray[np.float32]:
-        """The rest."""
-        if self._same or len(self._last) == 0:
-            return np.empty(0, np.float32)
-        rest: NDArray[np.float32] = self._stream.resample_chunk(np.empty(0, np.float32), last=True)
-        if self._given + len(rest) == 0:  # fewer samples in than one sample out: keep the sound's last value
-            rest = self._last.copy()
-        if self._energy:
-            self._energy.add(self._last[:0], rest)
-        return rest
-
-
-def resample_blocks(blocks: Iterable[NDArray[np.float32]], resampler: Resampler) -> Iterator[NDArray[np.float32]]:
-    """Resample a mono sound block by block; see ``Resampler``."""
-    for block in blocks:
-        if len(out := resampler.push(block)):
-            yield out
-    if len(rest := resampler.finish()):
-        yield rest
+    """Return duration, rate and channels from a file's header; errors as ``stream_audio``."""
+    stream = AudioStream(source, 16000, 1.0, max_hours=np.inf)
+    stream.close()
+    return stream.info
 
 
 def check_rate(rate: Any) -> int:
-    """A sample rate as an int; raises OptionError for anything but a whole number of Hz, 100 to 10 million."""
+    """Return a sample rate as an int; raise OptionError for anything but a whole number of Hz, 100 to 10 million."""
     whole = isinstance(rate, (int, np.integer)) or (isinstance(rate, float) and rate.is_integer())
     if isinstance(rate, bool) or not whole or rate <= 0:
         raise OptionError(f"a sample rate is a positive whole number of Hz, got {short(rate)}.")
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise OptionError(f"a sample rate is {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {short(rate)}.")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise OptionError(f"a sample rate is {MIN_RATE} to {MAX_RATE} Hz, got {short(rate)}.")
     return int(rate)
 
 
@@ -243,14 +202,53 @@ def check_hours(hours: float) -> None:
         raise OptionError(f"the hours that a sound may have must be above 0, got {hours!r}.")
 
 
-def describe_source(source: Source) -> str:
-    """What messages call a file."""
+def _name(source: Source) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "open file"))
 
 
-def _open_source(source: Source, name: str) -> tuple[BinaryIO, Callable[[], None]]:
-    """An open file, and what closes it if it was opened here."""
-    if isinstance(source, (str, os.PathLike)):
-        file = open_path(source, name)
-        return file, file.close
-    return source, lambda: None
+def open_path(path: str | os.PathLike[str], name: str) -> BinaryIO:
+    """Open a regular file; unbuffered, as decoders have buffers.
+
+    Raises:
+        AudioError: no such file, a folder, a FIFO or device, or one that may not be read.
+    """
+    path = on_disk(path)
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise AudioError(f"{name}: a folder, not a sound file; give its files, or use aasp-embed for folders.")
+        if not stat.S_ISREG(status.st_mode):  # before it is opened, which may wait for ever, or start a device
+            raise AudioError(f"{name}: a pipe, socket or device; a regular file is needed, so write it to one.")
+        return open(path, "rb", buffering=0)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        more = "; several names look like it and differ in how their accents are encoded; rename them"
+        raise AudioError(f"{name}: no such file{more if len(_alike(*os.path.split(path))) > 1 else ''}.") from error
+    except PermissionError as error:
+        raise AudioError(f"{name}: may not be read; check its permissions.") from error
+    except (OSError, ValueError) as error:  # a ValueError for names that no file can have
+        if isinstance(error, AudioError):
+            raise
+        raise AudioError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error}).") from error
+
+
+def on_disk(path: str | os.PathLike[str]) -> str:
+    """Return the path with its names as they are on the disk, where they differ in Unicode normalisation alone.
+
+    An accented letter is one character or two, which look the same: macOS and Linux write names in different ways.
+    """
+    given = os.fspath(path)
+    if given.isascii() or os.path.lexists(given):
+        return given
+    found = ""
+    for name in Path(given).parts:
+        alike = _alike(found, name)
+        found = os.path.join(found, alike[0] if len(alike) == 1 else name)
+    return found
+
+
+def _alike(folder: str, name: str) -> list[str]:
+    """Return the name if it is in the folder; else those that are there composed or decomposed."""
+    if os.path.lexists(os.path.join(folder, name)):
+        return [name]
+    forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")}
+    return [form for form in forms if os.path.lexists(os.path.join(folder, form))]

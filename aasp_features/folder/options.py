@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from aasp_features.audio.reading import MOST_HOURS, check_hours
+from aasp_features.audio.reading import MAX_HOURS, check_hours
 from aasp_features.config import AaSPConfig, Pooling, frame_dim, pooled_dim
 from aasp_features.errors import OptionError
 from aasp_features.options import EmbedOptions
@@ -45,7 +45,7 @@ class RunOptions:
     hop: float = COLUMN_SECONDS
     dtype: Dtype = "float32"
     normalize: bool = False
-    max_hours: float = MOST_HOURS
+    max_hours: float = MAX_HOURS
 
     def __post_init__(self) -> None:
         grid_offsets(self.hop)

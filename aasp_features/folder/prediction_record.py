@@ -93,7 +93,7 @@ def identify(out: Path, classifier: AaSPClassifier, hop: float | None, threshold
         "vectors": fingerprint(out),
         "table": fingerprint(side_file(out, ".csv")),
         "encoder_weights_sha256": weights_sha256(classifier.encoder),
-        "head_sha256": checksum({"head": head, "several": classifier.several}),
+        "head_sha256": checksum({"head": head, "several": classifier.multi_label}),
         "labels": list(classifier.labels),
         "hop": hop,
         "threshold": None if hop is None else threshold,

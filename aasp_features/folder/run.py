@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from aasp_features.audio.unheard import MOST, warn_unheard
+from aasp_features.audio.resampling import MAX_UNHEARD, warn_unheard
 from aasp_features.config import PATCH
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
@@ -232,7 +232,7 @@ class FolderRun:
         if self.state.rows == 0:
             self._fail_all(table)
         shares = zip((sound.name for sound in self.plan.sounds), self.state.outcomes(), strict=True)
-        unheard = [(name, outcome.unheard) for name, outcome in shares if outcome.unheard > MOST]
+        unheard = [(name, outcome.unheard) for name, outcome in shares if outcome.unheard > MAX_UNHEARD]
         self._check_claim()
         if not self.replaces:
             finished_record(self.out, self.plan)  # has somebody else written there meanwhile?

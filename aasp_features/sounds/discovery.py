@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, takewhile
 from pathlib import Path
 
-from aasp_features.audio.opening import on_disk
-from aasp_features.audio.reading import AUDIO_SUFFIXES
+from aasp_features.audio.reading import AUDIO_SUFFIXES, on_disk
 from aasp_features.errors import AaSPError
 from aasp_features.sounds.shards import SHARD_SUFFIXES, ShardReader
 from aasp_features.sounds.sound import Sound

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from aasp_features.audio.opening import on_disk
+from aasp_features.audio.reading import on_disk
 from aasp_features.sounds.discovery import Discovery, NothingFoundError
 
 MORE = "\0"  # the key of what a row has beyond the columns; no column's name

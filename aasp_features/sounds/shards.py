@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aasp_features.audio.opening import open_path
-from aasp_features.audio.reading import AUDIO_SUFFIXES, AudioError
+from aasp_features.audio.reading import AUDIO_SUFFIXES, AudioError, open_path
 from aasp_features.sounds.sound import Sound
 
 SHARD_SUFFIXES = frozenset({".tar"})

@@ -13,8 +13,7 @@ from typing import BinaryIO
 
 from aasp_features import contents
 from aasp_features.audio.byte_pieces import join_pieces
-from aasp_features.audio.opening import open_path
-from aasp_features.audio.reading import MOST_HOURS, AudioError, AudioStream, stream_audio
+from aasp_features.audio.reading import MAX_HOURS, AudioError, AudioStream, open_path, stream_audio
 from aasp_features.contents import Content, Stamp
 
 MOST_HASHED = 2**38  # bytes, 100 hours in stereo at 96 kHz; a few blocks of a disk can claim to be more
@@ -51,7 +50,7 @@ class Sound:
         """Ending of its name, lower case."""
         return os.path.splitext(self.name)[1].lower()
 
-    def stream(self, sample_rate: int, max_hours: float = MOST_HOURS) -> AudioStream:
+    def stream(self, sample_rate: int, max_hours: float = MAX_HOURS) -> AudioStream:
         """Open it; errors as ``stream_audio``."""
         source = self.path if self.member is None else self._open_member()
         return stream_audio(source, sample_rate, start=self.start or 0.0, end=self.end, max_hours=max_hours)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faults_of_sounds import moved
+from faults import moved
 from faults_of_state import damaged
 
 from aasp_features.folder import options, plan

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features import checkpoint
-from aasp_features.classifier import FRAME_POOLINGS, AaSPClassifier
-from aasp_features.classifier_file import check_labels
+from aasp_features.classifier import FRAME_POOLINGS, AaSPClassifier, check_labels
 from aasp_features.config import Pooling
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
@@ -103,7 +102,7 @@ def linear_classifier(encoder: AaSPEncoder, vectors: NDArray[np.float32], task: 
         TrainError: The clips do not suffice to learn from.
     """
     head = fit_linear_head(vectors, task)
-    classifier = AaSPClassifier(encoder, head.labels, head.layer(), several=task.labels.ndim == 2)
+    classifier = AaSPClassifier(encoder, head.labels, head.layer(), multi_label=task.labels.ndim == 2)
     return classifier.requires_grad_(False).eval()
 
 

@@ -19,7 +19,6 @@ The graph, or f, maps (batch, samples) float32 in ±1 to (batch, dim).
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -32,6 +31,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from aasp_features import contents
 from aasp_features.errors import AaSPError
 from aasp_features.train.recipe import AASP_LOSSES
 
@@ -88,7 +88,7 @@ class TeacherDescription:
         told = {"folders", *self.origin}
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in told}
         if self.callable.partition(":")[0].endswith(".py"):
-            shown["code"] = hashlib.sha256(_code_file(self).read_bytes()).hexdigest()
+            shown["code"] = contents.sha256(_code_file(self))
         return shown
 
     @property
@@ -213,7 +213,7 @@ def _checked_file(description: TeacherDescription, name: str, sha256: str) -> Pa
             f"teacher {description.name}: {name} is not in {looked}; give its folder (distillation.graphs=FOLDER, or "
             f"--graphs in a probe), or make it from its source, {description.source}."
         )
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = contents.sha256(path)
     if found != sha256:
         raise TeacherError(
             f"teacher {description.name}: {path} has sha256 {found[:12]}…, not {str(sha256)[:12]}…; give the described "

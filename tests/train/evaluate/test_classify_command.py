@@ -82,7 +82,7 @@ def test_several_labels_a_sound(tones: Path, checkpoint: Path, tmp_path: Path) -
     assert "mAP" in said
     assert re.search(r"\| low  \|\s+12 \|\s+100.0 \|", said)
     classifier = AaSPClassifier.from_pretrained(tmp_path / "out")
-    assert (classifier.several, classifier.labels) == (True, ("high", "loud", "low", "soft"))
+    assert (classifier.multi_label, classifier.labels) == (True, ("high", "loud", "low", "soft"))
     assert classifier.encoder.config.pooling == "mean"
     found = dict(classifier.predict(tones / "low" / "0.wav"))
     assert found["low"] > 0.5 > found["high"]

@@ -40,7 +40,7 @@ def probabilities(vectors: np.ndarray, task: Task) -> tuple[np.ndarray, AaSPClas
     """Of a classifier with the head, whose encoder is not asked."""
     head = fit_linear_head(vectors, task)
     encoder = AaSPEncoder(AaSPConfig(dim=vectors.shape[1], depth=1, heads=1, pooling="mean"))
-    classifier = AaSPClassifier(encoder, head.labels, head.layer(), several=task.labels.ndim == 2)
+    classifier = AaSPClassifier(encoder, head.labels, head.layer(), multi_label=task.labels.ndim == 2)
     return classifier.classify_vectors(vectors), classifier
 
 

@@ -47,4 +47,4 @@ def classifier_of(model: FineTuned, labels: tuple[str, ...], multi_label: bool, 
     encoder = AaSPEncoder(model.network.config.replace(name=name))
     weights = {key: value.detach().cpu() for key, value in model.network.state_dict().items()}
     load_weights(encoder.network, weights, name)
-    return AaSPClassifier(encoder, labels, model.folded(), several=multi_label).requires_grad_(False).eval()
+    return AaSPClassifier(encoder, labels, model.folded(), multi_label=multi_label).requires_grad_(False).eval()

@@ -54,7 +54,7 @@ def test_several_runs_have_folders_of_their_own(task_folder: Path, tiny_checkpoi
     )
     assert done.exit_code == 0, done.output
     assert [path.name for path in sorted((out / "tones").iterdir())] == ["fold-1", "fold-2"]
-    assert AaSPClassifier.from_pretrained(out / "tones" / "fold-2").several is False
+    assert AaSPClassifier.from_pretrained(out / "tones" / "fold-2").multi_label is False
     assert "| tones | fold 2 |" in done.output
 
 

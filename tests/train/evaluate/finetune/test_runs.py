@@ -46,7 +46,7 @@ def test_clips_with_several_labels(task_folder: Path, tmp_path: Path) -> None:
     splits = chosen_splits(task, [])[:2]
     runs = [finetune(tiny_encoder(), task, split, recipe, tmp_path / split.name, CPU) for split in splits]
     assert all(found.validation is None and found.scores.keys() == {LAST} for found in runs)
-    assert AaSPClassifier.from_pretrained(tmp_path / "fold 1").several
+    assert AaSPClassifier.from_pretrained(tmp_path / "fold 1").multi_label
     text, numbers = summary("made", [(task, splits, runs)])
     for split, found, row in zip(splits, runs, numbers["runs"], strict=True):
         expected = 100 * average_precision_score(labels[split.test], found.scores[LAST])
