@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.errors import AaSPError
-from aasp_features.folder.table import plain_text
+from aasp_features.folder.formats import plain_text
 
 NEIGHBOURS = 10
 DATA = re.compile(r'<script id="data" type="application/json">(\{"of":.*\})</script>')

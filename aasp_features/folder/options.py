@@ -1,4 +1,4 @@
-"""What a user may ask of a run, and the same with everything filled in; no torch at import."""
+"""Options of a run, and the same with every default filled in; no torch at import."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from aasp_features.encoder import AaSPEncoder
 
 Dtype = Literal["float32", "float16"]
-PART_SECONDS = 580.0  # with the windows that overshoot it, at most ten minutes
+DECIDE_NO_ROW = ("width", "threads", "checkpoint", "checkpoint_sha256")  # the weights' values count, not their file
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options that decide what is written; everything else only decides how fast.
+    """Options that decide what is written; everything else decides only how fast.
 
     Attributes:
         pooling, last_layers, batch_size, window, context: as in ``AaSPEncoder.embed``.
-        frames: vectors along time instead of one for each sound; ``hop`` seconds apart.
-        dtype: ``float32`` or ``float16``, of what is written.
+        frames: vectors along time, ``hop`` seconds apart, instead of one for each sound.
+        dtype: ``float32`` or ``float16``, of the written vectors.
         normalize: scale every vector to length 1.
         max_hours: of a sound; a longer one is an error.
 
@@ -56,7 +56,7 @@ class RunOptions:
         check_hours(self.max_hours)
 
     def resolve(self, encoder: AaSPEncoder, device: str) -> RunSettings:
-        """Everything that decides the bytes but the sounds.
+        """Return everything that decides the written bytes, except the sounds.
 
         Args:
             encoder: that computes the vectors.
@@ -67,14 +67,8 @@ class RunOptions:
         """
         import torch
 
-        embed = encoder.options(
-            device,
-            pooling=self.pooling,
-            last_layers=self.last_layers,
-            batch_size=self.batch_size,
-            window=self.window,
-            context=self.context,
-        )
+        names = ("pooling", "last_layers", "batch_size", "window", "context")
+        embed = encoder.options(device, **{name: getattr(self, name) for name in names})
         config = encoder.config
         return RunSettings(
             checkpoint=config.name,
@@ -91,7 +85,6 @@ class RunOptions:
             aasp_features=__version__,
             torch=torch.__version__,
             device=device,
-            part_seconds=PART_SECONDS,
             threads=torch.get_num_threads(),
             width=(frame_dim if self.frames else pooled_dim)(config.dim, config.rows, embed.pooling),
         )
@@ -99,13 +92,12 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """A run's options, filled in, with checkpoint, versions and device; two equal ones give equal bytes.
+    """A run's options with defaults filled in, checkpoint, versions and device; two equal ones give equal bytes.
 
     Attributes:
         checkpoint_sha256: of the weights' file; None where there is none.
-        config_sha256, weights_sha256: of what the encoder is now.
-        part_seconds: of sound, after which work is committed, inside a sound or after one.
-        threads: of torch; another number may change last bits, but a run goes on with any.
+        config_sha256, weights_sha256: of the encoder's config and weights in memory.
+        threads: of torch; another number may change last bits, but a run continues with any.
         width: numbers in a row.
     """
 
@@ -123,30 +115,22 @@ class RunSettings:
     aasp_features: str
     torch: str
     device: str
-    part_seconds: float
     threads: int
     width: int
 
     @property
     def offsets(self) -> range:
-        """Of the passes over each sound, in frames."""
+        """Offsets of the passes over each sound, in frames."""
         return grid_offsets(self.hop)
 
     def to_dict(self) -> dict[str, Any]:
-        """What decides the rows, flat and plain; the width follows from the rest."""
-        values = asdict(self)
-        for name in (
-            "width",
-            "threads",
-            "checkpoint",
-            "checkpoint_sha256",
-        ):  # the weights' values count, not their file
-            del values[name]
+        """Return what decides the rows, flat and plain."""
+        values = {name: value for name, value in asdict(self).items() if name not in DECIDE_NO_ROW}
         return {**values.pop("embed"), **values}
 
 
 def config_sha256(config: AaSPConfig) -> str:
-    """Of what a config decides beside ``EmbedOptions``; the checkpoint's name decides nothing, and -8 is -8.0."""
+    """Return the sha256 of what a config decides beside ``EmbedOptions``: not its name, and -8 is -8.0."""
     elsewhere = {"name", *(field.name for field in fields(EmbedOptions))}
     values = {name: value for name, value in asdict(config).items() if name not in elsewhere}
     plain = {name: float(value) if isinstance(value, int) else value for name, value in values.items()}
@@ -154,7 +138,7 @@ def config_sha256(config: AaSPConfig) -> str:
 
 
 def weights_sha256(encoder: AaSPEncoder) -> str:
-    """Of the weights' values, whatever they were stored as, wherever they came from and lie."""
+    """Return the sha256 of the weights' values, for any file, number format and device."""
     digest = hashlib.sha256()
     for name, value in sorted(encoder.network.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().float().contiguous().numpy().tobytes())
