@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.errors import AaSPError, CheckpointError, OptionError
     from aasp_features.events import Event
+    from aasp_features.inference import FrameEmbeddings, VectorError
     from aasp_features.inputs import InputError
     from aasp_features.model.log_mel import LogMel
-    from aasp_features.vectors import FrameEmbeddings, VectorError
 
 _HOME_OF = {
     "AaSPClassifier": "classifier",
@@ -26,13 +26,13 @@ _HOME_OF = {
     "AudioError": "audio.reading",
     "CheckpointError": "errors",
     "Event": "events",
-    "FrameEmbeddings": "vectors",
+    "FrameEmbeddings": "inference",
     "FramePredictions": "classifier",
     "InputError": "inputs",
     "LogMel": "model.log_mel",
     "OptionError": "errors",
     "Prediction": "classifier",
-    "VectorError": "vectors",
+    "VectorError": "inference",
     "load_audio": "audio.reading",
 }
 

@@ -17,8 +17,8 @@ from aasp_features.config import Precision
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
 from aasp_features.events import THRESHOLD, check_threshold, find_events
+from aasp_features.inference import FrameEmbeddings
 from aasp_features.options import check_choice, check_device, check_whole
-from aasp_features.vectors import FrameEmbeddings
 from aasp_features.windows import COLUMN_SECONDS
 
 FRAME_POOLINGS = ("mean", "frequency")  # whose clip vector is the mean of the frame vectors

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aasp_features import checkpoint
+from aasp_features.audio.unheard import warn_unheard
 from aasp_features.config import AaSPConfig, Pooling, Precision, pooled_dim
 from aasp_features.errors import OptionError
 from aasp_features.forked import mind_fork
+from aasp_features.inference import FrameEmbeddings, clip_windows, encode_clips, encode_frames, run_network
 from aasp_features.inputs import Clip, Inputs, check_waveform, read_inputs
-from aasp_features.log_mel_windows import log_mel_windows
 from aasp_features.model.log_mel import LogMel
 from aasp_features.model.network import AaSPNetwork, Features
 from aasp_features.model.pooling import pool_clip
-from aasp_features.network_pass import encode_clips
 from aasp_features.options import EmbedOptions, check_choice, check_device, check_last_layers, resolve_options
 from aasp_features.stream import EmbeddingStream, window_of_latency
 from aasp_features.untrained import UntrainedCheck
-from aasp_features.vectors import ClipVector, FrameEmbeddings, FrameVectors, interleave, stack_clips
-from aasp_features.windows import COLUMN_SECONDS, CutWindow, grid_offsets, grid_times
+from aasp_features.windows import COLUMN_SECONDS, grid_offsets
 
 
 class AaSPEncoder(nn.Module):
@@ -252,32 +252,24 @@ class AaSPEncoder(nn.Module):
         )
         offsets = grid_offsets(hop)
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
-        clips = [{offset: FrameVectors() for offset in offsets} for _ in given.clips]
-        for (clip, offset), columns in encode_clips(self.log_mel, self.network, given.clips, options, offsets):
-            clips[clip][offset].add(columns)
-        framed = []
-        for passes in clips:
-            vectors = interleave([passes[offset].vectors() for offset in offsets])
-            times = np.asarray(grid_times(passes[0].frames, hop), np.float64)
-            framed.append(FrameEmbeddings(_like(given, vectors), _like(given, times)))
+        windows = clip_windows(given.clips, self.log_mel, options, offsets)
+        run = partial(run_network, self.network, options)
+        columns = options.batch_size * self.config.window
+        framed = encode_frames([clip.name for clip in given.clips], windows, run, columns, hop)
+        warn_unheard([(clip.name, clip.unheard) for clip in given.clips], stacklevel=2)
+        framed = [FrameEmbeddings(_like(given, one.embeddings), _like(given, one.times)) for one in framed]
         return framed[0] if given.single else framed
 
     def _clip_vectors(self, given: Inputs, clips: Iterable[Clip], options: EmbedOptions) -> NDArray[np.float32]:
         """(d,) or (B, d); ``clips`` are the inputs', in order."""
-        vectors = [ClipVector(options.pooling) for _ in given.clips]
-        for (clip, _), columns in encode_clips(self.log_mel, self.network, clips, options):
-            vectors[clip].add(columns)
-        return stack_clips(vectors, given.single, pooled_dim(self.config.dim, self.config.rows, options.pooling))
-
-    def windows(
-        self, blocks: Iterable[NDArray[np.float32] | Tensor], options: EmbedOptions, hop: float = COLUMN_SECONDS
-    ) -> Iterator[tuple[int, CutWindow[Tensor]]]:
-        """Blocks of one clip (float32, mono, 16 kHz) -> its windows of log-mel, as ``(offset, window)``.
-
-        Hops below 0.16 s have several offsets of the grid of columns, in frames. Reads no state that changes, so many
-        threads may call it at once.
-        """
-        return log_mel_windows(blocks, self.log_mel, options.window, options.context, grid_offsets(hop))
+        windows = clip_windows(clips, self.log_mel, options)
+        run = partial(run_network, self.network, options)
+        columns = options.batch_size * self.config.window
+        width = pooled_dim(self.config.dim, self.config.rows, options.pooling)
+        names = [clip.name for clip in given.clips]
+        vectors = encode_clips(names, windows, run, columns, options.pooling, width)
+        warn_unheard([(clip.name, clip.unheard) for clip in given.clips], stacklevel=3)
+        return vectors[0] if given.single else vectors
 
     def options(self, device: str | None = None, **choices: Any) -> EmbedOptions:
         """The choices of a call, checked, and what they leave open filled in; see ``resolve_options``.

@@ -15,13 +15,11 @@ from aasp_features.audio.unheard import MOST, warn_unheard
 from aasp_features.config import FRAME_LENGTH, PATCH, frame_dim
 from aasp_features.errors import OptionError
 from aasp_features.forked import mind_fork
+from aasp_features.inference import FrameEmbeddings, FrameVectors, check_finite, run_network
 from aasp_features.inputs import LOUD, InputError, peak_of, scale_to_float, split, warn_loud
-from aasp_features.log_mel_windows import LogMelStream
-from aasp_features.model.log_mel import LogMel
+from aasp_features.model.log_mel import LogMel, LogMelStream
 from aasp_features.model.network import AaSPNetwork
-from aasp_features.network_pass import encode_batch
 from aasp_features.options import EmbedOptions
-from aasp_features.vectors import FrameEmbeddings, FrameVectors, finite_columns
 from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, column_time
 
 WAIT_SECONDS = FRAME_LENGTH / 16000
@@ -96,8 +94,7 @@ class EmbeddingStream:
             warn_unheard([("the stream", self._resampler.unheard)], stacklevel=3)
 
     def _windows(self, samples: NDArray[np.float32]) -> Iterator[CutWindow[Tensor]]:
-        piece = self._log_mel.push(self._resampler.push(samples))
-        return iter(()) if piece is None else self._cutter.push(piece)
+        return self._cutter.push(self._log_mel.push(self._resampler.push(samples)))
 
     def finish(self) -> FrameEmbeddings:
         """End the signal and take its last frames.
@@ -111,14 +108,14 @@ class EmbeddingStream:
         self._finished = True
         self._check_heard()
         pieces = [self._log_mel.push(self._resampler.finish()), self._log_mel.finish()]
-        windows = [window for piece in pieces if piece is not None for window in self._cutter.push(piece)]
+        windows = [window for piece in pieces for window in self._cutter.push(piece)]
         return self._encode([*windows, *self._cutter.finish()])
 
     def _encode(self, windows: Iterable[CutWindow[Tensor]]) -> FrameEmbeddings:
         given = FrameVectors()
         for window in windows:
-            for _, columns in encode_batch(self._network, [(None, window)], self._options):
-                given.add(finite_columns(columns, "the stream"))
+            for columns in run_network(self._network, self._options, [window]):
+                given.add(check_finite(columns, "the stream"))
         if not given.parts:
             return FrameEmbeddings(np.empty((0, self._width), np.float32), np.empty(0))
         vectors = given.vectors()

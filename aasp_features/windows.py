@@ -123,11 +123,6 @@ class WindowPlanner:
         return window
 
 
-def plan_windows(columns: int, window: int, context: int) -> list[Window]:
-    """The whole plan of a clip of ``columns`` columns (at least 1)."""
-    return list(WindowPlanner(window, context).finish(columns))
-
-
 @dataclass(frozen=True)
 class CutWindow(Generic[Items]):
     """A window of a clip, cut out: its log-mel frames, (frames, mels) standardised, or its samples, (samples,)."""

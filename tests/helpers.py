@@ -13,6 +13,8 @@ import soundfile
 import typer
 from typer.testing import CliRunner
 
+from aasp_features.windows import Window, WindowPlanner
+
 
 def noise(samples: int, seed: int | None = None) -> np.ndarray:
     """(samples,) float32, a tenth of full scale; every length is another noise, unless a seed is given."""
@@ -23,6 +25,11 @@ def mixed_sounds() -> list[np.ndarray]:
     """Noise of many lengths, some of them longer than a window."""
     rng = np.random.default_rng(0)
     return [rng.normal(size=samples).astype(np.float32) * 0.1 for samples in (500, 16000, 50000, 50000, 200000)]
+
+
+def plan_windows(columns: int, window: int, context: int) -> list[Window]:
+    """The whole plan of a clip of so many columns, at least 1."""
+    return list(WindowPlanner(window, context).finish(columns))
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import plan_windows
 
 from aasp_features import AaSPConfig, AaSPEncoder, CheckpointError, InputError, OptionError, load_audio
 from aasp_features.model.pooling import pool_clip
-from aasp_features.windows import count_columns, count_frames, plan_windows
+from aasp_features.windows import count_columns, count_frames
 
 SOUND = np.random.default_rng(0).normal(size=40000).astype(np.float32) * 0.1
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import plan_windows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,6 @@ from aasp_features.windows import (
     column_time,
     count_columns,
     count_frames,
-    plan_windows,
     valid_frames,
 )
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, cycle, zip_longest
 from pathlib import Path
 from typing import IO, Any
@@ -16,17 +16,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aasp_features.audio.reading import AudioInfo
-from aasp_features.batching import equal_length_batches
 from aasp_features.config import FRAME_HOP, Pooling
 from aasp_features.contents import Content
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.options import RunSettings
 from aasp_features.folder.plan import Plan
 from aasp_features.folder.state import BatchResult, Outcome
-from aasp_features.network_pass import encode_batch
+from aasp_features.inference import (
+    ClipVector,
+    ColumnVectors,
+    VectorError,
+    check_finite,
+    encode_windows,
+    interleave,
+    run_network,
+)
 from aasp_features.sounds.read_ahead import ReadAhead
 from aasp_features.sounds.sound import Sound
-from aasp_features.vectors import ClipVector, ColumnVectors, VectorError, finite_columns, interleave
 from aasp_features.windows import CutWindow
 
 BATCHES_AHEAD = 2  # results of a device that may wait while another is at an earlier batch
@@ -127,18 +133,16 @@ class BatchWork:
         self._infos[index] = stream.info
 
     def _encode(self, batch: range, sounds: Iterator[Iterator[Window]]) -> BatchResult:
-        embed, spill = self.settings.embed, SpillFile(self.folder)
+        embed, config, spill = self.settings.embed, self.encoder.config, SpillFile(self.folder)
         rows = {index: self._new_rows(spill) for index in batch}
-        for windows in equal_length_batches(
-            self._windows(batch, sounds), embed.batch_size * self.encoder.config.window
-        ):
-            for (index, offset), columns in encode_batch(self.encoder.network, windows, embed):
-                try:
-                    rows[index].add(offset, finite_columns(columns, self.sounds[index].name))
-                except VectorError as error:
-                    self._failures.setdefault(index, error)
-                if offset == 0:
-                    self.on_seconds(int(columns.frames.sum()) * FRAME_HOP / self.encoder.config.sample_rate)
+        windows, run = self._windows(batch, sounds), partial(run_network, self.encoder.network, embed)
+        for (index, offset), columns in encode_windows(windows, run, embed.batch_size * config.window):
+            try:
+                rows[index].add(offset, check_finite(columns, self.sounds[index].name))
+            except VectorError as error:
+                self._failures.setdefault(index, error)
+            if offset == 0:
+                self.on_seconds(int(columns.frames.sum()) * FRAME_HOP / config.sample_rate)
         good = [rows[index] for index in batch if index not in self._failures]
         outcomes = [self._outcome(index, rows[index]) for index in batch]
         return BatchResult(outcomes, self._finished(good, spill))

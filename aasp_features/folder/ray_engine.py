@@ -6,7 +6,6 @@ starts an actor that died again, and repeats its batch.
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 from collections.abc import Callable, Generator, Iterator

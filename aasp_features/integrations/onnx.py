@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.batching import equal_length_batches
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
 from aasp_features.errors import AaSPError
-from aasp_features.inputs import Inputs, read_inputs
-from aasp_features.options import EmbedOptions, resolve_options
-from aasp_features.vectors import ClipVector, ColumnVectors, FrameEmbeddings, FrameVectors, finite_columns, stack_clips
-from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter, grid_times
+from aasp_features.inference import ColumnVectors, emitted_columns, encode_clips, encode_frames
+from aasp_features.inputs import Clip, read_inputs
+from aasp_features.options import resolve_options
+from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter
 
-Key = TypeVar("Key")
 Samples = NDArray[np.float32]
-OUTPUTS = ["frame_vectors", "column_frames", "cls"]
+OUTPUTS = ["encode_frames", "column_frames", "cls"]
 
 
 class OnnxError(AaSPError, RuntimeError):
@@ -77,11 +75,10 @@ class OnnxEncoder:
         """One vector for each clip, (d,) or (B, d) float32 numpy; arguments and errors as in ``AaSPEncoder.embed``."""
         options = resolve_options(self.config, batch_size=batch_size)
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
-        clips = [ClipVector(options.pooling) for _ in given.clips]
-        for batch in self._batches(given, options):
-            for clip, columns in self._encode(batch):
-                clips[clip].add(finite_columns(columns, given.clips[clip].name))
-        return stack_clips(clips, given.single, self.embedding_dim)
+        names, columns = [clip.name for clip in given.clips], options.batch_size * self.config.window
+        windows = self._windows(given.clips)
+        vectors = encode_clips(names, windows, self._run, columns, self.config.pooling, self.embedding_dim)
+        return vectors[0] if given.single else vectors
 
     def embed_frames(
         self,
@@ -94,33 +91,21 @@ class OnnxEncoder:
         """Vectors every 160 ms: ``FrameEmbeddings``, or a list of them; as in ``AaSPEncoder.embed_frames``."""
         options = resolve_options(self.config, batch_size=batch_size)
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
-        clips = [FrameVectors() for _ in given.clips]
-        for batch in self._batches(given, options):
-            for clip, columns in self._encode(batch):
-                clips[clip].add(finite_columns(columns, given.clips[clip].name))
-        framed = [
-            FrameEmbeddings(clip.vectors(), np.asarray(grid_times(clip.frames, COLUMN_SECONDS), np.float64))
-            for clip in clips
-        ]
+        names, columns = [clip.name for clip in given.clips], options.batch_size * self.config.window
+        framed = encode_frames(names, self._windows(given.clips), self._run, columns, COLUMN_SECONDS)
         return framed[0] if given.single else framed
 
-    def _batches(self, given: Inputs, options: EmbedOptions) -> Iterator[list[tuple[int, CutWindow[Samples]]]]:
-        windows = (
-            (number, window)
-            for number, clip in enumerate(given.clips)
-            for window in sample_windows(map(_on_cpu, clip.blocks()), options.window, options.context)
-        )
-        return equal_length_batches(windows, options.batch_size * self.config.window)
+    def _windows(self, clips: list[Clip]) -> Iterator[tuple[tuple[int, int], CutWindow[Samples]]]:
+        for index, clip in enumerate(clips):
+            for window in sample_windows(map(_on_cpu, clip.blocks()), self.config.window, self.config.context):
+                yield (index, 0), window
 
-    def _encode(self, batch: Sequence[tuple[Key, CutWindow[Samples]]]) -> Iterator[tuple[Key, ColumnVectors]]:
-        lengths = np.array([len(window.items) for _, window in batch], np.int64)
-        waveform = np.zeros((len(batch), max(FRAME_LENGTH, int(lengths.max()))), np.float32)
-        for row, (_, window) in zip(waveform, batch, strict=True):
+    def _run(self, windows: list[CutWindow[Samples]]) -> list[ColumnVectors]:
+        lengths = np.array([len(window.items) for window in windows], np.int64)
+        waveform = np.zeros((len(windows), max(FRAME_LENGTH, int(lengths.max()))), np.float32)
+        for row, window in zip(waveform, windows, strict=True):
             row[: len(window.items)] = window.items
-        vectors, frames, cls = self.session.run(OUTPUTS, {"waveform": waveform, "lengths": lengths})
-        for place, (key, window) in enumerate(batch):
-            emitted = window.plan.emitted
-            yield key, ColumnVectors(vectors[place, emitted], frames[place, emitted], cls[place])
+        return emitted_columns(windows, *self.session.run(OUTPUTS, {"waveform": waveform, "lengths": lengths}))
 
 
 def sample_windows(blocks: Iterable[Samples], window: int, context: int) -> Iterator[CutWindow[Samples]]:

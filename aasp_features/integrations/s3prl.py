@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from aasp_features.config import FRAME_HOP, PATCH
 from aasp_features.encoder import AaSPEncoder
+from aasp_features.inference import log_mel_windows, not_finite
 from aasp_features.inputs import Clip, read_inputs
-from aasp_features.vectors import not_finite
 
 
 class UpstreamExpert(nn.Module):
@@ -52,7 +52,7 @@ class UpstreamExpert(nn.Module):
 
     def _encode(self, clip: Clip) -> Tensor:
         encoder, pieces = self.encoder, []
-        for _, window in encoder.windows(clip.blocks(), encoder.options()):
+        for _, window in log_mel_windows(clip.blocks(), encoder.log_mel, encoder.options()):
             with torch.inference_mode():
                 outputs, _ = encoder.network.block_outputs(window.items[None], None, masked=False)
                 tokens = torch.stack([encoder.network.norm(output)[0, 1:] for output in outputs])

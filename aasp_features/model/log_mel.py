@@ -9,19 +9,21 @@ so a spectrogram computed in pieces equals the whole.
 from __future__ import annotations
 
 import math
+import warnings
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
-from aasp_features.model.length_mask import length_mask
 
 PRE_EMPHASIS = 0.97
-LOWEST_HZ, HIGHEST_HZ = 20.0, 8000.0
+MIN_HZ, MAX_HZ = 20.0, 8000.0
 ENERGY_FLOOR = 1.1920928955078125e-07  # float32's epsilon, as in Kaldi
 CACHED_FRAMES = 256  # go through all steps together on a CPU, so that what lies between stays in its cache
-LARGEST_SAMPLE = 1e15  # squares of larger samples overflow float32; real audio stays within 1
+MAX_SAMPLE = 1e15  # squares of larger samples overflow float32; real audio stays within 1
 
 
 class LogMel(nn.Module):
@@ -59,7 +61,7 @@ class LogMel(nn.Module):
         if waveform.shape[-1] < FRAME_LENGTH:
             waveform = functional.pad(waveform, (0, FRAME_LENGTH - waveform.shape[-1]))
         with torch.autocast(waveform.device.type, enabled=False):
-            log_mel = self._log_mel(waveform.float().clamp(-LARGEST_SAMPLE, LARGEST_SAMPLE))
+            log_mel = self._log_mel(waveform.float().clamp(-MAX_SAMPLE, MAX_SAMPLE))
         if lengths is None:
             return log_mel
         return log_mel.masked_fill(~length_mask(self.count_frames(lengths), log_mel.shape[-2])[..., None], 0.0)
@@ -89,13 +91,63 @@ class LogMel(nn.Module):
         return (energy.log() - self.mean) / self.std
 
 
+class LogMelStream:
+    """Log-mel frames of samples that come in blocks; all together equal those of the whole clip.
+
+    Args:
+        log_mel: the frontend, on any device. It computes each frame once.
+    """
+
+    def __init__(self, log_mel: LogMel) -> None:
+        self._log_mel, self._device = log_mel, log_mel.hann.device
+        self._tail, self._samples = torch.empty(0, device=self._device), 0
+
+    def push(self, block: NDArray[np.float32] | Tensor) -> Tensor:
+        """Take (samples,) float32 mono at 16 kHz; return the frames that are complete, (frames, mels), perhaps none."""
+        self._samples += len(block)
+        self._tail = torch.cat([self._tail, to_device(block, self._device)])
+        if len(self._tail) < FRAME_LENGTH:
+            return self._log_mel.filters.new_empty(0, self._log_mel.filters.shape[1])
+        piece = self._compute()
+        self._tail = self._tail[len(piece) * FRAME_HOP :]
+        return piece
+
+    def finish(self) -> Tensor:
+        """Return the one frame of a clip shorter than 25 ms, padded with zeros, and warn; no frame of others."""
+        if not 0 < self._samples < FRAME_LENGTH:
+            return self._log_mel.filters.new_empty(0, self._log_mel.filters.shape[1])
+        warnings.warn(
+            f"a clip of {self._samples} samples at 16 kHz is shorter than one 25 ms frame; padded with zeros.",
+            stacklevel=2,
+        )
+        return self._compute()
+
+    def _compute(self) -> Tensor:
+        with torch.inference_mode():
+            piece: Tensor = self._log_mel(self._tail)
+        return piece
+
+
+def to_device(samples: NDArray[np.float32] | Tensor, device: torch.device) -> Tensor:
+    """Copy samples to a device; pinned memory lets this thread go on while they travel from the CPU to a GPU."""
+    tensor = torch.from_numpy(np.array(samples, order="C")) if isinstance(samples, np.ndarray) else samples
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def length_mask(lengths: Tensor, size: int) -> Tensor:
+    """Return a (batch, size) bool mask, true before each of the (batch,) lengths; on their device."""
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
 def mel_filters(mels: int, fft_length: int, sample_rate: int) -> Tensor:
     """Kaldi's triangular filters, equally spaced and linear in mel = 1127 ln(1 + f / 700).
 
     Returns:
         (fft_length / 2 + 1, mels) float64 on the CPU; the bin at the Nyquist frequency has no weight, as in Kaldi.
     """
-    low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
+    low, high = _mel(MIN_HZ), _mel(MAX_HZ)
     edges = torch.linspace(low, high, mels + 2, dtype=torch.float64, device="cpu")
     frequencies = torch.arange(fft_length // 2 + 1, dtype=torch.float64, device="cpu") * sample_rate / fft_length
     bins = (1.0 + frequencies / 700.0).log().mul(1127.0)[:, None]  # (bins, 1)
@@ -112,12 +164,12 @@ def _mel(frequency: float) -> float:
 
 def band_centres(mels: int) -> Tensor:
     """Centre frequencies of the bands in Hz, (mels,)."""
-    low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
+    low, high = _mel(MIN_HZ), _mel(MAX_HZ)
     centres = torch.linspace(low, high, mels + 2, dtype=torch.float64)[1:-1]
     return 700.0 * torch.expm1(centres / 1127.0)
 
 
 def band_of(frequency: Tensor, mels: int) -> Tensor:
     """Where frequencies in Hz lie among the bands: b for the centre of band b, fractions between two centres."""
-    low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
+    low, high = _mel(MIN_HZ), _mel(MAX_HZ)
     return (1127.0 * torch.log1p(frequency / 700.0) - low) / (high - low) * (mels + 1) - 1

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from aasp_features.config import PATCH, AaSPConfig
 from aasp_features.errors import AaSPError
-from aasp_features.model.length_mask import length_mask
+from aasp_features.model.log_mel import length_mask
 from aasp_features.model.patch_embed import build_patch_embed
 from aasp_features.model.transformer import NORM_EPSILON, Block, sincos_positions
 

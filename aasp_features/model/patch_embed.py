@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.config import PATCH, AaSPConfig
-from aasp_features.model.length_mask import length_mask
+from aasp_features.model.log_mel import length_mask
 from aasp_features.model.sblu import sblu
 
 OMEGA_RANGE = (

@@ -151,7 +151,9 @@ def test_a_sound_is_changed_while_it_is_read_if_its_bytes_are(
             paths[0].write_bytes(content)
             os.utime(paths[0], ns=(times.st_atime_ns, times.st_mtime_ns))
 
-    embed_sounds(LocalEngine([small_encoder], 1), find_sounds(paths), tmp_path / "emb.npy", options, on_seconds=on_seconds)
+    embed_sounds(
+        LocalEngine([small_encoder], 1), find_sounds(paths), tmp_path / "emb.npy", options, on_seconds=on_seconds
+    )
     assert {row["path"] for row in read_csv(tmp_path / "emb.csv")} == {str(path) for path in paths[other:]}
     if other:
         (failure,) = read_csv(tmp_path / "emb.errors.csv")

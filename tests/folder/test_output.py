@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aasp_features.folder.seal import fingerprint, seal
 from run_settings import run_settings
 
 from aasp_features.folder.output import (
@@ -21,7 +22,6 @@ from aasp_features.folder.output import (
     side_file,
 )
 from aasp_features.folder.plan import Plan, contents_digest, make_plan
-from aasp_features.folder.seal import fingerprint, seal
 from aasp_features.sounds.sound import Sound
 
 

@@ -10,15 +10,15 @@ import pytest
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 import soundfile
-from helpers import noise, relative_difference
+from helpers import noise, plan_windows, relative_difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aasp_features import AaSPEncoder, InputError, OptionError
+from aasp_features.inference import VectorError
 from aasp_features.integrations.onnx import OnnxEncoder, OnnxError, sample_windows
 from aasp_features.train.release.export_onnx import export_onnx
-from aasp_features.vectors import VectorError
-from aasp_features.windows import count_columns, count_frames, plan_windows
+from aasp_features.windows import count_columns, count_frames
 
 
 @pytest.fixture(scope="module")

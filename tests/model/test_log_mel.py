@@ -7,7 +7,7 @@ import io
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -21,8 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aasp_features import AaSPConfig, LogMel, load_audio
-from aasp_features.log_mel_windows import log_mel_pieces
-from aasp_features.model.log_mel import mel_filters
+from aasp_features.model.log_mel import LogMelStream, mel_filters, to_device
 from aasp_features.windows import count_frames
 
 Sounds = dict[str, np.ndarray]
@@ -31,6 +30,11 @@ Sounds = dict[str, np.ndarray]
 def natural(fft_length: int = 1024) -> LogMel:
     """Not standardised: plain logarithms."""
     return LogMel(AaSPConfig(fft_length=fft_length, mean=0.0, std=1.0))
+
+
+def in_blocks(blocks: Iterable[np.ndarray], log_mel: LogMel) -> torch.Tensor:
+    stream = LogMelStream(log_mel)
+    return torch.cat([*map(stream.push, blocks), stream.finish()])
 
 
 @contextmanager
@@ -237,7 +241,7 @@ def test_shorter_than_a_frame_is_padded_with_zeros(samples: int) -> None:
     expected = numpy_log_mel(np.pad(sound, (0, 400 - samples)), 1024)
     np.testing.assert_allclose(natural()(torch.from_numpy(sound)).numpy(), expected, atol=1e-2)
     with pytest.warns(UserWarning, match=f"{samples} samples"):
-        (piece,) = log_mel_pieces(np.array_split(sound, 2), natural())
+        piece = in_blocks(np.array_split(sound, 2), natural())
     np.testing.assert_allclose(piece.numpy(), expected, atol=1e-2)
 
 
@@ -250,8 +254,18 @@ def test_number_of_frames(samples: int) -> None:
 @given(st.integers(400, 20000), st.lists(st.integers(0, 20000), max_size=8))
 def test_blocks_equal_the_whole(samples: int, cuts: list[int]) -> None:
     sound = np.random.default_rng(samples).normal(size=samples).astype(np.float32) * 0.1
-    pieces = list(log_mel_pieces(np.split(sound, sorted(cut for cut in cuts if cut < samples)), natural()))
-    torch.testing.assert_close(torch.cat(pieces), natural()(torch.from_numpy(sound)), atol=1e-5, rtol=1e-5)
+    given = in_blocks(np.split(sound, sorted(cut for cut in cuts if cut < samples)), natural())
+    torch.testing.assert_close(given, natural()(torch.from_numpy(sound)), atol=1e-5, rtol=1e-5)
+
+
+def test_blocks_may_be_tensors_read_only_or_reversed() -> None:
+    sound = np.random.default_rng(0).normal(size=3000).astype(np.float32)
+    frozen = sound.copy()
+    frozen.flags.writeable = False
+    expected = LogMelStream(natural()).push(sound)
+    for block in (torch.from_numpy(sound), frozen, sound[::-1].copy()[::-1]):
+        torch.testing.assert_close(LogMelStream(natural()).push(block), expected, atol=0, rtol=0)
+    assert to_device(frozen, torch.device("cpu")).numpy().flags.writeable
 
 
 EXTREMES: dict[str, Callable[[], torch.Tensor]] = {

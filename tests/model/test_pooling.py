@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from aasp_features.config import Pooling, pooled_dim
+from aasp_features.inference import ClipVector, ColumnVectors
 from aasp_features.model.network import Features
 from aasp_features.model.pooling import pool_clip, pool_frames
-from aasp_features.vectors import ClipVector, ColumnVectors
 
 
 @pytest.fixture

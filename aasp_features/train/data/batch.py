@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aasp_features.config import PATCH
-from aasp_features.model.length_mask import length_mask
+from aasp_features.model.log_mel import length_mask
 from aasp_features.model.network import AaSPNetwork
 
 

@@ -22,10 +22,10 @@ from aasp_features.config import AaSPConfig
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
 from aasp_features.folder.options import config_sha256, weights_sha256
+from aasp_features.inference import FrameEmbeddings
 from aasp_features.model.log_mel import LogMel
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, read_descriptions
-from aasp_features.vectors import FrameEmbeddings
 from aasp_features.version import __version__
 
 Waveform = NDArray[np.float32]

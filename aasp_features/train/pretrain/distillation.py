@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.config import AaSPConfig, Pooling, pooled_dim
-from aasp_features.model.length_mask import length_mask
+from aasp_features.model.log_mel import length_mask
 from aasp_features.model.network import AaSPNetwork, Features, token_mask
 from aasp_features.model.pooling import pool_clip
 from aasp_features.train.data.batch import Batch, send

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from aasp_features.model.length_mask import length_mask
+from aasp_features.model.log_mel import length_mask
 from aasp_features.train.data.batch import send
 from aasp_features.train.recipe import MaskingSettings
 

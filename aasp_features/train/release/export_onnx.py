@@ -18,8 +18,7 @@ from torch.nn import functional
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
-from aasp_features.model.length_mask import length_mask
-from aasp_features.model.log_mel import ENERGY_FLOOR, PRE_EMPHASIS, LogMel, mel_filters
+from aasp_features.model.log_mel import ENERGY_FLOOR, PRE_EMPHASIS, LogMel, length_mask, mel_filters
 from aasp_features.model.pooling import pool_clip, pool_frames
 
 INPUTS, OUTPUTS = ["waveform", "lengths"], ["embedding", "frame_vectors", "column_frames", "cls"]

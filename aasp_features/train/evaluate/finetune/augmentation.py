@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aasp_features.inference import stack_log_mels
 from aasp_features.model.log_mel import ENERGY_FLOOR
-from aasp_features.network_pass import stack_log_mels
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.evaluate.finetune.recipe import AugmentationSettings
 

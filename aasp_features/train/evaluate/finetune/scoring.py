@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from aasp_features.batching import equal_length_batches
 from aasp_features.checkpoint import load_weights
 from aasp_features.classifier import AaSPClassifier
 from aasp_features.encoder import AaSPEncoder
+from aasp_features.inference import encode_clips, run_network
 from aasp_features.model.network import AaSPNetwork
-from aasp_features.network_pass import encode_batch
-from aasp_features.options import resolve_options
+from aasp_features.options import EmbedOptions, resolve_options
 from aasp_features.train.evaluate.finetune.model import FineTuned
-from aasp_features.vectors import ClipVector, finite_columns
 from aasp_features.windows import CutWindow, WindowCutter
 
 
 def clip_vectors(network: AaSPNetwork, log_mels: Iterable[Tensor], names: list[str]) -> Tensor:
-    """(clips, d) float32, on the CPU: long clips are cut by the window plan, all by the config's defaults.
+    """Return clip vectors, (clips, d) float32, on the CPU; the window plan and all options are the config's.
 
     Args:
         network: on any device.
@@ -30,21 +29,17 @@ def clip_vectors(network: AaSPNetwork, log_mels: Iterable[Tensor], names: list[s
     Raises:
         VectorError: NaN or infinite numbers; the sentence names the clip.
     """
-    device = network.cls.device
-    options = resolve_options(network.config, device.type)
+    options = resolve_options(network.config, network.cls.device.type)
+    windows = _windows((log_mel.to(network.cls.device) for log_mel in log_mels), options)
+    run, columns = partial(run_network, network, options), options.batch_size * network.config.window
+    return torch.from_numpy(encode_clips(names, windows, run, columns, options.pooling, network.config.embedding_dim))
 
-    def windows() -> Iterator[tuple[int, CutWindow[Tensor]]]:
-        for number, log_mel in enumerate(log_mels):
-            cutter = WindowCutter[Tensor](options.window, options.context, torch.cat)
-            for piece in (cutter.push(log_mel.to(device)), cutter.finish()):
-                for window in piece:
-                    yield number, window
 
-    clips = [ClipVector(options.pooling) for _ in names]
-    for batch in equal_length_batches(windows(), options.batch_size * network.config.window):
-        for number, columns in encode_batch(network, batch, options):
-            clips[number].add(finite_columns(columns, names[number]))
-    return torch.stack([torch.from_numpy(clip.vector()) for clip in clips])
+def _windows(log_mels: Iterable[Tensor], options: EmbedOptions) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
+    for index, log_mel in enumerate(log_mels):
+        cutter = WindowCutter[Tensor](options.window, options.context, torch.cat)
+        for window in (*cutter.push(log_mel), *cutter.finish()):
+            yield (index, 0), window
 
 
 def classifier_of(model: FineTuned, labels: tuple[str, ...], several: bool, name: str) -> AaSPClassifier:

@@ -11,11 +11,11 @@ import soxr
 from numpy.typing import NDArray
 
 from aasp_features.audio.reading import AudioError
+from aasp_features.inference import FrameEmbeddings
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.methods import Hearing, Method, Waveform
 from aasp_features.train.evaluate.metrics import interval
-from aasp_features.vectors import FrameEmbeddings
 
 FRAME = 0.01  # seconds
 SHIFTS = tuple(range(1, 17))  # frames; 16 are a whole patch: the control

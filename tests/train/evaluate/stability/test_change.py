@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from aasp_features import AaSPEncoder, load_audio
+from aasp_features.inference import FrameEmbeddings
 from aasp_features.sounds.discovery import find_sounds
 from aasp_features.train.evaluate.methods import encoder_method, one_by_one
 from aasp_features.train.evaluate.stability.change import (
@@ -19,7 +20,6 @@ from aasp_features.train.evaluate.stability.change import (
     played,
     read_recordings,
 )
-from aasp_features.vectors import FrameEmbeddings
 
 RATE = 16000
 
