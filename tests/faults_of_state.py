@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from aasp_features.folder.publish import READY
 
 from aasp_features.config import AaSPConfig
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
 from aasp_features.folder import options, plan, run
 from aasp_features.folder.options import RunOptions
-from aasp_features.folder.publish import READY
 from aasp_features.folder.run import embed_sounds
 from aasp_features.folder.state import LOG_FILE, PLAN_FILE, ROWS_FILE, RunState
 from aasp_features.sounds.discovery import Discovery, find_sounds

@@ -29,6 +29,7 @@ from aasp_features.inference import (
     check_finite,
     encode_windows,
     interleave,
+    log_mel_windows,
     run_network,
 )
 from aasp_features.sounds.read_ahead import ReadAhead
@@ -129,7 +130,7 @@ class BatchWork:
         sound, settings = self.sounds[index], self.settings
         self._contents[index] = sound.content()
         stream = sound.stream(self.encoder.config.sample_rate, settings.max_hours)
-        yield from self.encoder.windows(stream, settings.embed, settings.hop)
+        yield from log_mel_windows(stream, self.encoder.log_mel, settings.embed, settings.offsets)
         self._infos[index] = stream.info
 
     def _encode(self, batch: range, sounds: Iterator[Iterator[Window]]) -> BatchResult:

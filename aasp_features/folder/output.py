@@ -1,7 +1,7 @@
 """Results of a run: where they go, whether they may be written there, and how all of them get there or none.
 
-Results are made in ``making/``, which becomes ``ready/`` when all are whole. From then on they are moved beside ``OUT``.
-If the process dies meanwhile, the next one moves the rest, provided that each file is still what the record says.
+Results are made in ``making/``, which becomes ``ready/`` when all are whole; then they are moved beside ``OUT``. If the
+process dies meanwhile, the next one moves the rest, provided that each file is still what the record says.
 """
 
 from __future__ import annotations

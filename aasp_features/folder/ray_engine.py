@@ -89,11 +89,9 @@ class RayEngine:
             **self._needs,
         )
         for _, of_batch in groupby(pieces.iter_rows(), key=itemgetter("batch")):
-            outcomes, seconds = pickle.loads(next(of_batch)["content"])
-            on_seconds(seconds)
-            contents = (piece["content"] for piece in of_batch)
-            shape = -1, plan.settings.width
-            yield BatchResult(outcomes, (np.frombuffer(rows, plan.settings.dtype).reshape(shape) for rows in contents))
+            result = _result((piece["content"] for piece in of_batch), plan.settings)
+            on_seconds(sum(outcome.seconds for outcome in result.outcomes))
+            yield result
 
 
 class Replica:
@@ -114,16 +112,20 @@ class Replica:
         self.settings, self.threads = settings, threads
 
     def __call__(self, task: dict[str, NDArray[Any]]) -> Iterator[dict[str, list[Any]]]:
-        """Yield a batch's result in pieces: its pickled outcomes and seconds of sound, then its rows as bytes."""
+        """Yield a batch's result in pieces: its pickled outcomes, then its rows as bytes."""
         sounds, stamps = pickle.loads(task["sounds"][0])
         work = BatchWork(self.encoder, sounds, stamps, self.settings)
         (result,) = work.results([range(len(sounds))], self.threads)
-        head = pickle.dumps((result.outcomes, sum(outcome.seconds for outcome in result.outcomes)))
-        for content in chain([head], joined(result.rows)):
+        for content in chain([pickle.dumps(result.outcomes)], _joined(result.rows)):
             yield {"batch": [task["batch"][0]], "content": [content]}
 
 
-def joined(pieces: Iterator[NDArray[Any]]) -> Iterator[bytes]:
+def _result(contents: Iterator[bytes], settings: RunSettings) -> BatchResult:
+    outcomes = pickle.loads(next(contents))
+    return BatchResult(outcomes, (np.frombuffer(rows, settings.dtype).reshape(-1, settings.width) for rows in contents))
+
+
+def _joined(pieces: Iterator[NDArray[Any]]) -> Iterator[bytes]:
     """Join pieces of rows to some 16 MiB, as each costs Ray something."""
     waiting: list[bytes] = []
     for piece in pieces:

@@ -15,8 +15,8 @@ before it, and the first line's covers ``Plan.work``. A line therefore counts on
 A batch is committed in two steps: its rows are appended, then its line. When a run continues, every line and its rows
 are checked. The first that does not hold and all that follow are cut off and computed again.
 
-A sound counts as done while it holds what it held (``Outcome.sha256``), under any name. Sizes and times that equal those
-of ``plan.json`` prove it; otherwise the files are read again.
+A sound stays done while its content is what was read (``Outcome.sha256``), under any name. Sizes and times that equal
+those of ``plan.json`` prove it; otherwise the files are read again.
 """
 
 from __future__ import annotations
