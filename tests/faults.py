@@ -26,14 +26,14 @@ import numpy as np
 import soundfile
 
 COMMAND = [sys.executable, "-m", "aasp_features.cli"]
-# The command, but after its first part it says so and waits: what is done to it then does not depend on its speed.
+# The command, but after its first batch it says so and waits: what is done to it then does not depend on its speed.
 HELD = """
 import signal, sys
 from aasp_features import cli
 from aasp_features.folder.state import RunState
 commit = RunState.commit
 def commit_and_wait(state, *arguments):
-    first = state.place == 0
+    first = state.done == 0
     commit(state, *arguments)
     if first:
         print("committed", flush=True)
@@ -292,19 +292,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sounds", type=int, default=900)
     parser.add_argument("--damaged", type=int, default=0)
-    parser.add_argument("--long", type=float, default=0.0)
     parser.add_argument("--moved", type=int, default=0)
     given = parser.parse_args()
-    if given.damaged or given.long or given.moved:
+    if given.damaged or given.moved:
         from faults_of_sounds import print_moved
-        from faults_of_state import print_damaged, print_long_recording
+        from faults_of_state import print_damaged
 
         if given.moved:
             print_moved(given.moved)
         if given.damaged:
             print_damaged(given.damaged)
-        if given.long:
-            print_long_recording(given.long)
         return
     print("| fault | exit code | what it says | what was lost |\n|---|---|---|---|")
     for fault, row in rows(given.sounds):

@@ -1,4 +1,4 @@
-"""Rows and their table -> one file, in the format that its ending names."""
+"""The table of a run's rows, and rows and table -> one file, in the format that its ending names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ERROR_COLUMNS = ["path", "error"]
 
 
 class FormatError(AaSPError, ValueError):
-    """An ending that names no format, or one whose library is not installed; the sentence says what to do."""
+    """An ending that names no format, or a format whose library is not installed; the sentence says what to do."""
 
 
 class RowTable:
@@ -32,7 +32,7 @@ class RowTable:
 
     Args:
         sounds: of the run.
-        outcomes: makes an iterator over what became of each of them.
+        outcomes: returns an iterator over their outcomes.
         hop: seconds between frame vectors; None for clip vectors.
 
     Attributes:
@@ -63,14 +63,14 @@ class RowTable:
         return [[time] for time in grid_times(outcome.frames, self.hop)]
 
     def failures(self) -> Iterator[list[str]]:
-        """Path and reason of each sound that failed."""
+        """Yield path and reason of each sound that failed."""
         for sound, outcome in zip(self.sounds, self.outcomes(), strict=True):
             if outcome.error is not None:
                 yield [sound.name, outcome.error]
 
 
 def write_csv(path: Path, columns: list[str], rows: Iterable[list[Any]]) -> None:
-    """Write a CSV file; seconds with six digits, names as the file system has them."""
+    """Write a CSV file, with six digits of seconds, and names as the file system has them."""
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file)
         table.writerow(columns)
@@ -79,18 +79,18 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[list[Any]]) -> None
 
 
 def plain_text(name: str) -> str:
-    """A name for formats that hold UTF-8 only: bytes that are not become ``\\xNN``."""
+    """Return a name for formats that hold UTF-8 only; other bytes become ``\\xNN``."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def write_npz(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
-    """``embeddings``, the table's columns, and ``metadata`` (JSON)."""
+    """Write ``embeddings``, the table's columns, and ``metadata`` (JSON)."""
     with path.open("wb") as file:  # np.savez would add its own ending to another
         np.savez(file, **{"embeddings": rows, "metadata": np.array(json.dumps(metadata)), **_columns(table)})  # type: ignore[arg-type]
 
 
 def write_parquet(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
-    """The table's columns and ``vector``, a list of fixed size; metadata in the schema's."""
+    """Write the table's columns and ``vector``, a list of fixed size; metadata in the schema's."""
     import pyarrow
     from pyarrow import parquet
 
@@ -108,7 +108,7 @@ def write_parquet(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -
 
 
 def write_hdf5(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
-    """A data set for ``embeddings`` and one for each of the table's columns; metadata as attributes."""
+    """Write a data set for ``embeddings`` and one for each of the table's columns; metadata as attributes."""
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -118,11 +118,12 @@ def write_hdf5(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> N
             data[first : first + CHUNK_ROWS] = rows[first : first + CHUNK_ROWS]
         for name, values in _columns(table).items():
             text = values.dtype.kind == "U"
-            file.create_dataset(name, data=values.astype(object) if text else values, dtype=_h5_text(text))
+            kind = h5py.string_dtype() if text else None
+            file.create_dataset(name, data=values.astype(object) if text else values, dtype=kind)
 
 
 def write_safetensors(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
-    """The tensor ``embeddings``; metadata in the header. Written piece by piece, which the library does not do."""
+    """Write the tensor ``embeddings``, piece by piece, which the library does not do; metadata in the header."""
     kind = {"<f4": "F32", "<f2": "F16"}[rows.dtype.str]
     tensor = {"dtype": kind, "shape": list(rows.shape), "data_offsets": [0, rows.nbytes]}
     header = json.dumps({"__metadata__": metadata, "embeddings": tensor}).encode()
@@ -134,7 +135,7 @@ def write_safetensors(path: Path, rows: Rows, table: RowTable, metadata: Metadat
 
 
 def write_jsonl(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
-    """One object a row, with the table's columns and ``vector``; the first line is ``{"metadata": …}``."""
+    """Write an object a row, with the table's columns and ``vector``; the first line is ``{"metadata": …}``."""
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps({"metadata": metadata}) + "\n")
         for line in table:
@@ -154,7 +155,7 @@ LIBRARIES = {".parquet": ("pyarrow", "parquet"), ".h5": ("h5py", "hdf5")}  # mod
 
 
 def check_format(path: Path) -> None:
-    """Can this ending be written here?
+    """Check that the format of ``path`` can be written here.
 
     Raises:
         FormatError: see the class.
@@ -175,7 +176,7 @@ def _chunks(table: RowTable) -> Iterator[tuple[int, list[list[Any]]]]:
 
 
 def _columns(table: RowTable) -> dict[str, NDArray[Any]]:
-    """The table as arrays, by column; None becomes NaN."""
+    """Return the table as arrays, by column; None becomes NaN."""
     values: dict[str, list[Any]] = {name: [] for name in table.columns}
     for line in table:
         for name, value in zip(table.columns, line, strict=True):
@@ -186,9 +187,3 @@ def _columns(table: RowTable) -> dict[str, NDArray[Any]]:
 
 def _plain(value: Any) -> Any:
     return plain_text(value) if isinstance(value, str) else value
-
-
-def _h5_text(text: bool) -> Any:
-    import h5py
-
-    return h5py.string_dtype() if text else None

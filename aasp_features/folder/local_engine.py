@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
-from functools import cached_property, partial
+import weakref
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
 from itertools import chain, cycle, zip_longest
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aasp_features import inference
 from aasp_features.audio.reading import AudioInfo
 from aasp_features.config import FRAME_HOP, Pooling
 from aasp_features.contents import Content
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.options import RunSettings
 from aasp_features.folder.plan import Plan
-from aasp_features.folder.state import BatchResult, Outcome
-from aasp_features.inference import (
-    ClipVector,
-    ColumnVectors,
-    VectorError,
-    check_finite,
-    encode_windows,
-    interleave,
-    log_mel_windows,
-    run_network,
-)
+from aasp_features.folder.state import BatchResult, OnSeconds, Outcome
 from aasp_features.sounds.read_ahead import ReadAhead
 from aasp_features.sounds.sound import Sound
 from aasp_features.windows import CutWindow
@@ -39,7 +32,7 @@ from aasp_features.windows import CutWindow
 BATCHES_AHEAD = 2  # results of a device that may wait while another is at an earlier batch
 CHUNK_ROWS = 512
 
-Window = tuple[int, CutWindow[Tensor]]  # with the offset of its pass over the sound, in frames
+Windows = Iterator[tuple[int, CutWindow[Tensor]]]  # of a sound, each with the offset of its pass over it, in frames
 
 
 class LocalEngine:
@@ -60,14 +53,12 @@ class LocalEngine:
         self.workers = max(1, (workers or default_workers(len(encoders))) // len(encoders))
         self.device = encoders[0].device.type
 
-    def results(
-        self, plan: Plan, done: int, folder: Path, on_seconds: Callable[[float], None]
-    ) -> Generator[BatchResult, None, None]:
+    def results(self, plan: Plan, done: int, folder: Path, on_seconds: OnSeconds) -> Generator[BatchResult, None, None]:
         """Yield the results of a plan's batches after the first ``done`` sounds, in order; see ``run.Engine``."""
         left, devices = plan.left(done), len(self.encoders)
         shares = [
-            BatchWork(encoder, plan.sounds, plan.stamps, plan.settings, folder, on_seconds).results(
-                left[first::devices], self.workers
+            BatchWork(encoder, plan.sounds, plan.stamps, plan.settings, folder).results(
+                left[first::devices], self.workers, on_seconds
             )
             for first, encoder in enumerate(self.encoders[: len(left)])
         ]
@@ -100,8 +91,7 @@ class BatchWork:
         sounds: that the batches' indices count.
         stamps: of each sound when the run was planned.
         settings: of the run.
-        folder: of temporary files; None takes the system's.
-        on_seconds: called with seconds of sound as they are encoded.
+        folder: of temporary files (default: the system's).
     """
 
     def __init__(
@@ -111,50 +101,45 @@ class BatchWork:
         stamps: NDArray[np.int64],
         settings: RunSettings,
         folder: Path | None = None,
-        on_seconds: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        self.encoder, self.sounds, self.stamps, self.settings = encoder, sounds, stamps, settings
-        self.folder, self.on_seconds = folder, on_seconds
+        self.encoder, self.sounds, self.stamps = encoder, sounds, stamps
+        self.settings, self.folder = settings, folder
         self._infos: dict[int, AudioInfo] = {}  # of sounds that were decoded to their end
         self._contents: dict[int, Content] = {}  # of sounds, before they were decoded
         self._failures: dict[int, Exception] = {}
 
-    def results(self, batches: Sequence[range], threads: int) -> Generator[BatchResult, None, None]:
+    def results(
+        self, batches: Sequence[range], threads: int, on_seconds: OnSeconds = lambda seconds: None
+    ) -> Generator[BatchResult, None, None]:
         """Yield each batch's result; up to 32 further sounds are decoded, by so many threads, while one is encoded."""
         with ReadAhead(self._decode, chain.from_iterable(batches), threads) as decoded:
             sounds = iter(decoded)
             for batch in batches:
-                yield self._encode(batch, sounds)
+                yield self._encode(batch, sounds, on_seconds)
 
-    def _decode(self, index: int) -> Generator[Window, None, None]:
+    def _decode(self, index: int) -> Generator[tuple[int, CutWindow[Tensor]], None, None]:
         sound, settings = self.sounds[index], self.settings
         self._contents[index] = sound.content()
         stream = sound.stream(self.encoder.config.sample_rate, settings.max_hours)
-        yield from log_mel_windows(stream, self.encoder.log_mel, settings.embed, settings.offsets)
+        yield from inference.log_mel_windows(stream, self.encoder.log_mel, settings.embed, settings.offsets)
         self._infos[index] = stream.info
 
-    def _encode(self, batch: range, sounds: Iterator[Iterator[Window]]) -> BatchResult:
-        embed, config, spill = self.settings.embed, self.encoder.config, SpillFile(self.folder)
-        rows = {index: self._new_rows(spill) for index in batch}
-        windows, run = self._windows(batch, sounds), partial(run_network, self.encoder.network, embed)
-        for (index, offset), columns in encode_windows(windows, run, embed.batch_size * config.window):
+    def _encode(self, batch: range, sounds: Iterator[Windows], on_seconds: OnSeconds) -> BatchResult:
+        embed, config = self.settings.embed, self.encoder.config
+        rows = FrameRows(self.settings.offsets, self.folder) if self.settings.frames else ClipRows(embed.pooling)
+        windows, run = self._windows(batch, sounds), partial(inference.run_network, self.encoder.network, embed)
+        for (index, offset), columns in inference.encode_windows(windows, run, embed.batch_size * config.window):
             try:
-                rows[index].add(offset, check_finite(columns, self.sounds[index].name))
-            except VectorError as error:
+                rows.add(index, offset, inference.check_finite(columns, self.sounds[index].name))
+            except inference.VectorError as error:
                 self._failures.setdefault(index, error)
             if offset == 0:
-                self.on_seconds(int(columns.frames.sum()) * FRAME_HOP / config.sample_rate)
-        good = [rows[index] for index in batch if index not in self._failures]
-        outcomes = [self._outcome(index, rows[index]) for index in batch]
-        return BatchResult(outcomes, self._finished(good, spill))
+                on_seconds(int(columns.frames.sum()) * FRAME_HOP / config.sample_rate)
+        good = [index for index in batch if index not in self._failures]
+        outcomes = [self._outcome(index, rows) for index in batch]
+        return BatchResult(outcomes, map(self._finish, chain.from_iterable(map(rows.pieces, good))))
 
-    def _new_rows(self, spill: SpillFile) -> ClipRow | FrameRows:
-        settings = self.settings
-        return FrameRows(spill, settings.offsets) if settings.frames else ClipRow(settings.embed.pooling)
-
-    def _windows(
-        self, batch: range, sounds: Iterator[Iterator[Window]]
-    ) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
+    def _windows(self, batch: range, sounds: Iterator[Windows]) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
         """Yield the windows of a batch with their sounds' indices and offsets; a sound that fails ends early."""
         for index in batch:
             try:
@@ -173,19 +158,15 @@ class BatchWork:
         if now.stamp[:2] != tuple(self.stamps[index][:2]) or now.sha256 != read.sha256:
             raise OSError("it was changed during the run; when it is complete, run again with --overwrite.")
 
-    def _outcome(self, index: int, rows: ClipRow | FrameRows) -> Outcome:
+    def _outcome(self, index: int, rows: ClipRows | FrameRows) -> Outcome:
         info, sha256 = self._infos.pop(index, None), self._contents.pop(index).sha256
         if error := self._failures.pop(index, None):
             reason = (str(error) or type(error).__name__).removeprefix(f"{self.sounds[index].name}: ")
             return Outcome(error=reason, sha256=sha256)
         assert info is not None  # a sound without failure was decoded to its end
+        count, frames = rows.count(index)
         seconds, unheard = round(info.seconds, 6), round(info.unheard, 3)
-        return Outcome(rows.rows, seconds, info.rate, info.channels, rows.frames, unheard=unheard, sha256=sha256)
-
-    def _finished(self, good: Sequence[ClipRow | FrameRows], spill: SpillFile) -> Iterator[NDArray[Any]]:
-        with closing(spill):
-            for rows in good:
-                yield from map(self._finish, rows.pieces())
+        return Outcome(count, seconds, info.rate, info.channels, frames, unheard=unheard, sha256=sha256)
 
     def _finish(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         if self.settings.normalize:
@@ -194,85 +175,64 @@ class BatchWork:
         with np.errstate(over="ignore"):  # raised as an error below
             rows = rows.astype(self.settings.dtype)
         if not np.isfinite(rows).all():
-            raise VectorError("a vector has numbers beyond float16's range; give --dtype float32.")
+            raise inference.VectorError("a vector has numbers beyond float16's range; give --dtype float32.")
         return rows
 
 
-class ClipRow:
-    """The one row of a sound."""
-
-    rows, frames = 1, 0
+class ClipRows:
+    """The clip vectors of a batch's sounds."""
 
     def __init__(self, pooling: Pooling) -> None:
-        self._clip = ClipVector(pooling)
+        self._clips = defaultdict[int, inference.ClipVector](partial(inference.ClipVector, pooling))
 
-    def add(self, offset: int, columns: ColumnVectors) -> None:
-        """Take the next window's vectors; there is one pass, at offset 0."""
-        self._clip.add(columns)
+    def add(self, index: int, offset: int, columns: inference.ColumnVectors) -> None:
+        """Take the vectors of a sound's next window; there is one pass, at offset 0."""
+        self._clips[index].add(columns)
 
-    def pieces(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the row, (1, d)."""
-        yield self._clip.vector()[None]
+    def count(self, index: int) -> tuple[int, int]:
+        """Return a sound's number of rows, and of frames with a row's time: none."""
+        return 1, 0
 
-
-class SpillFile:
-    """A nameless file that all sounds of a batch share, made when something is written."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-
-    @cached_property
-    def _file(self) -> IO[bytes]:
-        return tempfile.TemporaryFile(dir=self._folder)  # see close
-
-    def close(self) -> None:
-        """Drop the file; twice is once."""
-        if "_file" in self.__dict__:
-            self._file.close()
-
-    def append(self, rows: NDArray[np.float32]) -> int:
-        """Write rows at the end; return their position."""
-        position = self._file.seek(0, os.SEEK_END)
-        self._file.write(np.ascontiguousarray(rows, np.float32).tobytes())
-        return position
-
-    def read(self, position: int, rows: int, width: int) -> NDArray[np.float32]:
-        """Return (rows, width) from a position."""
-        self._file.seek(position)
-        return np.frombuffer(self._file.read(4 * rows * width), np.float32).reshape(rows, width)
+    def pieces(self, index: int) -> Iterator[NDArray[np.float32]]:
+        """Yield a sound's row, (1, d)."""
+        yield self._clips[index].vector()[None]
 
 
 class FrameRows:
-    """Rows of the frames of a sound, from passes over it at several offsets, in a spill file.
+    """The frame vectors of a batch's sounds, in one nameless file until the batch is committed."""
 
-    Attributes:
-        rows: number of rows so far.
-        frames: log-mel frames that they stand for.
-    """
+    def __init__(self, offsets: range, folder: Path | None) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        self._extents = defaultdict[tuple[int, int], list[tuple[int, int]]](list)  # by sound and offset: position, rows
+        self._offsets, self._width = offsets, 0
+        self._frames = defaultdict[int, int](int)
 
-    def __init__(self, spill: SpillFile, offsets: range) -> None:
-        self._spill, self._extents = spill, {offset: list[tuple[int, int]]() for offset in offsets}
-        self._width, self.rows, self.frames = 0, 0, 0
-
-    def add(self, offset: int, columns: ColumnVectors) -> None:
-        """Take the vectors of the next window of the pass at an offset."""
+    def add(self, index: int, offset: int, columns: inference.ColumnVectors) -> None:
+        """Take the vectors of a sound's next window in the pass at an offset."""
         rows, self._width = columns.vectors.shape
-        self._extents[offset].append((self._spill.append(columns.vectors), rows))
-        self.rows += rows
-        self.frames += int(columns.frames.sum()) if offset == 0 else 0
+        self._extents[index, offset].append((self._file.seek(0, os.SEEK_END), rows))
+        self._file.write(np.ascontiguousarray(columns.vectors, np.float32).tobytes())
+        self._frames[index] += int(columns.frames.sum()) if offset == 0 else 0
 
-    def pieces(self) -> Iterator[NDArray[np.float32]]:
-        """Yield (n, d) rows in the order of time."""
-        passes, none = map(self._chunks, self._extents.values()), np.empty((0, self._width), np.float32)
-        for chunks in zip_longest(*passes, fillvalue=none):
-            if len(piece := interleave(chunks)):
+    def count(self, index: int) -> tuple[int, int]:
+        """Return a sound's numbers of rows, and of log-mel frames behind them."""
+        return sum(rows for offset in self._offsets for _, rows in self._extents[index, offset]), self._frames[index]
+
+    def pieces(self, index: int) -> Iterator[NDArray[np.float32]]:
+        """Yield a sound's rows, (n, d), in the order of time."""
+        passes = [self._chunks(index, offset) for offset in self._offsets]
+        for chunks in zip_longest(*passes, fillvalue=np.empty((0, self._width), np.float32)):
+            if len(piece := inference.interleave(chunks)):
                 yield piece
 
-    def _chunks(self, extents: list[tuple[int, int]]) -> Iterator[NDArray[np.float32]]:
-        """Yield a pass in pieces of 512 rows; the last has fewer, and may be empty."""
+    def _chunks(self, index: int, offset: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the rows of a pass in pieces of 512; the last has fewer, and may be empty."""
         waiting = np.empty((0, self._width), np.float32)
-        for position, rows in extents:
-            waiting = np.concatenate([waiting, self._spill.read(position, rows, self._width)])
+        for position, rows in self._extents[index, offset]:
+            self._file.seek(position)
+            content = np.frombuffer(self._file.read(4 * rows * self._width), np.float32)
+            waiting = np.concatenate([waiting, content.reshape(rows, self._width)])
             while len(waiting) >= CHUNK_ROWS:
                 yield waiting[:CHUNK_ROWS]
                 waiting = waiting[CHUNK_ROWS:]

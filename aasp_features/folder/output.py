@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -104,29 +104,16 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-class Claim:
-    """The right to write an output.
-
-    Attributes:
-        folder: for unfinished work.
-    """
-
-    def __init__(self, folder: Path, lock: FileLock | None) -> None:
-        self.folder, self._lock = folder, lock
-
-    @property
-    def lost(self) -> bool:
-        """Whether somebody else deleted the folder."""
-        return not self.folder.is_dir() if self._lock is None else not self._lock.held
-
-
 @contextmanager
-def claimed(out: Path, lock: bool = True) -> Iterator[Claim]:
-    """Be the only process that writes ``out``; the folder for unfinished work is deleted if it stays empty.
+def claimed(out: Path, lock: bool = True) -> Iterator[Callable[[], bool]]:
+    """Be the only process that writes ``out``, and have the folder for its unfinished work, deleted if it stays empty.
 
     Args:
         out: of the results.
         lock: take a lock; without it, other processes are not kept away.
+
+    Yields:
+        A function that returns whether somebody else has deleted the folder.
 
     Raises:
         OutputError: another process writes ``out``, or the file system has no locks.
@@ -147,15 +134,14 @@ def claimed(out: Path, lock: bool = True) -> Iterator[Claim]:
     except OSError as error:
         raise OutputError(f"--out {out}: {folder} cannot be used ({error.strerror}); remove what is there.") from error
     try:
-        yield Claim(folder, own if lock else None)
+        yield lambda: not (own.held if lock else folder.is_dir())
     finally:
+        if sys.platform == "win32":  # where open files cannot be deleted
+            own.release()
         with suppress(OSError):  # of a folder that is gone
             if set(os.listdir(folder)) <= {LOCK_FILE}:
-                if sys.platform == "win32":  # where open files cannot be deleted
-                    own.release()
-                with suppress(FileNotFoundError):
-                    os.unlink(folder / LOCK_FILE)
-                os.rmdir(folder)
+                (folder / LOCK_FILE).unlink(missing_ok=True)
+                folder.rmdir()
         own.release()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -23,7 +23,7 @@ from aasp_features.errors import OptionError
 from aasp_features.folder.local_engine import BatchWork
 from aasp_features.folder.options import RunSettings
 from aasp_features.folder.plan import Plan
-from aasp_features.folder.state import BatchResult
+from aasp_features.folder.state import BatchResult, OnSeconds
 
 PIECE_BYTES = 2**24
 
@@ -68,9 +68,7 @@ class RayEngine:
             )
         self._needs: dict[str, Any] = {f"num_{unit.lower()}s": each}
 
-    def results(
-        self, plan: Plan, done: int, folder: Path, on_seconds: Callable[[float], None]
-    ) -> Generator[BatchResult, None, None]:
+    def results(self, plan: Plan, done: int, folder: Path, on_seconds: OnSeconds) -> Generator[BatchResult, None, None]:
         """Yield the results of a plan's batches; see ``run.Engine``. Temporary files stay with the actors."""
         import ray.data
 

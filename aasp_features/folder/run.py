@@ -15,7 +15,6 @@ from aasp_features.folder.formats import RowTable
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.output import (
-    Claim,
     OutputError,
     check_apart,
     claimed,
@@ -23,10 +22,13 @@ from aasp_features.folder.output import (
     finished_record,
     make_results,
     move_results,
+    partial_folder,
 )
 from aasp_features.folder.plan import Plan, make_plan
-from aasp_features.folder.state import BatchResult, ChangedRunError, RunState, may_replace
+from aasp_features.folder.state import BatchResult, ChangedRunError, OnSeconds, RunState, may_replace
 from aasp_features.sounds.discovery import Discovery
+
+OnSound = Callable[[str, str | None], None]  # a sound that is done, and its error
 
 
 class WriteError(AaSPError, OSError):
@@ -62,7 +64,7 @@ class RunResult:
 
 
 class Engine(Protocol):
-    """Does the batches of a plan; see ``local_engine`` and ``ray_engine``."""
+    """Computes the batches of a plan; see ``local_engine`` and ``ray_engine``."""
 
     @property
     def encoder(self) -> AaSPEncoder:
@@ -72,17 +74,8 @@ class Engine(Protocol):
     def device(self) -> str:
         """Kind of device that computes."""
 
-    def results(
-        self, plan: Plan, done: int, folder: Path, on_seconds: Callable[[float], None]
-    ) -> Generator[BatchResult, None, None]:
-        """Yield the results of the batches that are left, in order.
-
-        Args:
-            plan: of the run.
-            done: number of sounds that are done.
-            folder: of temporary files.
-            on_seconds: called, from any thread, with seconds of sound as they are encoded.
-        """
+    def results(self, plan: Plan, done: int, folder: Path, on_seconds: OnSeconds) -> Generator[BatchResult, None, None]:
+        """Yield the results of the batches after the first ``done`` sounds; ``folder`` is for temporary files."""
 
 
 def embed_sounds(
@@ -93,8 +86,8 @@ def embed_sounds(
     *,
     overwrite: bool = False,
     lock: bool = True,
-    on_sound: Callable[[str, str | None], None] = lambda name, error: None,
-    on_seconds: Callable[[float], None] = lambda seconds: None,
+    on_sound: OnSound = lambda name, error: None,
+    on_seconds: OnSeconds = lambda seconds: None,
 ) -> RunResult:
     """Embed sounds; write ``out``, its table ``.csv``, its record ``.json``, and ``.errors.csv`` if a sound failed.
 
@@ -128,91 +121,84 @@ def embed_sounds(
     check_apart(out, (sound.path for sound in found.sounds))
     plan = make_plan(found.sounds, settings)
     try:
-        with claimed(out, lock) as claim:
-            move_results(claim.folder, out)
+        with claimed(out, lock) as lost:
+            folder = partial_folder(out)
+            move_results(folder, out)
             if overwrite:
-                clear(claim.folder)
-            replaces = overwrite or may_replace(claim.folder, plan)
+                clear(folder)
+            replaces = overwrite or may_replace(folder, plan)
             if not replaces and (record := finished_record(out, plan)):
                 return RunResult(record["rows"], record["failures"], len(plan.sounds))
-            run = FolderRun(plan, claim, out, replaces)
-            return _carry_out(run, found.problems, engine, on_sound, on_seconds, overwrite)
+            again = "the command again without --overwrite" if overwrite else "the same command again"
+            return FolderRun(plan, lost, out, replaces, again).carry_out(engine, found.problems, on_sound, on_seconds)
     except ChangedRunError as error:
         raise OutputError(
             f"--out {out}: its unfinished run was another one: {error}; run that again, or give --overwrite."
         ) from error
 
 
-def _carry_out(
-    run: FolderRun,
-    problems: dict[str, str],
-    engine: Engine,
-    on_sound: Callable[[str, str | None], None],
-    on_seconds: Callable[[float], None],
-    overwrite: bool,
-) -> RunResult:
-    """Embed and publish; if something stops it, say what is kept and how to continue."""
-    resumed = run.state.done
-    again = "the command again without --overwrite" if overwrite else "the same command again"
-    try:
-        run.embed(engine, on_sound, on_seconds)
-        return RunResult(run.state.rows, run.publish(problems), resumed)
-    except OutputError:
-        raise
-    except KeyboardInterrupt as error:
-        raise InterruptedRun(f"interrupted; {run.kept()}; run {again} to go on.") from error
-    except OSError as error:
-        raise WriteError(
-            f"{run.out}: writing failed ({error.strerror or error}); {run.kept()}; when it can be written again, run "
-            f"{again} to go on."
-        ) from error
-
-
 class FolderRun:
     """A run whose output is claimed.
 
-    Attributes:
-        state: on disk.
+    Args:
+        plan: of the run.
+        lost: returns whether the folder of the state was deleted.
+        out: path of the vectors.
+        replaces: whether it may replace older results.
+        again: how the command is repeated to continue, for messages.
     """
 
-    def __init__(self, plan: Plan, claim: Claim, out: Path, replaces: bool) -> None:
-        self.plan, self.claim, self.out, self.replaces = plan, claim, out, replaces
-        self.state = RunState(claim.folder, plan, replaces)
+    def __init__(self, plan: Plan, lost: Callable[[], bool], out: Path, replaces: bool, again: str) -> None:
+        self.plan, self.lost, self.out, self.replaces, self.again = plan, lost, out, replaces, again
+        self.state = RunState(partial_folder(out), plan, replaces)
 
-    def kept(self) -> str:
-        """Return in words what the next run need not do again."""
-        if self.claim.lost:
-            return f"{self.claim.folder} was deleted meanwhile, and nothing is kept"
-        return f"{self.state.done} of {len(self.plan.sounds)} sounds are done and kept in {self.claim.folder}"
+    def carry_out(
+        self, engine: Engine, problems: dict[str, str], on_sound: OnSound, on_seconds: OnSeconds
+    ) -> RunResult:
+        """Embed and publish; if something stops it, raise a sentence on what is kept and how to continue."""
+        resumed = self.state.done
+        try:
+            self._embed(engine, on_sound, on_seconds)
+            return RunResult(self.state.rows, self._publish(problems), resumed)
+        except OutputError:
+            raise
+        except KeyboardInterrupt as error:
+            raise InterruptedRun(f"interrupted; {self._kept()}; run {self.again} to go on.") from error
+        except OSError as error:
+            raise WriteError(
+                f"{self.out}: writing failed ({error.strerror or error}); {self._kept()}; when it can be written "
+                f"again, run {self.again} to go on."
+            ) from error
 
-    def embed(
-        self, engine: Engine, on_sound: Callable[[str, str | None], None], on_seconds: Callable[[float], None]
-    ) -> None:
-        """Do what is left, and once more what the disk does not hold as it was committed."""
+    def _kept(self) -> str:
+        if self.lost():
+            return f"{self.state.folder} was deleted meanwhile, and nothing is kept"
+        return f"{self.state.done} of {len(self.plan.sounds)} sounds are done and kept in {self.state.folder}"
+
+    def _embed(self, engine: Engine, on_sound: OnSound, on_seconds: OnSeconds) -> None:
+        """Compute what is left, and once more what the disk does not hold as it was committed."""
         before = 0.0
         for sound, outcome in zip(self.plan.sounds, self.state.outcomes(), strict=False):
             on_sound(sound.name, outcome.error)
             before += outcome.seconds
         on_seconds(before)  # at once, as it says nothing of how fast this run is
         for _ in range(2):
-            self._embed_left(engine, on_sound, on_seconds)
-            if self.state.holds():
+            state = self.state
+            with closing(engine.results(self.plan, state.done, state.folder, on_seconds)) as results:
+                for result in results:
+                    self._commit(result, on_sound)
+            if state.holds():
                 return
         raise OSError(f"{self.state.folder} does not keep what is written")
 
-    def _embed_left(
-        self, engine: Engine, on_sound: Callable[[str, str | None], None], on_seconds: Callable[[float], None]
-    ) -> None:
-        state = self.state
-        with closing(engine.results(self.plan, state.done, state.folder, on_seconds)) as results:
-            for result in results:
-                self._check_claim()
-                first = state.done
-                state.commit(result)
-                for sound, outcome in zip(self.plan.sounds[first : state.done], result.outcomes, strict=True):
-                    on_sound(sound.name, outcome.error)
+    def _commit(self, result: BatchResult, on_sound: OnSound) -> None:
+        self._check_folder()
+        first = self.state.done
+        self.state.commit(result)
+        for sound, outcome in zip(self.plan.sounds[first : self.state.done], result.outcomes, strict=True):
+            on_sound(sound.name, outcome.error)
 
-    def publish(self, problems: dict[str, str]) -> int:
+    def _publish(self, problems: dict[str, str]) -> int:
         """Put the results in their places; return the number of failures."""
         hop = self.plan.settings.hop if self.plan.settings.frames else None
         table = RowTable(self.plan.sounds, self.state.outcomes, hop)
@@ -225,7 +211,7 @@ class FolderRun:
             )
         shares = zip(self.plan.sounds, self.state.outcomes(), strict=True)
         unheard = [(sound.name, outcome.unheard) for sound, outcome in shares if outcome.unheard > MOST]
-        self._check_claim()
+        self._check_folder()
         if not self.replaces:
             finished_record(self.out, self.plan)  # somebody else may have written there meanwhile
         make_results(self.state, self.plan, table, self.out, problems)
@@ -233,6 +219,6 @@ class FolderRun:
         warn_unheard(unheard, stacklevel=4)
         return failures
 
-    def _check_claim(self) -> None:
-        if self.claim.lost:
-            raise FileNotFoundError(f"{self.claim.folder} was deleted")
+    def _check_folder(self) -> None:
+        if self.lost():
+            raise FileNotFoundError(f"{self.state.folder} was deleted")

@@ -25,7 +25,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -40,6 +40,7 @@ from aasp_features.folder.plan import Plan
 PLAN_FILE, ROWS_FILE, LOG_FILE = "plan.json", "rows.bin", "log.jsonl"
 NPY_HEADER = 128  # bytes in front of the rows
 END_BYTES = 2**20
+OnSeconds = Callable[[float], None]  # takes seconds of sound as they are encoded, in any thread
 
 
 class ChangedRunError(AaSPError, ValueError):

@@ -11,15 +11,21 @@ import numpy as np
 import pytest
 from engine_runs import run_settings
 
+from aasp_features.folder.formats import RowTable
 from aasp_features.folder.output import (
+    READY,
     OutputError,
     check_apart,
     check_writable,
     claimed,
+    clear,
     finished_record,
+    make_results,
+    move_results,
     partial_folder,
 )
 from aasp_features.folder.plan import Plan, make_plan
+from aasp_features.folder.state import BatchResult, Outcome, RunState
 from aasp_features.sounds.sound import Sound
 
 
@@ -47,9 +53,8 @@ def test_one_process_at_a_time_and_a_dead_one_does_not_count(tmp_path: Path) -> 
         pass
     holder.kill()
     holder.communicate()
-    with claimed(out) as claim:
-        folder = claim.folder
-        assert folder == partial_folder(out)
+    folder = partial_folder(out)
+    with claimed(out):
         (folder / "work").touch()
     assert sorted(os.listdir(folder)) == ["lock", "work"]
     os.unlink(folder / "work")
@@ -60,12 +65,12 @@ def test_one_process_at_a_time_and_a_dead_one_does_not_count(tmp_path: Path) -> 
 
 def test_a_folder_deleted_meanwhile_is_noticed(tmp_path: Path) -> None:
     for lock in (True, False):
-        with claimed(tmp_path / "emb.npy", lock) as claim:
-            assert not claim.lost
-            shutil.rmtree(claim.folder)
-            assert claim.lost
-            claim.folder.mkdir()  # by another process
-            assert claim.lost == lock
+        with claimed(tmp_path / "emb.npy", lock) as lost:
+            assert not lost()
+            shutil.rmtree(tmp_path / "emb.npy.partial")
+            assert lost()
+            (tmp_path / "emb.npy.partial").mkdir()  # by another process
+            assert lost() == lock
 
 
 def test_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +84,8 @@ def test_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutputError, match=sentence), claimed(tmp_path / "emb.npy"):
         pass
     assert os.listdir(tmp_path) == []
-    with claimed(tmp_path / "emb.npy", lock=False) as claim:
-        assert claim.folder.is_dir()
+    with claimed(tmp_path / "emb.npy", lock=False):
+        assert (tmp_path / "emb.npy.partial").is_dir()
     assert os.listdir(tmp_path) == []
 
 

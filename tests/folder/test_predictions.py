@@ -211,13 +211,13 @@ def predicted(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_only_an_earlier_prediction_as_it_was_left_is_replaced(
     classifier: Path, predicted: Path, name: str, change: str
 ) -> None:
-    before, path, whole = tables(Path()), Path(name), AaSPClassifier.from_pretrained(classifier)
+    before, path, whole = tables(Path()), Path(f"emb.{name}"), AaSPClassifier.from_pretrained(classifier)
     path.unlink()
     if change == "changed":
         path.write_text("mended by hand")
     elif change == "a folder":
         path.mkdir()
-    if change == "deleted" and name != "emb.predictions.json":
+    if change == "deleted" and name != "predictions.json":
         check_replaceable(predicted, False)
         predict_run(predicted, whole)
         assert tables(Path()) == before
