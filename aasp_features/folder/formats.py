@@ -79,7 +79,7 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[list[Any]]) -> None
 
 
 def plain_text(name: str) -> str:
-    """Return a name for formats that hold UTF-8 only; other bytes become ``\\xNN``."""
+    """Return a name for formats that hold UTF-8 only, with other bytes in hexadecimal."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -120,13 +120,13 @@ class BatchWork:
     def _decode(self, index: int) -> Generator[tuple[int, CutWindow[Tensor]], None, None]:
         sound, settings = self.sounds[index], self.settings
         self._contents[index] = sound.content()
-        stream = sound.stream(self.encoder.config.sample_rate, settings.max_hours)
+        stream = sound.stream(self.encoder.config.sample_rate, settings.options.max_hours)
         yield from inference.log_mel_windows(stream, self.encoder.log_mel, settings.embed, settings.offsets)
         self._infos[index] = stream.info
 
     def _encode(self, batch: range, sounds: Iterator[Windows], on_seconds: OnSeconds) -> BatchResult:
-        embed, config = self.settings.embed, self.encoder.config
-        rows = FrameRows(self.settings.offsets, self.folder) if self.settings.frames else ClipRows(embed.pooling)
+        embed, config, frames = self.settings.embed, self.encoder.config, self.settings.options.frames
+        rows = FrameRows(self.settings.offsets, self.folder) if frames else ClipRows(embed.pooling)
         windows, run = self._windows(batch, sounds), partial(inference.run_network, self.encoder.network, embed)
         for (index, offset), columns in inference.encode_windows(windows, run, embed.batch_size * config.window):
             try:
@@ -169,11 +169,11 @@ class BatchWork:
         return Outcome(count, seconds, info.rate, info.channels, frames, unheard=unheard, sha256=sha256)
 
     def _finish(self, rows: NDArray[np.float32]) -> NDArray[Any]:
-        if self.settings.normalize:
+        if self.settings.options.normalize:
             length = np.linalg.norm(rows, axis=1, keepdims=True)
             rows = rows / np.maximum(length, np.finfo(np.float32).tiny)
         with np.errstate(over="ignore"):  # raised as an error below
-            rows = rows.astype(self.settings.dtype)
+            rows = rows.astype(self.settings.options.dtype)
         if not np.isfinite(rows).all():
             raise inference.VectorError("a vector has numbers beyond float16's range; give --dtype float32.")
         return rows

@@ -21,7 +21,6 @@ from aasp_features.folder.formats import plain_text
 NEIGHBOURS = 10
 DATA = re.compile(r'<script id="data" type="application/json">(\{"of":.*\})</script>')
 PCA_DIMENSIONS = 50
-CHUNK_ROWS = 1024
 
 
 class MapError(AaSPError, RuntimeError):
@@ -99,17 +98,13 @@ def write_map(
 
 def neighbours(vectors: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return each row's most similar others, best first, and their cosines: (rows, k), k = min(10, rows - 1)."""
-    unit = np.asarray(vectors, np.float32)
-    unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
-    count = max(0, min(NEIGHBOURS, len(unit) - 1))
-    indices, cosines = np.empty((len(unit), count), np.int64), np.empty((len(unit), count), np.float32)
-    for first in range(0, len(unit), CHUNK_ROWS):
-        similar = unit[first : first + CHUNK_ROWS] @ unit.T
-        similar[np.arange(len(similar)), np.arange(first, first + len(similar))] = -np.inf
-        best = np.argsort(-similar, axis=1, kind="stable")[:, :count]
-        indices[first : first + CHUNK_ROWS] = best
-        cosines[first : first + CHUNK_ROWS] = np.take_along_axis(similar, best, axis=1)
-    return indices, cosines
+    from sklearn.neighbors import NearestNeighbors
+
+    rows, count = np.asarray(vectors, np.float32), min(NEIGHBOURS, len(vectors) - 1)
+    if count == 0:
+        return np.empty((1, 0), np.int64), np.empty((1, 0), np.float32)
+    distances, indices = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(rows).kneighbors()
+    return indices, 1 - distances
 
 
 def project(vectors: NDArray[Any], seed: int) -> NDArray[np.float64]:

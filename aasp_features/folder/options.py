@@ -71,16 +71,12 @@ class RunOptions:
         embed = encoder.options(device, **{name: getattr(self, name) for name in names})
         config = encoder.config
         return RunSettings(
+            options=self,
+            embed=embed,
             checkpoint=config.name,
             checkpoint_sha256=encoder.sha256,
             config_sha256=config_sha256(config),
             weights_sha256=weights_sha256(encoder),
-            embed=embed,
-            frames=self.frames,
-            hop=self.hop,
-            dtype=self.dtype,
-            normalize=self.normalize,
-            max_hours=self.max_hours,
             compiled=encoder.compiled,
             aasp_features=__version__,
             torch=torch.__version__,
@@ -92,25 +88,23 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """A run's options with defaults filled in, checkpoint, versions and device; two equal ones give equal bytes.
+    """Everything that decides a run's bytes except the sounds; two equal ones give equal bytes.
 
     Attributes:
+        options: as they were asked for.
+        embed: options of the vectors, with defaults filled in.
         checkpoint_sha256: of the weights' file; None where there is none.
         config_sha256, weights_sha256: of the encoder's config and weights in memory.
         threads: of torch; another number may change last bits, but a run continues with any.
         width: numbers in a row.
     """
 
+    options: RunOptions
+    embed: EmbedOptions
     checkpoint: str
     checkpoint_sha256: str | None
     config_sha256: str
     weights_sha256: str
-    embed: EmbedOptions
-    frames: bool
-    hop: float
-    dtype: Dtype
-    normalize: bool
-    max_hours: float
     compiled: bool
     aasp_features: str
     torch: str
@@ -121,12 +115,12 @@ class RunSettings:
     @property
     def offsets(self) -> range:
         """Offsets of the passes over each sound, in frames."""
-        return grid_offsets(self.hop)
+        return grid_offsets(self.options.hop)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what decides the rows, flat and plain."""
         values = {name: value for name, value in asdict(self).items() if name not in DECIDE_NO_ROW}
-        return {**values.pop("embed"), **values}
+        return {**values.pop("options"), **values.pop("embed"), **values}
 
 
 def config_sha256(config: AaSPConfig) -> str:

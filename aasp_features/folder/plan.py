@@ -79,7 +79,7 @@ class Plan:
 def make_plan(sounds: Sequence[Sound], settings: RunSettings) -> Plan:
     """Divide the sounds into batches of neighbours: at most 256 sounds and 64 MiB of files, or one longer file."""
     digests = {name: hashlib.sha256() for name in ("names_sha256", "parts_sha256", "stamps_sha256")}
-    batches, first, size = [], 0, 0
+    batches, first, size = list[range](), 0, 0.0
     stamps = np.zeros((len(sounds), 3), np.int64)
     for index, sound in enumerate(sounds):
         stamps[index] = stamp = sound.stamp()
@@ -88,7 +88,7 @@ def make_plan(sounds: Sequence[Sound], settings: RunSettings) -> Plan:
         own = stamp[0] if sound.end is None else min(stamp[0], PART_BYTES * (sound.end - (sound.start or 0)))
         if index > first and (index - first >= BATCH_SOUNDS or size + own > BATCH_BYTES):
             batches.append(range(first, index))
-            first, size = index, 0
+            first, size = index, 0.0
         size += own
     if first < len(sounds):
         batches.append(range(first, len(sounds)))

@@ -97,12 +97,7 @@ def predict_run(
 
 
 def _hop_of_run(out: Path, classifier: AaSPClassifier) -> float | None:
-    """Return the seconds between the frames of a finished run, None for clip vectors.
-
-    Raises:
-        OutputError: no finished run, or vectors that the classifier does not read.
-        OptionError: frames, and a classifier that cannot read them.
-    """
+    """Return the seconds between the frames of a finished run, None for clip vectors; raise if it is of others."""
     record, config = read_sealed(side_file(out, ".json")), classifier.encoder.config
     if out.suffix != ".npy" or not out.is_file() or record is None or record.get("output") != out.name:
         raise OutputError(f"{out} is no .npy of a finished run with its record beside it; make it by aasp-embed.")

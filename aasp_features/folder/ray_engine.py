@@ -119,8 +119,8 @@ class Replica:
 
 
 def _result(contents: Iterator[bytes], settings: RunSettings) -> BatchResult:
-    outcomes = pickle.loads(next(contents))
-    return BatchResult(outcomes, (np.frombuffer(rows, settings.dtype).reshape(-1, settings.width) for rows in contents))
+    outcomes, dtype = pickle.loads(next(contents)), settings.options.dtype
+    return BatchResult(outcomes, (np.frombuffer(rows, dtype).reshape(-1, settings.width) for rows in contents))
 
 
 def _joined(pieces: Iterator[NDArray[Any]]) -> Iterator[bytes]:

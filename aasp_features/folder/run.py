@@ -200,8 +200,8 @@ class FolderRun:
 
     def _publish(self, problems: dict[str, str]) -> int:
         """Put the results in their places; return the number of failures."""
-        hop = self.plan.settings.hop if self.plan.settings.frames else None
-        table = RowTable(self.plan.sounds, self.state.outcomes, hop)
+        asked = self.plan.settings.options
+        table = RowTable(self.plan.sounds, self.state.outcomes, asked.hop if asked.frames else None)
         failures = len(problems) + sum(1 for _ in table.failures())
         if self.state.rows == 0:
             name, reason = next(table.failures())

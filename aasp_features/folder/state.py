@@ -118,7 +118,7 @@ class RunState:
     """
 
     def __init__(self, folder: Path, plan: Plan, overwrites: bool = False) -> None:
-        self.folder, self.width, self.dtype = folder, plan.settings.width, np.dtype(plan.settings.dtype)
+        self.folder, self.width, self.dtype = folder, plan.settings.width, np.dtype(plan.settings.options.dtype)
         self.rows_path, self.log_path = folder / ROWS_FILE, folder / LOG_FILE
         self._row_bytes, self._own_threads = self.width * self.dtype.itemsize, plan.settings.threads
         self._seed = checksum(plan.work())
@@ -173,8 +173,9 @@ class RunState:
 
     def write_npy_header(self) -> None:
         """Turn ``rows.bin`` into an ``.npy`` file of the committed rows."""
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.rows, self.width)}
         with self.rows_path.open("r+b") as file:
-            file.write(npy_header(self.rows, self.width, self.dtype))
+            np.lib.format.write_array_header_1_0(file, header)  # NPY_HEADER bytes, for any number of rows
             _sync(file)
 
     def _check_plan(self, plan: Plan) -> dict[str, Any] | None:
@@ -253,12 +254,6 @@ class RunState:
             for line in log:
                 if line.endswith(b"\n"):  # a kill may cut the last one off
                     yield line
-
-
-def npy_header(rows: int, width: int, dtype: np.dtype[Any]) -> bytes:
-    """Return the header of a C-ordered array: 128 bytes for any number of rows."""
-    values = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({rows}, {width}), }}"
-    return b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + values.ljust(117).encode("latin1") + b"\n"
 
 
 def seal(values: dict[str, Any], before: str = "", indent: int | None = None) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,12 +17,11 @@ FILES = ("emb.npy", "emb.csv", "emb.json", "emb.errors.csv")
 FRAMES = RunOptions(frames=True, hop=0.04, normalize=True)
 
 
-def run_settings(pooling: str = "mean", **changes: Any) -> RunSettings:
+def run_settings(pooling: str = "mean", dtype: str = "float32", threads: int = 1) -> RunSettings:
     """Settings of a run that nobody computes."""
     fixed = {"checkpoint": "none", "checkpoint_sha256": None, "config_sha256": "c", "weights_sha256": "w", "width": 3}
-    fixed |= {"aasp_features": "0", "torch": "0", "compiled": False, "device": "cpu", "threads": 1}
-    written = {"frames": False, "hop": 0.16, "dtype": "float32", "normalize": False, "max_hours": 100.0}
-    return RunSettings(embed=EmbedOptions(pooling, 1, 8, 64, 8), **{**fixed, **written, **changes})
+    fixed |= {"aasp_features": "0", "torch": "0", "compiled": False, "device": "cpu", "threads": threads}
+    return RunSettings(options=RunOptions(dtype=dtype), embed=EmbedOptions(pooling, 1, 8, 64, 8), **fixed)
 
 
 def embed(

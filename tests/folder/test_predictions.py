@@ -335,15 +335,6 @@ def test_from_python_a_sound_is_kept_too(
     assert Path("emb.predictions.csv").read_bytes() == before
 
 
-def test_names_that_are_too_long_for_a_label_track(classifier: Path, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / f"{'x' * 251}.wav", noise(16000), 16000)
-    for _ in range(2):
-        code, said = embed(".", "--out", "emb.npy", "--classifier", classifier, "--frames", cwd=tmp_path)
-        assert (code, "label tracks in emb.labels" in said) == (0, True)
-    (track,) = (tmp_path / "emb.labels").iterdir()
-    assert track.name.endswith("x.wav.txt")
-
-
 def test_label_tracks_keep_the_folders_that_not_all_share() -> None:
     names = ["/data/a/x.wav", "/data/b/x.wav", "/data/b/shard.tar/dir/y.flac"]
     assert label_places(names) == {
