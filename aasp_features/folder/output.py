@@ -52,27 +52,21 @@ def check_writable(out: Path) -> None:
         OutputError: a folder, or a file in a folder that is missing or may not be written.
     """
     try:
-        if out.is_dir():
-            raise OutputError(f"--out {out} is a folder; name a file in it, such as {out / 'emb.npy'}.")
-        if not out.parent.is_dir():
-            raise OutputError(f"--out {out}: the folder {out.parent} does not exist; make it first.")
-        probe = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-        probe.touch()
-        probe.unlink()
-    except OutputError:
-        raise
+        is_folder, has_parent = out.is_dir(), out.parent.is_dir()
+        if has_parent and not is_folder:
+            probe = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+            probe.touch()
+            probe.unlink()
     except OSError as error:
         raise OutputError(f"--out {out}: the folder {out.parent} cannot be written ({error.strerror}).") from error
+    if is_folder:
+        raise OutputError(f"--out {out} is a folder; name a file in it, such as {out / 'emb.npy'}.")
+    if not has_parent:
+        raise OutputError(f"--out {out}: the folder {out.parent} does not exist; make it first.")
 
 
 def check_apart(out: Path, sources: Iterable[Path], also: Iterable[Path] = ()) -> None:
-    """Check that a run replaces nothing that it reads; see ``check_unread``.
-
-    Args:
-        out: of the run, whose result files and unfinished work are written.
-        sources: files that are read.
-        also: other files and folders that are written.
-    """
+    """Check that none of the ``sources`` is a result of ``out``, in its unfinished work, or one of ``also``."""
     check_unread([*result_files(out), partial_folder(out), *also], sources)
 
 
@@ -106,11 +100,7 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def claimed(out: Path, lock: bool = True) -> Iterator[Callable[[], bool]]:
-    """Be the only process that writes ``out``, and have the folder for its unfinished work, deleted if it stays empty.
-
-    Args:
-        out: of the results.
-        lock: take a lock; without it, other processes are not kept away.
+    """Make the folder for unfinished work, lock it unless ``lock`` is False, and delete it if it stays empty.
 
     Yields:
         A function that returns whether somebody else has deleted the folder.
@@ -190,16 +180,9 @@ def _first_name(out: Path) -> str:
 
 
 def make_results(state: RunState, plan: Plan, table: RowTable, out: Path, problems: dict[str, str]) -> None:
-    """Write vectors, table, list of failures and record into ``ready/``.
+    """Write vectors, table, list of failures and record of a run whose batches are all committed into ``ready/``.
 
-    Args:
-        state, plan: of a run whose batches are all committed.
-        table: of its rows.
-        out: path of the vectors; its ending names their format.
-        problems: folders and shards that could not be searched.
-
-    Raises:
-        OSError: the disk is full or fails; the state stays, and this can be done again.
+    If it fails, the state stays, and it can be repeated. ``problems`` are folders and shards that cannot be searched.
     """
     making = state.folder / MAKING
     shutil.rmtree(making, ignore_errors=True)

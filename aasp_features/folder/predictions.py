@@ -12,7 +12,6 @@ import csv
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from itertools import groupby, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -219,8 +218,7 @@ def _rows(out: Path, classifier: AaSPClassifier) -> Iterator[tuple[Line, NDArray
 def _write_table(out: Path, classifier: AaSPClassifier, path: Path) -> None:
     head = [*next(_lines(out)), "label", "probability", *(f"p({label})" for label in classifier.labels)]
     rows = ([*line, *classifier.ranked(row, 1)[0], *row.tolist()] for line, row in _rows(out, classifier))
-    with _replacing(path) as temporary:
-        write_csv(temporary, head, rows)
+    _write_csv(path, head, rows)
 
 
 def _write_events(
@@ -230,8 +228,7 @@ def _write_events(
     for track in tracks.values():
         (places.tracks / track).parent.mkdir(parents=True, exist_ok=True)
         (places.tracks / track).write_bytes(b"")
-    with _replacing(places.events) as temporary:
-        write_csv(temporary, EVENT_COLUMNS, _event_rows(out, classifier, hop, threshold, places.tracks, tracks))
+    _write_csv(places.events, EVENT_COLUMNS, _event_rows(out, classifier, hop, threshold, places.tracks, tracks))
 
 
 def _event_rows(
@@ -293,13 +290,11 @@ def _short(path: str) -> str:
     return f"{hashlib.sha256(path.encode()).hexdigest()[:16]}-{parts[-1].encode()[-KEPT_NAME:].decode(errors='ignore')}"
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to; the file there becomes ``path`` at the end."""
+def _write_csv(path: Path, head: list[str], rows: Iterable[list[Any]]) -> None:
+    """Write a table that is there in full or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        yield temporary
+        write_csv(temporary, head, rows)
         os.replace(temporary, path)
     finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)

@@ -95,7 +95,7 @@ def has_work(folder: Path) -> bool:
 def may_replace(folder: Path, plan: Plan) -> bool:
     """Return whether ``folder`` holds a run, this plan's or one with work, that may replace older results."""
     stored = read_sealed(folder / PLAN_FILE)
-    if stored is None or not stored["overwrites"]:
+    if stored is None or not stored.get("overwrites"):
         return False
     return has_work(folder) or (not plan.differs_from(stored) and plan.looks_like(stored))
 
@@ -166,9 +166,7 @@ class RunState:
                 yield Outcome(**outcome)
 
     def array(self) -> NDArray[Any]:
-        """Return the committed rows, (rows, width), mapped from disk."""
-        if self.rows == 0:
-            return np.empty((0, self.width), self.dtype)
+        """Return the committed rows, (rows, width), mapped from disk; at least one."""
         return np.memmap(self.rows_path, self.dtype, "r", offset=NPY_HEADER, shape=(self.rows, self.width))
 
     def write_npy_header(self) -> None:
@@ -183,17 +181,16 @@ class RunState:
 
         A first line that holds proves it without ``plan.json``.
         """
-        path = self.folder / PLAN_FILE
-        if (stored := read_sealed(path)) is not None:
-            del stored["sha256"]
-            stored = stored if {*plan.identity(), "overwrites"} == {*stored} else None
+        stored = read_sealed(self.folder / PLAN_FILE) or {}
+        stored.pop("sha256", None)
+        known = stored if {*stored} == {*plan.identity(), "overwrites"} else None
         first = next(self._lines(), None) if has_work(self.folder) else None
-        if first is None or unseal(first, self._seed) is None:
-            if stored is None and (first is not None or path.exists()):
+        if first is not None and unseal(first, self._seed) is None:
+            if known is None:
                 raise ChangedRunError(f"its {PLAN_FILE} is missing, damaged, or of another version of aasp-features")
-            if first is not None and stored is not None and (difference := plan.differs_from(stored)):
+            if difference := plan.differs_from(known):
                 raise ChangedRunError(difference)
-        return stored
+        return known
 
     def _check_contents(self, plan: Plan, stored: dict[str, Any] | None) -> None:
         """Check that the sounds that are done hold what they held; the others may hold anything."""

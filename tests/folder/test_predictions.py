@@ -204,9 +204,7 @@ def predicted(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return Path("emb.npy")
 
 
-@pytest.mark.parametrize(
-    "name", ["emb.predictions.csv", "emb.events.csv", "emb.labels/x.wav.txt", "emb.predictions.json"]
-)
+@pytest.mark.parametrize("name", ["predictions.csv", "events.csv", "labels/x.wav.txt", "predictions.json"])
 @pytest.mark.parametrize("change", ["changed", "deleted", "a folder"])
 def test_only_an_earlier_prediction_as_it_was_left_is_replaced(
     classifier: Path, predicted: Path, name: str, change: str

@@ -183,13 +183,6 @@ def test_another_run_is_refused_only_if_there_is_something_to_lose(tmp_path: Pat
     assert (tmp_path / PLAN_FILE).exists()
 
 
-def test_the_state_of_an_older_version_is_refused(tmp_path: Path) -> None:
-    (tmp_path / PLAN_FILE).write_text(json.dumps(plan().identity(), indent=2))
-    (tmp_path / "batches.jsonl").write_text('{"rows": 2, "sounds": [{"rows": 1}, {"rows": 1}]}\n')
-    with pytest.raises(ChangedRunError, match="of another version of aasp-features"):
-        RunState(tmp_path, plan())
-
-
 def test_threads_are_noted_and_do_not_matter(tmp_path: Path) -> None:
     for threads in (8, 2, 2, 8):
         RunState(tmp_path, plan(threads=threads)).commit(batch([Outcome(rows=1)], rows(0, 1)))
