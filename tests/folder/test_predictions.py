@@ -138,7 +138,7 @@ def test_parts_of_a_file_are_told_in_its_own_time(classifier: Path, tmp_path: Pa
 
 
 def test_another_head_replaces_what_the_former_said(classifier: Path, sounds: Path, tmp_path: Path) -> None:
-    """The vectors are kept, as the encoder is the same; label tracks that were mended by hand are, too."""
+    """The vectors are kept, as the encoder is the same."""
     again = AaSPClassifier.from_pretrained(classifier)
     with torch.no_grad():
         again.head.bias += torch.tensor([0.0, 0.0, 50.0])
@@ -150,12 +150,6 @@ def test_another_head_replaces_what_the_former_said(classifier: Path, sounds: Pa
     assert code == 1
     assert {row["label"] for row in read_csv(tmp_path / "emb.events.csv")} == {"voice"}
     assert (tmp_path / "emb.npy").stat().st_mtime_ns == vectors
-    track = tmp_path / "emb.labels" / "nature" / "rain.flac.txt"
-    track.write_text("0.0\t1.0\train, I say\n")
-    code, said = embed(*frames, "--classifier", classifier, cwd=tmp_path)
-    assert code == 2
-    assert "emb.labels/nature/rain.flac.txt is no earlier prediction" in said
-    assert track.read_text() == "0.0\t1.0\train, I say\n"
 
 
 def test_one_that_was_stopped_ends_as_the_other(
