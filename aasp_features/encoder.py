@@ -1,31 +1,40 @@
 """AaSPEncoder: sound in, vectors out."""
 
+# An empty list is one of arrays and one of tensors, so overloads overlap.
+# mypy: disable-error-code="overload-overlap"
+
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.progress import track
 from torch import Tensor, nn
 
 from aasp_features import checkpoint
 from aasp_features.audio.unheard import warn_unheard
-from aasp_features.config import AaSPConfig, Pooling, Precision, pooled_dim
+from aasp_features.config import AaSPConfig, Pooling, Precision
 from aasp_features.errors import OptionError
 from aasp_features.forked import mind_fork
 from aasp_features.inference import FrameEmbeddings, clip_windows, encode_clips, encode_frames, run_network
 from aasp_features.inputs import Clip, Inputs, check_waveform, read_inputs
 from aasp_features.model.log_mel import LogMel
-from aasp_features.model.network import AaSPNetwork, Features
+from aasp_features.model.network import AaSPNetwork, Features, first_numbers
 from aasp_features.model.pooling import pool_clip
 from aasp_features.options import EmbedOptions, check_choice, check_device, check_last_layers, resolve_options
 from aasp_features.stream import EmbeddingStream, window_of_latency
-from aasp_features.untrained import UntrainedCheck
 from aasp_features.windows import COLUMN_SECONDS, grid_offsets
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from aasp_features import typing as types
 
 
 class AaSPEncoder(nn.Module):
@@ -35,12 +44,15 @@ class AaSPEncoder(nn.Module):
 
     Every embed call takes: a 1-D array or tensor; ``(array, rate)``; ``{"array": …, "sampling_rate": …}``; a path;
     a list of any of these; a 2-D float array as a batch (B, N). Files are mixed down to mono by the mean of their
-    channels, arrays only where ``channel_axis`` names their channels. Anything not at 16 kHz is resampled.
+    channels; arrays are mixed down only if you pass ``channel_axis``. Anything not at 16 kHz is resampled.
     numpy in, numpy out; tensor in, tensor out on its device; float32.
 
+    Args:
+        config: gives the architecture (default: ``AaSPConfig()``).
+
     Attributes:
-        config: what it is.
-        sha256: of the weights' file that it was loaded from; None where there is none.
+        config: the architecture, frontend and defaults.
+        sha256: of the weights file it was loaded from; None for weights from elsewhere.
         precision: of the matrix products of embed calls, ``float32`` or ``bfloat16``; vectors are float32 either way.
     """
 
@@ -52,9 +64,19 @@ class AaSPEncoder(nn.Module):
         self.precision: Precision = "float32"
         self.log_mel = LogMel(self.config)
         self.network = AaSPNetwork(self.config)
-        self._untrained = UntrainedCheck(self.network)
+        self._random = None if self.device.type == "meta" else first_numbers(self.network)  # None once this was checked
         self.requires_grad_(False)
         self.eval()
+
+    def __repr__(self) -> str:
+        config, millions = self.config, sum(weight.numel() for weight in self.network.parameters()) / 1e6
+        return (
+            f"AaSPEncoder {config.name}\n"
+            f"  dimension: {self.embedding_dim} (pooling {config.pooling})\n"
+            f"  window: {config.window * COLUMN_SECONDS:.2f} s ({config.window} columns, {config.context} of context)\n"
+            f"  device: {self.device} ({self.precision})\n"
+            f"  parameters: {millions:.1f} million"
+        )
 
     @classmethod
     def from_pretrained(
@@ -66,18 +88,18 @@ class AaSPEncoder(nn.Module):
         precision: Precision = "float32",
         **hub_options: Any,
     ) -> AaSPEncoder:
-        """Load a checkpoint; evaluation mode, no gradients, float32.
+        """Load a checkpoint for inference: evaluation mode, no gradients, float32.
 
         Args:
             name: None for the bundled checkpoint (no network); a folder; or ``org/name[@revision]`` on the Hub.
             revision: branch, tag or commit on the Hub.
-            device: where the encoder goes; the CPU unless given.
+            device: of the encoder (default: the CPU).
             precision: ``bfloat16`` is faster on GPUs and CPUs that have it; vectors differ by less than 1 %.
             hub_options: ``token``, ``cache_dir``, ``local_files_only`` for the Hub.
 
         Raises:
             CheckpointError: not found, not readable, or not a complete AaSP checkpoint.
-            OptionError: a precision that is not accepted, or a device that is not there.
+            OptionError: a precision that is not accepted, or a device that torch cannot use.
         """
         check_choice("precision", precision, Precision)  # before anything is downloaded
         check_device(device)
@@ -88,15 +110,15 @@ class AaSPEncoder(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, found: checkpoint.Checkpoint) -> AaSPEncoder:
-        """The encoder of a checkpoint that was read.
+        """Build the encoder of a checkpoint that was read.
 
         Raises:
-            CheckpointError: the weights are not those of the config.
+            CheckpointError: the weights do not fit the config.
         """
         encoder = cls(found.config)
         checkpoint.load_weights(encoder.network, found.weights, found.source)
         encoder.sha256 = found.sha256
-        encoder._untrained.pass_over()
+        encoder._random = None
         return encoder
 
     def save_pretrained(self, folder: str | Path, *, card: str | None = None, half: bool = False) -> Path:
@@ -109,44 +131,41 @@ class AaSPEncoder(nn.Module):
         return checkpoint.save_checkpoint(folder, self.config, self.network.state_dict(), card=card, half=half)
 
     def push_to_hub(self, repo_id: str, *, card: str | None = None, half: bool = False, **hub_options: Any) -> str:
-        """Save and upload to ``repo_id`` on the Hub; returns its address. Options: private, token, revision,
-        commit_message.
+        """Save as ``save_pretrained`` does and upload to ``repo_id``, ``org/name``, on the Hub; return its address.
+
+        ``hub_options`` are private, token, revision and commit_message.
 
         Raises:
             CheckpointError: the Hub refuses or cannot be reached.
         """
-        from tempfile import TemporaryDirectory
-
         with TemporaryDirectory() as folder:
             saved = self.save_pretrained(Path(folder) / "checkpoint", card=card, half=half)
             return checkpoint.push_checkpoint(saved, repo_id, **hub_options)
 
     @property
     def embedding_dim(self) -> int:
-        """Numbers in one clip vector under the default pooling."""
+        """Dimension of a clip vector under the default pooling."""
         return self.config.embedding_dim
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.network.cls.device
 
     def compile(self, **options: Any) -> None:
-        """Compile the network's blocks in place by ``torch.compile``, whose options these are.
+        """Compile the network's blocks in place with ``torch.compile`` and its ``options``.
 
-        It happens in the first call. Copies and pickles are compiled as well.
+        The first call compiles. Copies and pickles are compiled as well.
         """
         self.network.compile_blocks(**options)
 
     @property
     def compiled(self) -> bool:
-        """Was ``compile`` called? A compiled network's vectors differ in their last bits."""
+        """True once ``compile`` was called. A compiled network's vectors differ in their last bits."""
         return self.network.compile_options is not None
 
-    # The straight path, differentiable
-
     def forward(self, waveform: Tensor, lengths: Tensor | None = None, pooling: Pooling | None = None) -> Tensor:
-        """Clip vectors of waveforms that fit one window, differentiable (for fine-tuning).
+        """Return clip vectors of waveforms that fit one window, differentiable (for fine-tuning).
 
         Args:
             waveform: (batch, samples) float at 16 kHz in +-1, on the encoder's device.
@@ -158,7 +177,7 @@ class AaSPEncoder(nn.Module):
 
         Raises:
             OptionError: a pooling that is not accepted.
-            InputError: no such tensor; InputLengthError: longer than a window.
+            InputError, InputLengthError: not such a tensor, or one longer than a window.
         """
         if pooling is not None:
             check_choice("pooling", pooling, Pooling)
@@ -167,30 +186,29 @@ class AaSPEncoder(nn.Module):
     def forward_features(
         self, waveform: Tensor, lengths: Tensor | None = None, last_layers: int | None = None
     ) -> Features:
-        """Tokens (batch, columns, rows, dim), [CLS] (batch, dim) and valid frames, before pooling.
+        """Return tokens (batch, columns, rows, dim), [CLS] (batch, dim) and valid frames, before pooling.
 
-        Takes what ``forward`` takes. Differentiable; ``encoder.requires_grad_(True)`` first to fine-tune.
+        Arguments are those of ``forward``. Differentiable; call ``encoder.requires_grad_(True)`` first to fine-tune.
+        For log-mels that you have already, call ``encoder.network(log_mel, frame_lengths, last_layers)``.
         """
-        mind_fork()
+        self._check_ready()
         check_waveform(waveform, lengths, self.device)
-        self._check_float32()
-        frame_lengths = None if lengths is None else self.log_mel.count_frames(lengths)
-        return self.encode_log_mel(self.log_mel(waveform, lengths), frame_lengths, last_layers)
-
-    def encode_log_mel(
-        self, log_mel: Tensor, frame_lengths: Tensor | None = None, last_layers: int | None = None
-    ) -> Features:
-        """The same from standardised log-mels, (batch, frames, mels), as ``encoder.log_mel`` gives them.
-
-        Raises:
-            OptionError: more last layers than there are, or weights that are not float32.
-        """
         check_last_layers(last_layers, self.config.depth)
-        self._check_float32()
-        return self.network(log_mel, frame_lengths, last_layers)  # type: ignore[no-any-return]
+        frame_lengths = None if lengths is None else self.log_mel.count_frames(lengths)
+        return self.network(self.log_mel(waveform, lengths), frame_lengths, last_layers)  # type: ignore[no-any-return]
 
-    # Vectors from any input
-
+    @overload
+    def embed(
+        self, inputs: types.TensorSounds, sample_rate: int | None = ..., **choices: Unpack[types.EmbedChoices]
+    ) -> Tensor: ...
+    @overload
+    def embed(
+        self, inputs: types.ArraySounds, sample_rate: int | None = ..., **choices: Unpack[types.EmbedChoices]
+    ) -> types.Array: ...
+    @overload
+    def embed(
+        self, inputs: types.Sounds, sample_rate: int | None = ..., **choices: Unpack[types.EmbedChoices]
+    ) -> Tensor | types.Array: ...
     def embed(
         self,
         inputs: Any,
@@ -203,18 +221,19 @@ class AaSPEncoder(nn.Module):
         context: int | None = None,
         channel_axis: int | None = None,
     ) -> Any:
-        """One vector for each clip: (d,) for a single clip, (B, d) for several.
+        """Return one vector for each clip: (d,) for a single clip, (B, d) for several.
 
         Args:
             inputs: any of the forms the class names.
-            sample_rate: of raw arrays; None means 16 kHz.
+            sample_rate: of raw arrays, in Hz (default: 16,000).
             pooling: ``mean`` (d = dim), ``cls`` (dim), ``frequency`` (8 dim), or with a second half: ``mean+cls``,
-                ``mean+std`` (2 dim), ``frequency+std`` (16 dim), the deviations over time; None: config's.
-            last_layers: average of the last k blocks; None takes the config's.
-            batch_size: full windows (10.24 s) that go through the network together, and more of shorter ones; None
-                takes what is fast: 8 on a CPU, up to 256 on a GPU, by its memory.
-            window, context: of long audio, in columns of 160 ms: what the network sees at once, and how much of that on
-                each side only informs; None takes the config's.
+                ``mean+std`` (2 dim), ``frequency+std`` (16 dim), the deviations over time (default: the config's).
+            last_layers: average of the last k blocks (default: the config's).
+            batch_size: full windows (10.24 s) that go through the network together, and more of shorter ones
+                (default: 8 on a CPU, up to 256 on a GPU, by its memory).
+            window: of long audio, in columns of 160 ms (default: the config's).
+            context: overlap of windows on each side, used as context and then discarded, in columns of 160 ms
+                (default: the config's).
             channel_axis: the axis of channels in raw 2-D (or 3-D batched) arrays, which are then averaged.
 
         Raises:
@@ -228,6 +247,26 @@ class AaSPEncoder(nn.Module):
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
         return _like(given, self._clip_vectors(given, given.clips, options))
 
+    @overload
+    def embed_frames(
+        self, inputs: types.OneArraySound, sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
+    ) -> FrameEmbeddings: ...
+    @overload
+    def embed_frames(
+        self, inputs: types.TensorSound, sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
+    ) -> types.TensorFrames | list[types.TensorFrames]: ...
+    @overload
+    def embed_frames(
+        self, inputs: Sequence[types.TensorSound], sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
+    ) -> list[types.TensorFrames]: ...
+    @overload
+    def embed_frames(
+        self, inputs: Sequence[types.ArraySound], sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
+    ) -> list[FrameEmbeddings]: ...
+    @overload
+    def embed_frames(
+        self, inputs: NDArray[Any], sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
+    ) -> FrameEmbeddings | list[FrameEmbeddings]: ...
     def embed_frames(
         self,
         inputs: Any,
@@ -241,11 +280,11 @@ class AaSPEncoder(nn.Module):
         context: int | None = None,
         channel_axis: int | None = None,
     ) -> Any:
-        """Vectors along time: a ``FrameEmbeddings`` for a single clip, a list of them for several.
+        """Return vectors along time: a ``FrameEmbeddings`` for a single clip, a list of them for several.
 
         ``frequency`` and ``frequency+std`` concatenate the rows of a column (8 dim numbers); others average them (dim).
         ``hop`` is 0.16 s, or 0.08, 0.04, 0.02, 0.01: the spectrogram is then encoded at 2, 4, 8, 16 offsets and the
-        results interleaved, at 2, 4, 8, 16 times the cost. Other arguments and errors as in ``embed``.
+        results interleaved, at 2, 4, 8, 16 times the cost. Other arguments and errors are those of ``embed``.
         """
         options = self.options(
             pooling=pooling, last_layers=last_layers, batch_size=batch_size, window=window, context=context
@@ -253,40 +292,34 @@ class AaSPEncoder(nn.Module):
         offsets = grid_offsets(hop)
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
         windows = clip_windows(given.clips, self.log_mel, options, offsets)
-        run = partial(run_network, self.network, options)
-        columns = options.batch_size * self.config.window
-        framed = encode_frames([clip.name for clip in given.clips], windows, run, columns, hop)
+        names, run = [clip.name for clip in given.clips], partial(run_network, self.network, options)
+        framed = encode_frames(names, windows, run, self.config, options, hop)
         warn_unheard([(clip.name, clip.unheard) for clip in given.clips], stacklevel=2)
-        framed = [FrameEmbeddings(_like(given, one.embeddings), _like(given, one.times)) for one in framed]
-        return framed[0] if given.single else framed
+        converted = [FrameEmbeddings(_like(given, one.embeddings), _like(given, one.times)) for one in framed]
+        return converted[0] if given.single else converted
 
-    def _clip_vectors(self, given: Inputs, clips: Iterable[Clip], options: EmbedOptions) -> NDArray[np.float32]:
-        """(d,) or (B, d); ``clips`` are the inputs', in order."""
+    def _clip_vectors(self, given: Inputs, clips: Iterable[Clip], options: EmbedOptions) -> types.Array:
+        """Return (d,) or (B, d); ``clips`` are the inputs', in order."""
         windows = clip_windows(clips, self.log_mel, options)
-        run = partial(run_network, self.network, options)
-        columns = options.batch_size * self.config.window
-        width = pooled_dim(self.config.dim, self.config.rows, options.pooling)
-        names = [clip.name for clip in given.clips]
-        vectors = encode_clips(names, windows, run, columns, options.pooling, width)
+        names, run = [clip.name for clip in given.clips], partial(run_network, self.network, options)
+        vectors = encode_clips(names, windows, run, self.config, options)
         warn_unheard([(clip.name, clip.unheard) for clip in given.clips], stacklevel=3)
         return vectors[0] if given.single else vectors
 
     def options(self, device: str | None = None, **choices: Any) -> EmbedOptions:
-        """The choices of a call, checked, and what they leave open filled in; see ``resolve_options``.
-
-        Args:
-            device: kind of device that will do the work; the encoder's unless given.
-            choices: pooling, last_layers, batch_size, window, context.
-
-        Raises:
-            OptionError: a choice that is not accepted.
-        """
-        mind_fork()
-        self._check_float32()
-        self._untrained.warn_once(self.network)
+        """Check the choices of a call and fill in defaults; arguments and errors are those of ``resolve_options``."""
+        self._check_ready()
+        random, self._random = self._random, None
+        if random is not None and torch.equal(random, first_numbers(self.network)):
+            warnings.warn(
+                "this encoder's weights are random; its vectors are those of an untrained network: use "
+                "AaSPEncoder.from_pretrained(), or load weights.",
+                stacklevel=3,
+            )
         return resolve_options(self.config, device or self.device.type, precision=self.precision, **choices)
 
-    def _check_float32(self) -> None:
+    def _check_ready(self) -> None:
+        mind_fork()
         if (dtype := self.network.cls.dtype) != torch.float32:
             raise OptionError(
                 f"the encoder's weights were converted to {str(dtype).removeprefix('torch.')}, and it computes with "
@@ -301,12 +334,13 @@ class AaSPEncoder(nn.Module):
         pooling: Pooling | None = None,
         last_layers: int | None = None,
     ) -> EmbeddingStream:
-        """Vectors of a live signal; see ``EmbeddingStream``.
+        """Open a stream of vectors of a live signal; see ``EmbeddingStream``.
 
         Args:
             rate: of the signal, in Hz.
-            latency: seconds, at least 0.51; None keeps the config's window (10.3 s). Shorter windows see less context.
-            pooling, last_layers: as in ``embed_frames``.
+            latency: in seconds, at least 0.51 (default: the config's window, 10.3 s). Shorter windows see less context.
+            pooling: as of ``embed_frames``.
+            last_layers: as of ``embed_frames``.
 
         Raises:
             OptionError: a rate, latency or option that is not accepted.
@@ -315,6 +349,18 @@ class AaSPEncoder(nn.Module):
         options = self.options(pooling=pooling, last_layers=last_layers, window=window, context=context)
         return EmbeddingStream(self.log_mel, self.network, options, rate)
 
+    @overload
+    def encode(
+        self, inputs: types.Sounds, *, convert_to_tensor: Literal[True], **choices: Unpack[types.EncodeChoices]
+    ) -> Tensor: ...
+    @overload
+    def encode(
+        self, inputs: types.Sounds, *, convert_to_numpy: Literal[False], **choices: Unpack[types.EncodeChoices]
+    ) -> Tensor | list[Tensor]: ...
+    @overload
+    def encode(
+        self, inputs: types.Sounds, *, convert_to_numpy: Literal[True] = ..., **choices: Unpack[types.EncodeChoices]
+    ) -> types.Array: ...
     def encode(
         self,
         inputs: Any,
@@ -327,7 +373,7 @@ class AaSPEncoder(nn.Module):
         *,
         sample_rate: int | None = None,
     ) -> Any:
-        """``embed`` with the argument names and return types of sentence-transformers.
+        """Embed with the argument names and return types of sentence-transformers.
 
         Returns a numpy array, a tensor if ``convert_to_tensor``, or a list of tensors if neither; a single input
         gives a single vector. ``normalize_embeddings`` scales vectors to length 1. Errors as in ``embed``.
@@ -339,8 +385,6 @@ class AaSPEncoder(nn.Module):
         given = read_inputs(inputs, sample_rate, model_rate=self.config.sample_rate)
         clips: Iterable[Clip] = given.clips
         if show_progress_bar:
-            from rich.progress import track
-
             clips = track(given.clips, description="Encoding")
         result = torch.as_tensor(_like(given, self._clip_vectors(given, clips, options)))
         if normalize_embeddings:

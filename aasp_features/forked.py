@@ -1,7 +1,7 @@
 """Computing in a process that was forked from one in which torch had computed.
 
-Two things do not live through a fork: the threads of torch's pool, and whoever held a lock of the libraries below it
-(MKL's memory, the random generator) in another thread. Whoever waits for either waits for ever.
+A fork copies neither the threads of torch's pool nor another thread that holds a lock of the libraries below (MKL's
+memory, the random generator). A forked process that waits for either waits for ever.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _probing = threading.Lock()
 
 
 class ForkError(AaSPError, RuntimeError):
-    """A forked process in which torch cannot compute; the sentence says how to start one in which it can."""
+    """A forked process in which torch cannot compute; the sentence says how to start processes instead."""
 
 
 def mind_fork() -> None:
-    """Check, once in a forked process, that torch answers; call it before anything is computed.
+    """Check, once in a forked process, that torch answers; call it before any computation.
 
-    Where torch's pool had been used by this package, or does not answer, the process computes with one thread.
+    If this package used torch's pool before the fork, or the pool does not answer, one thread computes from then on.
 
     Raises:
         ForkError: a lock that another thread held at the fork is held for ever.
@@ -71,7 +71,7 @@ def _check_forked() -> None:
 
 
 def _answers(threads: int) -> bool:
-    """Return whether torch computes with so many threads, tried in a process that may hang in place of this one.
+    """Return whether torch computes with this many threads; a child process tries, and may hang, in place of this one.
 
     It answers through a pipe: an exit status is lost where the signals of ended processes are ignored or handled.
     """

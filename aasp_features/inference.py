@@ -8,14 +8,15 @@ runs without it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import NamedTuple, TypeVar  # a generic tuple, and defaults of type variables
 
-from aasp_features.config import PATCH, VARIANCE_FLOOR, Pooling
+from aasp_features.config import PATCH, VARIANCE_FLOOR, AaSPConfig, Pooling, pooled_dim
 from aasp_features.errors import AaSPError
-from aasp_features.windows import CutWindow, Items, WindowCutter, grid_offsets, grid_times
+from aasp_features.windows import CutWindow, Items, Window, grid_offsets, grid_times
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from aasp_features.model.network import AaSPNetwork
     from aasp_features.options import EmbedOptions
 
+Vectors = TypeVar("Vectors", default=NDArray[np.float32])
+Times = TypeVar("Times", default=NDArray[np.float64])
 Key = TypeVar("Key")
 Run = Callable[[list[CutWindow[Items]]], "list[ColumnVectors]"]  # computes windows of one length
 
@@ -50,16 +53,16 @@ class ColumnVectors(NamedTuple):
     cls: NDArray[np.float32]
 
 
-class FrameEmbeddings(NamedTuple):
-    """Vectors along time.
+class FrameEmbeddings(NamedTuple, Generic[Vectors, Times]):
+    """Vectors along time, as numpy arrays or, for tensors, as tensors.
 
     Attributes:
         embeddings: (T, d) float32.
         times: (T,) float64, seconds at the centre of each vector's valid frames.
     """
 
-    embeddings: Any
-    times: Any
+    embeddings: Vectors
+    times: Times
 
 
 # Clips → windows
@@ -110,6 +113,78 @@ def log_mel_windows(
             yield offset, window
 
 
+class WindowCutter(Generic[Items]):
+    """Windows of a clip that comes in pieces, each as soon as it is complete.
+
+    Regular windows start every ``window - 2 * context`` columns and emit all but their context. The last window is
+    shifted back to end with the clip, and emits only the columns that are left. A window is handed out as soon as it
+    cannot be the last one, so memory stays constant however long the clip is.
+
+    Args:
+        window, context: columns of a window, and of its overlap on each side.
+        join: copies pieces into one: ``torch.cat`` or ``numpy.concatenate``.
+        hop, length: items of a piece from one frame to the next, and in a frame: 1 and 1 for frames of log-mel, 160 and
+            400 for samples.
+        first_frame: frames left out at the start, which shifts the grid of columns. A clip that has no more frames than
+            these gives no window.
+    """
+
+    def __init__(
+        self,
+        window: int,
+        context: int,
+        join: Callable[[list[Items]], Items],
+        *,
+        hop: int = 1,
+        length: int = 1,
+        first_frame: int = 0,
+    ) -> None:
+        self.window, self.context = window, context
+        self._join: Callable[[list[Items]], Items] = join
+        self._hop, self._length = hop, length
+        self._left_out, self._items = hop * first_frame, 0  # items still to be left out; taken so far
+        self._next_start, self._emitted = 0, 0  # columns
+        self._held: Items | None = None
+        self._held_from = 0  # column of the first item held
+
+    @property
+    def frames(self) -> int:
+        """Number of frames taken so far."""
+        return 0 if self._items == 0 else 1 + (max(self._items, self._length) - self._length) // self._hop
+
+    @property
+    def _columns(self) -> int:
+        return -(-self.frames // PATCH)
+
+    def push(self, piece: Items) -> Iterator[CutWindow[Items]]:
+        """Take the next piece; cut the windows that are complete and not the last."""
+        own = piece[self._left_out :]
+        self._left_out -= len(piece) - len(own)
+        self._items += len(own)
+        self._held = own if self._held is None else self._join([self._held, own])
+        columns = self._columns
+        while self._next_start + self.window < columns:
+            start, stop = self._next_start, self._next_start + self.window
+            yield self._cut(self._held, start, stop, stop - self.context)
+            self._next_start += self.window - 2 * self.context
+        # The last window starts at columns - window, where columns is at least one more than was emitted.
+        first_needed = max(0, min(self._next_start, self._emitted - self.window + 1))
+        self._held = self._held[PATCH * self._hop * (first_needed - self._held_from) :]
+        self._held_from = first_needed
+
+    def finish(self) -> Iterator[CutWindow[Items]]:
+        """Cut the last window of the clip, unless it has no frames."""
+        columns = self._columns
+        if self._held is not None and self._emitted < columns:
+            yield self._cut(self._held, max(0, columns - self.window), columns, columns)
+
+    def _cut(self, held: Items, start: int, stop: int, emit_stop: int) -> CutWindow[Items]:
+        plan, self._emitted = Window(start, stop, self._emitted, emit_stop), emit_stop
+        step = PATCH * self._hop
+        first, last = step * (start - self._held_from), step * (stop - self._held_from)
+        return CutWindow(self._join([held[first : last - self._hop + self._length]]), plan)
+
+
 # Windows → vectors of their columns
 
 
@@ -142,13 +217,14 @@ def equal_length_batches(
     waiting: dict[int, list[tuple[Key, CutWindow[Items]]]] = {}
     held = 0
     for key, window in windows:
-        group = waiting.setdefault(window.columns, [])
+        length = window.columns
+        group = waiting.setdefault(length, [])
         group.append((key, window))
-        held += window.columns
-        if (len(group) + 1) * window.columns > columns:
-            ready = window.columns
+        held += length
+        if (len(group) + 1) * length > columns:
+            ready = length
         elif held >= max(COLUMNS_HELD, BATCHES_HELD * columns):
-            ready = max(waiting, key=lambda length: length * len(waiting[length]))
+            ready = max(waiting, key=lambda columns: columns * len(waiting[columns]))
         else:
             continue
         batch = waiting.pop(ready)
@@ -164,7 +240,8 @@ def run_network(network: AaSPNetwork, options: EmbedOptions, windows: list[CutWi
     from aasp_features.model.pooling import pool_frames
 
     frame_lengths = torch.tensor([len(window.items) for window in windows])
-    log_mel = stack_log_mels([window.items for window in windows], PATCH * windows[0].columns)
+    columns = -(-int(frame_lengths.max()) // PATCH)
+    log_mel = stack_log_mels([window.items for window in windows], PATCH * columns)
     autocast = torch.autocast(log_mel.device.type, torch.bfloat16, enabled=options.precision == "bfloat16")
     with torch.inference_mode(), autocast:
         features = network(log_mel, frame_lengths, options.last_layers)  # (batch, columns, rows, dim)
@@ -214,48 +291,52 @@ def encode_clips(
     names: Sequence[str],
     windows: Iterable[tuple[tuple[int, int], CutWindow[Items]]],
     run: Run[Items],
-    columns: int,
-    pooling: Pooling,
-    width: int,
+    config: AaSPConfig,
+    options: EmbedOptions,
 ) -> NDArray[np.float32]:
-    """Encode all windows of clips and pool each clip: (clips, width) float32.
+    """Encode all windows of clips and pool each clip: (clips, d) float32.
 
     Args:
         names: of the clips, for messages.
         windows: each with the index of its clip and its offset, as ``clip_windows`` gives them.
-        run, columns: as of ``encode_windows``.
-        pooling, width: of the vectors.
+        run: as of ``encode_windows``.
+        config: of the encoder.
+        options: of the call.
 
     Raises:
         VectorError: NaN or infinite numbers; the sentence names the clip.
     """
-    pooled = [ClipVector(pooling) for _ in names]
-    for (index, _), vectors in encode_windows(windows, run, columns):
+    pooled = [ClipVector(options.pooling) for _ in names]
+    for (index, _), vectors in encode_windows(windows, run, options.batch_size * config.window):
         pooled[index].add(check_finite(vectors, names[index]))
-    return np.stack([one.vector() for one in pooled]) if pooled else np.empty((0, width), np.float32)
+    nothing = np.empty((0, pooled_dim(config.dim, config.rows, options.pooling)), np.float32)
+    return np.stack([one.vector() for one in pooled]) if pooled else nothing
 
 
 def encode_frames(
     names: Sequence[str],
     windows: Iterable[tuple[tuple[int, int], CutWindow[Items]]],
     run: Run[Items],
-    columns: int,
+    config: AaSPConfig,
+    options: EmbedOptions,
     hop: float,
 ) -> list[FrameEmbeddings]:
     """Encode all windows of clips and put each clip's vectors in order of time.
 
     ``windows`` are cut at the offsets of ``hop``. Other arguments and errors are those of ``encode_clips``.
     """
-    passes = [{offset: FrameVectors() for offset in grid_offsets(hop)} for _ in names]
-    for (index, offset), vectors in encode_windows(windows, run, columns):
-        passes[index][offset].add(check_finite(vectors, names[index]))
-    return [
-        FrameEmbeddings(
-            interleave([one.vectors() for one in clip.values()]),
-            np.asarray(grid_times(clip[0].frames, hop), np.float64),
-        )
-        for clip in passes
-    ]
+    clips: list[dict[int, list[ColumnVectors]]] = [{offset: [] for offset in grid_offsets(hop)} for _ in names]
+    for (index, offset), vectors in encode_windows(windows, run, options.batch_size * config.window):
+        clips[index][offset].append(check_finite(vectors, names[index]))
+    return [join_passes(list(passes.values()), hop) for passes in clips]
+
+
+def join_passes(passes: Sequence[Sequence[ColumnVectors]], hop: float) -> FrameEmbeddings:
+    """Put the vectors of all passes over a clip in order of time; the first pass begins with the clip."""
+    nothing = np.empty((0, 0), np.float32)
+    vectors = [np.concatenate([one.vectors for one in windows]) if windows else nothing for windows in passes]
+    frames = sum(int(one.frames.sum()) for one in passes[0])
+    return FrameEmbeddings(interleave(vectors), np.asarray(grid_times(frames, hop), np.float64))
 
 
 class ClipVector:
@@ -292,23 +373,6 @@ class ClipVector:
             variance = np.maximum(self.squares / self.weight - np.square(mean), 0)
             chosen = [mean, np.sqrt(variance + VARIANCE_FLOOR)]
         return np.concatenate([np.asarray(part) for part in chosen]).astype(np.float32)
-
-
-class FrameVectors:
-    """Vectors of a clip's columns in order, and the number of log-mel frames they stand for."""
-
-    def __init__(self) -> None:
-        self.parts: list[NDArray[np.float32]] = []
-        self.frames = 0
-
-    def add(self, columns: ColumnVectors) -> None:
-        """Add the next window."""
-        self.parts.append(columns.vectors)
-        self.frames += int(columns.frames.sum())
-
-    def vectors(self) -> NDArray[np.float32]:
-        """Return all vectors, (columns, d) float32."""
-        return np.concatenate(self.parts) if self.parts else np.empty((0, 0), np.float32)
 
 
 def interleave(passes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

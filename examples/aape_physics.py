@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aasp_features.model.sblu import FRAME_SECONDS, sblu
+from aasp_features.model.patch_embed import FRAME_SECONDS, sblu
 
 TAPS = 16
 PATCH_RATE = 1 / (TAPS * FRAME_SECONDS)  # 6.25 Hz: modulations this far apart alias onto each other

@@ -5,15 +5,17 @@ import io
 import os
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 import soundfile
+import torch
 import typer
 from typer.testing import CliRunner
 
-from aasp_features.windows import Window, WindowPlanner
+from aasp_features.windows import Window
 
 
 def noise(samples: int, seed: int | None = None) -> np.ndarray:
@@ -28,8 +30,28 @@ def mixed_sounds() -> list[np.ndarray]:
 
 
 def plan_windows(columns: int, window: int, context: int) -> list[Window]:
-    """The whole plan of a clip of so many columns, at least 1."""
-    return list(WindowPlanner(window, context).finish(columns))
+    """The plan of a clip of so many columns, at least 1, by its definition."""
+    starts = [*range(0, columns - window, window - 2 * context)]
+    stops = [start + window - context for start in starts] + [columns]
+    emitted = list(pairwise([0, *stops]))
+    regular = [Window(start, start + window, *own) for start, own in zip(starts, emitted, strict=False)]
+    return [*regular, Window(max(0, columns - window), columns, *emitted[-1])]
+
+
+def plain_sblu(u: torch.Tensor, alpha: torch.Tensor, omega: torch.Tensor, kernel: str) -> tuple[torch.Tensor, ...]:
+    """Equation (1) as it stands: the kernel written out over all K taps, in complex numbers; called like ``sblu``."""
+    rate = torch.complex(alpha, omega)  # Λ, (..., S)
+    taps = u.shape[-2]
+    position = torch.arange(taps, dtype=u.dtype, device=u.device)[:, None] - (taps - 1) / 2  # k - c, (K, 1)
+    if kernel == "quadrature":
+        window = torch.exp(-alpha[..., None, :] * 0.01 * position.abs())
+        values = window * torch.exp(-1j * omega[..., None, :] * 0.01 * position)
+    elif kernel == "even":
+        values = torch.exp(-0.01 * rate[..., None, :] * position.abs())
+    else:
+        values = torch.exp(-0.01 * rate[..., None, :] * ((taps - 1) / 2 - position))
+    y = 2 / rate * torch.sinh(0.01 * rate / 2) * (values * u).sum(-2)
+    return y.real, y.imag
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,6 +1,9 @@
 """AaSPEncoder's calls: shapes, types, times, options, gradients, saving."""
 
+import copy
+import pickle
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +164,6 @@ def test_the_differentiable_path_checks_its_options(small_encoder: AaSPEncoder) 
     ]:
         with pytest.raises(OptionError, match=sentence):
             small_encoder.forward_features(batch, last_layers=layers)
-        with pytest.raises(OptionError, match=sentence):
-            small_encoder.encode_log_mel(small_encoder.log_mel(batch), last_layers=layers)
 
 
 @pytest.mark.parametrize(
@@ -249,5 +250,49 @@ def test_forward_features_takes_what_forward_takes(small_encoder: AaSPEncoder) -
     features = small_encoder.forward_features(batch, lengths)
     torch.testing.assert_close(pool_clip(features, "mean"), small_encoder(batch, lengths, pooling="mean"))
     log_mel = small_encoder.log_mel(batch, lengths)
-    again = small_encoder.encode_log_mel(log_mel, small_encoder.log_mel.count_frames(lengths))
+    again = small_encoder.network(log_mel, small_encoder.log_mel.count_frames(lengths))
     torch.testing.assert_close(again.tokens, features.tokens)
+
+
+def test_a_printed_encoder_says_what_it_is(small_encoder: AaSPEncoder) -> None:
+    name, dimension, window, device, parameters = repr(small_encoder).splitlines()
+    assert small_encoder.config.name in name
+    assert (dimension, device) == ("  dimension: 1536 (pooling frequency)", "  device: cpu (float32)")
+    assert window == "  window: 10.24 s (64 columns, 8 of context)"
+    assert parameters == f"  parameters: {sum(one.numel() for one in small_encoder.parameters()) / 1e6:.1f} million"
+
+
+def untrained_warnings(call: Callable[[], object]) -> int:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    for warning in caught:
+        assert "weights are random; its vectors are those of an untrained network" in str(warning.message)
+        assert warning.filename == __file__
+    return len(caught)
+
+
+@pytest.mark.parametrize("call", ["embed", "embed_frames", "encode", "stream"])
+def test_random_weights_warn_at_the_first_call_only(call: str) -> None:
+    encoder = AaSPEncoder(AaSPConfig.tiny(depth=1))
+    assert untrained_warnings(encoder.stream if call == "stream" else lambda: getattr(encoder, call)(SOUND)) == 1
+    assert untrained_warnings(lambda: encoder.embed(SOUND)) == 0
+    assert untrained_warnings(lambda: AaSPEncoder(encoder.config).embed(SOUND)) == 1  # each encoder for itself
+
+
+def test_copies_of_an_untrained_encoder_are_as_untrained() -> None:
+    encoder = AaSPEncoder(AaSPConfig.tiny(depth=1))
+    for copied in [copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))]:
+        assert untrained_warnings(lambda one=copied: one.embed(SOUND)) == 1
+
+
+def test_weights_that_came_in_and_training_do_not_warn(checkpoint: Path) -> None:
+    loaded = AaSPEncoder.from_pretrained(checkpoint)
+    filled = AaSPEncoder(loaded.config)
+    filled.load_state_dict(loaded.state_dict())
+    trained = AaSPEncoder(AaSPConfig.tiny(depth=1)).requires_grad_(True)
+    optimizer = torch.optim.AdamW([*trained.network.blocks.parameters()], 1e-3)
+    assert untrained_warnings(lambda: trained(torch.from_numpy(SOUND)[None]).square().sum().backward()) == 0
+    optimizer.step()
+    for encoder in (loaded, filled, trained):
+        assert untrained_warnings(lambda one=encoder: one.embed(SOUND)) == 0

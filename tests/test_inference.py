@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aasp_features import AaSPConfig, AaSPEncoder, VectorError
+from aasp_features.config import FRAME_HOP, FRAME_LENGTH
 from aasp_features.inference import (
     BATCHES_HELD,
     COLUMNS_HELD,
     ColumnVectors,
+    WindowCutter,
     check_finite,
     clip_windows,
-    encode_clips,
     encode_windows,
     equal_length_batches,
     interleave,
@@ -28,6 +29,39 @@ from aasp_features.inference import (
 from aasp_features.inputs import read_inputs
 from aasp_features.model.pooling import pool_frames
 from aasp_features.windows import CutWindow, Window, count_columns
+
+SHAPES = st.tuples(st.integers(1, 64), st.integers(0, 20)).filter(lambda shape: 2 * shape[1] < shape[0])
+
+
+@pytest.mark.parametrize(("hop", "length"), [(1, 1), (FRAME_HOP, FRAME_LENGTH)])  # frames of log-mel, and samples
+@given(frames=st.lists(st.integers(0, 40), max_size=30), shape=SHAPES, first=st.integers(0, 15))
+def test_windows_are_those_of_the_plan(
+    hop: int, length: int, frames: list[int], shape: tuple[int, int], first: int
+) -> None:
+    """A clip in pieces has the windows of the whole, and no more than two windows are ever held."""
+    items = np.arange(hop * sum(frames), dtype=np.float32)
+    cutter = WindowCutter(*shape, np.concatenate, hop=hop, length=length, first_frame=first)
+    cut = []
+    for piece in np.split(items, hop * np.cumsum(frames)[:-1]):
+        cut += cutter.push(piece)
+        assert len(cutter._held) <= hop * (2 * 16 * shape[0] + 40)
+    cut += cutter.finish()
+    own = items[hop * first :]
+    count = 0 if len(own) == 0 else 1 + (max(len(own), length) - length) // hop
+    assert cutter.frames == count
+    assert [window.plan for window in cut] == (plan_windows(count_columns(count), *shape) if count else [])
+    for window in cut:
+        begin, end = hop * 16 * window.plan.start, hop * 16 * window.plan.stop - hop + length
+        np.testing.assert_array_equal(window.items, own[begin:end])
+
+
+@given(st.integers(1, 500), SHAPES)
+def test_every_column_is_emitted_once_in_order(columns: int, shape: tuple[int, int]) -> None:
+    plan = plan_windows(columns, *shape)
+    assert [column for one in plan for column in range(one.emit_start, one.emit_stop)] == list(range(columns))
+    for one in plan:
+        assert 0 <= one.start <= one.emit_start < one.emit_stop <= one.stop <= columns
+        assert one.stop - one.start == min(shape[0], columns)
 
 
 def empty_window(columns: int) -> CutWindow[np.ndarray]:
@@ -54,13 +88,6 @@ def test_windows_are_cut_from_the_whole(
         for window in own:
             expected = left[16 * window.plan.start : 16 * window.plan.stop]
             torch.testing.assert_close(window.items, expected, atol=1e-5, rtol=1e-5)
-
-
-def test_a_sound_shorter_than_a_frame_gives_one_window_and_a_warning(small_encoder: AaSPEncoder) -> None:
-    options = small_encoder.options()
-    assert list(log_mel_windows([], small_encoder.log_mel, options)) == []
-    with pytest.warns(UserWarning, match="1 samples at 16 kHz is shorter than one 25 ms frame"):
-        assert len(list(log_mel_windows([np.ones(1, np.float32)], small_encoder.log_mel, options))) == 1
 
 
 @settings(deadline=None, max_examples=100)
@@ -143,10 +170,6 @@ def test_all_windows_of_clips(small_encoder: AaSPEncoder) -> None:
     for (index, offset), vectors in found.items():
         alone = small_encoder.embed_frames(sounds[index][160 * offset :], window=20, context=4)
         np.testing.assert_allclose(np.concatenate(vectors), alone.embeddings, atol=1e-5)
-
-
-def test_no_clips_have_a_width() -> None:
-    assert encode_clips([], [], list, 1, "mean", 3).shape == (0, 3)
 
 
 @given(passes=st.sampled_from([1, 2, 4, 16]), vectors=st.integers(0, 50))

@@ -63,15 +63,10 @@ def test_copies_of_a_compiled_encoder_are_compiled(compiled: AaSPEncoder) -> Non
         np.testing.assert_allclose(other.embed(clip), compiled.embed(clip), atol=1e-5, rtol=1e-5)
 
 
-def test_a_precision_is_checked_before_anything_is_loaded() -> None:
-    for precision in ("half", None):
-        with pytest.raises(OptionError, match="precision must be one of"):
-            AaSPEncoder.from_pretrained("no/such-checkpoint", precision=precision)
-
-
-def test_a_precision_that_is_none() -> None:
-    with pytest.raises(OptionError, match="precision must be one of float32, bfloat16, got 'float8'"):
-        AaSPEncoder.from_pretrained(precision="float8")  # type: ignore[arg-type]
+@pytest.mark.parametrize("precision", ["half", "float8", None])
+def test_a_precision_is_checked_before_anything_is_loaded(precision: Any) -> None:
+    with pytest.raises(OptionError, match=f"precision must be one of float32, bfloat16, got {precision!r}"):
+        AaSPEncoder.from_pretrained("no/such-checkpoint", precision=precision)
 
 
 def test_a_run_of_another_precision_is_another_run(rough: AaSPEncoder, compiled: AaSPEncoder) -> None:

@@ -9,8 +9,9 @@ import torch
 
 pytest.importorskip("matplotlib")
 
+from helpers import plain_sblu
+
 from aasp_features import AaSPConfig, AaSPEncoder, InputError
-from aasp_features.model.sblu import sblu_plain
 from aasp_features.viz import plot_rates, strongest_states
 
 
@@ -31,7 +32,7 @@ def test_strongest_states_against_the_plain_formula(small_encoder: AaSPEncoder) 
     alpha, omega = embed.rates(log_mel[None])
     patches = log_mel.view(2, 16, 8, 16).transpose(1, 2)
     u = embed.input_map(patches - patches.mean(dim=-2, keepdim=True))
-    real, imaginary = sblu_plain(u.double(), alpha[0].double(), omega[0].double(), "quadrature")
+    real, imaginary = plain_sblu(u.double(), alpha[0].double(), omega[0].double(), "quadrature")
     modulus = torch.hypot(real, imaginary)
     best = modulus.argmax(dim=-1, keepdim=True)
     found = strongest_states(small_encoder, log_mel)

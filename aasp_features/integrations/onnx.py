@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
 from aasp_features.errors import AaSPError
-from aasp_features.inference import ColumnVectors, emitted_columns, encode_clips, encode_frames
+from aasp_features.inference import (
+    ColumnVectors,
+    FrameEmbeddings,
+    WindowCutter,
+    emitted_columns,
+    encode_clips,
+    encode_frames,
+)
 from aasp_features.inputs import Clip, read_inputs
 from aasp_features.options import resolve_options
-from aasp_features.windows import COLUMN_SECONDS, CutWindow, WindowCutter
+from aasp_features.windows import COLUMN_SECONDS, CutWindow
+
+if TYPE_CHECKING:
+    from aasp_features import typing as types
 
 Samples = NDArray[np.float32]
-OUTPUTS = ["encode_frames", "column_frames", "cls"]
+OUTPUTS = ["frame_vectors", "column_frames", "cls"]
 
 
 class OnnxError(AaSPError, RuntimeError):
@@ -25,12 +35,12 @@ class OnnxError(AaSPError, RuntimeError):
 
 
 class OnnxEncoder:
-    """A graph that ``aasp-train export-onnx`` wrote. Pooling and layers are those of the export.
+    """Encoder whose graph ``aasp-train export-onnx`` wrote. Pooling and layers are those of the export.
 
     Args:
         path: of the ``.onnx`` file.
-        providers: of onnxruntime, in order of preference; the CPU unless given.
-        threads: of onnxruntime; None takes its default.
+        providers: of onnxruntime, in order of preference (default: the CPU).
+        threads: of onnxruntime (default: its own).
 
     Attributes:
         config: of the encoder that was exported.
@@ -61,41 +71,40 @@ class OnnxEncoder:
 
     @property
     def embedding_dim(self) -> int:
-        """Numbers in a clip vector."""
+        """Dimension of a clip vector."""
         return self.config.embedding_dim
 
     def embed(
         self,
-        inputs: Any,
+        inputs: types.Sounds,
         sample_rate: int | None = None,
         *,
         batch_size: int | None = None,
         channel_axis: int | None = None,
-    ) -> Any:
-        """One vector for each clip, (d,) or (B, d) float32 numpy; arguments and errors as in ``AaSPEncoder.embed``."""
+    ) -> NDArray[np.float32]:
+        """Return one vector for each clip, (d,) or (B, d) float32 numpy; arguments and errors as of ``AaSPEncoder``."""
         options = resolve_options(self.config, batch_size=batch_size)
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
-        names, columns = [clip.name for clip in given.clips], options.batch_size * self.config.window
-        windows = self._windows(given.clips)
-        vectors = encode_clips(names, windows, self._run, columns, self.config.pooling, self.embedding_dim)
+        names, windows = [clip.name for clip in given.clips], self._windows(given.clips)
+        vectors = encode_clips(names, windows, self._run, self.config, options)
         return vectors[0] if given.single else vectors
 
     def embed_frames(
         self,
-        inputs: Any,
+        inputs: types.Sounds,
         sample_rate: int | None = None,
         *,
         batch_size: int | None = None,
         channel_axis: int | None = None,
-    ) -> Any:
-        """Vectors every 160 ms: ``FrameEmbeddings``, or a list of them; as in ``AaSPEncoder.embed_frames``."""
+    ) -> FrameEmbeddings | list[FrameEmbeddings]:
+        """Return vectors every 160 ms: ``FrameEmbeddings``, or a list of them; as ``AaSPEncoder.embed_frames``."""
         options = resolve_options(self.config, batch_size=batch_size)
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
-        names, columns = [clip.name for clip in given.clips], options.batch_size * self.config.window
-        framed = encode_frames(names, self._windows(given.clips), self._run, columns, COLUMN_SECONDS)
+        names, windows = [clip.name for clip in given.clips], self._windows(given.clips)
+        framed = encode_frames(names, windows, self._run, self.config, options, COLUMN_SECONDS)
         return framed[0] if given.single else framed
 
-    def _windows(self, clips: list[Clip]) -> Iterator[tuple[tuple[int, int], CutWindow[Samples]]]:
+    def _windows(self, clips: Sequence[Clip]) -> Iterator[tuple[tuple[int, int], CutWindow[Samples]]]:
         for index, clip in enumerate(clips):
             for window in sample_windows(map(_on_cpu, clip.blocks()), self.config.window, self.config.context):
                 yield (index, 0), window
@@ -109,11 +118,12 @@ class OnnxEncoder:
 
 
 def sample_windows(blocks: Iterable[Samples], window: int, context: int) -> Iterator[CutWindow[Samples]]:
-    """Cut a clip by the window plan, in samples: each window has exactly the samples that its frames cover.
+    """Cut a clip into windows of samples; each has exactly the samples that its frames cover.
 
     Args:
         blocks: (samples,) float32 mono at 16 kHz, in order.
-        window, context: columns, from the config.
+        window: columns of a window, from the config.
+        context: columns of its overlap on each side.
     """
     cutter = WindowCutter[Samples](window, context, np.concatenate, hop=FRAME_HOP, length=FRAME_LENGTH)
     for block in blocks:
@@ -122,5 +132,4 @@ def sample_windows(blocks: Iterable[Samples], window: int, context: int) -> Iter
 
 
 def _on_cpu(block: Any) -> Samples:
-    samples: Samples = block if isinstance(block, np.ndarray) else block.cpu().numpy()
-    return samples
+    return block if isinstance(block, np.ndarray) else block.cpu().numpy()

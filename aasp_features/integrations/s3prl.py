@@ -54,7 +54,7 @@ class UpstreamExpert(nn.Module):
         encoder, pieces = self.encoder, []
         for _, window in log_mel_windows(clip.blocks(), encoder.log_mel, encoder.options()):
             with torch.inference_mode():
-                outputs, _ = encoder.network.block_outputs(window.items[None], None, masked=False)
+                outputs, _ = encoder.network.encode(window.items[None], None, encoder.config.depth, masked=False)
                 tokens = torch.stack([encoder.network.norm(output)[0, 1:] for output in outputs])
             columns = tokens.view(len(tokens), window.columns, encoder.config.rows, -1)  # (depth, columns, rows, dim)
             pieces.append(columns[:, window.plan.emitted].mean(dim=2))

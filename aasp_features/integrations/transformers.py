@@ -7,7 +7,6 @@ is in transformers' own layout, for transformers only.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -113,13 +112,12 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         frame_lengths = None if lengths is None else self.log_mel.count_frames(lengths)
         network = self.network
         masked = has_empty_columns(log_mel, frame_lengths)
-        outputs: Iterable[Tensor]
-        outputs, column_frames = network.block_outputs(log_mel, frame_lengths, masked)
-        states = None
-        if output_hidden_states or (output_hidden_states is None and self.config.output_hidden_states):
-            outputs = list(outputs)
-            states = tuple(network.norm(tokens)[:, 1:] for tokens in outputs)
-        features = network.features(outputs, column_frames, network.config.last_layers)
+        last_layers = network.config.last_layers
+        with_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        kept = network.config.depth if with_states else last_layers
+        outputs, column_frames = network.encode(log_mel, frame_lengths, kept, masked)
+        states = tuple(network.norm(tokens)[:, 1:] for tokens in outputs) if with_states else None
+        features = network.features(outputs[-last_layers:], column_frames)
         output = BaseModelOutputWithPooling(
             last_hidden_state=features.tokens.flatten(1, 2),
             pooler_output=pool_clip(features, self.network.config.pooling),

@@ -1,4 +1,4 @@
-"""Waveform -> standardised log-mel spectrogram, by Kaldi's definition, batched and on any device.
+"""Waveform → standardised log-mel spectrogram, by Kaldi's definition, batched and on any device.
 
 Per 25 ms frame: mean removed, pre-emphasis 0.97, symmetric Hann window, power spectrum, 128 triangular mel
 bands over 20-8,000 Hz, natural logarithm with floor 1.19e-7, then ``(X - mean) / std`` with two numbers from
@@ -27,7 +27,7 @@ MAX_SAMPLE = 1e15  # squares of larger samples overflow float32; real audio stay
 
 
 class LogMel(nn.Module):
-    """Log-mel front end.
+    """Log-mel frontend.
 
     Args:
         config: gives FFT length, number of bands, mean and standard deviation.
@@ -47,7 +47,7 @@ class LogMel(nn.Module):
         self.register_buffer("filters", filters.float().to(hann.device), persistent=False)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Standardised log-mel of float waveforms at 16 kHz, in +-1.
+        """Compute the standardised log-mel of float waveforms at 16 kHz, in +-1.
 
         Args:
             waveform: (samples,) or (batch, samples); shorter than 400 samples is padded with zeros to 400.
@@ -68,7 +68,7 @@ class LogMel(nn.Module):
 
     @staticmethod
     def count_frames(lengths: Tensor) -> Tensor:
-        """Frames of so many samples, element by element; ``windows.count_frames`` for tensors."""
+        """Count the frames of each number of samples; ``windows.count_frames`` for tensors."""
         return 1 + (lengths.clamp(min=FRAME_LENGTH) - FRAME_LENGTH) // FRAME_HOP
 
     def _log_mel(self, waveform: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ def length_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 def mel_filters(mels: int, fft_length: int, sample_rate: int) -> Tensor:
-    """Kaldi's triangular filters, equally spaced and linear in mel = 1127 ln(1 + f / 700).
+    """Compute Kaldi's triangular filters, equally spaced and linear in mel = 1127 ln(1 + f / 700).
 
     Returns:
         (fft_length / 2 + 1, mels) float64 on the CPU; the bin at the Nyquist frequency has no weight, as in Kaldi.
@@ -163,13 +163,13 @@ def _mel(frequency: float) -> float:
 
 
 def band_centres(mels: int) -> Tensor:
-    """Centre frequencies of the bands in Hz, (mels,)."""
+    """Return the centre frequencies of the bands in Hz, (mels,)."""
     low, high = _mel(MIN_HZ), _mel(MAX_HZ)
     centres = torch.linspace(low, high, mels + 2, dtype=torch.float64)[1:-1]
     return 700.0 * torch.expm1(centres / 1127.0)
 
 
 def band_of(frequency: Tensor, mels: int) -> Tensor:
-    """Where frequencies in Hz lie among the bands: b for the centre of band b, fractions between two centres."""
+    """Return the bands of frequencies in Hz: b for the centre of band b, fractions between two centres."""
     low, high = _mel(MIN_HZ), _mel(MAX_HZ)
     return (1127.0 * torch.log1p(frequency / 700.0) - low) / (high - low) * (mels + 1) - 1

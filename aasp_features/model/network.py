@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ class InputLengthError(AaSPError, ValueError):
 
 
 class Features(NamedTuple):
-    """What the network says of a batch of spectrograms.
+    """Output of the network for a batch of spectrograms.
 
     Attributes:
         tokens: (batch, columns, rows, dim).
@@ -35,7 +35,11 @@ class Features(NamedTuple):
 
 
 class AaSPNetwork(nn.Module):
-    """Spectrogram -> tokens. Its state dict is what a checkpoint stores."""
+    """Spectrogram → tokens. Its state dict is what a checkpoint stores.
+
+    Args:
+        config: gives the architecture.
+    """
 
     positions: Tensor
 
@@ -57,8 +61,7 @@ class AaSPNetwork(nn.Module):
 
         Args:
             log_mel: (batch, frames, mels), at most ``window`` columns long.
-            frame_lengths: (batch,) valid frames, on any device (a GPU is not waited for where they are on the CPU);
-                None when all are.
+            frame_lengths: (batch,) valid frames, on any device; on the CPU, no GPU is waited for. None when all are.
             last_layers: average the normalised outputs of the last k blocks; None takes the config's.
 
         Raises:
@@ -66,56 +69,43 @@ class AaSPNetwork(nn.Module):
         """
         masked = has_empty_columns(log_mel, frame_lengths)
         frame_lengths = None if frame_lengths is None else frame_lengths.to(log_mel.device)
-        return self.encode(log_mel, frame_lengths, last_layers or self.config.last_layers, masked)
+        outputs, column_frames = self.encode(log_mel, frame_lengths, last_layers or self.config.last_layers, masked)
+        return self.features(outputs, column_frames)
 
-    def encode(self, log_mel: Tensor, frame_lengths: Tensor | None, last_layers: int, masked: bool) -> Features:
-        """``forward`` without a look at values, so that it can be traced; ``masked``: are there empty columns?"""
-        return self.features(*self.block_outputs(log_mel, frame_lengths, masked), last_layers)
+    def encode(
+        self, log_mel: Tensor, frame_lengths: Tensor | None, last_layers: int, masked: bool
+    ) -> tuple[list[Tensor], Tensor]:
+        """Run the blocks, with no look at values, so that it can be traced.
 
-    def features(self, outputs: Iterable[Tensor], column_frames: Tensor, last_layers: int) -> Features:
-        """What ``block_outputs`` gives -> the average of the last blocks, normalised."""
-        x = torch.stack([self.norm(output) for output in deque(outputs, maxlen=last_layers)]).mean(dim=0)
-        batch, columns = column_frames.shape
-        return Features(x[:, 1:].view(batch, columns, self.config.rows, -1), x[:, 0], column_frames)
+        Args:
+            log_mel: as of ``forward``.
+            frame_lengths: as of ``forward``, on the device of ``log_mel``.
+            last_layers: how many blocks' outputs are returned.
+            masked: whether there are empty columns; see ``has_empty_columns``.
 
-    def block_outputs(
-        self, log_mel: Tensor, frame_lengths: Tensor | None, masked: bool
-    ) -> tuple[Iterator[Tensor], Tensor]:
-        """What each block gives, (batch, 1 + tokens, dim), [CLS] first, before the last norm; and ``column_frames``.
-
-        Arguments as in ``encode``.
+        Returns:
+            The outputs of the last blocks, (batch, 1 + tokens, dim) each, [CLS] first, before the last norm; and the
+            valid frames of each column, (batch, columns).
         """
         tokens = self.embed_patches(log_mel, frame_lengths)  # (batch, columns, rows, dim)
         columns, rows = tokens.shape[1:3]
         column_frames = count_column_frames(log_mel, frame_lengths, columns)
-        x = self.with_cls((tokens + self.positions[:columns]).flatten(1, 2))
         key_mask = token_mask(column_frames, rows) if masked else None
-        return (output for output, _ in self.run_blocks(x, key_mask)), column_frames
-
-    def run_blocks(self, x: Tensor, key_mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each block's output, (batch, 1 + tokens, dim), and its MLP's part of it: the one loop over the blocks.
-
-        Args:
-            x: (batch, 1 + tokens, dim) with positions, [CLS] first.
-            key_mask: (batch, 1, 1, 1 + tokens) true where a token may be read; None when all may.
-        """
+        x = self.with_cls((tokens + self.positions[:columns]).flatten(1, 2))
+        outputs: deque[Tensor] = deque(maxlen=last_layers)
         for block in self.blocks:
-            x, update = block(x, key_mask)
-            yield x, update
+            x = block(x, key_mask)
+            outputs.append(x)
+        return list(outputs), column_frames
 
-    def compile_blocks(self, **options: Any) -> None:
-        """Compile the blocks in place; all are one code, so it is compiled once, in the first call."""
-        self.compile_options = {"dynamic": True, **options}
-        for block in self.blocks:
-            block.compile(**self.compile_options)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        if self.compile_options is not None:  # modules drop it from their copies
-            self.compile_blocks(**self.compile_options)
+    def features(self, outputs: Sequence[Tensor], column_frames: Tensor) -> Features:
+        """Normalise and average blocks' outputs; takes what ``encode`` returns."""
+        x = torch.stack([self.norm(output) for output in outputs]).mean(dim=0)
+        batch, columns = column_frames.shape
+        return Features(x[:, 1:].view(batch, columns, -1, x.shape[-1]), x[:, 0], column_frames)
 
     def embed_patches(self, log_mel: Tensor, frame_lengths: Tensor | None = None) -> Tensor:
-        """Patch tokens without positions, (batch, columns, rows, dim); see ``forward`` for arguments and errors."""
+        """Return patch tokens without positions, (batch, columns, rows, dim); arguments are those of ``forward``."""
         if log_mel.shape[1] > PATCH * self.config.window:
             raise InputLengthError(
                 f"a spectrogram of {log_mel.shape[1]} frames is longer than the window of "
@@ -126,12 +116,23 @@ class AaSPNetwork(nn.Module):
         return self.patch_embed(log_mel, frame_lengths)  # type: ignore[no-any-return]
 
     def with_cls(self, tokens: Tensor) -> Tensor:
-        """(batch, tokens, dim) -> (batch, 1 + tokens, dim), [CLS] first."""
+        """Put [CLS] before tokens, (batch, tokens, dim): (batch, 1 + tokens, dim)."""
         return torch.cat([self.cls.expand(tokens.shape[0], 1, -1).to(tokens.dtype), tokens], dim=1)
+
+    def compile_blocks(self, **options: Any) -> None:
+        """Compile the blocks in place. They share their code, so the first call compiles it once."""
+        self.compile_options = {"dynamic": True, **options}
+        for block in self.blocks:
+            block.compile(**self.compile_options)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        if self.compile_options is not None:  # modules drop it from their copies
+            self.compile_blocks(**self.compile_options)
 
 
 def count_column_frames(log_mel: Tensor, frame_lengths: Tensor | None, columns: int) -> Tensor:
-    """Valid frames of every column, 0…16, (batch, columns)."""
+    """Count the valid frames of every column, 0…16: (batch, columns)."""
     if frame_lengths is None:
         frame_lengths = torch.full((len(log_mel),), log_mel.shape[1], device=log_mel.device)
     starts = PATCH * torch.arange(columns, device=log_mel.device)
@@ -139,16 +140,24 @@ def count_column_frames(log_mel: Tensor, frame_lengths: Tensor | None, columns: 
 
 
 def has_empty_columns(log_mel: Tensor, frame_lengths: Tensor | None) -> bool:
-    """Does a row end before its last column begins, so that there are tokens that must not be read?"""
+    """Return whether a row ends before its last column begins, so that some tokens must not be read."""
     last_column = PATCH * ((log_mel.shape[1] - 1) // PATCH)
     return frame_lengths is not None and bool((frame_lengths <= last_column).any())
 
 
 def token_mask(column_frames: Tensor, rows: int) -> Tensor:
-    """(batch, columns) valid frames -> (batch, 1, 1, 1 + columns * rows): may this token be read? [CLS] always."""
+    """Return which tokens may be read, (batch, 1, 1, 1 + columns * rows); ``column_frames`` is (batch, columns).
+
+    [CLS], the first, may always be read.
+    """
     tokens = (column_frames > 0).repeat_interleave(rows, dim=1)
     cls = torch.ones_like(tokens[:, :1])
     return torch.cat([cls, tokens], dim=1)[:, None, None]
+
+
+def first_numbers(network: nn.Module) -> Tensor:
+    """Return the first number of each parameter, on the CPU; any way in which weights come in changes some."""
+    return torch.stack([weight.detach().flatten()[0].float() for weight in network.parameters()]).cpu()
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Tokens -> frame vectors and clip vectors."""
+"""Tokens → frame vectors and clip vectors, differentiable; ``inference.ClipVector`` pools a window at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aasp_features.model.network import Features
 
 
 def pool_frames(features: Features, pooling: Pooling) -> Tensor:
-    """One vector for each column, (batch, columns, d).
+    """Return one vector for each column, (batch, columns, d).
 
     ``frequency`` and ``frequency+std`` concatenate the rows (d = rows x dim); other poolings average them (d = dim).
     """
@@ -20,7 +20,7 @@ def pool_frames(features: Features, pooling: Pooling) -> Tensor:
 
 
 def pool_clip(features: Features, pooling: Pooling) -> Tensor:
-    """One vector for each clip, (batch, d): columns are weighted by their valid frames; d as ``config.pooled_dim``."""
+    """Return one vector for each clip, (batch, d), d as of ``config.pooled_dim``; columns weigh their valid frames."""
     if pooling == "cls":
         return features.cls
     weight = features.column_frames.to(features.tokens.dtype)  # (batch, columns)

@@ -10,10 +10,10 @@ NORM_EPSILON = 1e-6
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention, (batch, heads, queries, d) from (batch, heads, tokens, d).
+    """Compute scaled dot-product attention, (batch, heads, queries, d) from (batch, heads, tokens, d).
 
-    PyTorch's own kernel, except for bfloat16 on a CPU with gradients, where on the short sequences of pre-training two
-    plain products are three to five times as fast (``tests/benchmarks/attention.py``).
+    It is PyTorch's own kernel, except for bfloat16 on a CPU with gradients. On the short sequences of pre-training, two
+    plain products are three to five times as fast there (``tests/benchmarks/attention.py``).
     """
     if query.dtype is not torch.bfloat16 or query.device.type != "cpu" or not query.requires_grad:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=key_mask)
@@ -34,7 +34,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
-        """(batch, tokens, dim) -> the same; ``key_mask`` (batch, 1, 1, tokens) is true where a token may be read."""
+        """Map (batch, tokens, dim) to the same; ``key_mask``, (batch, 1, 1, tokens), is true for readable tokens."""
         batch, tokens, dim = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, tokens, dim / heads)
@@ -51,12 +51,12 @@ class Mlp(nn.Module):
         self.contract = nn.Linear(ratio * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, dim) -> (…, dim)."""
+        """Map (…, dim) to (…, dim)."""
         return self.contract(functional.gelu(self.expand(x)))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
-    """One pre-norm transformer block."""
+    """Pre-norm transformer block."""
 
     def __init__(self, dim: int, heads: int, mlp_ratio: int) -> None:
         super().__init__()
@@ -65,15 +65,14 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPSILON)
         self.mlp = Mlp(dim, mlp_ratio)
 
-    def forward(self, x: Tensor, key_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(batch, tokens, dim) -> the block's output, and its MLP's output before the residual sum (a target)."""
+    def forward(self, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
+        """Return the block's output, (batch, tokens, dim) as ``x``; ``key_mask`` as of ``Attention``."""
         x = x + self.attention(self.norm1(x), key_mask)
-        update = self.mlp(self.norm2(x))
-        return x + update, update
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
 
 def sincos_positions(columns: int, rows: int, dim: int) -> Tensor:
-    """Fixed positions (columns, rows, dim): half of the channels for time, half for frequency, as in MAE."""
+    """Return fixed positions (columns, rows, dim): half of the channels for time, half for frequency, as in MAE."""
     time = _sincos(torch.arange(columns, dtype=torch.float64), dim // 2)[:, None].expand(-1, rows, -1)
     frequency = _sincos(torch.arange(rows, dtype=torch.float64), dim // 2)[None].expand(columns, -1, -1)
     return torch.cat([time, frequency], dim=-1).float()

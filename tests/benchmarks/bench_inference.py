@@ -76,8 +76,8 @@ def compare(size: str, seconds: int, batch: int, rounds: int, others: list[Peer]
         sides |= {
             "AaSP": lambda: aasp(waveform),
             "AaSP `conv`": lambda: conv(waveform),
-            "AaSP, spectrogram in": lambda: aasp.encode_log_mel(spectrogram),
-            "AaSP `conv`, spectrogram in": lambda: conv.encode_log_mel(spectrogram),
+            "AaSP, spectrogram in": lambda: aasp.network(spectrogram),
+            "AaSP `conv`, spectrogram in": lambda: conv.network(spectrogram),
         }
     else:
         sides["AaSP"] = lambda: aasp.embed(waveform)

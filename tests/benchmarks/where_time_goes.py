@@ -8,9 +8,8 @@ import torch
 from interleave import interleave
 
 from aasp_features import AaSPConfig, AaSPEncoder
-from aasp_features.model.patch_embed import split_patches
+from aasp_features.model.patch_embed import sblu, split_patches
 from aasp_features.model.pooling import pool_clip
-from aasp_features.model.sblu import sblu
 
 
 @torch.inference_mode()
@@ -30,7 +29,7 @@ def stages(size: str, seconds: int, rounds: int) -> None:
     def blocks() -> torch.Tensor:
         x = tokens
         for block in network.blocks:
-            x, _ = block(x)
+            x = block(x)
         return network.norm(x)
 
     sides = {

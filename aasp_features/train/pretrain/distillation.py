@@ -136,11 +136,13 @@ def encode_columns(
         tokens = tokens.gather(1, index.expand(-1, -1, *tokens.shape[2:]))
     frames = send(frames, tokens.device)
     key_mask = token_mask(frames, tokens.shape[2]) if padded else None
-    outputs = [x for x, _ in network.run_blocks(network.with_cls(tokens.flatten(1, 2)), key_mask)]
-    x = torch.stack([network.norm(output) for output in outputs[-last_layers:]]).mean(dim=0)
-    features = Features(x[:, 1:].reshape(tokens.shape).float(), x[:, 0].float(), frames)
+    x, outputs = network.with_cls(tokens.flatten(1, 2)), []
+    for block in network.blocks:
+        x = block(x, key_mask)
+        outputs.append(x)
+    features = network.features(outputs[-last_layers:], frames)
     with torch.autocast(x.device.type, enabled=False):
-        return pool_clip(features, pooling)
+        return pool_clip(Features(features.tokens.float(), features.cls.float(), frames), pooling)
 
 
 def keep_columns(column_frames: Tensor, dropped: float, generator: torch.Generator) -> Tensor:

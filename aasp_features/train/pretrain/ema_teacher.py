@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.model.network import AaSPNetwork, token_mask
+from aasp_features.model.transformer import Block
 from aasp_features.train.data.batch import Batch, send
 
 
@@ -50,8 +51,11 @@ class EmaTeacher(nn.Module):
         frames, rows = send(batch.column_frames, tokens.device), tokens.shape[2]
         key_mask = token_mask(frames, rows) if batch.padded else None
         x, updates = network.with_cls(tokens.flatten(1, 2)), []
-        for output, update in network.run_blocks(x, key_mask):
-            x = output
+        for block in network.blocks:  # a block's forward, whose MLP gives a target before the residual sum
+            assert isinstance(block, Block)
+            x = x + block.attention(block.norm1(x), key_mask)
+            update = block.mlp(block.norm2(x))
+            x = x + update
             updates.append(update[:, 1:])
         return self._targets(x, updates[-self.target_layers :], (frames > 0).repeat_interleave(rows, dim=1))
 

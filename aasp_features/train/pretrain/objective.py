@@ -105,8 +105,8 @@ class Objective(nn.Module):
         x = self.student.with_cls(visible.gather(self.patch_tokens(batch, visible)))
         valid = functional.pad(visible.valid, (1, 0), value=True)
         key_mask = valid[:, None, None] if visible.padded else None
-        for output, _ in self.student.run_blocks(x, key_mask):
-            x = output
+        for block in self.student.blocks:
+            x = block(x, key_mask)
         return EncodedViews(self.student.norm(x), valid, key_mask)
 
     def patch_tokens(self, batch: Batch, visible: TokenSet) -> Tensor:

@@ -51,7 +51,9 @@ class WaveformGraph(nn.Module):
         """See the class."""
         frame_lengths = LogMel.count_frames(lengths)
         log_mel = self.log_mel(waveform, lengths, frame_lengths)
-        features = self.network.encode(log_mel, frame_lengths, self.config.last_layers, masked=True)
+        features = self.network.features(
+            *self.network.encode(log_mel, frame_lengths, self.config.last_layers, masked=True)
+        )
         pooling = self.config.pooling
         return pool_clip(features, pooling), pool_frames(features, pooling), features.column_frames, features.cls
 

@@ -1,4 +1,4 @@
-"""Whole sounds' log-mels -> the vectors that ``embed`` gives, and the classifier that a network in training is."""
+"""Clip vectors of a network in training, equal to those of ``embed``, and its classifier."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 from aasp_features.checkpoint import load_weights
 from aasp_features.classifier import AaSPClassifier
 from aasp_features.encoder import AaSPEncoder
-from aasp_features.inference import encode_clips, run_network
+from aasp_features.inference import WindowCutter, encode_clips, run_network
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.options import EmbedOptions, resolve_options
 from aasp_features.train.evaluate.finetune.model import FineTuned
-from aasp_features.windows import CutWindow, WindowCutter
+from aasp_features.windows import CutWindow
 
 
 def clip_vectors(network: AaSPNetwork, log_mels: Iterable[Tensor], names: list[str]) -> Tensor:
@@ -31,8 +31,8 @@ def clip_vectors(network: AaSPNetwork, log_mels: Iterable[Tensor], names: list[s
     """
     options = resolve_options(network.config, network.cls.device.type)
     windows = _windows((log_mel.to(network.cls.device) for log_mel in log_mels), options)
-    run, columns = partial(run_network, network, options), options.batch_size * network.config.window
-    return torch.from_numpy(encode_clips(names, windows, run, columns, options.pooling, network.config.embedding_dim))
+    run = partial(run_network, network, options)
+    return torch.from_numpy(encode_clips(names, windows, run, network.config, options))
 
 
 def _windows(log_mels: Iterable[Tensor], options: EmbedOptions) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
@@ -43,7 +43,7 @@ def _windows(log_mels: Iterable[Tensor], options: EmbedOptions) -> Iterator[tupl
 
 
 def classifier_of(model: FineTuned, labels: tuple[str, ...], several: bool, name: str) -> AaSPClassifier:
-    """A copy of the network and its linear layer, on the CPU, under a name of its own."""
+    """Copy the network and its linear layer into a classifier on the CPU, under a name of its own."""
     encoder = AaSPEncoder(model.network.config.replace(name=name))
     weights = {key: value.detach().cpu() for key, value in model.network.state_dict().items()}
     load_weights(encoder.network, weights, name)

@@ -33,7 +33,7 @@ def test_the_folded_layer_gives_the_same_logits(model: FineTuned) -> None:
     batch = a_batch()
     encoder = tiny_encoder()
     for row, length in enumerate(batch.clips.frame_lengths.tolist()):
-        features = encoder.encode_log_mel(batch.clips.log_mel[row : row + 1, :length])
+        features = encoder.network(batch.clips.log_mel[row : row + 1, :length])
         weight = features.column_frames / features.column_frames.sum()
         vector = (features.tokens.mean(dim=2) * weight[..., None]).sum(dim=1)  # what the pooling `mean` is
         with torch.no_grad():
