@@ -113,7 +113,8 @@ def lines_changed(content: bytes, rng: np.random.Generator) -> bytes:
     return b"".join([rest, doubled, moved][kind])
 
 
-CHANGES: list[Callable[[bytes, np.random.Generator], bytes]] = [flip, cut, blank, grow, lines_changed]
+Change = Callable[[bytes, np.random.Generator], bytes]
+CHANGES: list[Change] = [flip, cut, blank, grow, lines_changed]
 
 
 def damage(folder: Path, rng: np.random.Generator) -> str:

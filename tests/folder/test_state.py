@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine_runs import run_settings
+from faults_of_state import CHANGES, Change
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -103,33 +104,18 @@ def test_what_was_committed_is_read_again(tmp_path: Path) -> None:
     assert '{"error": "broken"}' in (tmp_path / LOG_FILE).read_text()  # without what is as always
 
 
-def damages(content: bytes, data: st.DataObject) -> bytes:
-    """Bits flipped; cut, or emptied; a line lost, doubled, or moved."""
-    kind = data.draw(st.sampled_from(["flip", "cut", "zeros", "lose", "double", "swap"]))
-    lines, at = content.splitlines(keepends=True), data.draw(st.integers(0, max(0, len(content) - 1)))
-    line = data.draw(st.integers(0, max(0, len(lines) - 1)))
-    if kind == "flip":
-        return content[:at] + bytes([content[at] ^ 1 << data.draw(st.integers(0, 7))]) + content[at + 1 :]
-    if kind == "cut":
-        return content[:at]
-    if kind == "zeros":
-        return content[:at] + bytes(len(content) - at)
-    lost, doubled = [*lines[:line], *lines[line + 1 :]], [*lines[: line + 1], *lines[line:]]
-    return b"".join({"lose": lost, "double": doubled, "swap": [*lost, *lines[line : line + 1]]}[kind])
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
-@given(data=st.data(), name=st.sampled_from(FILES), delete=st.booleans())
+@given(seed=st.integers(0, 2**32), change=st.sampled_from(CHANGES), name=st.sampled_from(FILES), delete=st.booleans())
 @pytest.mark.filterwarnings("ignore:.*computed again")
 def test_damage_is_refused_or_computed_again(
-    tmp_path_factory: pytest.TempPathFactory, after: list[Path], data: st.DataObject, name: str, delete: bool
+    tmp_path_factory: pytest.TempPathFactory, after: list[Path], seed: int, change: Change, name: str, delete: bool
 ) -> None:
     folder = tmp_path_factory.mktemp("run")
     shutil.copytree(after[-1], folder, dirs_exist_ok=True)
     if delete:
         (folder / name).unlink()
     else:
-        (folder / name).write_bytes(damages((folder / name).read_bytes(), data))
+        (folder / name).write_bytes(change((folder / name).read_bytes(), np.random.default_rng(seed)))
     try:
         again = RunState(folder, plan())
     except ChangedRunError as error:
