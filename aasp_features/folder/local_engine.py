@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import chain, cycle, zip_longest
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,16 @@ class LocalEngine:
 
     def results(self, plan: Plan, done: int, folder: Path, on_seconds: OnSeconds) -> Generator[BatchResult, None, None]:
         """Yield the results of a plan's batches after the first ``done`` sounds, in order; see ``run.Engine``."""
-        left, devices = plan.left(done), len(self.encoders)
+        left, devices, stopped = plan.left(done), len(self.encoders), Event()
+
+        def count(seconds: float) -> None:
+            if stopped.is_set():  # ends a device's thread in the midst of its batch
+                raise RuntimeError("the run was stopped")
+            on_seconds(seconds)
+
         shares = [
             BatchWork(encoder, plan.sounds, plan.stamps, plan.settings, folder).results(
-                left[first::devices], self.workers, on_seconds
+                left[first::devices], self.workers, count
             )
             for first, encoder in enumerate(self.encoders[: len(left)])
         ]
@@ -67,6 +74,7 @@ class LocalEngine:
             return
         with ExitStack() as stack:
             ahead = [_in_thread(share, stack) for share in shares]
+            stack.callback(stopped.set)
             for _, share in zip(left, cycle(ahead), strict=False):
                 yield next(share)
 

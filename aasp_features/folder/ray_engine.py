@@ -6,6 +6,7 @@ starts an actor that died again, and repeats its batch.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 from collections.abc import Generator, Iterator
@@ -75,9 +76,14 @@ class RayEngine:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
+        context.target_max_block_size = 1  # so that each piece comes as soon as it is made
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        left = [slice(batch.start, batch.stop) for batch in plan.left(done)]
+        if not left:
+            return
         tasks = [
             {"batch": number, "sounds": pickle.dumps((plan.sounds[batch], plan.stamps[batch]))}
-            for number, batch in enumerate(slice(left.start, left.stop) for left in plan.left(done))
+            for number, batch in enumerate(left)
         ]
         pieces = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
             Replica,
