@@ -12,7 +12,7 @@ import torch
 from engine_runs import FRAMES, embed, written
 from helpers import noise, read_csv, relative_difference
 
-from aasp_features import AaSPEncoder
+from aasp_features import AaSPEncoder, inference
 from aasp_features.folder import Discovery, local_engine, plan
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
@@ -163,14 +163,14 @@ def test_a_sound_is_changed_while_it_is_read_if_its_bytes_are(
 def test_an_unexpected_failure_costs_one_sound(
     small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = local_engine.log_mel_windows
+    original = inference.log_mel_windows
 
     def failing(blocks: object, *options: object) -> object:
         if "bell" in blocks.name:
             raise MemoryError("no memory for a bell")
         return original(blocks, *options)
 
-    monkeypatch.setattr(local_engine, "log_mel_windows", failing)
+    monkeypatch.setattr(inference, "log_mel_windows", failing)
     result = embed_sounds(small_encoder, find_sounds([sounds]), tmp_path / "emb.npy")
     assert (result.rows, result.failures) == (11, 1)
     assert read_csv(tmp_path / "emb.errors.csv")[0]["error"] == "no memory for a bell"
