@@ -102,7 +102,7 @@ def embed(
 
 def _check_results(out: Path, page: Path | None, classifier: str | None, frames: bool, overwrite: bool) -> None:
     """May what comes of the vectors be written where it is to go?"""
-    from aasp_features.folder.prediction_record import check_replaceable
+    from aasp_features.folder.predictions import check_replaceable
 
     if page is not None:
         _check_map(page, out, frames, overwrite)
@@ -115,7 +115,7 @@ def _check_unread(
 ) -> None:
     """Is nothing that is written a sound, the list, or a file of the checkpoint?"""
     from aasp_features.folder.output import check_apart
-    from aasp_features.folder.prediction_record import prediction_places
+    from aasp_features.folder.predictions import prediction_places
 
     read = [*(sound.path for sound in found.sounds), *([Path(files)] if files else [])]
     if checkpoint := classifier or model:  # a folder, or a name that has no files here
@@ -155,8 +155,7 @@ def _run(
             engine, found, out, options, overwrite=overwrite, lock=lock, on_sound=_tell_failure, on_seconds=on_seconds
         )
     if not quiet:
-        more = f" and {result.resumed_seconds:.0f} s of the next" if result.resumed_seconds else ""
-        before = f", {result.resumed} sounds{more} of an earlier run" if result.resumed or more else ""
+        before = f", {result.resumed} sounds of an earlier run" if result.resumed else ""
         failed = f", {result.failures} failed (see {out.with_suffix('.errors.csv')})" if result.failures else ""
         typer.echo(f"{result.rows} vectors in {out}{before}{failed}{_passed_over(found)}", err=True)
     return result

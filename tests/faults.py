@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from faults_of_state import KINDS, make_sounds, print_damaged, print_long_recording, small_encoder, states_of
+from faults_of_state import KINDS, make_sounds, print_damaged, small_encoder, states_of
 
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
@@ -43,7 +43,7 @@ from aasp_features import cli
 from aasp_features.folder.state import RunState
 commit = RunState.commit
 def commit_and_wait(state, *arguments):
-    first = state.place == 0
+    first = state.done == 0
     commit(state, *arguments)
     if first:
         print("committed", flush=True), sys.stdin.read()
@@ -381,11 +381,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sounds", type=int, default=900)
     parser.add_argument("--damaged", type=int, default=0)
-    parser.add_argument("--long", type=float, default=0.0)
     parser.add_argument("--moved", type=int, default=0)
     given = parser.parse_args()
-    if given.damaged or given.long or given.moved:
-        modes = {print_moved: given.moved, print_damaged: given.damaged, print_long_recording: given.long}
+    if given.damaged or given.moved:
+        modes = {print_moved: given.moved, print_damaged: given.damaged}
         for show in [show for show, count in modes.items() if count]:
             show(modes[show])
         return

@@ -1,15 +1,12 @@
-"""Unfinished work that is damaged, and one long recording that is killed: what ``faults.py`` does with its own options.
+"""Unfinished work that is damaged: ``faults.py --damaged``.
 
-Both run a small untrained network, as it is the work on the disk that counts. ``damaged`` changes the state of a killed
-run at random, in this process, and gives the same command again; ``long_recording`` kills processes.
+``damaged`` changes the state of a killed run at random, in this process, and gives the same command again. The network
+is small and untrained, as it is the work on the disk that counts.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -22,9 +19,9 @@ import soundfile
 from aasp_features.config import AaSPConfig
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
-from aasp_features.folder import options, plan, run
+from aasp_features.folder import plan, run
 from aasp_features.folder.options import RunOptions
-from aasp_features.folder.publish import READY
+from aasp_features.folder.output import READY
 from aasp_features.folder.run import embed_sounds
 from aasp_features.folder.state import LOG_FILE, PLAN_FILE, ROWS_FILE, RunState
 from aasp_features.sounds.discovery import Discovery, find_sounds
@@ -32,26 +29,6 @@ from aasp_features.sounds.discovery import Discovery, find_sounds
 KINDS = {"clips": RunOptions(), "frames": RunOptions(frames=True, hop=0.04)}
 ANOTHER = {"clips": RunOptions(pooling="mean+std"), "frames": RunOptions(frames=True, hop=0.04, normalize=True)}
 RESULTS = ("emb.npy", "emb.csv", "emb.json")
-LIFE = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from aasp_features.folder import RunOptions, embed_sounds, find_sounds
-sys.path.insert(0, {tests!r})
-from faults_of_state import small_encoder
-done, first = 0.0, True
-def count(seconds):
-    global done, first
-    done += seconds
-    if first:
-        first = False
-        print("begins at", done, flush=True)
-    if done >= {until}:
-        print("killed at", done, flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
-options = RunOptions(frames={frames}, hop=0.04 if {frames} else 0.16)
-embed_sounds(small_encoder(64, 8), find_sounds({sound!r}), Path({out!r}), options, on_seconds=count)
-"""
 
 
 def small_encoder(window: int, context: int) -> AaSPEncoder:
@@ -63,7 +40,7 @@ def small_encoder(window: int, context: int) -> AaSPEncoder:
 
 
 def make_sounds(folder: Path) -> Discovery:
-    """Short ones, a broken one, and one that goes through several parts of two seconds."""
+    """Short ones, a broken one, and two of several windows."""
     rng = np.random.default_rng(0)
     for name, seconds in {"a": 0.3, "b": 0.2, "d": 0.3, "e": 7.0, "f": 0.3, "g": 3.0, "h": 0.2}.items():
         soundfile.write(folder / f"{name}.wav", rng.normal(size=int(8000 * seconds)) * 0.1, 8000)
@@ -76,7 +53,7 @@ def results(out: Path) -> dict[str, bytes]:
 
 
 def states_of(encoder: AaSPEncoder, found: Discovery, kind: RunOptions, folder: Path) -> tuple[Path, list[Path]]:
-    """An uninterrupted run's output; what lay in its ``.partial`` after each part, and when the results were ready."""
+    """An uninterrupted run's output; what lay in its ``.partial`` after each batch, and when the results were ready."""
     out, states = folder / "whole" / "emb.npy", []
     out.parent.mkdir(parents=True)
     commit, move = RunState.commit, run.move_results
@@ -131,12 +108,13 @@ def lines_changed(content: bytes, rng: np.random.Generator) -> bytes:
     lines = content.splitlines(keepends=True)
     line, kind = rng.integers(len(lines)), rng.integers(3)
     rest = [*lines[:line], *lines[line + 1 :]]
-    place = rng.integers(len(rest) + 1)
-    doubled, moved = [*lines[: line + 1], *lines[line:]], [*rest[:place], lines[line], *rest[place:]]
+    index = rng.integers(len(rest) + 1)
+    doubled, moved = [*lines[: line + 1], *lines[line:]], [*rest[:index], lines[line], *rest[index:]]
     return b"".join([rest, doubled, moved][kind])
 
 
-CHANGES: list[Callable[[bytes, np.random.Generator], bytes]] = [flip, cut, blank, grow, lines_changed]
+Change = Callable[[bytes, np.random.Generator], bytes]
+CHANGES: list[Change] = [flip, cut, blank, grow, lines_changed]
 
 
 def damage(folder: Path, rng: np.random.Generator) -> str:
@@ -154,7 +132,7 @@ def damage(folder: Path, rng: np.random.Generator) -> str:
 
 def damaged(cases: int, seed: int = 0) -> Iterator[tuple[str, str]]:
     """Each case's damage, and ``same bytes``, ``refused in a sentence`` or what else came of it."""
-    options.PART_SECONDS, plan.BATCH_SOUNDS, rng = 2.0, 3, np.random.default_rng(seed)
+    plan.BATCH_SOUNDS, rng = 3, np.random.default_rng(seed)
     encoder = small_encoder(8, 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -202,44 +180,3 @@ def print_damaged(cases: int) -> None:
     same, refused = counts.pop("same bytes", 0), counts.pop("refused in a sentence", 0)
     wrong = counts.pop("SILENTLY WRONG", 0)
     print(f"| {cases} | {same} | {refused} | {wrong} | {sum(counts.values())} |")
-
-
-def long_recording(seconds: float, frames: bool, kills: int = 10) -> Iterator[tuple[float, float]]:
-    """Kill a run of one recording at random moments: seconds of sound done by then, and those done again after it.
-
-    Raises:
-        AssertionError: the bytes are not those of a run that was not killed.
-    """
-    rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as name:
-        folder, sound = Path(name), Path(name) / "long.wav"
-        with soundfile.SoundFile(sound, "w", 22050, 1, "PCM_U8") as file:
-            for _ in range(round(seconds)):
-                file.write(rng.normal(size=22050) * 0.1)
-        killed_at: list[float] = []
-        for until in [*sorted(rng.uniform(0, seconds, kills)), np.inf]:
-            lines = _live(sound, folder / "killed" / "emb.npy", frames, until)
-            if killed_at:
-                yield killed_at[-1], killed_at[-1] - lines["begins at"]
-            killed_at.append(lines.get("killed at", seconds))
-        _live(sound, folder / "whole" / "emb.npy", frames, np.inf)
-        assert results(folder / "whole" / "emb.npy") == results(folder / "killed" / "emb.npy")
-        print("same bytes", flush=True)
-
-
-def _live(sound: Path, out: Path, frames: bool, until: float) -> dict[str, float]:
-    """A process that kills itself when so many seconds of sound are done; what it said of itself."""
-    out.parent.mkdir(exist_ok=True)
-    tests = os.path.dirname(os.path.abspath(__file__))
-    code = LIFE.format(tests=tests, until=f"float({str(until)!r})", frames=frames, sound=str(sound), out=str(out))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == (0 if until == np.inf else -9), done.stderr
-    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in done.stdout.splitlines()}
-
-
-def print_long_recording(seconds: float) -> None:
-    """The table of ``long_recording``."""
-    print("| one recording | killed at (s of sound) | done again (s of sound) |\n|---|---|---|")
-    for kind, frames in {"frames, 40 ms": True, "clip vector": False}.items():
-        for at, again in long_recording(seconds, frames):
-            print(f"| {kind} | {at:.0f} | {again:.0f} |", flush=True)

@@ -347,11 +347,11 @@ def commit_and_interrupt(*arguments):
 RunState.commit = commit_and_interrupt
 """,
     "within the second batch": """
-from aasp_features.folder.batch_work import BatchWork
+from aasp_features.folder.local_engine import BatchWork
 windows = BatchWork._windows
-def windows_and_interrupt(work, left, *arguments):
-    for count, window in enumerate(windows(work, left, *arguments)):
-        if left.places.start == 12 and count == 3:
+def windows_and_interrupt(work, batch, *arguments):
+    for count, window in enumerate(windows(work, batch, *arguments)):
+        if batch.start == 12 and count == 3:
             signal.raise_signal(signal.SIGINT)
         yield window
 BatchWork._windows = windows_and_interrupt

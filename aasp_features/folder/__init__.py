@@ -1,20 +1,27 @@
-"""Folders of sounds -> vectors on disk: what ``aasp-embed`` does, as functions.
+"""Folders of sounds -> vectors on disk: the functions behind ``aasp-embed``.
 
-Names are loaded on first use, so that what needs no torch does not load it.
+Names are loaded on first use, so that importing the package does not load torch.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aasp_features.folder.local_engine import LocalEngine
-    from aasp_features.folder.map_page import MapError, write_map
-    from aasp_features.folder.options import RunOptions
-    from aasp_features.folder.output import OutputError
-    from aasp_features.folder.predictions import predict_run
-    from aasp_features.folder.ray_engine import RayEngine
-    from aasp_features.folder.run import AllFailedError, InterruptedRun, RunResult, WriteError, embed_sounds
-    from aasp_features.sounds.discovery import Discovery, NothingFoundError, find_sounds
-    from aasp_features.sounds.lists import read_list
+    from aasp_features.folder.local_engine import LocalEngine as LocalEngine
+    from aasp_features.folder.map_page import MapError as MapError
+    from aasp_features.folder.map_page import write_map as write_map
+    from aasp_features.folder.options import RunOptions as RunOptions
+    from aasp_features.folder.output import OutputError as OutputError
+    from aasp_features.folder.predictions import predict_run as predict_run
+    from aasp_features.folder.ray_engine import RayEngine as RayEngine
+    from aasp_features.folder.run import AllFailedError as AllFailedError
+    from aasp_features.folder.run import InterruptedRun as InterruptedRun
+    from aasp_features.folder.run import RunResult as RunResult
+    from aasp_features.folder.run import WriteError as WriteError
+    from aasp_features.folder.run import embed_sounds as embed_sounds
+    from aasp_features.sounds.discovery import Discovery as Discovery
+    from aasp_features.sounds.discovery import NothingFoundError as NothingFoundError
+    from aasp_features.sounds.discovery import find_sounds as find_sounds
+    from aasp_features.sounds.lists import read_list as read_list
 
 _HOME_OF = {
     "AllFailedError": "folder.run",
@@ -34,25 +41,7 @@ _HOME_OF = {
     "read_list": "sounds.lists",
     "write_map": "folder.map_page",
 }
-
-__all__ = [
-    "AllFailedError",
-    "Discovery",
-    "InterruptedRun",
-    "LocalEngine",
-    "MapError",
-    "NothingFoundError",
-    "OutputError",
-    "RayEngine",
-    "RunOptions",
-    "RunResult",
-    "WriteError",
-    "embed_sounds",
-    "find_sounds",
-    "predict_run",
-    "read_list",
-    "write_map",
-]
+__all__ = [*_HOME_OF]
 
 
 def __getattr__(name: str) -> Any:

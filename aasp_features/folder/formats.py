@@ -1,9 +1,10 @@
-"""Rows and their table -> one file, in the format that its ending names."""
+"""The table of a run's rows, and rows and table -> one file, in the format that its ending names."""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,84 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.errors import AaSPError
-from aasp_features.folder.table import RowTable, plain_text
+from aasp_features.folder.state import Outcome
+from aasp_features.sounds.sound import Sound
+from aasp_features.windows import grid_times
 
 Rows = NDArray[Any]
 Metadata = dict[str, str]
 CHUNK_ROWS = 4096
+ERROR_COLUMNS = ["path", "error"]
 
 
 class FormatError(AaSPError, ValueError):
-    """An ending that names no format, or one whose library is not installed; the sentence says what to do."""
+    """An ending that names no format, or a format whose library is not installed; the sentence says what to do."""
+
+
+class RowTable:
+    """Table of the rows; iterate, any number of times, for one list of values a row.
+
+    Args:
+        sounds: of the run.
+        outcomes: returns an iterator over their outcomes.
+        hop: seconds between frame vectors; None for clip vectors.
+
+    Attributes:
+        columns: names of the values: row, path, start and end where parts were asked for, then seconds, sample_rate
+            and channels of the original; or, for frame vectors, time in seconds.
+    """
+
+    def __init__(
+        self, sounds: Sequence[Sound], outcomes: Callable[[], Iterator[Outcome]], hop: float | None = None
+    ) -> None:
+        self.sounds, self.outcomes, self.hop = sounds, outcomes, hop
+        self._parts = any(sound.start is not None or sound.end is not None for sound in sounds)
+        parts = ["start", "end"] if self._parts else []
+        facts = ["seconds", "sample_rate", "channels"] if hop is None else ["time"]
+        self.columns = ["row", "path", *parts, *facts]
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        row = 0
+        for sound, outcome in zip(self.sounds, self.outcomes(), strict=True):
+            name = [sound.name, *([sound.start, sound.end] if self._parts else [])]
+            for facts in self._facts(outcome) if outcome.rows else []:
+                yield [row, *name, *facts]
+                row += 1
+
+    def _facts(self, outcome: Outcome) -> list[list[Any]]:
+        if self.hop is None:
+            return [[outcome.seconds, outcome.sample_rate, outcome.channels]]
+        return [[time] for time in grid_times(outcome.frames, self.hop)]
+
+    def failures(self) -> Iterator[list[str]]:
+        """Yield path and reason of each sound that failed."""
+        for sound, outcome in zip(self.sounds, self.outcomes(), strict=True):
+            if outcome.error is not None:
+                yield [sound.name, outcome.error]
+
+
+def write_csv(path: Path, columns: list[str], rows: Iterable[list[Any]]) -> None:
+    """Write a CSV file, with six digits of seconds, and names as the file system has them."""
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(columns)
+        for row in rows:
+            table.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in row])
+
+
+def plain_text(name: str) -> str:
+    """Return a name for formats that hold UTF-8 only, with other bytes in hexadecimal."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def write_npz(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
-    """``embeddings``, the table's columns, and ``metadata`` (JSON)."""
+    """Write ``embeddings``, the table's columns, and ``metadata`` (JSON)."""
     with path.open("wb") as file:  # np.savez would add its own ending to another
         np.savez(file, **{"embeddings": rows, "metadata": np.array(json.dumps(metadata)), **_columns(table)})  # type: ignore[arg-type]
 
 
 def write_parquet(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
-    """The table's columns and ``vector``, a list of fixed size; metadata in the schema's."""
+    """Write the table's columns and ``vector``, a list of fixed size; metadata in the schema's."""
     import pyarrow
     from pyarrow import parquet
 
@@ -48,7 +108,7 @@ def write_parquet(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -
 
 
 def write_hdf5(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
-    """A data set for ``embeddings`` and one for each of the table's columns; metadata as attributes."""
+    """Write a data set for ``embeddings`` and one for each of the table's columns; metadata as attributes."""
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -58,11 +118,12 @@ def write_hdf5(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> N
             data[first : first + CHUNK_ROWS] = rows[first : first + CHUNK_ROWS]
         for name, values in _columns(table).items():
             text = values.dtype.kind == "U"
-            file.create_dataset(name, data=values.astype(object) if text else values, dtype=_h5_text(text))
+            kind = h5py.string_dtype() if text else None
+            file.create_dataset(name, data=values.astype(object) if text else values, dtype=kind)
 
 
 def write_safetensors(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
-    """The tensor ``embeddings``; metadata in the header. Written piece by piece, which the library does not do."""
+    """Write the tensor ``embeddings``, piece by piece, which the library does not do; metadata in the header."""
     kind = {"<f4": "F32", "<f2": "F16"}[rows.dtype.str]
     tensor = {"dtype": kind, "shape": list(rows.shape), "data_offsets": [0, rows.nbytes]}
     header = json.dumps({"__metadata__": metadata, "embeddings": tensor}).encode()
@@ -74,7 +135,7 @@ def write_safetensors(path: Path, rows: Rows, table: RowTable, metadata: Metadat
 
 
 def write_jsonl(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
-    """One object a row, with the table's columns and ``vector``; the first line is ``{"metadata": …}``."""
+    """Write an object a row, with the table's columns and ``vector``; the first line is ``{"metadata": …}``."""
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps({"metadata": metadata}) + "\n")
         for line in table:
@@ -94,7 +155,7 @@ LIBRARIES = {".parquet": ("pyarrow", "parquet"), ".h5": ("h5py", "hdf5")}  # mod
 
 
 def check_format(path: Path) -> None:
-    """Can this ending be written here?
+    """Check that the format of ``path`` can be written here.
 
     Raises:
         FormatError: see the class.
@@ -115,7 +176,7 @@ def _chunks(table: RowTable) -> Iterator[tuple[int, list[list[Any]]]]:
 
 
 def _columns(table: RowTable) -> dict[str, NDArray[Any]]:
-    """The table as arrays, by column; None becomes NaN."""
+    """Return the table as arrays, by column; None becomes NaN."""
     values: dict[str, list[Any]] = {name: [] for name in table.columns}
     for line in table:
         for name, value in zip(table.columns, line, strict=True):
@@ -126,9 +187,3 @@ def _columns(table: RowTable) -> dict[str, NDArray[Any]]:
 
 def _plain(value: Any) -> Any:
     return plain_text(value) if isinstance(value, str) else value
-
-
-def _h5_text(text: bool) -> Any:
-    import h5py
-
-    return h5py.string_dtype() if text else None

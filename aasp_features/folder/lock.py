@@ -1,4 +1,7 @@
-"""One writer at a time: a lock that the operating system holds, and drops when the process dies, however it dies."""
+"""A lock file that the operating system unlocks when the process ends, however it ends.
+
+``filelock`` in the versions that torch allows takes a file system without locks for a lock that is held.
+"""
 
 from __future__ import annotations
 
@@ -23,64 +26,54 @@ class NoLocksError(AaSPError, OSError):
 
 
 class FileLock:
-    """A lock on a file, which is made for it, with its folder; who deletes the file while holding the lock ends it."""
+    """Lock on a file, which is made for it, with its folder. Its holder gives it up by deleting the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> None:
-        """Take it, without waiting.
+        """Take the lock, without waiting; twice is once.
 
         Raises:
             LockedError: another process holds it.
-            NoLocksError: see the class; what was made for the lock is gone again.
+            NoLocksError: see the class; what was made for the lock is deleted.
         """
-        while self._file is None:
+        while not self.held:
+            self.release()
             self.path.parent.mkdir(exist_ok=True)
-            try:
-                file = self.path.open("ab")
-            except FileNotFoundError:  # the former holder deleted the folder in this moment
-                continue
-            try:
-                _lock(file)
-            except OSError as error:
-                file.close()
-                if error.errno in HELD_BY_ANOTHER:
-                    raise LockedError(f"{self.path} is locked by another process.") from error
-                with suppress(OSError):  # a folder that holds anything else stays
-                    self.path.unlink()
-                    self.path.parent.rmdir()
-                raise NoLocksError(error.strerror) from error
-            if self._is_at(file):
-                self._file = file
-            else:  # the former holder deleted the file between our opening and locking it
-                file.close()
+            with suppress(FileNotFoundError):  # the former holder deleted the folder in this moment, or the file later
+                self._file = self.path.open("ab")
+                self._lock(self._file)
 
     @property
     def held(self) -> bool:
-        """Is it held by this process, and in its place?"""
-        return self._file is not None and self._is_at(self._file)
+        """Whether this process holds the lock, and the file is in its place."""
+        with suppress(FileNotFoundError):
+            return self._file is not None and os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
+        return False
 
     def release(self) -> None:
-        """Give it back; twice is once."""
+        """Give the lock back; twice is once."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _is_at(self, file: IO[bytes]) -> bool:
+    def _lock(self, file: IO[bytes]) -> None:
         try:
-            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
-        except FileNotFoundError:
-            return False
+            if sys.platform == "win32":
+                import msvcrt
 
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
 
-def _lock(file: IO[bytes]) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.release()
+            if error.errno in HELD_BY_ANOTHER:
+                raise LockedError(f"{self.path} is locked by another process.") from error
+            with suppress(OSError):  # a folder that holds anything else stays
+                self.path.unlink()
+                self.path.parent.rmdir()
+            raise NoLocksError(error.strerror) from error

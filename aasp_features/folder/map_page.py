@@ -1,4 +1,4 @@
-"""Vectors -> one HTML page with a map of the sounds: nothing is loaded from anywhere but the sounds themselves."""
+"""Vectors -> one HTML page with a map of the sounds, which loads nothing but the sounds themselves."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.errors import AaSPError
-from aasp_features.folder.table import plain_text
+from aasp_features.folder.formats import plain_text
 
 NEIGHBOURS = 10
 DATA = re.compile(r'<script id="data" type="application/json">(\{"of":.*\})</script>')
 PCA_DIMENSIONS = 50
-CHUNK_ROWS = 1024
 
 
 class MapError(AaSPError, RuntimeError):
-    """The map cannot be made; the sentence says what is missing."""
+    """A map that cannot be drawn; the sentence says what is missing."""
 
 
 def check_map() -> None:
-    """Is what a map needs installed?
+    """Check that a map can be drawn here.
 
     Raises:
         MapError: see the class.
@@ -56,7 +55,7 @@ def map_run(out: Path, page: Path) -> None:
 
 
 def is_map_of(page: Path, out: Path) -> bool:
-    """Was this page drawn of ``out``, or rather of a file of its name?"""
+    """Return whether ``page`` is a map of ``out``, by its name."""
     drawn = DATA.search(page.read_text(encoding="utf-8", errors="replace"))
     return drawn is not None and bool(json.loads(drawn[1])["of"] == out.name)
 
@@ -64,14 +63,14 @@ def is_map_of(page: Path, out: Path) -> bool:
 def write_map(
     page: Path, vectors: NDArray[Any], table: Iterable[dict[str, Any]], *, seed: int = 0, of: str = ""
 ) -> None:
-    """Draw the map.
+    """Draw the map of vectors.
 
     Args:
-        page: the ``.html`` file to write; it finds the sounds by their place relative to its own.
+        page: the ``.html`` file to write; it finds the sounds by their paths relative to its own.
         vectors: (rows, d), at least 1 row.
-        table: for each row ``path``, and ``start`` and ``end`` in seconds where a part is meant.
+        table: ``path`` of each row, and ``start`` and ``end`` in seconds for a part.
         seed: of the projection; the same seed gives the same page.
-        of: what the page says it is a map of.
+        of: name of the vectors' file, written into the page.
 
     Raises:
         MapError: scikit-learn is not installed.
@@ -98,22 +97,18 @@ def write_map(
 
 
 def neighbours(vectors: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Of each row the most similar others, best first, and their cosines: (rows, k) each, k = min(10, rows - 1)."""
-    unit = np.asarray(vectors, np.float32)
-    unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
-    count = max(0, min(NEIGHBOURS, len(unit) - 1))
-    indices, cosines = np.empty((len(unit), count), np.int64), np.empty((len(unit), count), np.float32)
-    for first in range(0, len(unit), CHUNK_ROWS):
-        similar = unit[first : first + CHUNK_ROWS] @ unit.T
-        similar[np.arange(len(similar)), np.arange(first, first + len(similar))] = -np.inf
-        best = np.argsort(-similar, axis=1, kind="stable")[:, :count]
-        indices[first : first + CHUNK_ROWS] = best
-        cosines[first : first + CHUNK_ROWS] = np.take_along_axis(similar, best, axis=1)
-    return indices, cosines
+    """Return each row's most similar others, best first, and their cosines: (rows, k), k = min(10, rows - 1)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    rows, count = np.asarray(vectors, np.float32), min(NEIGHBOURS, len(vectors) - 1)
+    if count == 0:
+        return np.empty((1, 0), np.int64), np.empty((1, 0), np.float32)
+    distances, indices = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(rows).kneighbors()
+    return indices, 1 - distances
 
 
 def project(vectors: NDArray[Any], seed: int) -> NDArray[np.float64]:
-    """(rows, d) -> (rows, 2) in 0…1, by t-SNE on the first 50 principal components of the unit vectors."""
+    """Project (rows, d) to (rows, 2) in 0…1, by t-SNE on the first 50 principal components of the unit vectors."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -132,7 +127,7 @@ def project(vectors: NDArray[Any], seed: int) -> NDArray[np.float64]:
 
 
 def folders(names: Sequence[str]) -> list[str]:
-    """The first folder of each path below what all of them share; empty for those that lie in it themselves."""
+    """Return the first folder of each path below the folder that all share; empty for files directly in it."""
     parents = [os.path.dirname(os.path.abspath(name)) for name in names]
     shared = os.path.commonpath(parents) if parents else ""
     below = [os.path.relpath(parent, shared).split(os.sep)[0] for parent in parents]
@@ -140,7 +135,7 @@ def folders(names: Sequence[str]) -> list[str]:
 
 
 def _address(page: Path, line: dict[str, Any]) -> str:
-    """URL of a row's sound relative to the page; empty for what lies inside a shard."""
+    """Return the URL of a row's sound relative to the page; empty for a member of a shard."""
     if not os.path.isfile(line["path"]):
         return ""
     relative = os.path.relpath(line["path"], page.parent)
@@ -150,11 +145,11 @@ def _address(page: Path, line: dict[str, Any]) -> str:
 
 
 def _part(line: dict[str, Any]) -> tuple[float, float | None] | None:
-    """Start and end of a row's part in seconds, no end where it goes on to the file's; None for a whole sound."""
+    """Return start and end of a row's part in seconds, end None for the file's; None for a whole sound."""
     start, end = line.get("start"), line.get("end")
     return (start or 0.0, end) if start or end is not None else None
 
 
 def _shard(name: str) -> str:
-    """The shard that a name is a member of; empty for a file, and for one that is gone."""
+    """Return the shard that holds a name; empty for a file, and for one that is gone."""
     return next((str(parent) for parent in Path(name).parents if parent.is_file()), "")

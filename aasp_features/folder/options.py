@@ -1,4 +1,4 @@
-"""What a user may ask of a run, and the same with everything filled in; no torch at import."""
+"""Options of a run, and the same with every default filled in; no torch at import."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from aasp_features.encoder import AaSPEncoder
 
 Dtype = Literal["float32", "float16"]
-PART_SECONDS = 580.0  # with the windows that overshoot it, at most ten minutes
+DECIDE_NO_ROW = ("width", "threads", "checkpoint", "checkpoint_sha256")  # the weights' values count, not their file
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options that decide what is written; everything else only decides how fast.
+    """Options that decide what is written; everything else decides only how fast.
 
     Attributes:
         pooling, last_layers, batch_size, window, context: as in ``AaSPEncoder.embed``.
-        frames: vectors along time instead of one for each sound; ``hop`` seconds apart.
-        dtype: ``float32`` or ``float16``, of what is written.
+        frames: vectors along time, ``hop`` seconds apart, instead of one for each sound.
+        dtype: ``float32`` or ``float16``, of the written vectors.
         normalize: scale every vector to length 1.
         max_hours: of a sound; a longer one is an error.
 
@@ -56,7 +56,7 @@ class RunOptions:
         check_hours(self.max_hours)
 
     def resolve(self, encoder: AaSPEncoder, device: str) -> RunSettings:
-        """Everything that decides the bytes but the sounds.
+        """Return everything that decides the written bytes, except the sounds.
 
         Args:
             encoder: that computes the vectors.
@@ -67,31 +67,20 @@ class RunOptions:
         """
         import torch
 
-        embed = encoder.options(
-            device,
-            pooling=self.pooling,
-            last_layers=self.last_layers,
-            batch_size=self.batch_size,
-            window=self.window,
-            context=self.context,
-        )
+        names = ("pooling", "last_layers", "batch_size", "window", "context")
+        embed = encoder.options(device, **{name: getattr(self, name) for name in names})
         config = encoder.config
         return RunSettings(
+            options=self,
+            embed=embed,
             checkpoint=config.name,
             checkpoint_sha256=encoder.sha256,
             config_sha256=config_sha256(config),
             weights_sha256=weights_sha256(encoder),
-            embed=embed,
-            frames=self.frames,
-            hop=self.hop,
-            dtype=self.dtype,
-            normalize=self.normalize,
-            max_hours=self.max_hours,
             compiled=encoder.compiled,
             aasp_features=__version__,
             torch=torch.__version__,
             device=device,
-            part_seconds=PART_SECONDS,
             threads=torch.get_num_threads(),
             width=(frame_dim if self.frames else pooled_dim)(config.dim, config.rows, embed.pooling),
         )
@@ -99,54 +88,43 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """A run's options, filled in, with checkpoint, versions and device; two equal ones give equal bytes.
+    """Everything that decides a run's bytes except the sounds; two equal ones give equal bytes.
 
     Attributes:
+        options: as they were asked for.
+        embed: options of the vectors, with defaults filled in.
         checkpoint_sha256: of the weights' file; None where there is none.
-        config_sha256, weights_sha256: of what the encoder is now.
-        part_seconds: of sound, after which work is committed, inside a sound or after one.
-        threads: of torch; another number may change last bits, but a run goes on with any.
+        config_sha256, weights_sha256: of the encoder's config and weights in memory.
+        threads: of torch; another number may change last bits, but a run continues with any.
         width: numbers in a row.
     """
 
+    options: RunOptions
+    embed: EmbedOptions
     checkpoint: str
     checkpoint_sha256: str | None
     config_sha256: str
     weights_sha256: str
-    embed: EmbedOptions
-    frames: bool
-    hop: float
-    dtype: Dtype
-    normalize: bool
-    max_hours: float
     compiled: bool
     aasp_features: str
     torch: str
     device: str
-    part_seconds: float
     threads: int
     width: int
 
     @property
     def offsets(self) -> range:
-        """Of the passes over each sound, in frames."""
-        return grid_offsets(self.hop)
+        """Offsets of the passes over each sound, in frames."""
+        return grid_offsets(self.options.hop)
 
     def to_dict(self) -> dict[str, Any]:
-        """What decides the rows, flat and plain; the width follows from the rest."""
-        values = asdict(self)
-        for name in (
-            "width",
-            "threads",
-            "checkpoint",
-            "checkpoint_sha256",
-        ):  # the weights' values count, not their file
-            del values[name]
-        return {**values.pop("embed"), **values}
+        """Return what decides the rows, flat and plain."""
+        values = {name: value for name, value in asdict(self).items() if name not in DECIDE_NO_ROW}
+        return {**values.pop("options"), **values.pop("embed"), **values}
 
 
 def config_sha256(config: AaSPConfig) -> str:
-    """Of what a config decides beside ``EmbedOptions``; the checkpoint's name decides nothing, and -8 is -8.0."""
+    """Return the sha256 of what a config decides beside ``EmbedOptions``: not its name, and -8 is -8.0."""
     elsewhere = {"name", *(field.name for field in fields(EmbedOptions))}
     values = {name: value for name, value in asdict(config).items() if name not in elsewhere}
     plain = {name: float(value) if isinstance(value, int) else value for name, value in values.items()}
@@ -154,7 +132,7 @@ def config_sha256(config: AaSPConfig) -> str:
 
 
 def weights_sha256(encoder: AaSPEncoder) -> str:
-    """Of the weights' values, whatever they were stored as, wherever they came from and lie."""
+    """Return the sha256 of the weights' values, for any file, number format and device."""
     digest = hashlib.sha256()
     for name, value in sorted(encoder.network.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().float().contiguous().numpy().tobytes())

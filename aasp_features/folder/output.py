@@ -1,21 +1,28 @@
-"""The place where a run's results go: may it be written, does someone else write it, does it hold something already?"""
+"""Results of a run: where they go, whether they may be written there, and how all of them get there or none.
+
+Results are made in ``making/``, which becomes ``ready/`` when all are whole; then they are moved beside ``OUT``. If the
+process dies meanwhile, the next one moves the rest, provided that each file is still what the record says.
+"""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from aasp_features.errors import AaSPError
+from aasp_features.folder.formats import ERROR_COLUMNS, WRITERS, RowTable, write_csv
 from aasp_features.folder.lock import FileLock, LockedError, NoLocksError
 from aasp_features.folder.plan import Plan, contents_digest
-from aasp_features.folder.seal import fingerprint, read_sealed
+from aasp_features.folder.state import ROWS_FILE, RunState, fingerprint, read_sealed, seal
 
-LOCK_FILE = "lock"
+LOCK_FILE, MAKING, READY = "lock", "making", "ready"
 CHOOSE = "choose another --out, or give --overwrite."
 
 
@@ -24,72 +31,66 @@ class OutputError(AaSPError, OSError):
 
 
 def side_file(out: Path, ending: str) -> Path:
-    """``emb.npy`` and ``.csv`` -> ``emb.csv``."""
+    """Return the file beside ``out`` with another ending: ``emb.npy`` and ``.csv`` give ``emb.csv``."""
     return out.with_suffix(ending)
 
 
 def result_files(out: Path) -> list[Path]:
-    """All that a run may write: vectors, table, record, list of failures."""
+    """Return all files that a run may write: vectors, table, record, list of failures."""
     return [out, *(side_file(out, ending) for ending in (".csv", ".json", ".errors.csv"))]
 
 
 def partial_folder(out: Path) -> Path:
-    """Where a run keeps its work until it is complete."""
+    """Return the folder of a run's unfinished work."""
     return out.with_name(out.name + ".partial")
 
 
 def check_writable(out: Path) -> None:
-    """Fail early: is this a place where files can be made?
+    """Check, before any computation, that a file can be made at ``out``.
 
     Raises:
-        OutputError: a folder, a missing folder, or one that may not be written.
+        OutputError: a folder, or a file in a folder that is missing or may not be written.
     """
     try:
-        if out.is_dir():
-            raise OutputError(f"--out {out} is a folder; name a file in it, such as {out / 'emb.npy'}.")
-        if not out.parent.is_dir():
-            raise OutputError(f"--out {out}: the folder {out.parent} does not exist; make it first.")
-        probe = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-        probe.touch()
-        probe.unlink()
-    except OutputError:
-        raise
+        is_folder, has_parent = out.is_dir(), out.parent.is_dir()
+        if has_parent and not is_folder:
+            probe = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+            probe.touch()
+            probe.unlink()
     except OSError as error:
         raise OutputError(f"--out {out}: the folder {out.parent} cannot be written ({error.strerror}).") from error
+    if is_folder:
+        raise OutputError(f"--out {out} is a folder; name a file in it, such as {out / 'emb.npy'}.")
+    if not has_parent:
+        raise OutputError(f"--out {out}: the folder {out.parent} does not exist; make it first.")
 
 
 def check_apart(out: Path, sources: Iterable[Path], also: Iterable[Path] = ()) -> None:
-    """Check that a run replaces nothing that it reads; see ``check_unread``.
-
-    Args:
-        out: of the run, whose result files and unfinished work are written.
-        sources: files that are read.
-        also: other files and folders that are written.
-    """
+    """Check that none of the ``sources`` is a result of ``out``, in its unfinished work, or one of ``also``."""
     check_unread([*result_files(out), partial_folder(out), *also], sources)
 
 
 def check_unread(written: Sequence[Path], read: Iterable[Path]) -> None:
-    """Check that no file is both read and written, whatever its name: links, hard links and other spellings count.
+    """Check that no file is both read and written, under any of its names (links, hard links, other spellings).
 
     Args:
         written: files, and folders whose files may all be replaced.
-        read: files, and folders, of which the files that lie right in them are read.
+        read: files, and folders of which the files directly in them are read.
 
     Raises:
-        OutputError: one of the files that are read is written.
+        OutputError: a file that is read is also written.
     """
-    inside = (Path(folder, name) for place in written for folder, _, names in os.walk(place) for name in names)
+    inside = (Path(folder, name) for root in written for folder, _, names in os.walk(root) for name in names)
     taken = {_identity(file): file for file in (*written, *inside)}
     taken.pop(None, None)
-    for place in read if taken else ():
-        for file in place.glob("*") if os.path.isdir(place) else [place]:
+    for path in read if taken else ():
+        for file in path.glob("*") if os.path.isdir(path) else [path]:
             if (result := taken.get(_identity(file))) is not None:
                 raise OutputError(f"writing {result} would replace {file}, which is read; choose another output.")
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """Device and number of a file, by any of its names; None where there is none that can be looked at."""
+    """Return device and inode of a file; None if it cannot be looked at."""
     try:
         status = os.stat(file)
     except (OSError, ValueError):  # a ValueError for names that no file can have
@@ -97,29 +98,12 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-class Claim:
-    """The right to write an output.
-
-    Attributes:
-        folder: for unfinished work.
-    """
-
-    def __init__(self, folder: Path, lock: FileLock | None) -> None:
-        self.folder, self._lock = folder, lock
-
-    @property
-    def lost(self) -> bool:
-        """Was the folder deleted by somebody else?"""
-        return not self.folder.is_dir() if self._lock is None else not self._lock.held
-
-
 @contextmanager
-def claimed(out: Path, lock: bool = True) -> Iterator[Claim]:
-    """Be the only one that writes ``out``; the folder for unfinished work goes again if it stays empty.
+def claimed(out: Path, lock: bool = True) -> Iterator[Callable[[], bool]]:
+    """Make the folder for unfinished work, lock it unless ``lock`` is False, and delete it if it stays empty.
 
-    Args:
-        out: of the results.
-        lock: take a lock; without it, nobody else is kept away.
+    Yields:
+        A function that returns whether somebody else has deleted the folder.
 
     Raises:
         OutputError: another process writes ``out``, or the file system has no locks.
@@ -140,20 +124,19 @@ def claimed(out: Path, lock: bool = True) -> Iterator[Claim]:
     except OSError as error:
         raise OutputError(f"--out {out}: {folder} cannot be used ({error.strerror}); remove what is there.") from error
     try:
-        yield Claim(folder, own if lock else None)
+        yield lambda: not (own.held if lock else folder.is_dir())
     finally:
+        if sys.platform == "win32":  # where open files cannot be deleted
+            own.release()
         with suppress(OSError):  # of a folder that is gone
             if set(os.listdir(folder)) <= {LOCK_FILE}:
-                if sys.platform == "win32":  # where open files cannot be deleted
-                    own.release()
-                with suppress(FileNotFoundError):
-                    os.unlink(folder / LOCK_FILE)
-                os.rmdir(folder)
+                (folder / LOCK_FILE).unlink(missing_ok=True)
+                folder.rmdir()
         own.release()
 
 
 def finished_record(out: Path, plan: Plan) -> dict[str, Any] | None:
-    """The record of results that are this plan's already, and whole; None where there are none, or not all of them.
+    """Return the record of results that are already this plan's, and whole; None where there are none, or not all.
 
     Raises:
         OutputError: a file that the results would replace is not of a run of this plan for ``out``, or was changed.
@@ -182,7 +165,7 @@ def finished_record(out: Path, plan: Plan) -> dict[str, Any] | None:
 
 
 def _other_contents(plan: Plan, record: dict[str, Any]) -> str:
-    """How the sounds are not those of results, in words; all of them are read if they do not look the same."""
+    """Return in words how the sounds are not those of results; all are read if their stamps are others."""
     if plan.looks_like(record):
         return ""
     if contents_digest(sound.content().sha256 for sound in plan.sounds) == record["contents_sha256"]:
@@ -191,7 +174,83 @@ def _other_contents(plan: Plan, record: dict[str, Any]) -> str:
 
 
 def _first_name(out: Path) -> str:
-    """Of the sounds in a table."""
     with suppress(OSError, csv.Error), side_file(out, ".csv").open(encoding="utf-8", errors="replace") as file:
         return next((row["path"] for row in csv.DictReader(file)), "none")
     return "none"
+
+
+def make_results(state: RunState, plan: Plan, table: RowTable, out: Path, problems: dict[str, str]) -> None:
+    """Write vectors, table, list of failures and record of a run whose batches are all committed into ``ready/``.
+
+    If it fails, the state stays, and it can be repeated. ``problems`` are folders and shards that cannot be searched.
+    """
+    making = state.folder / MAKING
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir()
+    failures = [*([name, reason] for name, reason in problems.items()), *table.failures()]
+    record = _make_record(state, plan, out, len(failures))
+    write_csv(making / side_file(out, ".csv").name, table.columns, table)
+    if failures:
+        write_csv(making / side_file(out, ".errors.csv").name, ERROR_COLUMNS, failures)
+    files = {path.name: fingerprint(path) for path in sorted(making.iterdir())}
+    if out.suffix == ".npy":
+        state.write_npy_header()
+        files[out.name] = fingerprint(state.rows_path)
+    else:
+        metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in record.items()}
+        WRITERS[out.suffix](making / out.name, state.array(), table, metadata)
+        files[out.name] = fingerprint(making / out.name)
+    text = seal({**record, "files": files}, indent=2)
+    (making / side_file(out, ".json").name).write_text(text, encoding="utf-8")
+    os.replace(making, state.folder / READY)
+
+
+def _make_record(state: RunState, plan: Plan, out: Path, failures: int) -> dict[str, Any]:
+    """Return what the results are, without a clock time: the same run gives the same bytes."""
+    return {
+        **{name: getattr(plan.settings, name) for name in ("checkpoint", "checkpoint_sha256", "aasp_features")},
+        "output": out.name,
+        "rows": state.rows,
+        "dimension": state.width,
+        "failures": failures,
+        "threads": state.threads,
+        **plan.identity(),
+        "contents_sha256": contents_digest(outcome.sha256 for outcome in state.outcomes()),
+    }
+
+
+def move_results(folder: Path, out: Path) -> bool:
+    """Move the files of ``ready/`` beside ``out`` and clear the folder; return False if none are ready and whole."""
+    ready = folder / READY
+    if not ready.is_dir():
+        return False
+    record_file, errors = side_file(out, ".json").name, side_file(out, ".errors.csv")
+    if (ready / record_file).exists():  # it goes last; without it, all were moved before
+        record = read_sealed(ready / record_file)
+        if record is None or not all(_is_whole(folder, out, name, print) for name, print in record["files"].items()):
+            shutil.rmtree(ready)  # the run makes it again
+            return False
+        if (folder / ROWS_FILE).exists() and out.suffix == ".npy":
+            os.replace(folder / ROWS_FILE, out)
+        if record["failures"] == 0:
+            errors.unlink(missing_ok=True)  # of an earlier run
+        for path in sorted(ready.iterdir(), key=lambda path: path.name == record_file):
+            os.replace(path, out.with_name(path.name))
+    clear(folder)
+    return True
+
+
+def _is_whole(folder: Path, out: Path, name: str, expected: dict[str, Any]) -> bool:
+    """Return whether a result, which may have been moved already, is what was made."""
+    rows = [folder / ROWS_FILE] if name == out.name and out.suffix == ".npy" else []
+    paths = [*rows, folder / READY / name, out.with_name(name)]
+    return fingerprint(next((path for path in paths if path.exists()), Path(os.devnull))) == expected
+
+
+def clear(folder: Path) -> None:
+    """Delete a run's state except its lock; ``ready/`` goes last, as it says that the rest is no longer needed."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == READY):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK_FILE:
+            path.unlink()

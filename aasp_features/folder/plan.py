@@ -1,7 +1,7 @@
-"""What a run will do, fixed before it starts: which sounds, in which batches, with which settings.
+"""Plan of a run, fixed before it starts: which sounds, in which batches, with which settings.
 
-Batches are decided by the list of sounds alone, their parts by the sounds' lengths, and a vector's last bits depend
-only on its part; so a run that was killed and goes on gives the very bytes of a run that was not.
+The list of sounds and their sizes alone decide the batches, and a vector's last bits depend on its batch alone. A run
+that was killed and continues therefore writes the bytes of a run that was not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from aasp_features.folder.options import RunSettings
 from aasp_features.sounds.sound import Sound
 
 BATCH_SOUNDS = 256
-BATCH_BYTES = 64 * 2**20  # compressed; so that several devices share long files, too
+BATCH_BYTES = 64 * 2**20  # of files: six minutes of CD audio, or an hour of MP3
+PART_BYTES = 32_000  # for each second of a part of a file, whose own size says little
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Plan:
 
     Attributes:
         sounds: in the order of the rows.
-        stamps: (sounds, 3) size and times of change of each, when the plan was made; see ``Sound.stamp``.
-        batches: ranges of ``sounds``; each is done by one device.
+        stamps: (sounds, 3) size and times of change of each when the plan was made; see ``Sound.stamp``.
+        batches: ranges of ``sounds``; each is done on one device and committed at once.
         settings: everything else that decides the bytes written.
-        digests: sha256 of the sounds' names, of the parts that are asked for, and of the stamps; see ``identity``.
+        digests: sha256 of the sounds' names, of the requested parts, and of the stamps.
     """
 
     sounds: Sequence[Sound]
@@ -40,28 +41,28 @@ class Plan:
     settings: RunSettings
     digests: dict[str, str]
 
-    def left(self, place: int) -> list[range]:
-        """The batches from a sound on, which may lie inside the first of them."""
-        return [range(max(place, batch.start), batch.stop) for batch in self.batches if batch.stop > place]
+    def left(self, done: int) -> list[range]:
+        """Return the batches after the first ``done`` sounds."""
+        return [range(max(done, batch.start), batch.stop) for batch in self.batches if batch.stop > done]
 
     def identity(self) -> dict[str, Any]:
-        """What makes it this run: number of sounds, digests, settings; plain values."""
+        """Return the plain values that make it this run: number of sounds, digests, settings."""
         return {"sounds": len(self.sounds), **self.digests, "settings": self.settings.to_dict()}
 
     def work(self) -> dict[str, Any]:
-        """What of ``identity`` decides the rows, beside the contents of the sounds."""
+        """Return the part of ``identity`` that decides the rows, together with the contents of the sounds."""
         return {name: value for name, value in self.identity().items() if name not in ("names_sha256", "stamps_sha256")}
 
     def named_as(self, other: dict[str, Any]) -> bool:
-        """Are the sounds called as in another identity?"""
+        """Return whether the sounds have the names of another identity's."""
         return bool(other.get("names_sha256") == self.digests["names_sha256"])
 
     def looks_like(self, other: dict[str, Any]) -> bool:
-        """Do the stamps say that the sounds are those of another identity? If not, their contents decide."""
+        """Return whether the stamps are those of another identity; if not, the sounds' contents decide."""
         return bool(other.get("stamps_sha256") == self.digests["stamps_sha256"])
 
     def differs_from(self, other: dict[str, Any]) -> str:
-        """How ``other``, an ``identity``, is other work, in words; empty if it is the same."""
+        """Return in words how ``other``, an ``identity``, is other work; empty if it is the same."""
         mine, theirs = self.settings.to_dict(), other.get("settings", {})
         changes = [
             f"{name} was {theirs.get(name)}, now {mine.get(name)}"
@@ -76,18 +77,18 @@ class Plan:
 
 
 def make_plan(sounds: Sequence[Sound], settings: RunSettings) -> Plan:
-    """Divide the sounds into batches: neighbours, up to 256 of them or 64 MiB of files, at least one."""
+    """Divide the sounds into batches of neighbours: at most 256 sounds and 64 MiB of files, or one longer file."""
     digests = {name: hashlib.sha256() for name in ("names_sha256", "parts_sha256", "stamps_sha256")}
-    batches, first, size = [], 0, 0
+    batches, first, size = list[range](), 0, 0.0
     stamps = np.zeros((len(sounds), 3), np.int64)
-    for place, sound in enumerate(sounds):
-        stamps[place] = stamp = sound.stamp()
+    for index, sound in enumerate(sounds):
+        stamps[index] = stamp = sound.stamp()
         for digest, values in zip(digests.values(), (sound.name, (sound.start, sound.end), stamp), strict=True):
             digest.update(json.dumps(values).encode() + b"\n")
-        own = stamp[0]
-        if place > first and (place - first >= BATCH_SOUNDS or size + own > BATCH_BYTES):
-            batches.append(range(first, place))
-            first, size = place, 0
+        own = stamp[0] if sound.end is None else min(stamp[0], PART_BYTES * (sound.end - (sound.start or 0)))
+        if index > first and (index - first >= BATCH_SOUNDS or size + own > BATCH_BYTES):
+            batches.append(range(first, index))
+            first, size = index, 0.0
         size += own
     if first < len(sounds):
         batches.append(range(first, len(sounds)))
@@ -95,7 +96,7 @@ def make_plan(sounds: Sequence[Sound], settings: RunSettings) -> Plan:
 
 
 def contents_digest(hashes: Iterable[str]) -> str:
-    """sha256 over the contents' own, in order."""
+    """Return the sha256 over the contents' own, in order."""
     digest = hashlib.sha256()
     for each in hashes:
         digest.update(each.encode() + b"\n")

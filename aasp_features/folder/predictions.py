@@ -1,40 +1,51 @@
-"""A finished run's vectors -> what a classifier says of them: a table, and for frames events and label tracks.
+"""Vectors of a finished run -> a classifier's predictions: a table, and for frames also events and label tracks.
 
-The head is linear, so nothing is embedded again; rows are read piece by piece, events are found sound by sound.
+The head is linear, and no sound is embedded again. Rows are read piece by piece; events are found sound by sound.
+
+``OUT.predictions.json`` names the files of a prediction with their fingerprints. Only files that are as it says are
+replaced without ``overwrite``. While they are written, it is marked as incomplete.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from itertools import islice
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.classifier import AaSPClassifier
 from aasp_features.events import THRESHOLD, Event, audacity_labels, check_threshold, find_events
-from aasp_features.folder.label_tracks import label_places
-from aasp_features.folder.output import check_apart, claimed, side_file
-from aasp_features.folder.prediction_record import (
-    Places,
-    begin,
-    check_replaceable,
-    finish,
-    hop_of_run,
-    identify,
-    is_whole,
-    prediction_places,
-)
-from aasp_features.folder.table import write_csv
+from aasp_features.folder.formats import plain_text, write_csv
+from aasp_features.folder.options import config_sha256, weights_sha256
+from aasp_features.folder.output import OutputError, check_apart, claimed, side_file
+from aasp_features.folder.state import checksum, fingerprint, read_sealed, seal, write_whole
 
 CHUNK_ROWS = 4096
 EVENT_COLUMNS = ["path", "start", "end", "label", "probability"]
+MAX_NAME, MAX_PATH = 251, 1000  # bytes, without the ending ".txt"
+KEPT_NAME = 60  # bytes of a name that is too long
 Line = list[str]
+
+
+class Places(NamedTuple):
+    """Results of a prediction: files, and the folder of label tracks."""
+
+    table: Path
+    events: Path
+    tracks: Path
+    record: Path
+
+
+def prediction_places(out: Path) -> Places:
+    """Return where the predictions for the vectors ``out`` go."""
+    endings = (".predictions.csv", ".events.csv", ".labels", ".predictions.json")
+    return Places(*(side_file(out, ending) for ending in endings))
 
 
 def predict_run(
@@ -45,87 +56,186 @@ def predict_run(
     overwrite: bool = False,
     lock: bool = True,
 ) -> Places:
-    """Write what a classifier says of a finished run's vectors.
+    """Write a classifier's predictions for the vectors of a finished run.
 
     ``OUT.predictions.csv`` has the run's table, and for each row the likeliest label, its probability, and a column
-    ``p(label)`` for each class. Of frames there is ``OUT.events.csv``, with path, start, end (seconds of the file),
-    label and probability of each event, and ``OUT.labels/``, a label track for each sound.
+    ``p(label)`` for each class. For frames there is also ``OUT.events.csv``, with path, start, end (seconds of the
+    file), label and probability of each event, and ``OUT.labels/``, a label track for each sound.
 
     Args:
         out: the vectors, ``.npy``, with their table beside them.
-        classifier: on the encoder that gave them.
-        threshold: of events.
-        overwrite: replace what is there, whatever it is.
+        classifier: on the encoder that computed them.
+        threshold: least probability of an event.
+        overwrite: replace any file that is there.
         lock: keep other processes away.
 
     Raises:
-        OutputError: no finished run, or not of the classifier's encoder; another process writes there, or a file there
+        OutputError: no finished run, or not of the classifier's encoder; another process writes there; or a file there
             is no earlier prediction, or one of the sounds.
-        OptionError: frames, and a classifier that cannot read these.
+        OptionError: frames, and a classifier that cannot read them.
         OSError: a file cannot be written; the next run writes it again.
     """
     check_threshold(threshold)
-    hop, places = hop_of_run(out, classifier), prediction_places(out)
+    hop, places = _hop_of_run(out, classifier), prediction_places(out)
     check_apart(out, map(Path, dict.fromkeys(_names(out))), places)
-    identity = identify(out, classifier, hop, threshold)
+    identity = _identify(out, classifier, hop, threshold)
     with claimed(out, lock):
-        if is_whole(out, identity):
+        if _is_whole(out, identity):
             return places
         tracks = {} if hop is None else label_places(_names(out))
         written = [places.table, *([] if hop is None else [places.events])]
         written += [places.tracks / track for track in tracks.values()]
         check_replaceable(out, overwrite, written=written)
-        begin(out, identity, written)
+        _begin(out, identity, written)
         _write_table(out, classifier, places.table)
         if hop is not None:
             _write_events(out, classifier, hop, threshold, places, tracks)
-        finish(out, identity, written)
+        files = {_relative_name(path, out): fingerprint(path) for path in written}
+        _write_record(out, {**identity, "complete": True, "files": files})
     return places
 
 
+def _hop_of_run(out: Path, classifier: AaSPClassifier) -> float | None:
+    """Return the seconds between the frames of a finished run, None for clip vectors; raise if it is of others."""
+    record, config = read_sealed(side_file(out, ".json")), classifier.encoder.config
+    if out.suffix != ".npy" or not out.is_file() or record is None or record.get("output") != out.name:
+        raise OutputError(f"{out} is no .npy of a finished run with its record beside it; make it by aasp-embed.")
+    settings = record["settings"]
+    wanted = {
+        "weights_sha256": weights_sha256(classifier.encoder),
+        "config_sha256": config_sha256(config),
+        "pooling": config.pooling,
+        "last_layers": config.last_layers,
+        "dtype": "float32",
+        "normalize": False,
+    }
+    for name, value in wanted.items():
+        if settings.get(name) != value:
+            raise OutputError(
+                f"{out}: its vectors are not those that the classifier reads ({name} was {settings.get(name)}, and is "
+                f"{value})."
+            )
+    if settings["frames"]:
+        classifier.check_frames()
+    return float(settings["hop"]) if settings["frames"] else None
+
+
+def check_replaceable(out: Path, overwrite: bool, *, written: Sequence[Path] = ()) -> None:
+    """Check that the files that a prediction would replace are an earlier one's, as it left them.
+
+    Args:
+        out: the vectors.
+        overwrite: replace any file.
+        written: results, once they are known; before, only tables and the files of an earlier prediction are checked.
+
+    Raises:
+        OutputError: a file is of something else, or was changed.
+    """
+    places, record = prediction_places(out), _read_record(out)
+    known = record["files"] if record else {}
+    results = [places.table, places.events, *written, *(out.parent / name for name in known)]
+    present = [path for path in dict.fromkeys(results) if os.path.exists(path)]  # Path's raises for names too long
+    if record is None and places.record.exists():
+        present.append(places.record)
+    for path in [] if overwrite else present:
+        name = _relative_name(path, out)
+        if name not in known or not path.is_file() or known[name] not in (None, fingerprint(path)):
+            raise OutputError(
+                f"--out {out}: {name} is no earlier prediction for {out.name}, or was changed since; move it away, or "
+                "give --overwrite."
+            )
+
+
+def _identify(out: Path, classifier: AaSPClassifier, hop: float | None, threshold: float) -> dict[str, Any]:
+    """Return everything that decides the results."""
+    head = [part.detach().cpu().numpy().tobytes().hex() for part in (classifier.head.weight, classifier.head.bias)]
+    return {
+        "output": out.name,
+        "run": fingerprint(side_file(out, ".json")),
+        "vectors": fingerprint(out),
+        "table": fingerprint(side_file(out, ".csv")),
+        "encoder_weights_sha256": weights_sha256(classifier.encoder),
+        "head_sha256": checksum({"head": head, "multi_label": classifier.multi_label}),
+        "labels": list(classifier.labels),
+        "hop": hop,
+        "threshold": None if hop is None else threshold,
+    }
+
+
+def _read_record(out: Path) -> dict[str, Any] | None:
+    """Return the record of an earlier prediction for ``out``; None where there is none, or it names other files."""
+    places = prediction_places(out)
+    record = read_sealed(places.record)
+    if record is None or record.get("output") != out.name or not isinstance(record.get("files"), dict):
+        return None
+    for name in map(PurePosixPath, record["files"]):
+        track = name.parts[:1] == (places.tracks.name,) and ".." not in name.parts
+        if not track and str(name) not in (places.table.name, places.events.name):
+            return None
+    return record
+
+
+def _is_whole(out: Path, identity: dict[str, Any]) -> bool:
+    record = _read_record(out)
+    if record is None or record.get("complete") is not True or not identity.items() <= record.items():
+        return False
+    files = {out.parent / name: was for name, was in record["files"].items()}
+    return all(path.is_file() and fingerprint(path) == was for path, was in files.items())
+
+
+def _begin(out: Path, identity: dict[str, Any], written: Sequence[Path]) -> None:
+    """Record that these files are being written, and delete those of an earlier prediction."""
+    record = _read_record(out)
+    earlier = list(record["files"]) if record else []
+    files = dict.fromkeys([*earlier, *(_relative_name(path, out) for path in written)])
+    _write_record(out, {**identity, "complete": False, "files": files})
+    for name in earlier:
+        (out.parent / name).unlink(missing_ok=True)
+
+
+def _write_record(out: Path, record: dict[str, Any]) -> None:
+    write_whole(prediction_places(out).record, seal(record, indent=2))
+
+
+def _relative_name(path: Path, out: Path) -> str:
+    return path.relative_to(out.parent).as_posix()
+
+
 def _lines(out: Path) -> Iterator[Line]:
-    """The run's table: its head, then a line for each row of the vectors."""
+    """Yield the run's table: its head, then a line for each row of the vectors."""
     with side_file(out, ".csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         yield from csv.reader(file)
 
 
-def _chunks(out: Path, classifier: AaSPClassifier) -> Iterator[tuple[list[Line], NDArray[np.float32]]]:
-    """Lines of the table, and the probabilities of their rows."""
-    vectors, lines = np.load(out, mmap_mode="r"), _lines(out)
-    next(lines)
+def _rows(out: Path, classifier: AaSPClassifier) -> Iterator[tuple[Line, NDArray[np.float32]]]:
+    """Yield each line of the table with the probabilities of its row."""
+    vectors, lines = np.load(out, mmap_mode="r"), islice(_lines(out), 1, None)
     for first in range(0, len(vectors), CHUNK_ROWS):
         piece = np.array(vectors[first : first + CHUNK_ROWS])
-        yield list(islice(lines, len(piece))), classifier.classify_vectors(piece)
+        yield from zip(islice(lines, len(piece)), classifier.classify_vectors(piece), strict=True)
 
 
 def _write_table(out: Path, classifier: AaSPClassifier, path: Path) -> None:
     head = [*next(_lines(out)), "label", "probability", *(f"p({label})" for label in classifier.labels)]
-    with _replacing(path) as temporary:
-        write_csv(temporary, head, _table_rows(out, classifier))
-
-
-def _table_rows(out: Path, classifier: AaSPClassifier) -> Iterator[list[Any]]:
-    for lines, probabilities in _chunks(out, classifier):
-        for line, row in zip(lines, probabilities, strict=True):
-            (best,) = classifier.ranked(row, 1)
-            yield [*line, *best, *row.tolist()]
+    rows = ([*line, *classifier.ranked(row, 1)[0], *row.tolist()] for line, row in _rows(out, classifier))
+    _write_csv(path, head, rows)
 
 
 def _write_events(
     out: Path, classifier: AaSPClassifier, hop: float, threshold: float, places: Places, tracks: dict[str, str]
 ) -> None:
-    """The table of events and the tracks, sound by sound; parts of one file share a track."""
+    """Write the table of events and the tracks, sound by sound; parts of one file share a track."""
     for track in tracks.values():
         (places.tracks / track).parent.mkdir(parents=True, exist_ok=True)
         (places.tracks / track).write_bytes(b"")
-    with _replacing(places.events) as temporary:
-        write_csv(temporary, EVENT_COLUMNS, _event_rows(out, classifier, hop, threshold, places.tracks, tracks))
+    _write_csv(places.events, EVENT_COLUMNS, _event_rows(out, classifier, hop, threshold, places.tracks, tracks))
 
 
 def _event_rows(
     out: Path, classifier: AaSPClassifier, hop: float, threshold: float, folder: Path, tracks: dict[str, str]
 ) -> Iterator[list[Any]]:
-    for name, begins, times, probabilities in _framed_sounds(out, classifier):
+    for sound, times, probabilities in _framed_sounds(out, classifier):
+        name, begins = sound[0], float(sound[1]) if len(sound) > 1 and sound[1] else 0.0
         found = find_events(probabilities, times, classifier.labels, threshold, hop)
         events = [Event(begins + event.start, begins + event.end, *event[2:]) for event in found]
         with (folder / tracks[name]).open("a", encoding="utf-8", newline="\n") as file:
@@ -135,41 +245,56 @@ def _event_rows(
 
 def _framed_sounds(
     out: Path, classifier: AaSPClassifier
-) -> Iterator[tuple[str, float, NDArray[np.float64], NDArray[np.float32]]]:
-    """Name, second of the file at which it begins, times and probabilities of each sound's frames."""
-    own: Line = []
-    times: list[float] = []
-    rows: list[NDArray[np.float32]] = []
-    for lines, probabilities in _chunks(out, classifier):
-        for (_, *sound, time), row in zip(lines, probabilities, strict=True):  # row, path, perhaps start and end, time
-            if times and (sound != own or float(time) <= times[-1]):
-                yield own[0], _begins(own), np.array(times), np.stack(rows)
-                times, rows = [], []
-            own = sound
-            times.append(float(time))
-            rows.append(row)
-    if times:
-        yield own[0], _begins(own), np.array(times), np.stack(rows)
+) -> Iterator[tuple[Line, NDArray[np.float64], NDArray[np.float32]]]:
+    """Yield path (with start and end, if the table has them), times and probabilities of each sound's frames."""
+    for _, frames in groupby(_numbered(_rows(out, classifier)), key=lambda frame: frame[0]):
+        lines, rows = zip(*((line, row) for _, line, row in frames), strict=True)
+        yield lines[0][1:-1], np.array([float(line[-1]) for line in lines]), np.stack(rows)
 
 
-def _begins(sound: Line) -> float:
-    return float(sound[1]) if len(sound) > 1 and sound[1] else 0.0
+def _numbered(
+    frames: Iterator[tuple[Line, NDArray[np.float32]]],
+) -> Iterator[tuple[int, Line, NDArray[np.float32]]]:
+    """Add the number of its sound to each frame; the same sound may come twice, and its times then start again."""
+    number, before = 0, None
+    for line, row in frames:
+        if before is not None and (line[1:-1] != before[1:-1] or float(line[-1]) <= float(before[-1])):
+            number += 1
+        before = line
+        yield number, line, row
 
 
 def _names(out: Path) -> Iterator[str]:
-    """Of the sounds, a name for each row."""
-    lines = _lines(out)
-    next(lines)
-    yield from (line[1] for line in lines)
+    """Yield the name of each row's sound."""
+    yield from (line[1] for line in islice(_lines(out), 1, None))
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A place to write to; the file there becomes ``path`` at the end."""
+def label_places(names: Iterable[str]) -> dict[str, str]:
+    """Return the path of each sound's label track below their folder.
+
+    Sounds keep the folders that not all of them share: ``/data/a/x.wav`` and ``/data/b/x.wav`` become ``a/x.wav.txt``
+    and ``b/x.wav.txt``. A path that file systems may refuse becomes a checksum and the end of the name.
+
+    Args:
+        names: of the sounds, as tables have them; also of those in shards.
+    """
+    whole = {name: os.path.abspath(name) for name in names}
+    shared = os.path.commonpath([os.path.dirname(path) for path in whole.values()]) if whole else ""
+    return {name: _short(plain_text(os.path.relpath(path, shared))) + ".txt" for name, path in whole.items()}
+
+
+def _short(path: str) -> str:
+    parts = path.split(os.sep)
+    if len(path.encode()) <= MAX_PATH and all(len(part.encode()) <= MAX_NAME for part in parts):
+        return path
+    return f"{hashlib.sha256(path.encode()).hexdigest()[:16]}-{parts[-1].encode()[-KEPT_NAME:].decode(errors='ignore')}"
+
+
+def _write_csv(path: Path, head: list[str], rows: Iterable[list[Any]]) -> None:
+    """Write a table that is there in full or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        yield temporary
+        write_csv(temporary, head, rows)
         os.replace(temporary, path)
     finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal, a line now and then elsewhere."""
+"""Progress of a run: a bar in a terminal, a line every 30 s elsewhere."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LINE_EVERY = 30.0  # seconds
 
 
 def estimated_seconds(sounds: Sequence[Sound]) -> float:
-    """Of all sounds together: from the headers of 200 of them, evenly chosen, and the sizes of the others by ending."""
+    """Return the length of all sounds, from the headers of 200 of them and the sizes of the others, by ending."""
     step = -(-len(sounds) // HEADERS_READ)
-    seconds, size = defaultdict[str, float](float), defaultdict[str, int](int)  # of the whole files behind the chosen
+    seconds, size = defaultdict[str, float](float), defaultdict[str, int](int)  # of the chosen, as whole files
     for sound in sounds[::step]:
-        with suppress(Exception):  # what cannot be read is told when its turn comes
+        with suppress(Exception):  # a sound that cannot be read is reported in its turn
             seconds[sound.suffix] += sound.stream(16000).info.seconds
             size[sound.suffix] += sound.stamp()[0]
     return sum(_length(sound, seconds[sound.suffix] / max(1, size[sound.suffix])) for sound in sounds)
@@ -37,20 +37,20 @@ def _length(sound: Sound, seconds_a_byte: float) -> float:
 
 
 def clock(seconds: float) -> str:
-    """Hours, minutes, seconds: ``1:02:03``."""
+    """Return hours, minutes and seconds: ``1:02:03``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def progress_line(done: float, total: float, speed: float | None) -> str:
-    """``0:12:00 of about 1:00:00 of sound, 31x`` real time."""
+    """Return ``0:12:00 of about 1:00:00 of sound, 31x``; the last is the speed over real time."""
     rate = "" if speed is None else f", {speed:.0f}x" if speed >= 10 else f", {speed:.1f}x"
     return f"{clock(done)} of about {clock(max(done, total))} of sound{rate}"
 
 
 @contextmanager
 def progress_bar(console: Console, seconds: float) -> Iterator[Callable[[float], None]]:
-    """A bar with rate and time left while it is open; gives what is called with the seconds of sound that were done."""
+    """Show a bar with rate and time left; give the function that is called with seconds of sound."""
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
     from rich.text import Text
 
@@ -65,15 +65,15 @@ def progress_bar(console: Console, seconds: float) -> Iterator[Callable[[float],
 
 
 class ProgressLines:
-    """Progress where no terminal shows a bar: a line every 30 s. Called, from any thread, with what was done.
+    """Progress in lines, one every 30 s. Called, from any thread, with the amount that was done.
 
-    The first call tells what was done before, which is no measure of the speed.
+    The first call tells what was done before, and does not count for the speed.
 
     Args:
-        say: takes a line.
-        total: makes the total of what is to be done; called when the first line is due.
-        line: makes a line of what is done, the total, and what is done a second.
-        now: seconds that only increase.
+        say: prints a line.
+        total: returns the amount to be done; called when the first line is due.
+        line: makes a line of the amount done, the total, and the amount a second.
+        now: a clock, in seconds.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ProgressLines:
         self._begun: float | None = None
 
     def __call__(self, done: float) -> None:
-        """Count it, and say a line if one is due."""
+        """Count ``done``, and print a line if one is due."""
         with self._lock:
             now = self._now()
             if self._begun is None:

@@ -1,7 +1,7 @@
-"""Batches on a Ray cluster: actors hold the encoder, this process writes.
+"""Batches of sounds -> outcomes and rows, on a Ray cluster: actors hold the encoder, this process writes.
 
-Only where the work is done differs from the local engine: plan, order, state on disk and output are the same, so a run
-may be stopped and gone on with in the same way. Ray starts actors that die again and repeats what they had not given.
+Plan, order, state on disk and output are those of the local engine, so either engine can continue the other's run. Ray
+starts an actor that died again, and repeats its batch.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-from collections.abc import Callable, Generator, Iterator
-from itertools import groupby
+from collections.abc import Generator, Iterator
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +21,31 @@ from numpy.typing import NDArray
 
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
-from aasp_features.folder.batch_work import BatchWork
+from aasp_features.folder.local_engine import BatchWork
 from aasp_features.folder.options import RunSettings
-from aasp_features.folder.parts import OpenSound, Part
 from aasp_features.folder.plan import Plan
+from aasp_features.folder.state import BatchResult, OnSeconds
 
-Piece = dict[str, Any]  # numbers of batch and part; content: of the first piece the pickled head, then bytes of rows
 PIECE_BYTES = 2**24
 
 
 class RayEngine:
-    """Gives a plan's parts in order, done by actors.
+    """Engine of a Ray cluster.
 
     Joins the cluster that ``RAY_ADDRESS`` names, or starts one on this machine. Every node must be able to read the
-    sounds under the paths that this process found them at.
+    sounds under the paths at which this process found them.
 
     Args:
         encoder: on the CPU; it is sent to the actors, which need no checkpoint.
-        replicas: actors; None takes one for each GPU, or as many as the cluster's CPUs give this process' number of
-            threads.
-        device: of the actors; None takes ``cuda`` where the cluster has GPUs.
+        replicas: number of actors (default: one a GPU; without GPUs, as many as can have this process' number of
+            threads).
+        device: of the actors (default: ``cuda`` where the cluster has GPUs, else ``cpu``).
 
     Attributes:
-        device: kind of device that the parts are done on.
+        device: kind of device that computes.
 
     Raises:
-        OptionError: Ray is not installed, ``replicas`` is below 1, or the cluster has too little for them.
+        OptionError: Ray is not installed, ``replicas`` is below 1, or the cluster has too few CPUs or GPUs for them.
         RuntimeError: torch knows no such device.
     """
 
@@ -69,10 +69,8 @@ class RayEngine:
             )
         self._needs: dict[str, Any] = {f"num_{unit.lower()}s": each}
 
-    def parts(
-        self, plan: Plan, place: int, opened: OpenSound | None, folder: Path, on_seconds: Callable[[float], None]
-    ) -> Generator[Part, None, None]:
-        """Do what is left from a sound on; temporary files lie where the actors are, not in ``folder``."""
+    def results(self, plan: Plan, done: int, folder: Path, on_seconds: OnSeconds) -> Generator[BatchResult, None, None]:
+        """Yield the results of a plan's batches; see ``run.Engine``. Temporary files stay with the actors."""
         import ray.data
 
         context = ray.data.DataContext.get_current()
@@ -80,12 +78,12 @@ class RayEngine:
         context.enable_progress_bars = False
         context.target_max_block_size = 1  # so that each piece comes as soon as it is made
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        left = [slice(places.start, places.stop) for places in plan.left(place)]
+        left = [slice(batch.start, batch.stop) for batch in plan.left(done)]
         if not left:
             return
         tasks = [
-            {"batch": number, "sounds": pickle.dumps((plan.sounds[of], plan.stamps[of], None if number else opened))}
-            for number, of in enumerate(left)
+            {"batch": number, "sounds": pickle.dumps((plan.sounds[batch], plan.stamps[batch]))}
+            for number, batch in enumerate(left)
         ]
         pieces = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
             Replica,
@@ -94,19 +92,19 @@ class RayEngine:
             compute=ray.data.ActorPoolStrategy(size=min(self.replicas, len(tasks))),
             **self._needs,
         )
-        for _, of_part in groupby(pieces.iter_rows(), key=lambda piece: (piece["batch"], piece["part"])):
-            seconds, part = _part(of_part, plan.settings.width, plan.settings.dtype)
-            on_seconds(seconds)
-            yield part
+        for _, of_batch in groupby(pieces.iter_rows(), key=itemgetter("batch")):
+            result = _result((piece["content"] for piece in of_batch), plan.settings)
+            on_seconds(sum(outcome.seconds for outcome in result.outcomes))
+            yield result
 
 
 class Replica:
-    """One actor's encoder.
+    """Encoder of one actor.
 
     Args:
-        encoder: reference to it.
-        settings: what to compute.
-        device: where.
+        encoder: reference to the encoder.
+        settings: of the run.
+        device: of the actor.
         threads: of torch.
     """
 
@@ -118,52 +116,33 @@ class Replica:
         self.settings, self.threads = settings, threads
 
     def __call__(self, task: dict[str, NDArray[Any]]) -> Iterator[dict[str, list[Any]]]:
-        """Do one batch; gives its parts in pieces."""
-        sounds, stamps, opened = pickle.loads(task["sounds"][0])
-        seconds: list[float] = []
-        work = BatchWork(self.encoder, sounds, stamps, self.settings, on_seconds=seconds.append)
-        for number, part in enumerate(work.parts([range(len(sounds))], self.threads, opened)):
-            own: dict[str, list[Any]] = {"batch": [task["batch"][0]], "part": [number]}
-            with part:
-                head = pickle.dumps((part.outcomes, part.opened, part.last, sum(seconds)))
-                yield {**own, "content": [head], "open": [False]}
-                for going_on, pieces in ((False, part.rows), (True, part.open_rows)):
-                    for rows in joined(pieces):
-                        yield {**own, "content": [rows.tobytes()], "open": [going_on]}
-            seconds.clear()
+        """Yield a batch's result in pieces: its pickled outcomes, then its rows as bytes."""
+        sounds, stamps = pickle.loads(task["sounds"][0])
+        work = BatchWork(self.encoder, sounds, stamps, self.settings)
+        (result,) = work.results([range(len(sounds))], self.threads)
+        for content in chain([pickle.dumps(result.outcomes)], _joined(result.rows)):
+            yield {"batch": [task["batch"][0]], "content": [content]}
 
 
-def joined(pieces: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """Pieces of rows in larger ones, as each costs Ray something."""
-    waiting: list[NDArray[Any]] = []
+def _result(contents: Iterator[bytes], settings: RunSettings) -> BatchResult:
+    outcomes, dtype = pickle.loads(next(contents)), settings.options.dtype
+    return BatchResult(outcomes, (np.frombuffer(rows, dtype).reshape(-1, settings.width) for rows in contents))
+
+
+def _joined(pieces: Iterator[NDArray[Any]]) -> Iterator[bytes]:
+    """Join pieces of rows to some 16 MiB, as each costs Ray something."""
+    waiting: list[bytes] = []
     for piece in pieces:
-        waiting.append(piece)
-        if sum(rows.nbytes for rows in waiting) >= PIECE_BYTES:
-            yield np.concatenate(waiting)
+        waiting.append(piece.tobytes())
+        if sum(map(len, waiting)) >= PIECE_BYTES:
+            yield b"".join(waiting)
             waiting = []
     if waiting:
-        yield np.concatenate(waiting)
-
-
-def _part(pieces: Iterator[Piece], width: int, dtype: str) -> tuple[float, Part]:
-    """A part, and the seconds of sound that were encoded for it."""
-    outcomes, opened, last, seconds = pickle.loads(next(pieces)["content"])
-    groups = groupby(pieces, key=lambda piece: piece["open"])
-    waiting: list[Any] = []
-
-    def rows(going_on: bool) -> Iterator[NDArray[Any]]:
-        group = waiting.pop() if waiting else next(groups, None)
-        if group is not None and group[0] != going_on:
-            waiting.append(group)
-        elif group is not None:
-            for piece in group[1]:
-                yield np.frombuffer(piece["content"], dtype).reshape(-1, width)
-
-    return seconds, Part(outcomes, opened, last, rows(False), rows(True))
+        yield b"".join(waiting)
 
 
 def _join_cluster(cpus: int) -> None:
-    """Join or start a cluster unless this process is in one; quietly, and nothing is reported to Ray's makers."""
+    """Join or start a cluster, unless this process is in one; nothing is printed, and no usage statistics are sent."""
     try:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")

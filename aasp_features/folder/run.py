@@ -1,4 +1,4 @@
-"""Sounds -> vectors and tables on disk: the whole of ``aasp-embed`` but its arguments."""
+"""Sounds -> vectors and tables on disk: all of ``aasp-embed`` except its arguments."""
 
 from __future__ import annotations
 
@@ -9,78 +9,73 @@ from pathlib import Path
 from typing import Protocol
 
 from aasp_features.audio.resampling import MAX_UNHEARD, warn_unheard
-from aasp_features.config import PATCH
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
+from aasp_features.folder.formats import RowTable
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
-from aasp_features.folder.output import Claim, OutputError, check_apart, claimed, finished_record
-from aasp_features.folder.parts import OpenSound, Part
+from aasp_features.folder.output import (
+    OutputError,
+    check_apart,
+    claimed,
+    clear,
+    finished_record,
+    make_results,
+    move_results,
+    partial_folder,
+)
 from aasp_features.folder.plan import Plan, make_plan
-from aasp_features.folder.publish import clear, make_results, move_results
-from aasp_features.folder.state import ChangedRunError, RunState, may_replace
-from aasp_features.folder.table import RowTable
+from aasp_features.folder.state import BatchResult, ChangedRunError, OnSeconds, RunState, may_replace
 from aasp_features.sounds.discovery import Discovery
-from aasp_features.windows import COLUMN_SECONDS
+
+OnSound = Callable[[str, str | None], None]  # a sound that is done, and its error
 
 
 class WriteError(AaSPError, OSError):
-    """Writing failed in the middle of a run; the sentence says why, what is kept, and how to go on."""
+    """Writing failed in the middle of a run; the sentence says why, what is kept, and how to continue."""
 
     exit_code = 1
 
 
 class AllFailedError(AaSPError, ValueError):
-    """None of the sounds could be read, so nothing was written."""
+    """None of the sounds could be read, and nothing was written."""
 
 
 class InterruptedRun(KeyboardInterrupt):
-    """Ctrl-C in the middle of a run; the sentence says what is kept, and how to go on.
+    """Ctrl-C in the middle of a run; the sentence says what is kept, and how to continue.
 
-    Not an ``AaSPError``: a loop that lives through errors must not live through this.
+    It is no ``AaSPError``, as code that catches errors and carries on must stop for it.
     """
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run went.
+    """Summary of a run.
 
     Attributes:
-        rows: written.
-        failures: sounds, and folders that could not be searched.
-        resumed: sounds that were done before this run; all of them if nothing was left to do.
-        resumed_seconds: of the sound after these that were done, too.
+        rows: number of rows written.
+        failures: number of sounds that failed, and of folders that could not be searched.
+        resumed: number of sounds that were done before this run.
     """
 
     rows: int
     failures: int
     resumed: int
-    resumed_seconds: float = 0.0
 
 
 class Engine(Protocol):
-    """Does the parts of a plan; see ``local_engine`` and ``ray_engine``."""
+    """Computes the batches of a plan; see ``local_engine`` and ``ray_engine``."""
 
     @property
     def encoder(self) -> AaSPEncoder:
-        """What computes the vectors."""
+        """Encoder that computes the vectors."""
 
     @property
     def device(self) -> str:
-        """Kind of device that the parts are done on."""
+        """Kind of device that computes."""
 
-    def parts(
-        self, plan: Plan, place: int, opened: OpenSound | None, folder: Path, on_seconds: Callable[[float], None]
-    ) -> Generator[Part, None, None]:
-        """What is left from a sound on, in order.
-
-        Args:
-            plan: of the run.
-            place: of the first sound that has not ended.
-            opened: what was done of it.
-            folder: for temporary files.
-            on_seconds: called, from any thread, with the seconds of sound that were encoded, as they are.
-        """
+    def results(self, plan: Plan, done: int, folder: Path, on_seconds: OnSeconds) -> Generator[BatchResult, None, None]:
+        """Yield the results of the batches after the first ``done`` sounds; ``folder`` is for temporary files."""
 
 
 def embed_sounds(
@@ -91,24 +86,24 @@ def embed_sounds(
     *,
     overwrite: bool = False,
     lock: bool = True,
-    on_sound: Callable[[str, str | None], None] = lambda name, error: None,
-    on_seconds: Callable[[float], None] = lambda seconds: None,
+    on_sound: OnSound = lambda name, error: None,
+    on_seconds: OnSeconds = lambda seconds: None,
 ) -> RunResult:
-    """Embed sounds; write ``out``, its table ``.csv``, its record ``.json``, and ``.errors.csv`` if anything failed.
+    """Embed sounds; write ``out``, its table ``.csv``, its record ``.json``, and ``.errors.csv`` if a sound failed.
 
-    Rows stand in the order of the sounds; one that cannot be read has none. Unfinished work is kept in
-    ``OUT.partial/``; a run that was stopped in any way goes on from there, and ends with the same bytes. Older results
-    stay until the new ones are complete.
+    Rows stand in the order of the sounds; a sound that cannot be read has none. Unfinished work is kept in
+    ``OUT.partial/``, batch by batch. A run that was stopped in any way continues from there, and ends with the same
+    bytes. Older results stay until the new ones are complete.
 
     Args:
-        engine: an encoder, which works where it is, or what does the work elsewhere.
-        found: what to embed.
-        out: path of the vectors; the ending names the format.
+        engine: an encoder, which works on its own device, or an engine.
+        found: sounds to embed.
+        out: path of the vectors; its ending names the format.
         options: what to compute and how to write it.
-        overwrite: start again, whatever is there, and replace it; never a file that is read.
+        overwrite: start again and replace what is there, but never a file that is read.
         lock: keep other processes away; False where the file system has no locks.
         on_sound: called for every sound that is done, also by an earlier run, with its error if it failed.
-        on_seconds: called, from any thread, with the seconds of sound that were encoded, as they are.
+        on_seconds: called, from any thread, with seconds of sound as they are encoded; first with those done before.
 
     Raises:
         OptionError: an option that the encoder does not accept.
@@ -126,128 +121,104 @@ def embed_sounds(
     check_apart(out, (sound.path for sound in found.sounds))
     plan = make_plan(found.sounds, settings)
     try:
-        with claimed(out, lock) as claim:
-            run = _begin(plan, claim, out, overwrite)
-            if isinstance(run, RunResult):
-                return run
+        with claimed(out, lock) as lost:
+            folder = partial_folder(out)
+            move_results(folder, out)
+            if overwrite:
+                clear(folder)
+            replaces = overwrite or may_replace(folder, plan)
+            if not replaces and (record := finished_record(out, plan)):
+                return RunResult(record["rows"], record["failures"], len(plan.sounds))
             again = "the command again without --overwrite" if overwrite else "the same command again"
-            return _carry_out(run, found.problems, engine, on_sound, on_seconds, again)
+            return FolderRun(plan, lost, out, replaces, again).carry_out(engine, found.problems, on_sound, on_seconds)
     except ChangedRunError as error:
         raise OutputError(
             f"--out {out}: its unfinished run was another one: {error}; run that again, or give --overwrite."
         ) from error
 
 
-def _begin(plan: Plan, claim: Claim, out: Path, overwrite: bool) -> FolderRun | RunResult:
-    """The run that is to be carried out, or the result of one that was finished."""
-    move_results(claim.folder, out)
-    if overwrite:
-        clear(claim.folder)
-    replaces = overwrite or may_replace(claim.folder, plan)
-    if not replaces and (record := finished_record(out, plan)):
-        return RunResult(record["rows"], record["failures"], len(plan.sounds))
-    return FolderRun(plan, claim, out, replaces)
-
-
-def _carry_out(
-    run: FolderRun,
-    problems: dict[str, str],
-    engine: Engine,
-    on_sound: Callable[[str, str | None], None],
-    on_seconds: Callable[[float], None],
-    again: str,
-) -> RunResult:
-    """Embed and publish; whatever stops it, what is kept is said, and what to run to go on."""
-    resumed, seconds = run.state.place, run.opened_seconds
-    try:
-        run.embed(engine, on_sound, on_seconds)
-        return RunResult(run.state.rows, run.publish(problems), resumed, seconds)
-    except OutputError:
-        raise
-    except (OSError, KeyboardInterrupt) as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise InterruptedRun(f"interrupted; {run.kept()}; run {again} to go on.") from error
-        raise WriteError(
-            f"{run.out}: writing failed ({error.strerror or error}); {run.kept()}; when it can be written again, run "
-            f"{again} to go on."
-        ) from error
-
-
 class FolderRun:
-    """A run whose output is claimed: embeds part by part, then publishes.
+    """A run whose output is claimed.
 
-    Attributes:
-        state: on disk.
+    Args:
+        plan: of the run.
+        lost: returns whether the folder of the state was deleted.
+        out: path of the vectors.
+        replaces: whether it may replace older results.
+        again: how the command is repeated to continue, for messages.
     """
 
-    def __init__(self, plan: Plan, claim: Claim, out: Path, replaces: bool) -> None:
-        self.plan, self.claim, self.out, self.replaces = plan, claim, out, replaces
-        self.state = RunState(claim.folder, plan, replaces)
+    def __init__(self, plan: Plan, lost: Callable[[], bool], out: Path, replaces: bool, again: str) -> None:
+        self.plan, self.lost, self.out, self.replaces, self.again = plan, lost, out, replaces, again
+        self.state = RunState(partial_folder(out), plan, replaces)
 
-    @property
-    def opened_seconds(self) -> float:
-        """Done of the sound that has not ended."""
-        return self.state.opened.frames * COLUMN_SECONDS / PATCH if self.state.opened else 0.0
+    def carry_out(
+        self, engine: Engine, problems: dict[str, str], on_sound: OnSound, on_seconds: OnSeconds
+    ) -> RunResult:
+        """Embed and publish; if something stops it, raise a sentence on what is kept and how to continue."""
+        resumed = self.state.done
+        try:
+            self._embed(engine, on_sound, on_seconds)
+            return RunResult(self.state.rows, self._publish(problems), resumed)
+        except OutputError:
+            raise
+        except KeyboardInterrupt as error:
+            raise InterruptedRun(f"interrupted; {self._kept()}; run {self.again} to go on.") from error
+        except OSError as error:
+            raise WriteError(
+                f"{self.out}: writing failed ({error.strerror or error}); {self._kept()}; when it can be written "
+                f"again, run {self.again} to go on."
+            ) from error
 
-    def kept(self) -> str:
-        """What the next run need not do again, in words."""
-        if self.claim.lost:
-            return f"{self.claim.folder} was deleted meanwhile, and nothing is kept"
-        more = f", and {self.opened_seconds:.0f} s of the next," if self.state.opened else ""
-        return f"{self.state.place} of {len(self.plan.sounds)} sounds{more} are done and kept in {self.claim.folder}"
+    def _kept(self) -> str:
+        if self.lost():
+            return f"{self.state.folder} was deleted meanwhile, and nothing is kept"
+        return f"{self.state.done} of {len(self.plan.sounds)} sounds are done and kept in {self.state.folder}"
 
-    def embed(
-        self, engine: Engine, on_sound: Callable[[str, str | None], None], on_seconds: Callable[[float], None]
-    ) -> None:
-        """Do what is left, and once more what turns out not to lie on the disk as it was committed."""
-        state, sounds, before = self.state, self.plan.sounds, self.opened_seconds
-        for sound, outcome in zip(sounds, state.outcomes(), strict=False):
+    def _embed(self, engine: Engine, on_sound: OnSound, on_seconds: OnSeconds) -> None:
+        """Compute what is left, and once more what the disk does not hold as it was committed."""
+        before = 0.0
+        for sound, outcome in zip(self.plan.sounds, self.state.outcomes(), strict=False):
             on_sound(sound.name, outcome.error)
             before += outcome.seconds
         on_seconds(before)  # at once, as it says nothing of how fast this run is
-        self._embed_left(engine, on_sound, on_seconds)
-        if not state.holds():
-            self._embed_left(engine, on_sound, on_seconds)
-            if not state.holds():
-                raise OSError(f"{state.folder} does not keep what is written")
+        for _ in range(2):
+            state = self.state
+            with closing(engine.results(self.plan, state.done, state.folder, on_seconds)) as results:
+                for result in results:
+                    self._commit(result, on_sound)
+            if state.holds():
+                return
+        raise OSError(f"{self.state.folder} does not keep what is written")
 
-    def _embed_left(
-        self, engine: Engine, on_sound: Callable[[str, str | None], None], on_seconds: Callable[[float], None]
-    ) -> None:
-        state, sounds = self.state, self.plan.sounds
-        with closing(engine.parts(self.plan, state.place, state.opened, state.folder, on_seconds)) as parts:
-            for part in parts:
-                first = state.place
-                with part:
-                    self._check_claim()
-                    state.commit(part)
-                for sound, outcome in zip(sounds[first : state.place], part.outcomes, strict=True):
-                    on_sound(sound.name, outcome.error)
+    def _commit(self, result: BatchResult, on_sound: OnSound) -> None:
+        self._check_folder()
+        first = self.state.done
+        self.state.commit(result)
+        for sound, outcome in zip(self.plan.sounds[first : self.state.done], result.outcomes, strict=True):
+            on_sound(sound.name, outcome.error)
 
-    def publish(self, problems: dict[str, str]) -> int:
-        """Put the results in their places; returns the number of failures."""
-        hop = self.plan.settings.hop if self.plan.settings.frames else None
-        table = RowTable(self.plan.sounds, self.state.outcomes, hop)
+    def _publish(self, problems: dict[str, str]) -> int:
+        """Put the results in their places; return the number of failures."""
+        asked = self.plan.settings.options
+        table = RowTable(self.plan.sounds, self.state.outcomes, asked.hop if asked.frames else None)
         failures = len(problems) + sum(1 for _ in table.failures())
         if self.state.rows == 0:
-            self._fail_all(table)
-        shares = zip((sound.name for sound in self.plan.sounds), self.state.outcomes(), strict=True)
-        unheard = [(name, outcome.unheard) for name, outcome in shares if outcome.unheard > MAX_UNHEARD]
-        self._check_claim()
+            name, reason = next(table.failures())
+            clear(self.state.folder)  # the next run tries again
+            raise AllFailedError(
+                f"none of the {len(self.plan.sounds)} sounds could be read, so nothing is written; {name}: {reason}"
+            )
+        shares = zip(self.plan.sounds, self.state.outcomes(), strict=True)
+        unheard = [(sound.name, outcome.unheard) for sound, outcome in shares if outcome.unheard > MAX_UNHEARD]
+        self._check_folder()
         if not self.replaces:
-            finished_record(self.out, self.plan)  # has somebody else written there meanwhile?
+            finished_record(self.out, self.plan)  # somebody else may have written there meanwhile
         make_results(self.state, self.plan, table, self.out, problems)
         move_results(self.state.folder, self.out)
         warn_unheard(unheard, stacklevel=4)
         return failures
 
-    def _check_claim(self) -> None:
-        if self.claim.lost:
-            raise FileNotFoundError(f"{self.claim.folder} was deleted")
-
-    def _fail_all(self, table: RowTable) -> None:
-        name, reason = next(table.failures())
-        clear(self.state.folder)  # what is wrong may be mended, so the next run tries again
-        raise AllFailedError(
-            f"none of the {len(self.plan.sounds)} sounds could be read, so nothing is written; {name}: {reason}"
-        )
+    def _check_folder(self) -> None:
+        if self.lost():
+            raise FileNotFoundError(f"{self.state.folder} was deleted")

@@ -1,1 +1,1 @@
-"""What there is to read: files, folders, lists, parts of files, tar shards; and reading it ahead."""
+"""Sounds to read: files, folders, lists, parts of files, tar shards; and reading them ahead."""

@@ -1,4 +1,4 @@
-"""Paths from the command line -> the sounds they mean."""
+"""Paths of the command line -> sounds: files, folders, patterns, shards."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from aasp_features.sounds.sound import Sound
 
 
 class NothingFoundError(AaSPError, ValueError):
-    """A path that does not exist, or paths under which there is no sound; the sentence says which."""
+    """A path that does not exist, or paths without a sound; the sentence names them."""
 
 
 class Discovery:
-    """Finds sounds, in the order of the arguments: one for every name, though several may name the same file.
+    """Sounds that were found, in the order of the arguments: one for every name, also where names share a file.
 
     Attributes:
-        sounds: what was found.
-        problems: folders, shards and members of these that could not be read, with the reason.
-        passed_over: how many files in folders and shards have endings that are not known, by ending.
+        sounds: in order.
+        problems: folders, shards and their members that could not be read, with the reason.
+        passed_over: number of files in folders and shards whose ending is not known, by ending.
     """
 
     def __init__(self) -> None:
@@ -34,10 +34,10 @@ class Discovery:
         self.passed_over: Counter[str] = Counter()
 
     def add_path(self, path: Path) -> None:
-        """A file, whatever its ending; a folder, searched to any depth; a tar shard; or a pattern (``**/*.wav``).
+        """Add a file of any ending, a folder, searched to any depth, a tar shard, or a pattern (``**/*.wav``).
 
-        Folders are sorted and searched for known endings only; hidden files and folders are skipped, links are
-        followed unless they lead back to where they are.
+        Folders are sorted and searched for known endings. Hidden files and folders are skipped. Links are followed,
+        except back to a folder that contains them.
 
         Raises:
             NothingFoundError: no such path.
@@ -48,7 +48,7 @@ class Discovery:
         except PermissionError as error:
             self.problems[str(path)] = f"it may not be looked for ({error.strerror})."
             return
-        except OSError as error:  # as of a name that is too long; Python 3.12 and later raise for fewer kinds
+        except OSError as error:  # such as a name that is too long
             raise NothingFoundError(f"{str(path)[:200]}: no such file or folder ({error.strerror}).") from error
         if is_folder:
             self._search(path)
@@ -61,7 +61,7 @@ class Discovery:
             raise NothingFoundError(f"{path}: no such file or folder.")
 
     def add_part(self, path: Path, start: float | None, end: float | None) -> None:
-        """A part of a file; the same file may come many times."""
+        """Add a part of a file; the same file may come many times."""
         self.sounds.append(Sound(path, start, end))
 
     def _add_file(self, file: Path) -> None:
@@ -86,57 +86,56 @@ class Discovery:
 
 
 def _walk(root: Path, unreadable: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
-    """Folders from ``root`` on with the names of their files, sorted, without hidden ones and circles of links."""
+    """Yield ``root`` and the folders below it with their files' names, sorted, without hidden ones and link loops."""
     for directory, folders, files in os.walk(root, followlinks=True, onerror=unreadable):
         links = {name for name in folders if os.path.islink(os.path.join(directory, name))}
-        circles = {name for name in links if _in_a_circle(Path(directory, name), root)}
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in circles)
+        loops = {name for name in links if _is_loop(Path(directory, name), root)}
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in loops)
         yield directory, sorted(name for name in files if not name.startswith("."))
 
 
 def _matches(pattern: Path) -> list[Path]:
-    """What a pattern means, in the order of the names; ``glob``'s own ``**`` follows circles of links."""
+    """Return the files of a pattern, sorted; ``glob``'s own ``**`` follows link loops."""
     root = Path(pattern.anchor)
     reached = {root}
     for part in pattern.parts[len(root.parts) :]:
         if part == "**":
-            reached = {Path(way, name) for place in reached for way, files in _walk(place) for name in ("", *files)}
+            reached = {Path(way, name) for start in reached for way, files in _walk(start) for name in ("", *files)}
         else:
-            found = (glob.glob(os.path.join(glob.escape(str(place)), part)) for place in reached)
+            found = (glob.glob(os.path.join(glob.escape(str(start)), part)) for start in reached)
             reached = set(map(Path, chain.from_iterable(found)))
     return sorted(reached, key=str)
 
 
-def _in_a_circle(folder: Path, root: Path) -> bool:
-    """Whether the way from ``root`` to a folder, by links, passes a folder twice."""
+def _is_loop(folder: Path, root: Path) -> bool:
+    """Return whether the path from ``root`` to a folder passes a folder twice, by links."""
     way = [folder, *takewhile(lambda parent: parent != root, folder.parents), root]
     return folder != root and len({os.path.realpath(passed) for passed in way}) < len(way)
 
 
 def _ending(name: str) -> str:
-    """Of a name, lower case; ``.tar.gz`` is one."""
+    """Return the ending of a name, in lower case; ``.tar.gz`` is one."""
     stem, ending = os.path.splitext(name.lower())
     return ".tar" + ending if stem.endswith(".tar") else ending or "without ending"
 
 
 def find_sounds(paths: str | Path | Iterable[str | Path]) -> Discovery:
-    """Everything that ``paths`` mean, or one path; see ``Discovery.add_path``.
+    """Find the sounds of one path, or of several; see ``Discovery.add_path``.
 
     Raises:
         NothingFoundError: see the class.
     """
-    given = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
-    found = Discovery()
+    given, found = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)], Discovery()
     for path in given:
         found.add_path(path)
     return require_sounds(found, ", ".join(map(str, given)) or "an empty list of paths")
 
 
 def require_sounds(found: Discovery, where: str) -> Discovery:
-    """``found``, if there is a sound in it.
+    """Return ``found`` if there is a sound in it.
 
     Raises:
-        NothingFoundError: there is none; the sentence tells the problems, too.
+        NothingFoundError: there is none; the sentence also tells the problems.
     """
     if not found.sounds:
         known = " ".join(sorted(AUDIO_SUFFIXES))

@@ -16,20 +16,19 @@ from typing import BinaryIO
 from aasp_features.audio.reading import on_disk
 from aasp_features.sounds.discovery import Discovery, NothingFoundError
 
-MORE = "\0"  # the key of what a row has beyond the columns; no column's name
+MORE = "\0"  # the key of the values beyond the columns; no column's name
 PADDED = re.compile(r"0\d+")  # what a decimal comma leaves of 0,05
-MOST_LIST = 2**28  # bytes: some million paths
+MAX_LIST_BYTES = 2**28  # some million paths
 
 
 def read_list(source: str, found: Discovery) -> None:
-    """Add the sounds of a list to ``found``, in its order.
+    """Add the sounds of a list to ``found``, in order.
 
     Args:
-        source: a text file (one path, folder or pattern a line); a ``.csv`` file (columns ``path`` and, in seconds,
-            ``start`` and ``end``, either may be empty; others are not read); or ``-``, a text list on standard input.
-            UTF-8 or UTF-16. Relative paths start at the working folder. A path that does not exist is a sound, too:
-            one that fails when it is read.
-        found: what was found so far.
+        source: a text file (a path, folder or pattern a line), a ``.csv`` file, or ``-``, a text list on standard
+            input; UTF-8 or UTF-16. Of a ``.csv``, the columns ``path``, ``start`` and ``end`` (seconds, may be empty)
+            are read. Relative paths start at the working folder. A path that does not exist is a sound that fails.
+        found: the sounds so far.
 
     Raises:
         NothingFoundError: no such list, or a line of a CSV file that cannot be understood; the sentence names it.
@@ -50,17 +49,17 @@ def read_list(source: str, found: Discovery) -> None:
 
 
 def read_bounded(source: Path | BinaryIO) -> bytes:
-    """Return all bytes of a list or table, which may be a pipe, but no more than any list has.
+    """Return all bytes of a list or table, which may be a pipe.
 
     Raises:
-        OSError: it cannot be read, or it is longer than ``MOST_LIST`` bytes.
+        OSError: it cannot be read, or is longer than 256 MiB.
     """
     if isinstance(source, Path):
         with source.open("rb") as file:
             return read_bounded(file)
-    raw = source.read(MOST_LIST + 1)
-    if len(raw) > MOST_LIST:
-        raise OSError(errno.EFBIG, f"more than {MOST_LIST >> 20} MiB, which no list has")
+    raw = source.read(MAX_LIST_BYTES + 1)
+    if len(raw) > MAX_LIST_BYTES:
+        raise OSError(errno.EFBIG, f"more than {MAX_LIST_BYTES >> 20} MiB, which no list has")
     return raw
 
 
@@ -73,7 +72,7 @@ def _decode(raw: bytes) -> str:
 
 
 def _existing(path: str) -> Path:
-    """A path as it is written, or, if there is no such file, without blanks around it."""
+    """Return a path as it is written or, if there is no such file, without blanks around it."""
     return Path(on_disk(path if os.path.lexists(path) else path.strip()))
 
 

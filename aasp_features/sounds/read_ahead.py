@@ -1,33 +1,38 @@
-"""Work on many items in threads while another thread uses the results, which come in the items' own order.
+"""Work on many items in threads while another thread uses the results, which come in the order of the items.
 
-Decoders, resamplers and FFTs release Python's lock, so threads are enough. Both the items that may be under way and the
-pieces that each may have waiting are bounded, so memory is, however long or many the items are.
+Decoders, resamplers and FFTs release Python's lock, and threads are enough. The items under way are bounded, and the
+pieces of each that wait. Memory is therefore constant, however long or many the items are.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Piece = TypeVar("Piece")
+Waiting = queue.Queue[Any]  # of an item: its pieces, each in a tuple, then None or the error that ended it
 
 
 class ReadAhead(Generic[Item, Piece]):
-    """Context manager around the threads; iterate, once, for the pieces of each item, item by item.
+    """Context manager around the threads; iterate over it, once, for the pieces of each item, item by item.
 
-    What an item's work raises comes at its place among the item's pieces, and ends that item only; what the items
-    themselves raise comes at the place of the one that is missing, and ends all. Who asks for the next item drops what
-    is left of the one before.
+    An error of an item's work comes at its position among the item's pieces, and ends that item only. An error of the
+    items themselves comes in place of the next item, and ends all. Whoever asks for the next item drops the rest of the
+    one before.
 
     Args:
-        work: an item -> its pieces; called in any thread.
+        work: yields the pieces of an item; called in any thread.
         items: in order; taken as they are needed.
-        threads: that work.
-        items_ahead, pieces_ahead: at most so many items under way, and pieces of each waiting.
+        threads: number of threads.
+        items_ahead: maximum number of items under way.
+        pieces_ahead: maximum number of pieces of each that wait.
     """
 
     def __init__(
@@ -38,82 +43,60 @@ class ReadAhead(Generic[Item, Piece]):
         items_ahead: int = 32,
         pieces_ahead: int = 4,
     ) -> None:
-        self._work, self._items, self._pieces_ahead = work, iter(items), pieces_ahead
-        # In the items' order; None at the end.
-        self._begun: queue.SimpleQueue[_Pieces[Piece] | BaseException | None] = queue.SimpleQueue()
-        self._places = threading.Semaphore(items_ahead)
-        self._taking, self._stop = threading.Lock(), threading.Event()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+        self._work, self._items = work, items
+        self._items_ahead, self._pieces_ahead = items_ahead, pieces_ahead
+        self._pool, self._stop = ThreadPoolExecutor(threads), threading.Event()
 
     def __enter__(self) -> ReadAhead[Item, Piece]:
-        for thread in self._threads:
-            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._places.release(len(self._threads))
-        for thread in self._threads:
-            thread.join()
+        self._pool.shutdown(cancel_futures=True)
 
     def __iter__(self) -> Iterator[Iterator[Piece]]:
-        while (pieces := self._begun.get()) is not None:
-            if isinstance(pieces, BaseException):
-                raise pieces
-            own = iter(pieces)
-            yield own
+        begin = self._begin()
+        begun = deque(islice(begin, self._items_ahead))
+        while begun:
+            if isinstance(first := begun.popleft(), Exception):
+                raise first
+            pieces = self._pieces(first)
+            yield pieces
             with suppress(Exception):  # of a piece that nobody asked for
-                for _ in own:
-                    pass
-            self._places.release()
+                deque(pieces, maxlen=0)
+            begun.extend(islice(begin, 1))
 
-    def _run(self) -> None:
-        while (taken := self._take()) is not None:
-            item, pieces = taken
-            try:
-                with closing(self._work(item)) as given:
-                    for piece in given:
-                        if not pieces.put((piece,), self._stop):
-                            return
-                pieces.put(None, self._stop)
-            except BaseException as error:  # whatever it is, it is told where the item's pieces are used
-                pieces.put(error, self._stop)
+    def _begin(self) -> Iterator[Waiting | Exception]:
+        """Give the next item to the threads, and yield the queue of its pieces; None or an error ends it."""
+        try:
+            for item in self._items:
+                waiting: Waiting = queue.Queue(self._pieces_ahead)
+                self._pool.submit(self._run, item, waiting)
+                yield waiting
+        except Exception as error:
+            yield error
 
-    def _take(self) -> tuple[Item, _Pieces[Piece]] | None:
-        """The next item to work on; None when there is none, or all stops."""
-        self._places.acquire()
-        with self._taking:
-            if self._stop.is_set():
-                return None
-            try:
-                for item in self._items:
-                    pieces = _Pieces[Piece](self._pieces_ahead)
-                    self._begun.put(pieces)
-                    return item, pieces
-            except BaseException as error:
-                self._begun.put(error)
-            self._begun.put(None)
-        return None
+    def _run(self, item: Item, waiting: Waiting) -> None:
+        end: BaseException | None = None
+        try:
+            with closing(self._work(item)) as pieces:
+                for piece in pieces:
+                    if not self._put((piece,), waiting):
+                        return
+        except BaseException as error:  # raised where the item's pieces are used
+            end = error
+        self._put(end, waiting)
 
-
-class _Pieces(Generic[Piece]):
-    """What waits of one item: pieces, then None or what was raised."""
-
-    def __init__(self, most: int) -> None:
-        self._waiting: queue.Queue[tuple[Piece] | BaseException | None] = queue.Queue(most)
-
-    def put(self, given: tuple[Piece] | BaseException | None, stop: threading.Event) -> bool:
-        """Wait for room; False where all stops."""
-        while not stop.is_set():
-            try:
-                self._waiting.put(given, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
+    def _put(self, given: tuple[Piece] | BaseException | None, waiting: Waiting) -> bool:
+        """Wait for room; return False where all stops."""
+        while not self._stop.is_set():
+            with suppress(queue.Full):
+                waiting.put(given, timeout=0.1)
+                return True
         return False
 
-    def __iter__(self) -> Iterator[Piece]:
-        while (given := self._waiting.get()) is not None:
+    def _pieces(self, waiting: Waiting) -> Iterator[Piece]:
+        while (given := waiting.get()) is not None:
             if isinstance(given, BaseException):
                 raise given
             yield given[0]

@@ -13,18 +13,18 @@ from aasp_features.sounds.sound import Sound
 
 SHARD_SUFFIXES = frozenset({".tar"})
 PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
-LONGEST_NAME = 4096  # bytes, as of any path
-MOST_BYTES = 2**62  # of a member; larger numbers fit no file system
-MOST_LINKS = 16  # from link to link
+MAX_NAME = 4096  # characters, as of any path
+MAX_MEMBER_BYTES = 2**62  # larger numbers fit no file system
+MAX_LINKS = 16  # from link to link
 
 
 class ShardReader:
-    """The sounds in a shard, in its order; each can be read on its own, as its place in the shard is known.
+    """Sounds of a shard, in order; each can be read on its own, as its position in the shard is known.
 
     Attributes:
-        sounds: the members, and links to members, that have a sound's ending.
-        problems: what could not be read, with the reason.
-        passed_over: names of the other files in it.
+        sounds: members, and links to members, with the ending of a sound.
+        problems: shard or members that could not be read, with the reason.
+        passed_over: names of the other files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class ShardReader:
             self._read()
         except AudioError as error:
             self.problems[str(path)] = str(error).removeprefix(f"{path}: ")
-        except Exception as error:  # what damaged headers raise in tarfile is of many kinds, running out of memory too
+        except Exception as error:  # tarfile raises many kinds for damaged headers, MemoryError too
             reason = (str(error) or type(error).__name__).splitlines()[0]
             kept = f"; {len(self.sounds)} sounds in front of that are read" if self.sounds else ""
             self.problems[str(path)] = f"not a tar shard that can be read ({reason}){kept}."
@@ -66,37 +66,37 @@ class ShardReader:
             return
         if posixpath.splitext(member.name)[1].lower() not in AUDIO_SUFFIXES:
             self.passed_over.append(member.name)
-        elif "\0" in member.name or len(member.name) > LONGEST_NAME:
+        elif "\0" in member.name or len(member.name) > MAX_NAME:
             reason = f"its name is {len(member.name)} characters long or holds a NUL, which no file's may."
             self.problems[f"{self._path}, member {number}"] = reason
         elif target is None:
-            reason = f"a link to {member.linkname[:LONGEST_NAME]}, which is no file of this shard."
+            reason = f"a link to {member.linkname[:MAX_NAME]}, which is no file of this shard."
             self.problems[f"{self._path}/{member.name}"] = reason
         else:
-            place = target.offset_data, target.size, _sparse_map(target)
-            self.sounds.append(Sound(self._path, None, None, member.name, *place))
+            data = target.offset_data, target.size, _sparse_map(target)
+            self.sounds.append(Sound(self._path, None, None, member.name, *data))
 
 
 def _forward(shard: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members, as long as each lies behind the one before; a size below 0 would lead tarfile in circles."""
+    """Yield the members, each behind the one before; a size below 0 would lead tarfile in circles."""
     last = -1
     for member in shard:
-        if member.offset <= last or not 0 <= member.size <= MOST_BYTES:
+        if member.offset <= last or not 0 <= member.size <= MAX_MEMBER_BYTES:
             raise AudioError(f"damaged: the header at byte {member.offset} states a size that no file has.")
         last = member.offset
         yield member
 
 
 def _sparse_map(member: Any) -> tuple[tuple[int, int], ...] | None:
-    """The places and lengths of what is stored, without the zeros of short maps; tarfile's types do not know them."""
+    """Return positions and lengths of the stored parts, without the zeros of short maps; None if all is stored."""
     if member.sparse is None:
         return None
     return tuple((int(start), int(length)) for start, length in member.sparse if length)
 
 
 def _end_of_links(member: tarfile.TarInfo, latest: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
-    """The file that a member is, or that symbolic links lead to, which may lie behind them."""
-    for _ in range(MOST_LINKS):
+    """Return the member that is a file, after symbolic links, whose target may lie behind them; None without one."""
+    for _ in range(MAX_LINKS):
         if member.isfile():
             return member
         name = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.linkname))

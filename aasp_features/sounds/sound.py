@@ -1,4 +1,4 @@
-"""One thing to embed: a file, a part of one, or a member of a tar shard."""
+"""One sound: a file, a part of a file, or a member of a tar shard."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from aasp_features.audio.byte_pieces import join_pieces
 from aasp_features.audio.reading import MAX_HOURS, AudioError, AudioStream, open_path, stream_audio
 from aasp_features.contents import Content, Stamp
 
-MOST_HASHED = 2**38  # bytes, 100 hours in stereo at 96 kHz; a few blocks of a disk can claim to be more
+MAX_HASHED_BYTES = 2**38  # 100 hours in stereo at 96 kHz; a few blocks of a disk can claim to be more
 LOCKS = [Lock() for _ in range(64)]  # so that threads that read parts of one file wait for its one hash
 
 
 @dataclass(frozen=True)
 class Sound:
-    """Where a sound is.
+    """Location of a sound.
 
     Attributes:
         path: of the file, or of the tar shard.
-        start, end: seconds, where only a part is meant.
+        start, end: seconds, of a part.
         member: name inside the shard; its bytes are ``[offset, offset + size)`` of the shard.
-        sparse: places and lengths of the parts of a sparse member that the shard holds, one behind the other from
-            ``offset`` on; the others are zeros.
+        sparse: positions and lengths of the stored parts of a sparse member, which follow each other from ``offset``
+            on; the rest is zeros.
     """
 
     path: Path
@@ -42,21 +42,21 @@ class Sound:
 
     @property
     def name(self) -> str:
-        """What tables and messages call it."""
+        """Name in tables and messages."""
         return str(self.path) if self.member is None else f"{self.path}/{self.member}"
 
     @property
     def suffix(self) -> str:
-        """Ending of its name, lower case."""
+        """Ending of its name, in lower case."""
         return os.path.splitext(self.name)[1].lower()
 
     def stream(self, sample_rate: int, max_hours: float = MAX_HOURS) -> AudioStream:
-        """Open it; errors as ``stream_audio``."""
+        """Open the sound; errors as of ``stream_audio``."""
         source = self.path if self.member is None else self._open_member()
         return stream_audio(source, sample_rate, start=self.start or 0.0, end=self.end, max_hours=max_hours)
 
     def stamp(self) -> Stamp:
-        """Size and times of change; zeros where there is no such file, which is reported when it is read."""
+        """Return size and times of change; zeros for a missing file, which is reported when it is read."""
         try:
             status = self.path.stat()
         except (OSError, ValueError):  # a ValueError for names that no file can have
@@ -64,11 +64,11 @@ class Sound:
         return self.size or status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def content(self, known: Content | None = None) -> Content:
-        """What its file or member holds now, read only if it does not look like what is known."""
+        """Return the content of its file or member, which is read only if its stamp is not the known one."""
         return Content.of(self.stamp, self._sha256, known)
 
     def _sha256(self) -> str:
-        """Of its bytes; those of files that have parts are remembered."""
+        """Return the hash of its bytes; hashes of files that have parts are remembered."""
         whole = replace(self, start=None, end=None)
         if self == whole:
             return self._hash()
@@ -76,16 +76,16 @@ class Sound:
             return _remembered(whole, self.stamp())
 
     def _hash(self) -> str:
-        """Of the bytes that are stored; empty where they cannot be read."""
+        """Return the hash of the stored bytes; empty where they cannot be read."""
         size, changed, _ = self.stamp()
-        if size > MOST_HASHED:
+        if size > MAX_HASHED_BYTES:
             return f"{size} bytes of {changed}"
         try:
             with open_path(self.path, self.name) as file:
                 if self.member is None:
                     return contents.sha256(file)
                 digest = contents.sha256(file, (piece for piece in self._pieces() if isinstance(piece, range)))
-        except (AudioError, OSError, OverflowError):  # the last for places that no file can have
+        except (AudioError, OSError, OverflowError):  # the last for positions that no file can have
             return ""
         return digest if self.sparse is None else hashlib.sha256(f"{digest} {self.sparse}".encode()).hexdigest()
 
@@ -99,16 +99,16 @@ class Sound:
         return join_pieces(shard, pieces, self.name, owned=True)
 
     def _pieces(self) -> Iterator[range | int]:
-        """Ranges of the shard's bytes, and numbers of zeros between them."""
-        place, offset = 0, self.offset
+        """Yield ranges of the shard's bytes, and numbers of zeros between them."""
+        position, offset = 0, self.offset
         for start, length in ((0, self.size),) if self.sparse is None else self.sparse:
-            yield start - place
+            yield start - position
             yield range(offset, offset + length)
-            place, offset = start + length, offset + length
-        yield self.size - place
+            position, offset = start + length, offset + length
+        yield self.size - position
 
 
 @lru_cache(1024)
 def _remembered(sound: Sound, stamp: Stamp) -> str:
-    """Of a sound with this stamp; thousands of parts may share a file."""
+    """Return the hash of a sound with this stamp; thousands of parts may share a file."""
     return sound._hash()

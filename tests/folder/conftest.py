@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp_features.folder import Discovery, find_sounds, options, plan
+from aasp_features.folder import Discovery, find_sounds, plan
 
 
 @pytest.fixture
@@ -32,14 +32,9 @@ def corpus(sounds: Path, tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two sounds each, so that there are many."""
+    """Two sounds each at most, so that there are many; longer sounds have one of their own."""
     monkeypatch.setattr(plan, "BATCH_SOUNDS", 2)
-
-
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 15 seconds, so that longer sounds go through several."""
-    monkeypatch.setattr(options, "PART_SECONDS", 15.0)
+    monkeypatch.setattr(plan, "BATCH_BYTES", 10**6)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A run by any engine, and what it wrote; and one that is stopped."""
+"""Settings of a run, a run by any engine, what it wrote, and a way to stop it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,20 @@ import pytest
 
 from aasp_features import AaSPEncoder
 from aasp_features.folder import RunOptions, RunResult, embed_sounds, find_sounds
+from aasp_features.folder.options import RunSettings
 from aasp_features.folder.run import Engine
 from aasp_features.folder.state import RunState
+from aasp_features.options import EmbedOptions
 
 FILES = ("emb.npy", "emb.csv", "emb.json", "emb.errors.csv")
 FRAMES = RunOptions(frames=True, hop=0.04, normalize=True)
+
+
+def run_settings(pooling: str = "mean", dtype: str = "float32", threads: int = 1) -> RunSettings:
+    """Settings of a run that nobody computes."""
+    fixed = {"checkpoint": "none", "checkpoint_sha256": None, "config_sha256": "c", "weights_sha256": "w", "width": 3}
+    fixed |= {"aasp_features": "0", "torch": "0", "compiled": False, "device": "cpu", "threads": threads}
+    return RunSettings(options=RunOptions(dtype=dtype), embed=EmbedOptions(pooling, 1, 8, 64, 8), **fixed)
 
 
 def embed(
@@ -27,9 +36,9 @@ def written(folder: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def stop_after(parts: int) -> Iterator[None]:
-    """Ctrl-C when so many parts have been committed; only what is on the disk goes on."""
-    commit, left = RunState.commit, parts
+def stop_after(batches: int) -> Iterator[None]:
+    """Ctrl-C when so many batches have been committed; only what is on the disk goes on."""
+    commit, left = RunState.commit, batches
 
     def commit_and_stop(state: RunState, *arguments: object) -> None:
         nonlocal left

@@ -10,7 +10,7 @@ import pytest
 from faults import moved
 from faults_of_state import damaged
 
-from aasp_features.folder import options, plan
+from aasp_features.folder import plan
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills processes by POSIX signals")
 
@@ -84,8 +84,7 @@ def test_killed_again_and_again_it_still_gets_there(start, checkpoint: Path, sou
 
 def test_damaged_work_is_never_wrong_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """``tests/faults.py --damaged`` does it more often."""
-    monkeypatch.setattr(options, "PART_SECONDS", options.PART_SECONDS)  # which it changes
-    monkeypatch.setattr(plan, "BATCH_SOUNDS", plan.BATCH_SOUNDS)
+    monkeypatch.setattr(plan, "BATCH_SOUNDS", plan.BATCH_SOUNDS)  # which it changes
     endings = Counter(ending for _, ending in damaged(40, seed=1))
     assert set(endings) == {"same bytes", "refused in a sentence"}
     assert endings["same bytes"] > 20
@@ -93,8 +92,7 @@ def test_damaged_work_is_never_wrong_in_silence(monkeypatch: pytest.MonkeyPatch)
 
 def test_moved_sounds_are_the_same_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """``tests/faults.py --moved`` does it more often."""
-    monkeypatch.setattr(options, "PART_SECONDS", options.PART_SECONDS)  # which it changes
-    monkeypatch.setattr(plan, "BATCH_SOUNDS", plan.BATCH_SOUNDS)
+    monkeypatch.setattr(plan, "BATCH_SOUNDS", plan.BATCH_SOUNDS)  # which it changes
     endings = Counter(ending for _, ending in moved(30, seed=1))
     assert set(endings) == {"same bytes", "refused in a sentence"}
     assert endings["same bytes"] > 20

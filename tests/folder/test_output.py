@@ -9,19 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_settings import run_settings
+from engine_runs import run_settings
 
+from aasp_features.folder.formats import RowTable
 from aasp_features.folder.output import (
+    READY,
     OutputError,
     check_apart,
     check_writable,
     claimed,
+    clear,
     finished_record,
+    make_results,
+    move_results,
     partial_folder,
-    side_file,
 )
-from aasp_features.folder.plan import Plan, contents_digest, make_plan
-from aasp_features.folder.seal import fingerprint, seal
+from aasp_features.folder.plan import Plan, make_plan
+from aasp_features.folder.state import BatchResult, Outcome, RunState
 from aasp_features.sounds.sound import Sound
 
 
@@ -49,9 +53,8 @@ def test_one_process_at_a_time_and_a_dead_one_does_not_count(tmp_path: Path) -> 
         pass
     holder.kill()
     holder.communicate()
-    with claimed(out) as claim:
-        folder = claim.folder
-        assert folder == partial_folder(out)
+    folder = partial_folder(out)
+    with claimed(out):
         (folder / "work").touch()
     assert sorted(os.listdir(folder)) == ["lock", "work"]
     os.unlink(folder / "work")
@@ -62,12 +65,12 @@ def test_one_process_at_a_time_and_a_dead_one_does_not_count(tmp_path: Path) -> 
 
 def test_a_folder_deleted_meanwhile_is_noticed(tmp_path: Path) -> None:
     for lock in (True, False):
-        with claimed(tmp_path / "emb.npy", lock) as claim:
-            assert not claim.lost
-            shutil.rmtree(claim.folder)
-            assert claim.lost
-            claim.folder.mkdir()  # by another process
-            assert claim.lost == lock
+        with claimed(tmp_path / "emb.npy", lock) as lost:
+            assert not lost()
+            shutil.rmtree(tmp_path / "emb.npy.partial")
+            assert lost()
+            (tmp_path / "emb.npy.partial").mkdir()  # by another process
+            assert lost() == lock
 
 
 def test_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,43 +84,51 @@ def test_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutputError, match=sentence), claimed(tmp_path / "emb.npy"):
         pass
     assert os.listdir(tmp_path) == []
-    with claimed(tmp_path / "emb.npy", lock=False) as claim:
-        assert claim.folder.is_dir()
+    with claimed(tmp_path / "emb.npy", lock=False):
+        assert (tmp_path / "emb.npy.partial").is_dir()
     assert os.listdir(tmp_path) == []
 
 
-def finish(out: Path, plan: Plan, failures: int = 0) -> None:
+ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def ready_run(folder: Path, plan: Plan, out: Path, failed: int = 0) -> RunState:
+    """A run whose results are made, and not moved; the last sounds have failed."""
+    folder.mkdir(exist_ok=True)
+    state, good = RunState(folder, plan, overwrites=True), len(plan.sounds) - failed
+    outcomes = [Outcome(1, sha256=sound.content().sha256) for sound in plan.sounds[:good]]
+    state.commit(BatchResult([*outcomes, *[Outcome(error="broken")] * failed], iter([ROWS[:good]])))
+    make_results(state, plan, RowTable(plan.sounds, state.outcomes), out, {})
+    return state
+
+
+def finish(out: Path, plan: Plan, failed: int = 0) -> None:
     """Results as a run leaves them."""
-    np.save(out, np.zeros(3))
-    side_file(out, ".csv").write_text("row,path\n")
-    endings = [".csv", *([".errors.csv"] if failures else [])]
-    if failures:
-        side_file(out, ".errors.csv").write_text("path,error\n")
-    files = {path.name: fingerprint(path) for path in (out, *(side_file(out, ending) for ending in endings))}
-    record = {"rows": 1, "failures": failures, "output": out.name, **plan.identity(), "files": files}
-    record["contents_sha256"] = contents_digest(sound.content().sha256 for sound in plan.sounds)
-    side_file(out, ".json").write_text(seal(record))
+    ready_run(partial_folder(out), plan, out, failed)
+    assert move_results(partial_folder(out), out)
+    partial_folder(out).rmdir()
 
 
 def test_results_that_are_there_already(tmp_path: Path) -> None:
-    out, plan = tmp_path / "emb.npy", make_plan([Sound(Path("a.wav"))], run_settings(pooling="mean"))
+    out, sounds = tmp_path / "emb.npy", [Sound(Path("a.wav")), Sound(Path("b.wav"))]
+    plan = make_plan(sounds, run_settings(pooling="mean"))
     assert finished_record(out, plan) is None
     np.save(out, np.zeros(3))
     with pytest.raises(OutputError, match=r"has no record .emb.json.; choose another --out, or give --overwrite"):
         finished_record(out, plan)
-    for failures in (0, 2):
-        finish(out, plan, failures)
-        assert finished_record(out, plan)["rows"] == 1
+    for failed in (1, 0):
+        finish(out, plan, failed)
+        assert (finished_record(out, plan)["rows"], finished_record(out, plan)["failures"]) == (2 - failed, failed)
     with pytest.raises(OutputError, match="pooling was mean, now cls"):
-        finished_record(out, make_plan([Sound(Path("a.wav"))], run_settings(pooling="cls")))
+        finished_record(out, make_plan(sounds, run_settings(pooling="cls")))
     out.unlink()
     assert finished_record(out, plan) is None  # what is left is this run's own
 
 
 @pytest.mark.parametrize("name", ["emb.npy", "emb.csv", "emb.errors.csv", "emb.json"])
 def test_results_that_were_changed_are_not_called_done(tmp_path: Path, name: str) -> None:
-    out, plan = tmp_path / "emb.npy", make_plan([Sound(Path("a.wav"))], run_settings())
-    finish(out, plan, failures=1)
+    out, plan = tmp_path / "emb.npy", make_plan([Sound(Path("a.wav")), Sound(Path("b.wav"))], run_settings())
+    finish(out, plan, failed=1)
     content = bytearray((tmp_path / name).read_bytes())
     for changed in (content[:-3], content + b"x", content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]):
         (tmp_path / name).write_bytes(changed)
@@ -178,3 +189,37 @@ def test_what_is_read_is_never_replaced(tmp_path: Path) -> None:
     (partial_folder(out) / "a.wav").touch()
     with pytest.raises(OutputError, match=r"would replace .*a.wav"):
         check_apart(out, [partial_folder(out) / "a.wav"])
+
+
+def test_a_move_may_be_cut_off_after_any_file(tmp_path: Path) -> None:
+    plan = make_plan([Sound(Path(name)) for name in ("a.wav", "b.wav", "c.wav")], run_settings())
+    for moved in range(4):
+        place, out = tmp_path / str(moved), tmp_path / str(moved) / "emb.npy"
+        folder = place / "emb.npy.partial"
+        folder.mkdir(parents=True)
+        assert not move_results(folder, out)  # nothing is ready
+        state = ready_run(folder, plan, out, failed=1)
+        for path in sorted((folder / READY).iterdir(), key=lambda path: path.name == "emb.json")[:moved]:
+            path.replace(place / path.name)  # as far as a process came that died
+        if not (folder / READY / "emb.json").exists():
+            state.rows_path.replace(out)  # it had moved the rows before
+        assert move_results(folder, out)
+        names = sorted(path.name for path in place.iterdir() if path.is_file())
+        assert names == ["emb.csv", "emb.errors.csv", "emb.json", "emb.npy"]
+        np.testing.assert_array_equal(np.load(out), ROWS)
+        assert finished_record(out, plan)["failures"] == 1
+        assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["rows.bin", "ready/emb.csv", "ready/emb.errors.csv", "ready/emb.json"])
+def test_results_that_were_damaged_before_they_were_moved_are_made_again(tmp_path: Path, name: str) -> None:
+    out, folder = tmp_path / "emb.npy", tmp_path / "emb.npy.partial"
+    ready_run(folder, make_plan([Sound(Path("a.wav")), Sound(Path("b.wav"))], run_settings()), out, failed=1)
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+    assert not move_results(folder, out)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert not (folder / READY).exists()
+    (folder / "lock").touch()
+    clear(folder)
+    assert [path.name for path in folder.iterdir()] == ["lock"]

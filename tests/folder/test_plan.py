@@ -1,15 +1,20 @@
-"""Batches are decided by the list of sounds alone."""
+"""The list of sounds and their sizes alone decide the batches."""
 
 import json
 import os
 from pathlib import Path
 
+from engine_runs import run_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_settings import run_settings
 
 from aasp_features.folder.plan import BATCH_BYTES, make_plan
 from aasp_features.sounds.sound import Sound
+
+
+class Sized(Sound):
+    def stamp(self) -> tuple[int, int, int]:
+        return self.size, 0, 0
 
 
 def test_names_and_times_are_no_other_work(tmp_path: Path) -> None:
@@ -45,11 +50,12 @@ def test_what_is_other_work_is_said() -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2 * BATCH_BYTES), max_size=700))
 def test_batches_cover_all_sounds_in_order_within_their_limits(sizes: list[int]) -> None:
-    class Sized(Sound):
-        def stamp(self) -> tuple[int, int, int]:
-            return self.size, 0, 0
-
     batches = make_plan([Sized(Path("x"), size=size) for size in sizes], run_settings()).batches
-    assert [place for batch in batches for place in batch] == list(range(len(sizes)))
+    assert [index for batch in batches for index in batch] == list(range(len(sizes)))
     for batch in batches:
-        assert len(batch) == 1 or (len(batch) <= 256 and sum(sizes[place] for place in batch) <= BATCH_BYTES)
+        assert len(batch) == 1 or (len(batch) <= 256 and sum(sizes[index] for index in batch) <= BATCH_BYTES)
+
+
+def test_short_parts_of_a_long_file_share_a_batch() -> None:
+    parts = [Sized(Path("x"), start, start + 1, size=2 * BATCH_BYTES) for start in range(256)]
+    assert make_plan(parts, run_settings()).batches == [range(256)]

@@ -3,18 +3,22 @@
 import json
 import os
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from helpers import noise, read_csv, run_command
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from aasp_features import AaSPClassifier, AaSPConfig, AaSPEncoder, Event
 from aasp_features.cli import app
 from aasp_features.folder import OutputError, predict_run, predictions
+from aasp_features.folder.predictions import check_replaceable, label_places
+from aasp_features.folder.state import read_sealed, seal
 
 LABELS = ("wind", "bell, small", "voice")
 
@@ -64,7 +68,7 @@ def test_one_row_for_each_sound(
     scores = whole.scores([tmp_path / row["path"] for row in rows])
     found = [[float(row[f"p({label})"]) for label in LABELS] for row in rows]
     np.testing.assert_allclose(found, scores, atol=2e-6)
-    assert [row["label"] for row in rows] == [LABELS[place] for place in scores.argmax(axis=1)]
+    assert [row["label"] for row in rows] == [LABELS[index] for index in scores.argmax(axis=1)]
     assert [float(row["probability"]) for row in rows] == [max(row) for row in found]
     before = tables(tmp_path)
     embed("sounds", "--out", "emb.npy", "--classifier", classifier, cwd=tmp_path)
@@ -134,7 +138,7 @@ def test_parts_of_a_file_are_told_in_its_own_time(classifier: Path, tmp_path: Pa
 
 
 def test_another_head_replaces_what_the_former_said(classifier: Path, sounds: Path, tmp_path: Path) -> None:
-    """The vectors are kept, as the encoder is the same; label tracks that were mended by hand are, too."""
+    """The vectors are kept, as the encoder is the same."""
     again = AaSPClassifier.from_pretrained(classifier)
     with torch.no_grad():
         again.head.bias += torch.tensor([0.0, 0.0, 50.0])
@@ -146,12 +150,6 @@ def test_another_head_replaces_what_the_former_said(classifier: Path, sounds: Pa
     assert code == 1
     assert {row["label"] for row in read_csv(tmp_path / "emb.events.csv")} == {"voice"}
     assert (tmp_path / "emb.npy").stat().st_mtime_ns == vectors
-    track = tmp_path / "emb.labels" / "nature" / "rain.flac.txt"
-    track.write_text("0.0\t1.0\train, I say\n")
-    code, said = embed(*frames, "--classifier", classifier, cwd=tmp_path)
-    assert code == 2
-    assert "emb.labels/nature/rain.flac.txt is no earlier prediction" in said
-    assert track.read_text() == "0.0\t1.0\train, I say\n"
 
 
 def test_one_that_was_stopped_ends_as_the_other(
@@ -180,6 +178,71 @@ def test_one_that_was_stopped_ends_as_the_other(
     assert embed(*frames, cwd=tmp_path)[0] == 1
     assert tables(tmp_path) == expected
     assert json.loads((tmp_path / "emb.predictions.json").read_text())["complete"]
+
+
+@pytest.fixture(scope="module")
+def finished(classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of frames and what was predicted of them."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "a").mkdir()
+    soundfile.write(folder / "a" / "x.wav", noise(32000), 16000)
+    code, _ = embed("a", "--out", "emb.npy", "--classifier", classifier, "--frames", cwd=folder)
+    assert code == 0
+    return folder
+
+
+@pytest.fixture
+def predicted(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run")
+    return Path("emb.npy")
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "events.csv", "labels/x.wav.txt", "predictions.json"])
+@pytest.mark.parametrize("change", ["changed", "deleted", "a folder"])
+def test_only_an_earlier_prediction_as_it_was_left_is_replaced(
+    classifier: Path, predicted: Path, name: str, change: str
+) -> None:
+    before, path, whole = tables(Path()), Path(f"emb.{name}"), AaSPClassifier.from_pretrained(classifier)
+    path.unlink()
+    if change == "changed":
+        path.write_text("mended by hand")
+    elif change == "a folder":
+        path.mkdir()
+    if change == "deleted" and name != "predictions.json":
+        check_replaceable(predicted, False)
+        predict_run(predicted, whole)
+        assert tables(Path()) == before
+        return
+    with pytest.raises(OutputError, match=r"is no earlier prediction for emb.npy, or was changed since; move it away"):
+        predict_run(predicted, whole)
+    with pytest.raises(OutputError, match="is no earlier prediction"):
+        check_replaceable(predicted, False)
+    if change != "a folder":
+        predict_run(predicted, whole, overwrite=True)
+        assert tables(Path()) == before
+
+
+def test_files_of_others_in_the_folder_of_tracks_stay(classifier: Path, predicted: Path) -> None:
+    notes = Path("emb.labels/notes.txt")
+    notes.write_text("mine")
+    predict_run(predicted, AaSPClassifier.from_pretrained(classifier), threshold=0.3)
+    assert notes.read_text() == "mine"
+    with pytest.raises(OutputError, match=r"emb\.labels/notes\.txt is no earlier prediction"):
+        check_replaceable(predicted, False, written=[notes])
+
+
+@pytest.mark.parametrize("name", ["../kept.txt", "/etc/kept.txt", "emb.labels/../kept.txt", "kept.txt"])
+def test_a_record_that_names_other_files_deletes_none(classifier: Path, predicted: Path, name: str) -> None:
+    kept, record = Path("kept.txt"), Path("emb.predictions.json")
+    kept.write_text("kept")
+    values = {**read_sealed(record), "files": {name: None}}
+    del values["sha256"]
+    record.write_text(seal(values))
+    with pytest.raises(OutputError, match="is no earlier prediction"):
+        check_replaceable(predicted, False)
+    predict_run(predicted, AaSPClassifier.from_pretrained(classifier), overwrite=True)
+    assert kept.read_text() == "kept"
 
 
 @pytest.mark.parametrize(
@@ -219,8 +282,9 @@ RESULTS = ["emb.npy", "emb.csv", "emb.json", "emb.errors.csv", "emb.predictions.
 RESULTS += ["emb.events.csv", "emb.labels/a.wav.txt", "emb.npy.partial/rows.bin", "emb.html"]
 
 
-@pytest.mark.parametrize("name", RESULTS)
-@pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
+@pytest.mark.parametrize(
+    ("name", "link"), [*((name, None) for name in RESULTS), ("emb.csv", "symlink_to"), ("emb.labels/a", "hardlink_to")]
+)
 def test_a_sound_under_the_name_of_a_result_is_kept(
     classifier: Path, sounds: Path, tmp_path: Path, name: str, link: str | None
 ) -> None:
@@ -263,10 +327,40 @@ def test_from_python_a_sound_is_kept_too(
     assert Path("emb.predictions.csv").read_bytes() == before
 
 
-def test_names_that_are_too_long_for_a_label_track(classifier: Path, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / f"{'x' * 251}.wav", noise(16000), 16000)
-    for _ in range(2):
-        code, said = embed(".", "--out", "emb.npy", "--classifier", classifier, "--frames", cwd=tmp_path)
-        assert (code, "label tracks in emb.labels" in said) == (0, True)
-    (track,) = (tmp_path / "emb.labels").iterdir()
-    assert track.name.endswith("x.wav.txt")
+def test_label_tracks_keep_the_folders_that_not_all_share() -> None:
+    names = ["/data/a/x.wav", "/data/b/x.wav", "/data/b/shard.tar/dir/y.flac"]
+    assert label_places(names) == {
+        "/data/a/x.wav": os.path.join("a", "x.wav.txt"),
+        "/data/b/x.wav": os.path.join("b", "x.wav.txt"),
+        "/data/b/shard.tar/dir/y.flac": os.path.join("b", "shard.tar", "dir", "y.flac.txt"),
+    }
+    assert label_places(["some/folder/x.wav"]) == {"some/folder/x.wav": "x.wav.txt"}
+    assert label_places([]) == {}
+    assert label_places(["a/\udcff.wav"]) == {"a/\udcff.wav": "\\xff.wav.txt"}
+
+
+pieces = st.sampled_from(["a", "b", "..", ".", "shard.tar", ""])
+
+
+@given(st.lists(st.lists(pieces, min_size=1, max_size=6), min_size=1, max_size=5))
+def test_no_name_leads_a_label_track_out_of_its_folder(paths: list[list[str]]) -> None:
+    tracks = label_places("/".join([*path, "x.wav"]) for path in paths)
+    for track in tracks.values():
+        assert not os.path.isabs(track)
+        assert ".." not in PurePath(track).parts
+    absolute = [os.path.abspath("/".join([*path, "x.wav"])) for path in paths]
+    files = {path.replace("//", "/") for path in absolute}  # abspath leaves "//x.wav" as it is
+    assert len(set(tracks.values())) == len(files)
+
+
+def test_label_tracks_with_names_that_file_systems_refuse_are_short(tmp_path: Path) -> None:
+    """A sound's name may fill what a name may have, and a shard's member is not bound by that at all."""
+    names = [f"/data/{'é' * 125}.wav", f"/data/{'é' * 124}e.wav", f"/data/s.tar/{'x' * 3000}.wav", "/data/a.wav"]
+    names += [f"/data/s.tar/{'deep/' * 500}b.wav", f"/data/{'long' * 62}.wav"]
+    tracks = label_places(names)
+    assert len(set(tracks.values())) == len(names)
+    assert tracks["/data/a.wav"] == "a.wav.txt"
+    for track in tracks.values():
+        (tmp_path / track).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / track).touch()
+        assert track.endswith(".wav.txt")

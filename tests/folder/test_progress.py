@@ -19,8 +19,8 @@ from aasp_features.sounds.sound import Sound
 
 def test_estimates_from_some_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = np.random.default_rng(0).integers(1000, 90000, 40)
-    for place, samples in enumerate(lengths):
-        soundfile.write(tmp_path / f"{place:02}.wav", np.zeros(samples), 16000, subtype="PCM_16")
+    for index, samples in enumerate(lengths):
+        soundfile.write(tmp_path / f"{index:02}.wav", np.zeros(samples), 16000, subtype="PCM_16")
     (tmp_path / "broken.flac").write_bytes(b"no sound")
     sounds = find_sounds([tmp_path]).sounds
     assert estimated_seconds(sounds) == pytest.approx(lengths.sum() / 16000, rel=1e-3)
@@ -31,7 +31,7 @@ def test_estimates_from_some_headers(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert estimated_seconds([part, rest]) == pytest.approx(1 + lengths.max() / 16000 - 1, rel=1e-2)
 
 
-@pytest.mark.usefixtures("small_parts")
+@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("frames", [False, True])
 def test_seconds_add_up_to_the_sounds(
     small_encoder: AaSPEncoder, long_sounds: Discovery, tmp_path: Path, frames: bool

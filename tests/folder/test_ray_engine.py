@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_runs import FRAMES, embed, stop_after, written
+from engine_runs import FRAMES, embed, written
 
 from aasp_features import AaSPEncoder
 from aasp_features.errors import OptionError
-from aasp_features.folder import Discovery
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.run import InterruptedRun
 
@@ -72,28 +71,6 @@ def test_ray_with_a_killed_actor_and_a_stopped_run_gives_the_bytes_of_the_local_
             assert len(list(actors.glob("*.started"))) == 3  # two, and one in place of the killed
             result = embed(engine, corpus, tmp_path / name, options)
             assert result.resumed == 10
-            assert written(tmp_path / name) == written(tmp_path / f"{name} local")
-    finally:
-        ray.shutdown()
-
-
-@pytest.mark.usefixtures("small_parts")
-def test_ray_goes_on_inside_a_sound_as_the_local_engine(
-    small_encoder: AaSPEncoder, long_sounds: Discovery, tmp_path: Path
-) -> None:
-    ray = pytest.importorskip("ray")
-    from aasp_features.folder.ray_engine import RayEngine
-
-    corpus = [sound.path for sound in long_sounds.sounds]
-    try:
-        engine = RayEngine(small_encoder, replicas=2)
-        for name, options in {"clips": RunOptions(), "frames": FRAMES}.items():
-            stop = stop_after(1)
-            with pytest.raises(InterruptedRun, match=r"0 of 6 sounds, and \d+ s of the next, are done"), stop:
-                embed(small_encoder, corpus, tmp_path / name, options)
-            corpus[0].touch()  # another time, the same bytes
-            assert embed(engine, corpus, tmp_path / name, options).resumed_seconds >= 15
-            embed(small_encoder, corpus, tmp_path / f"{name} local", options)
             assert written(tmp_path / name) == written(tmp_path / f"{name} local")
     finally:
         ray.shutdown()

@@ -33,14 +33,7 @@ def test_folders_are_searched_in_order(tree: Path) -> None:
 
 def test_named_files_come_in_the_order_given_whatever_their_ending(tree: Path) -> None:
     found = names(tree, tree / "sub/notes.txt", tree / "b.wav", tree)
-    assert found == [
-        "sub/notes.txt",
-        "b.wav",
-        "a.FLAC",
-        "b.wav",
-        "ü, x\n.ogg",
-        "sub/deep/c.mp3",
-    ]
+    assert found == ["sub/notes.txt", "b.wav", "a.FLAC", "b.wav", "ü, x\n.ogg", "sub/deep/c.mp3"]
 
 
 def test_patterns(tree: Path) -> None:
@@ -59,18 +52,13 @@ def test_patterns_mean_what_python_says(tree: Path, pattern: str, monkeypatch: p
         assert [sound.name for sound in find_sounds([given]).sounds] == expected
 
 
-def test_patterns_end_however_links_loop(tree: Path) -> None:
+def test_links_that_loop_end(tree: Path) -> None:
     """Python's own ``**`` would follow two links back 2**40 ways."""
     for name in ("back", "again"):
         os.symlink(tree, tree / "sub" / name)
+    assert len(find_sounds([tree]).sounds) == 4
     assert names(tree, tree / "**" / "*.wav") == ["b.wav"]
     assert names(tree, tree / "**" / "deep" / "**") == ["sub/deep/c.mp3"]
-
-
-def test_links_that_loop_end(tree: Path) -> None:
-    os.symlink(tree, tree / "sub" / "again")
-    assert len(find_sounds([tree]).sounds) == 4
-    assert names(tree, tree / "**" / "*.mp3") == ["sub/deep/c.mp3"]
     (tree / "other").mkdir()
     os.symlink(tree / "other", tree / "sub" / "deep" / "other")
     os.symlink(tree / "sub" / "deep", tree / "other" / "back")

@@ -73,21 +73,6 @@ def test_links_are_sounds(tmp_path: Path) -> None:
     assert "a link to /etc/passwd, which is no file of this shard." in found.problems.values()
 
 
-def sparse_wav(path: Path) -> np.ndarray:
-    """A file with holes, and its samples."""
-    sound = noise(400_000)
-    sound[50_000:200_000] = sound[250_000:380_000] = 0
-    content = sound_bytes(sound, 16000, "WAV", "PCM_16")
-    with path.open("wb") as file:
-        for place in range(0, len(content), 4096):
-            piece = content[place : place + 4096]
-            file.seek(place)
-            if any(piece):
-                file.write(piece)
-        file.truncate(len(content))
-    return load_audio(io.BytesIO(content))
-
-
 def gnu_sparse(name: str, content: bytes, holes: list[tuple[int, int]]) -> bytes:
     """A member in the old GNU format, of which up to four parts are stored; tarfile reads it, but writes none."""
     kept = [(start, content[start : start + length]) for start, length in holes]
@@ -101,47 +86,6 @@ def gnu_sparse(name: str, content: bytes, holes: list[tuple[int, int]]) -> bytes
     head[148:156] = b"%06o\0 " % sum(head)
     data = b"".join(piece for _, piece in kept)
     return bytes(head) + data + bytes(-len(data) % 512)
-
-
-def pax_sparse(name: str, content: bytes, parts: list[tuple[int, int]]) -> bytes:
-    """The same in PAX format 1.0."""
-    table = "".join(f"{number}\n" for number in [len(parts), *(number for part in parts for number in part)]).encode()
-    data = table + bytes(-len(table) % 512) + b"".join(content[start : start + length] for start, length in parts)
-    member = tarfile.TarInfo(f"GNUSparseFile.0/{name}")
-    member.size = len(data)
-    member.pax_headers = {
-        "GNU.sparse.major": "1",
-        "GNU.sparse.minor": "0",
-        "GNU.sparse.name": name,
-        "GNU.sparse.realsize": str(len(content)),
-    }
-    return member.tobuf(tarfile.PAX_FORMAT) + data + bytes(-len(data) % 512)
-
-
-@pytest.mark.parametrize("make", [gnu_sparse, pax_sparse])
-def test_sparse_members_are_read_by_their_map(tmp_path: Path, make: object) -> None:
-    expected, path = sparse_wav(tmp_path / "holes.wav"), tmp_path / "shard.tar"
-    content = (tmp_path / "holes.wav").read_bytes()
-    parts = [(0, 102_400), (399_872, 102_400), (759_808, len(content) - 759_808), (len(content), 0)]
-    tail = io.BytesIO()
-    with tarfile.open(fileobj=tail, mode="w") as shard:
-        add(shard, "after.wav", wav(700))
-    path.write_bytes(make("holes.wav", content, parts) + tail.getvalue())
-    holes, after = ShardReader(path).sounds
-    np.testing.assert_array_equal(by_python(path, "holes.wav"), expected)
-    np.testing.assert_array_equal(decode(holes), expected)
-    assert len(decode(after)) == 700
-    assert holes.stamp()[0] == len(content)
-
-
-@pytest.mark.parametrize("make", [gnu_sparse, pax_sparse])
-def test_maps_of_few_parts_are_filled_with_zeros(tmp_path: Path, make: object) -> None:
-    sound = np.concatenate([noise(4000), np.zeros(30_000)])
-    content, path = sound_bytes(sound, 16000, "WAV", "PCM_16"), tmp_path / "shard.tar"
-    for parts in ([(0, 8192)], [(0, 4096), (4096, 4096)], [(0, 8192), (len(content), 0)]):
-        path.write_bytes(make("holes.wav", content, parts + [(0, 0)] * (4 - len(parts))) + bytes(1024))
-        (sound,) = ShardReader(path).sounds
-        np.testing.assert_array_equal(decode(sound), by_python(path, "holes.wav"))
 
 
 def is_gnu_tar() -> bool:

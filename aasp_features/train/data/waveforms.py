@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.contents import Content
-from aasp_features.folder.seal import read_sealed, seal
+from aasp_features.folder.state import read_sealed, seal
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.data.reading import corpus_files, read_corpus
 from aasp_features.train.errors import TrainError
