@@ -14,7 +14,6 @@ LAYERS = [
     ["integrations", "viz"],
     ["train"],
     ["cli"],
-    ["cli_options"],
     ["folder"],
     ["classifier"],
     ["encoder"],
@@ -123,7 +122,7 @@ def test_files_and_functions_stay_short() -> None:
 
 
 # What needs no test of its name: packages' lists of names, entry points, and options that others' tests go through.
-WITHOUT_TEST = {"version.py", "cli_options.py", "command_line.py", "train/__main__.py", "train/errors.py"}
+WITHOUT_TEST = {"version.py", "command_line.py", "train/__main__.py", "train/errors.py"}
 
 
 def test_tests_mirror_the_package() -> None:

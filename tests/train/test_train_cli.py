@@ -200,7 +200,7 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         (["teacher-features", "--data", ".", "--out", "f", "distillation.teachers=."], "no teachers in ['.']"),
         (["knn", "--task", ".", "--beside", "gone"], "--beside is untrained, log-mel,"),
         *(
-            ([command, *task, "--device", "gpu"], "--device is one that torch can use here, cpu or cuda; got 'gpu'")
+            ([command, *task, "--device", "gpu"], "--device must be one that torch can use here")
             for command, *task in (
                 *(["linear", "--task", "."], ["knn", "--task", "."], ["robustness", "--task", "."]),
                 ["stability"],
@@ -214,8 +214,8 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         (["curves", "gone"], "gone holds no metrics.jsonl"),
         (["knn", "--task", "gone"], "gone: no such file or folder"),
         (["info", "gone"], "'gone' is no folder"),
-        ([*PRETRAIN, "--device", "gpu"], "--device is one that torch can use here, cpu or cuda; got 'gpu'"),
-        ([*PRETRAIN, "--device", "meta"], "--device is one that torch can use here, cpu or cuda; got 'meta'"),
+        ([*PRETRAIN, "--device", "gpu"], "--device must be one that torch can use here"),
+        ([*PRETRAIN, "--device", "meta"], "--device must be one that torch can use here"),
         ([*PRETRAIN, "--max-time", "nan"], "--max-time is a number of minutes of at least 0, got nan"),
         ([*PRETRAIN, "--max-time", "0"], "--max-time is above 0 minutes"),
         ([*PRETRAIN, "--stop-after", "inf"], "--stop-after is a number of minutes of at least 0, got inf"),

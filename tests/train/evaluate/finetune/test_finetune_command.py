@@ -73,7 +73,7 @@ def test_clips_that_cannot_be_read_are_left_out(task_folder: Path, tiny_checkpoi
         (["--recipe", "huge"], "--recipe is a .yaml file or one of"),
         (["run.epoch=3"], "no setting is called 'run.epoch'"),
         (["--max-time", "0"], "--max-time is above 0 minutes"),
-        (["--device", "gpu"], "--device is one that torch can use here"),
+        (["--device", "gpu"], "--device must be one that torch can use here"),
         (["--task", "gone"], "gone: no such file or folder"),
         (["clips.seconds=2"], "clips.seconds must be at most 1.28"),
         (["network.last_layers=3"], "last_layers must be at most depth=2"),
