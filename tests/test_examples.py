@@ -39,6 +39,7 @@ def run_example(name: str, *arguments: object) -> None:
         runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
 
 
+@pytest.mark.usefixtures("shallow")
 def test_find_similar_puts_the_sound_itself_first(sounds: Path, capsys: pytest.CaptureFixture) -> None:
     run_example("find_similar.py", sounds / "music/bell.flac", sounds)
     lines = capsys.readouterr().out.splitlines()
@@ -47,6 +48,7 @@ def test_find_similar_puts_the_sound_itself_first(sounds: Path, capsys: pytest.C
     assert lines[0].endswith("bell.flac")
 
 
+@pytest.mark.usefixtures("shallow")
 def test_fine_tuning_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for number in range(5):
         for kind, frequency in (("high", 2000), ("low", 300)):
@@ -60,6 +62,7 @@ def test_fine_tuning_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     assert AaSPClassifier.from_pretrained(tmp_path / "out").labels == ("high", "low")
 
 
+@pytest.mark.usefixtures("shallow")
 def test_few_shot_names_the_examples_themselves(sounds: Path, capsys: pytest.CaptureFixture) -> None:
     run_example("few_shot.py", sounds, sounds)
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
@@ -192,6 +195,7 @@ def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
     assert (encoder.config.name, encoder.config.last_layers) == ("aasp-tiny-mine-1", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="a bash script")
 def test_the_default_checkpoint_can_be_trained_anew(tmp_path: Path) -> None:
     environment = small_training(tmp_path)

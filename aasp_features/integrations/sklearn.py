@@ -88,7 +88,7 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return state
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Return aasp0, aasp1, …"""
+        """Return aasp0, aasp1 and so on."""
         check_is_fitted(self, "_n_features_out")
         return np.array([f"aasp{index}" for index in range(self._n_features_out)], dtype=object)
 
