@@ -17,6 +17,7 @@ import psutil
 import pytest
 import soundfile
 from typer.testing import CliRunner
+from warm_process import run_python
 
 from aasp_features import AaSPClassifier, AaSPEncoder
 from aasp_features.folder import embed_sounds, find_sounds
@@ -215,7 +216,13 @@ def test_the_default_checkpoint_can_be_trained_anew(tmp_path: Path) -> None:
     assert made == shipped.replace(name=made.name, mean=made.mean, std=made.std)
 
 
-def test_ablation_trains_measures_and_goes_on(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_ablation_trains_measures_and_goes_on(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess:
+        return run_python("import aasp_features.train.__main__", *command[3:], env=env)
+
+    monkeypatch.setattr(subprocess, "run", run)  # its commands need not import torch anew
     rng = np.random.default_rng(0)
     for number in range(12):
         tone = np.sin(np.arange(4000) * (2 * np.pi * (300 + 1500 * (number % 2)) / 16000)) + rng.normal(size=4000) / 50
