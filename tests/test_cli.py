@@ -219,32 +219,37 @@ def test_a_closed_standard_input(tmp_path: Path) -> None:
 def test_folders_that_may_not_be_searched_do_not_stop_the_rest(checkpoint: Path, sounds: Path) -> None:
     """By a process without root's rights, where the tests run as root."""
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        place.chmod(0o777)
-        shutil.copytree(sounds / "voice", place / "open" / "voice")
-        shutil.copytree(checkpoint, place / "checkpoint")
-        (place / "checkpoint").chmod(0o755)
+        folder = Path(name)
+        folder.chmod(0o777)
+        shutil.copytree(sounds / "voice", folder / "open" / "voice")
+        shutil.copytree(checkpoint, folder / "checkpoint")
+        (folder / "checkpoint").chmod(0o755)
         for locked in ("locked", "open/locked"):
-            shutil.copytree(sounds / "voice", place / locked / "inner")
-            (place / locked).chmod(0)
-        given = ["--model", place / "checkpoint", "--device", "cpu"]
-        run(place / "open" / "voice", "--out", place / "first.npy", *given)  # imports what it needs, while it may
+            shutil.copytree(sounds / "voice", folder / locked / "inner")
+            (folder / locked).chmod(0)
+        given = ["--model", folder / "checkpoint", "--device", "cpu"]
+        run(folder / "open" / "voice", "--out", folder / "first.npy", *given)  # imports what it needs, while it may
         root = os.geteuid() == 0
         try:
             if root:
                 os.seteuid(65534)
-            paths = [place / "open", place / "locked", place / "locked" / "inner", place / "locked" / "inner" / "a.wav"]
-            done = run(*paths, "--out", place / "emb.npy", *given)
+            paths = [
+                folder / "open",
+                folder / "locked",
+                folder / "locked" / "inner",
+                folder / "locked" / "inner" / "a.wav",
+            ]
+            done = run(*paths, "--out", folder / "emb.npy", *given)
         finally:
             if root:
                 os.seteuid(0)
             for locked in ("locked", "open/locked"):
-                (place / locked).chmod(0o755)
+                (folder / locked).chmod(0o755)
     assert done.returncode == 1
     *problems, last = done.stderr.splitlines()
     assert len(problems) == 4
     assert all("may not be" in line and "Permission denied" in line for line in problems)
-    assert f"2 vectors in {place / 'emb.npy'}, 4 failed" in last
+    assert f"2 vectors in {folder / 'emb.npy'}, 4 failed" in last
 
 
 def test_a_page_that_is_no_map_of_the_output_is_not_replaced(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
@@ -286,13 +291,13 @@ def test_full_disk(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
 
 def test_read_only_folder(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
     if os.geteuid() == 0:
-        place = Path("/proc/self")  # root may write to folders that say read-only, but not here
+        folder = Path("/proc/self")  # root may write to folders that say read-only, but not here
     else:
-        place = tmp_path / "locked"
-        place.mkdir(mode=0o555)
-    done = run(sounds, "--out", place / "emb.npy", "--model", checkpoint)
+        folder = tmp_path / "locked"
+        folder.mkdir(mode=0o555)
+    done = run(sounds, "--out", folder / "emb.npy", "--model", checkpoint)
     assert done.returncode == 2
-    assert f"the folder {place} cannot be written" in done.stderr
+    assert f"the folder {folder} cannot be written" in done.stderr
 
 
 def test_an_interrupted_run_goes_on(

@@ -74,10 +74,10 @@ def test_few_shot_names_the_examples_themselves(sounds: Path, capsys: pytest.Cap
 def test_clusters_and_outliers(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Tones and noises are two groups, and a click among them is the outlier; from the folder or from its vectors."""
     rng = np.random.default_rng(0)
-    for place in range(5):
-        tone = 0.2 * np.sin(2 * np.pi * (400 + 10 * place) * np.arange(16000) / 16000)
-        soundfile.write(tmp_path / f"tone{place}.wav", tone, 16000)
-        soundfile.write(tmp_path / f"noise{place}.wav", 0.1 * rng.standard_normal(16000), 16000)
+    for index in range(5):
+        tone = 0.2 * np.sin(2 * np.pi * (400 + 10 * index) * np.arange(16000) / 16000)
+        soundfile.write(tmp_path / f"tone{index}.wav", tone, 16000)
+        soundfile.write(tmp_path / f"noise{index}.wav", 0.1 * rng.standard_normal(16000), 16000)
     click = np.zeros(16000)
     click[8000:8020] = 0.9
     soundfile.write(tmp_path / "click.wav", click, 16000)
@@ -101,9 +101,9 @@ def test_events_are_where_the_sounds_are(tmp_path: Path, capsys: pytest.CaptureF
 
     for name in ("tone", "noise"):
         (tmp_path / "clips" / name).mkdir(parents=True)
-        for place in range(6):
-            clip = tone(1, 400 + 20 * place) if name == "tone" else 0.1 * rng.standard_normal(16000)
-            soundfile.write(tmp_path / "clips" / name / f"{place}.wav", clip, 16000)
+        for index in range(6):
+            clip = tone(1, 400 + 20 * index) if name == "tone" else 0.1 * rng.standard_normal(16000)
+            soundfile.write(tmp_path / "clips" / name / f"{index}.wav", clip, 16000)
     recording = np.concatenate([tone(3, 430), 0.1 * rng.standard_normal(32000), tone(3, 430)])
     soundfile.write(tmp_path / "recording.wav", recording, 16000)
     options = [str(tmp_path / "clips"), "--out", str(tmp_path / "classifier"), "--no-cache"]

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import warm_process
 
 PACKAGE = Path(__file__).resolve().parents[1] / "aasp_features"
 
@@ -89,7 +88,7 @@ before = settings()
 import aasp_features.encoder, aasp_features.cli
 print(before == settings(), [name for name in sys.modules if name.startswith("aasp_features.train")])
 """
-    assert warm_process.run_python(code).stdout.strip() == "True []"
+    assert run_python(code).strip() == "True []"
 
 
 def test_public_names_resolve() -> None:
@@ -128,8 +127,8 @@ def test_tests_mirror_the_package() -> None:
     """``folder/plan.py`` is tested by ``folder/test_plan.py``, or with its folder by ``folder/test_folder.py``."""
     tests = Path(__file__).parent
     for path in MODULES:
-        place = path.relative_to(PACKAGE)
-        if path.name != "__init__.py" and str(place) not in WITHOUT_TEST and "recipes" not in place.parts:
+        module = path.relative_to(PACKAGE)
+        if path.name != "__init__.py" and str(module) not in WITHOUT_TEST and "recipes" not in module.parts:
             folder = path.parent.name
             names = [f"test_{path.name}", f"test_{folder}_{path.name}", f"test_{folder}.py", f"../test_{folder}.py"]
-            assert any((tests / place.parent / name).is_file() for name in names), f"{place} has no test, {names[0]}"
+            assert any((tests / module.parent / name).is_file() for name in names), f"{module} has no test, {names[0]}"
