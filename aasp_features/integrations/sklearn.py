@@ -29,6 +29,8 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         device: device to compute on (default: the CPU).
     """
 
+    _loaded: tuple[tuple[str | None, str | None], AaSPEncoder]  # from model and device
+
     def __init__(
         self,
         model: str | None = None,
