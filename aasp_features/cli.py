@@ -1,25 +1,32 @@
-"""``aasp-embed``: sounds in, ``emb.npy`` and ``emb.csv`` out.
+"""``aasp-embed``: embed sounds into ``emb.npy``, with a table of the rows in ``emb.csv``.
 
-Only this file's own needs are imported at the top: help and usage errors come before torch is loaded.
+Torch is imported in functions, so help and usage errors appear at once.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from aasp_features import cli_options as opt
+from aasp_features import config
 from aasp_features.audio.reading import MAX_HOURS
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
+from aasp_features.events import THRESHOLD, check_threshold
+from aasp_features.folder import options
 from aasp_features.folder.options import RunOptions
+from aasp_features.options import check_count, check_device
+from aasp_features.version import __version__
 from aasp_features.windows import COLUMN_SECONDS
 
 if TYPE_CHECKING:
@@ -41,87 +48,162 @@ class EmbedCommand(SentenceCommand):
     program = "aasp-embed"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aasp-features {__version__}")
+        raise typer.Exit
+
+
+_files = partial(typer.Option, rich_help_panel="Input and output")
+_vectors = partial(typer.Option, rich_help_panel="Vectors")
+_frames = partial(typer.Option, rich_help_panel="Frames")
+_machine = partial(typer.Option, rich_help_panel="Machine")
+_extras = partial(typer.Option, rich_help_panel="Extras")
+
+EngineName = Literal["local", "ray"]
+Paths = Annotated[list[Path] | None, typer.Argument(help="Audio files, folders, patterns ('a/**/*.wav'), .tar shards.")]
+Out = Annotated[Path, _files(help="File of the vectors: .npy, .npz, .parquet, .safetensors, .h5 or .jsonl.")]
+Files = Annotated[str | None, _files(help="List of paths (- reads stdin), or .csv of path, start, end (seconds).")]
+MaxHours = Annotated[float, _files(help="Longest sound that is accepted, hours.")]
+Overwrite = Annotated[bool, _files("--overwrite", help="Replace earlier results, but never a file that is read.")]
+NoLock = Annotated[bool, _files("--no-lock", help="Take no lock, for file systems that have none.")]
+Model = Annotated[str | None, _vectors(help="Checkpoint folder or Hub name (default: the bundled checkpoint).")]
+Pooling = Annotated[config.Pooling | None, _vectors(help="Pooling of tokens (default: the checkpoint's).")]
+LastLayers = Annotated[int | None, _vectors(help="Number of last blocks averaged (default: the checkpoint's).")]
+Window = Annotated[float | None, _vectors(help="Length of the windows of long audio, seconds (default: as trained).")]
+Context = Annotated[float | None, _vectors(help="Context on each side of a window, seconds (default: as trained).")]
+Dtype = Annotated[options.Dtype, _vectors(help="Number format of the vectors.")]
+Normalize = Annotated[bool, _vectors("--normalize", help="Scale each vector to length 1.")]
+Frames = Annotated[bool, _frames("--frames", help="Write vectors along time, one row for each frame.")]
+Hop = Annotated[float, _frames(help="Time between frames, seconds: 0.16, 0.08, 0.04, 0.02 or 0.01.")]
+Device = Annotated[str | None, _machine(help="cpu, cuda, mps, or cuda:0,cuda:1 (default: cuda if present, else cpu).")]
+Precision = Annotated[config.Precision, _machine(help="Matrix-multiply precision. bfloat16 changes vectors by < 1 %.")]
+BatchSize = Annotated[int | None, _machine(help="Full windows in a batch (default: 8; on CUDA, 8 to 256 by memory).")]
+Workers = Annotated[int | None, _machine(help="Decoding threads (default: one for each CPU, at most 8).")]
+Compiled = Annotated[bool, _machine("--compile", help="Compile the network with torch.compile first.")]
+EngineOption = Annotated[EngineName, _machine(help="Run in this process or on a Ray cluster (RAY_ADDRESS).")]
+Replicas = Annotated[int | None, _machine(help="Encoders of the ray engine (default: by its GPUs, else its CPUs).")]
+MapPage = Annotated[Path | None, _extras("--map", help="Page (.html) with a map of the sounds. Needs OUT.npy.")]
+Classifier = Annotated[str | None, _extras(help="Classifier's folder or Hub name; writes OUT.predictions.csv.")]
+Threshold = Annotated[float | None, _extras(help="Lowest probability in OUT.events.csv, with --frames (default: 0.5).")]
+Quiet = Annotated[bool, _extras("--quiet", help="Print neither progress nor summary.")]
+Version = Annotated[bool, _extras("--version", callback=_print_version, is_eager=True, help="Print the version.")]
+
+
+@dataclass(frozen=True)
+class Output:
+    """The files that a call writes, and how."""
+
+    vectors: Path
+    page: Path | None  # of the map
+    classifier: str | None
+    overwrite: bool
+    lock: bool
+    quiet: bool
+
+
 @app.command(no_args_is_help=True, cls=EmbedCommand)
 def embed(
-    out: opt.Out,
-    paths: opt.Paths = None,
-    files: opt.Files = None,
-    model: opt.Model = None,
-    pooling: opt.Pooling = None,
-    last_layers: opt.LastLayers = None,
-    frames: opt.Frames = False,
-    hop: opt.Hop = COLUMN_SECONDS,
-    window: opt.Window = None,
-    context: opt.Context = None,
-    dtype: opt.Dtype = "float32",
-    normalize: opt.Normalize = False,
-    max_hours: opt.MaxHours = MAX_HOURS,
-    batch_size: opt.BatchSize = None,
-    workers: opt.Workers = None,
-    device: opt.Device = None,
-    precision: opt.Precision = "float32",
-    compiled: opt.Compiled = False,
-    engine: opt.Engine = "local",
-    replicas: opt.Replicas = None,
-    map_page: opt.MapPage = None,
-    classifier: opt.Classifier = None,
-    threshold: opt.Threshold = None,
-    overwrite: opt.Overwrite = False,
-    no_lock: opt.NoLock = False,
-    quiet: opt.Quiet = False,
-    version: opt.Version = False,
+    out: Out,
+    paths: Paths = None,
+    files: Files = None,
+    max_hours: MaxHours = MAX_HOURS,
+    overwrite: Overwrite = False,
+    no_lock: NoLock = False,
+    model: Model = None,
+    pooling: Pooling = None,
+    last_layers: LastLayers = None,
+    window: Window = None,
+    context: Context = None,
+    dtype: Dtype = "float32",
+    normalize: Normalize = False,
+    frames: Frames = False,
+    hop: Hop = COLUMN_SECONDS,
+    device: Device = None,
+    precision: Precision = "float32",
+    batch_size: BatchSize = None,
+    workers: Workers = None,
+    compiled: Compiled = False,
+    engine: EngineOption = "local",
+    replicas: Replicas = None,
+    map_page: MapPage = None,
+    classifier: Classifier = None,
+    threshold: Threshold = None,
+    quiet: Quiet = False,
+    version: Version = False,
 ) -> None:
-    """Compute the vectors of sounds.
+    """Embed sounds.
 
-    OUT gets one row for each sound. Beside it are a table of the rows (.csv), a record of the settings (.json) and a
-    list of the sounds that failed (.errors.csv). The same command continues a run that was stopped.
+    OUT gets one row for each sound. A table of the rows (.csv), a record of the settings (.json) and a list of the
+    sounds that failed (.errors.csv) are written beside it. The same command continues a run that was stopped.
 
     Exit codes: 0 every sound is done, 1 some sounds or the writing failed, 2 nothing was done.
     """
-    opt.check_options(frames, hop, last_layers, batch_size, workers)
-    opt.check_engine(engine, replicas)
-    columns = opt.columns("--window", window), opt.columns("--context", context)
-    options = RunOptions(pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize, max_hours)
-    opt.check_classifier(classifier, threshold, out, model, options)
-    _check_results(out, map_page, classifier, frames, overwrite)
+    columns = _columns("window", window), _columns("context", context)
+    rows = RunOptions(pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize, max_hours)
+    check_count("workers", workers)
+    check_count("replicas", replicas)
+    if replicas is not None and engine == "local":
+        raise OptionError("counts the encoders of --engine ray; on this machine, use --device a,b.", option="replicas")
+    output = Output(out, map_page, classifier, overwrite, not no_lock, quiet)
+    _check_classifier(output, model, rows, threshold)
+    if map_page is not None:
+        _check_map(map_page, out, frames, overwrite)
     found = _find(paths or [], files, out)
-    _check_unread(found, out, map_page, files, model, classifier)
+    _check_unread(found, output, files, model)
     with warnings.catch_warnings():
         warnings.showwarning = _tell  # type: ignore[assignment]  # it takes fewer named arguments
         devices = _devices(device, engine)
-        encoder, named = _load(model, classifier, precision, compiled, options)
-        opt.check_for(encoder.config, last_layers, window, context)
-        worker = _engine(encoder, engine, devices, workers, replicas)
-        result = _run(worker, found, out, options, overwrite, not no_lock, quiet)
+        encoder, named = _load(model, classifier, precision, rows)
+        if compiled:
+            encoder.compile()
+        result = _run(_engine(encoder, engine, devices, workers, replicas), found, output, rows)
     if named is not None:
-        _predict(out, named, frames, threshold, overwrite, not no_lock, quiet)
+        _predict(output, named, frames, THRESHOLD if threshold is None else threshold)
     if map_page is not None:
         _draw_map(out, map_page)
     raise typer.Exit(1 if result.failures else 0)
 
 
-def _check_results(out: Path, page: Path | None, classifier: str | None, frames: bool, overwrite: bool) -> None:
-    """May what comes of the vectors be written where it is to go?"""
+def _columns(option: str, seconds: float | None) -> int | None:
+    """Return seconds as a number of columns of 160 ms."""
+    if seconds is None:
+        return None
+    nearest = round(seconds / COLUMN_SECONDS) if math.isfinite(seconds) else 0
+    if not abs(nearest * COLUMN_SECONDS - seconds) <= 1e-6:
+        advice = f"; nearest is {nearest * COLUMN_SECONDS:.2f}" if math.isfinite(seconds) else ""
+        raise OptionError(f"must be a multiple of {COLUMN_SECONDS} seconds, got {seconds}{advice}.", option=option)
+    return nearest
+
+
+def _check_classifier(output: Output, model: str | None, rows: RunOptions, threshold: float | None) -> None:
+    if threshold is not None:
+        if output.classifier is None or not rows.frames:
+            raise OptionError("is for events: it needs --classifier and --frames.", option="threshold")
+        check_threshold(threshold)
+    if output.classifier is None:
+        return
+    if model not in (None, output.classifier):
+        raise OptionError(f"{output.classifier} has its own encoder; remove --model {model}.", option="classifier")
+    if output.vectors.suffix != ".npy":
+        raise OptionError(f"needs an --out that ends in .npy, got {output.vectors}.", option="classifier")
+    if rows.dtype != "float32" or rows.normalize:
+        raise OptionError("reads the encoder's own vectors; remove --dtype and --normalize.", option="classifier")
     from aasp_features.folder.predictions import check_replaceable
 
-    if page is not None:
-        _check_map(page, out, frames, overwrite)
-    if classifier is not None:
-        check_replaceable(out, overwrite)
+    check_replaceable(output.vectors, output.overwrite)
 
 
-def _check_unread(
-    found: Discovery, out: Path, page: Path | None, files: str | None, model: str | None, classifier: str | None
-) -> None:
-    """Is nothing that is written a sound, the list, or a file of the checkpoint?"""
-    from aasp_features.folder.output import check_apart
-    from aasp_features.folder.predictions import prediction_places
+def _check_map(page: Path, out: Path, frames: bool, overwrite: bool) -> None:
+    from aasp_features.folder.map_page import check_map, is_map_of
+    from aasp_features.folder.output import check_writable
 
-    read = [*(sound.path for sound in found.sounds), *([Path(files)] if files else [])]
-    if checkpoint := classifier or model:  # a folder, or a name that has no files here
-        read.append(Path(checkpoint))
-    written = [*([page] if page else []), *(prediction_places(out) if classifier else [])]
-    check_apart(out, dict.fromkeys(read), written)
+    if frames or out.suffix != ".npy" or page.suffix != ".html":
+        raise OptionError("needs a .html file, an --out that ends in .npy, and no --frames.", option="map")
+    check_map()
+    check_writable(page)
+    if page.exists() and not overwrite and not is_map_of(page, out):
+        raise OptionError(f"{page} exists and is no map of {out}; choose another, or use --overwrite.", option="map")
 
 
 def _find(paths: list[Path], files: str | None, out: Path) -> Discovery:
@@ -142,139 +224,62 @@ def _find(paths: list[Path], files: str | None, out: Path) -> Discovery:
     return require_sounds(found, ", ".join([*map(str, paths), *([files] if files else [])]))
 
 
-def _run(
-    engine: Engine, found: Discovery, out: Path, options: RunOptions, overwrite: bool, lock: bool, quiet: bool
-) -> RunResult:
-    """Embed, and say how it went."""
-    from aasp_features.folder.run import embed_sounds
+def _check_unread(found: Discovery, output: Output, files: str | None, model: str | None) -> None:
+    """Check that no sound, list or checkpoint would be replaced."""
+    from aasp_features.folder.output import check_apart
 
-    for name, reason in found.problems.items():
-        typer.echo(f"aasp-embed: {name}: {reason}", err=True)
-    with _progress(found, quiet) as on_seconds:
-        result = embed_sounds(
-            engine, found, out, options, overwrite=overwrite, lock=lock, on_sound=_tell_failure, on_seconds=on_seconds
-        )
-    if not quiet:
-        before = f", {result.resumed} sounds of an earlier run" if result.resumed else ""
-        failed = f", {result.failures} failed (see {out.with_suffix('.errors.csv')})" if result.failures else ""
-        typer.echo(f"{result.rows} vectors in {out}{before}{failed}{_passed_over(found)}", err=True)
-    return result
+    checkpoint = output.classifier or model  # a folder, or a name that has no files here
+    read = [*(sound.path for sound in found.sounds), *(Path(name) for name in (files, checkpoint) if name)]
+    written = [output.page] if output.page else []
+    if output.classifier is not None:
+        from aasp_features.folder.predictions import prediction_places
+
+        written += prediction_places(output.vectors)
+    check_apart(output.vectors, dict.fromkeys(read), written)
 
 
-def _passed_over(found: Discovery) -> str:
-    """What folders and shards hold besides sounds, by ending, the most frequent first."""
-    endings = [f"{count} {ending}" for ending, count in found.passed_over.most_common()]
-    return f"; passed over: {', '.join(endings[:8])}{' …' if len(endings) > 8 else ''}" if endings else ""
-
-
-def _check_map(page: Path, out: Path, frames: bool, overwrite: bool) -> None:
-    from aasp_features.folder.map_page import check_map, is_map_of
-    from aasp_features.folder.output import check_writable
-
-    if frames or out.suffix != ".npy" or page.suffix != ".html":
-        raise OptionError("--map needs a .html file, an --out that ends in .npy, and no --frames.")
-    check_map()
-    check_writable(page)
-    if page.exists() and not overwrite and not is_map_of(page, out):
-        raise OptionError(f"--map {page} exists and is no map of {out}; choose another, or give --overwrite.")
-
-
-def _draw_map(out: Path, page: Path) -> None:
-    from aasp_features.folder.map_page import map_run
-    from aasp_features.folder.run import WriteError
-
-    try:
-        map_run(out, page)
-    except (OSError, ValueError) as error:
-        raise WriteError(f"--map {page}: the map could not be drawn ({error}); {out} is complete.") from error
-
-
-def _predict(
-    out: Path,
-    classifier: AaSPClassifier,
-    frames: bool,
-    threshold: float | None,
-    overwrite: bool,
-    lock: bool,
-    quiet: bool,
-) -> None:
-    """Write what the classifier says of the vectors, which are complete."""
-    from aasp_features.events import THRESHOLD
-    from aasp_features.folder.output import OutputError
-    from aasp_features.folder.predictions import predict_run
-    from aasp_features.folder.run import WriteError
-
-    try:
-        chosen = THRESHOLD if threshold is None else threshold
-        places = predict_run(out, classifier, chosen, overwrite=overwrite, lock=lock)
-    except OutputError as error:
-        raise WriteError(str(error)) from error
-    except OSError as error:
-        raise WriteError(
-            f"{out}: the predictions could not be written ({error.strerror or error}); the vectors are complete: "
-            "run the same command again."
-        ) from error
-    if not quiet:
-        more = f", events in {places.events}, label tracks in {places.tracks}" if frames else ""
-        typer.echo(f"predictions in {places.table}{more}", err=True)
-
-
-def _load(
-    model: str | None, classifier: str | None, precision: opt.Precision, compiled: bool, options: RunOptions
-) -> tuple[AaSPEncoder, AaSPClassifier | None]:
-    """The encoder, and the classifier that it belongs to if one is given."""
-    from aasp_features.encoder import AaSPEncoder
-
-    named = None if classifier is None else _load_classifier(classifier, precision, options)
-    encoder = AaSPEncoder.from_pretrained(model, precision=precision) if named is None else named.encoder
-    if compiled:
-        encoder.compile()
-    return encoder, named
-
-
-def _load_classifier(name: str, precision: opt.Precision, options: RunOptions) -> AaSPClassifier:
-    """A classifier that can read the rows that are asked for."""
-    from aasp_features.classifier import AaSPClassifier
-
-    classifier = AaSPClassifier.from_pretrained(name, precision=precision)
-    config = classifier.encoder.config
-    if options.pooling not in (None, config.pooling) or options.last_layers not in (None, config.last_layers):
-        blocks = "block" if config.last_layers == 1 else f"{config.last_layers} blocks"
-        raise OptionError(
-            f"--classifier {name} reads the pooling {config.pooling} of the last {blocks}; leave --pooling and "
-            "--last-layers out."
-        )
-    if options.frames:
-        classifier.check_frames()
-    return classifier
-
-
-def _devices(given: str | None, engine: opt.EngineName) -> list[str]:
-    """What ``--device`` names, if torch has it here; of a cluster's devices only the kind is checked."""
+def _devices(given: str | None, engine: EngineName) -> list[str]:
+    """Return the devices to use; only the kind is checked of a cluster's."""
     import torch
 
     if given is None:
         return [] if engine == "ray" else ["cuda" if torch.cuda.is_available() else "cpu"]
-    names, accepted = given.split(","), "give cpu, cuda, cuda:1, mps or another that torch has here"
-    try:
-        kinds = {torch.device(name).type for name in names}
-    except RuntimeError as error:
-        raise OptionError(f"--device {given}: torch knows no such device; {accepted}.") from error
-    if len(kinds) > 1:
-        raise OptionError(f"--device: several devices must be of one kind, got {given}.")
+    names = given.split(",")
+    for name in names:
+        check_device(name, here=False)
+    if len({torch.device(name).type for name in names}) > 1:
+        raise OptionError(f"{given} names several kinds; name devices of one kind.", option="device")
     for name in [] if engine == "ray" else names:
-        try:
-            torch.zeros(1, device=name).item()
-        except Exception as error:  # torch's own, of many kinds
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise OptionError(f"--device {given}: {name} cannot be used ({reason}); {accepted}.") from error
+        check_device(name)
     return names
 
 
+def _load(
+    model: str | None, classifier: str | None, precision: config.Precision, rows: RunOptions
+) -> tuple[AaSPEncoder, AaSPClassifier | None]:
+    """Return the encoder, and the classifier that it belongs to if one is named."""
+    from aasp_features.classifier import AaSPClassifier
+    from aasp_features.encoder import AaSPEncoder
+
+    if classifier is None:
+        return AaSPEncoder.from_pretrained(model, precision=precision), None
+    named = AaSPClassifier.from_pretrained(classifier, precision=precision)
+    own = named.encoder.config
+    if rows.pooling not in (None, own.pooling) or rows.last_layers not in (None, own.last_layers):
+        blocks = "block" if own.last_layers == 1 else f"{own.last_layers} blocks"
+        raise OptionError(
+            f"{classifier} reads the pooling {own.pooling} of the last {blocks}; remove --pooling and --last-layers.",
+            option="classifier",
+        )
+    if rows.frames:
+        named.check_frames()
+    return named.encoder, named
+
+
 def _engine(
-    encoder: AaSPEncoder, name: opt.EngineName, devices: list[str], workers: int | None, replicas: int | None
+    encoder: AaSPEncoder, name: EngineName, devices: list[str], workers: int | None, replicas: int | None
 ) -> Engine:
-    """What does the work; the encoder itself goes to the first device."""
+    """Return the engine of the run; the encoder itself moves to the first device."""
     from aasp_features.folder.local_engine import LocalEngine
     from aasp_features.folder.ray_engine import RayEngine
 
@@ -288,19 +293,81 @@ def _engine(
 
 
 def _try_compiled(encoder: AaSPEncoder) -> None:
-    """The first call compiles; better that it fails here than in the middle of a run."""
+    """Compile by a first call, rather than fail in the middle of a run."""
     import numpy as np
 
     try:
         encoder.embed(np.zeros(encoder.config.sample_rate, np.float32))
     except Exception as error:  # of many kinds: no compiler, an unknown device, a bug
         reason = str(error).strip().splitlines()[0]
-        raise OptionError(f"--compile: torch.compile failed ({reason}); run without it.") from error
+        raise OptionError(f"fails in torch.compile ({reason}); run without it.", option="compile") from error
+
+
+def _run(engine: Engine, found: Discovery, output: Output, rows: RunOptions) -> RunResult:
+    """Embed, and print a summary."""
+    from aasp_features.folder.run import embed_sounds
+
+    for name, reason in found.problems.items():
+        _tell(f"{name}: {reason}")
+    with _progress(found, output.quiet) as on_seconds:
+        result = embed_sounds(
+            engine,
+            found,
+            output.vectors,
+            rows,
+            overwrite=output.overwrite,
+            lock=output.lock,
+            on_sound=lambda name, error: _tell(f"{name}: {error}") if error else None,
+            on_seconds=on_seconds,
+        )
+    if not output.quiet:
+        typer.echo(f"{result.rows} vectors in {output.vectors}{_more(result, found, output.vectors)}", err=True)
+    return result
+
+
+def _more(result: RunResult, found: Discovery, out: Path) -> str:
+    """Return what a summary adds: what was resumed, what failed, and the endings of files that are no sounds."""
+    before = f", {result.resumed} sounds of an earlier run" if result.resumed else ""
+    failed = f", {result.failures} failed (see {out.with_suffix('.errors.csv')})" if result.failures else ""
+    endings = [f"{count} {ending}" for ending, count in found.passed_over.most_common(8)]
+    rest = " …" if len(found.passed_over) > 8 else ""
+    return f"{before}{failed}" + (f"; passed over: {', '.join(endings)}{rest}" if endings else "")
+
+
+def _predict(output: Output, classifier: AaSPClassifier, frames: bool, threshold: float) -> None:
+    """Write the classifier's predictions; the vectors are complete."""
+    from aasp_features.folder.output import OutputError
+    from aasp_features.folder.predictions import predict_run
+    from aasp_features.folder.run import WriteError
+
+    out = output.vectors
+    try:
+        places = predict_run(out, classifier, threshold, overwrite=output.overwrite, lock=output.lock)
+    except OutputError as error:
+        raise WriteError(str(error)) from error
+    except OSError as error:
+        raise WriteError(
+            f"{out}: the predictions could not be written ({error.strerror or error}); the vectors are complete: "
+            "run the same command again."
+        ) from error
+    if not output.quiet:
+        more = f", events in {places.events}, label tracks in {places.tracks}" if frames else ""
+        typer.echo(f"predictions in {places.table}{more}", err=True)
+
+
+def _draw_map(out: Path, page: Path) -> None:
+    from aasp_features.folder.map_page import map_run
+    from aasp_features.folder.run import WriteError
+
+    try:
+        map_run(out, page)
+    except (OSError, ValueError) as error:
+        raise WriteError(f"--map {page}: the map could not be drawn ({error}); {out} is complete.") from error
 
 
 @contextmanager
 def _progress(found: Discovery, quiet: bool) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr, or lines where it is no terminal; gives what is called with the seconds that were done."""
+    """Show a bar on stderr, or lines if it is no terminal; yield the function that takes the seconds done."""
     from rich.console import Console
 
     from aasp_features.folder.progress import ProgressLines, estimated_seconds, progress_bar
@@ -315,18 +382,13 @@ def _progress(found: Discovery, quiet: bool) -> Iterator[Callable[[float], None]
             yield on_seconds
 
 
-def _tell_failure(name: str, error: str | None) -> None:
-    if error is not None:
-        _tell(f"{name}: {error}")
-
-
 def _tell(message: Warning | str, *_: object) -> None:
-    """Print a line on stderr; warnings are sentences, without Python's place and line."""
+    """Print a sentence on stderr; of a warning, neither file nor line."""
     typer.echo(f"aasp-embed: {message}", err=True)
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command."""
     sys.exit(app())
 
 

@@ -31,7 +31,7 @@ class Event(NamedTuple):
 def check_threshold(threshold: float) -> None:
     """Raise OptionError for anything but a probability above 0."""
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
-        raise OptionError(f"threshold must be a probability above 0 and at most 1, got {threshold!r}.")
+        raise OptionError(f"must be a probability above 0 and at most 1, got {threshold!r}.", option="threshold")
 
 
 def find_events(

@@ -1,4 +1,4 @@
-"""How vectors are made: the choices of a call, checked and filled in once, as one value that travels."""
+"""The options of a call: checked, and filled in from the config and the device."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from typing import Any, cast, get_args
 
 from aasp_features.config import AaSPConfig, Pooling, Precision
 from aasp_features.errors import OptionError
+from aasp_features.windows import COLUMN_SECONDS
 
-WINDOWS_ON_A_CPU = 8  # measured: with more, what passes between layers leaves the caches
+WINDOWS_ON_A_CPU = 8  # measured: with more, activations no longer fit in the caches
 WINDOWS_ON_A_GPU = 256
-GPU_SHARE = 1 / 8  # of its memory, for what a batch needs
-LIVE_VALUES = 16  # numbers held for each value of a token: state, queries, keys, values, hidden layer, last blocks
+GPU_SHARE = 1 / 8  # of the GPU's memory, for one batch
+LIVE_VALUES = 16  # floats held for each value of a token: state, queries, keys, values, hidden layer, last blocks
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """Everything but sound and weights that decides vectors; ``resolve_options`` makes it.
+    """All options that decide vectors, filled in by ``resolve_options``.
 
     Attributes:
-        pooling: how tokens become vectors.
-        last_layers: blocks at the end whose outputs are averaged.
-        batch_size: full windows that go through the network together, and more of shorter ones.
-        window, context: columns of one window of long audio, and of its overlap on each side.
+        pooling: pooling of tokens into vectors.
+        last_layers: number of last blocks whose outputs are averaged.
+        batch_size: full windows in a batch; shorter windows make larger batches.
+        window: columns of one window of long audio.
+        context: columns of overlap on each side of a window.
         precision: of the matrix products.
     """
 
@@ -46,31 +48,26 @@ def resolve_options(
     context: int | None = None,
     precision: str = "float32",
 ) -> EmbedOptions:
-    """Choices with what was left open filled in: by the config, and the batch size by the kind of device.
+    """Check options and fill in those that are None.
 
     Args:
-        config: of the encoder.
-        device: kind of device: ``cpu``, ``cuda`` or another.
-        pooling, last_layers, batch_size, window, context: see ``EmbedOptions``; None leaves it open.
-        precision: see there, too.
+        config: config of the encoder, which has the defaults.
+        device: kind of device (``cpu``, ``cuda`` or another), which decides the default batch size.
+        pooling, last_layers, batch_size, window, context, precision: see ``EmbedOptions``.
 
     Raises:
-        OptionError: a choice that is not accepted; the sentence says what is.
+        OptionError: an option is not accepted.
     """
     if pooling is not None:
         check_choice("pooling", pooling, Pooling)
     check_choice("precision", precision, Precision)
-    counts = {"batch_size": batch_size, "window": window, "context": context}
-    for name, value in counts.items():
-        check_whole(name, value)
     check_last_layers(last_layers, config.depth)
-    if batch_size is not None and batch_size < 1:
-        raise OptionError(f"batch_size must be at least 1, got {batch_size!r}.")
-    if window is not None and not 1 <= window <= config.window:
-        raise OptionError(f"window must be 1 to {config.window} columns of 160 ms, as trained, got {window}.")
-    window, context = config.window if window is None else window, config.context if context is None else context
-    if not 0 <= 2 * context < window:
-        raise OptionError(f"context must leave columns in the window, got {context} on each side of {window}.")
+    check_count("batch_size", batch_size)
+    check_whole("window", window)
+    check_whole("context", context)
+    window = config.window if window is None else window
+    context = config.context if context is None else context
+    check_windows(window, context, config.window)
     return EmbedOptions(
         cast(Pooling, pooling or config.pooling),
         last_layers or config.last_layers,
@@ -82,45 +79,68 @@ def resolve_options(
 
 
 def check_choice(name: str, value: object, kind: Any) -> None:
-    """Is ``value`` one of the literals of ``kind``?
-
-    Raises:
-        OptionError: it is not; the sentence lists them.
-    """
+    """Raise OptionError unless ``value`` is one of the literals of ``kind``."""
     if value not in get_args(kind):
-        raise OptionError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}.")
-
-
-def check_last_layers(value: int | None, depth: int) -> None:
-    """Raise OptionError for anything but None and as many of the last blocks as there are."""
-    check_whole("last_layers", value)
-    if value is not None and not 1 <= value <= depth:
-        raise OptionError(f"last_layers must be 1 to {depth} (the last k blocks), got {value!r}.")
-
-
-def check_device(device: Any) -> None:
-    """Raise OptionError for what torch cannot compute on here; None is left open."""
-    import torch
-
-    try:
-        torch.empty(1, device=device)
-    except Exception as error:  # of many kinds: not a device, not built in, not there, no driver, no memory
-        raise OptionError(
-            f"device {str(device)[:60]!r} is none that this torch can use; give 'cpu', or 'cuda', 'cuda:1', 'mps' "
-            "where there is one."
-        ) from error
+        raise OptionError(f"must be one of {', '.join(get_args(kind))}, got {value!r}.", option=name)
 
 
 def check_whole(name: str, value: object) -> None:
-    """Raise OptionError for anything but a whole number or None."""
+    """Raise OptionError unless ``value`` is a whole number or None."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
-        raise OptionError(f"{name} must be a whole number, got {value!r}.")
+        raise OptionError(f"must be a whole number, got {value!r}.", option=name)
+
+
+def check_count(name: str, value: int | None) -> None:
+    """Raise OptionError unless ``value`` is a whole number of at least 1, or None."""
+    check_whole(name, value)
+    if value is not None and value < 1:
+        raise OptionError(f"must be at least 1, got {value}.", option=name)
+
+
+def check_last_layers(value: int | None, depth: int) -> None:
+    """Raise OptionError unless ``value`` is None or a number of the last of ``depth`` blocks."""
+    check_whole("last_layers", value)
+    if value is not None and not 1 <= value <= depth:
+        raise OptionError(f"must be 1 to {depth} (the last k blocks), got {value}.", option="last_layers")
+
+
+def check_windows(window: int, context: int, max_window: int) -> None:
+    """Raise OptionError unless windows of so many columns fit the network and leave columns between their contexts."""
+    if not 1 <= window <= max_window:
+        raise OptionError(
+            f"must be 1 to {max_window} columns of 160 ms, as trained, got {window} "
+            f"({window * COLUMN_SECONDS:.2f} of {max_window * COLUMN_SECONDS:.2f} seconds).",
+            option="window",
+        )
+    if not 0 <= 2 * context < window:
+        raise OptionError(
+            f"must leave columns in the window, got {context} on each side of {window} "
+            f"({context * COLUMN_SECONDS:.2f} of {window * COLUMN_SECONDS:.2f} seconds).",
+            option="context",
+        )
+
+
+def check_device(device: Any, *, here: bool = True) -> None:
+    """Raise OptionError unless torch knows the device, and can compute on it here; None is torch's default."""
+    import torch
+
+    try:
+        if device is not None:
+            torch.device(device)
+        if here:
+            torch.zeros(1, device=device).item()
+    except Exception as error:  # of many kinds: not a device, not built in, not there, no driver, no memory
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        given = str(device)[:60]
+        raise OptionError(
+            f"must be one that torch can use here: cpu, cuda, cuda:1 or mps; got {given!r} ({reason}).", option="device"
+        ) from error
 
 
 def automatic_batch_size(config: AaSPConfig, device: str) -> int:
-    """Full windows encoded together where the user does not say.
+    """Return the default number of full windows in a batch.
 
-    It depends on the kind of machine only, not on what else runs there, so a run that goes on takes the same.
+    It depends only on the kind of machine, not on what else runs there, so a resumed run uses the same.
     """
     if device != "cuda":
         return WINDOWS_ON_A_CPU

@@ -1,4 +1,4 @@
-"""Pictures of what an encoder estimates (needs matplotlib, in the extra ``viz``)."""
+"""Pictures of the rates that an encoder estimates; they need matplotlib (extra ``viz``)."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ SHOWN_DB = 60.0
 
 
 def plot_rates(encoder: AaSPEncoder, sound: Any, sample_rate: int | None = None, title: str = "") -> Figure:
-    """The spectrogram of a sound, with each patch's strongest state drawn over it.
+    """Draw the spectrogram of a sound, with a dot on each patch for its strongest state.
 
-    A dot's colour is that state's modulation frequency ω, its area how strongly it answers, and the line through it
-    reaches as far as its window decays to 1/e, 1/α to each side.
+    A dot's colour is the state's modulation frequency ω, its area the state's modulus |y|. The line through a dot
+    extends to where the state's window decays to 1/e: 1/α to each side.
 
     Args:
-        encoder: with the patch embedding ``aape``.
-        sound: a single input, as for ``AaSPEncoder.embed``; no longer than one window (10.2 s).
-        sample_rate: of a raw array, in Hz; None means 16,000.
-        title: above the picture.
+        encoder: an encoder with the patch embedding ``aape``.
+        sound: one input, as for ``AaSPEncoder.embed``, of at most one window (10.2 s).
+        sample_rate: rate of a raw array, in Hz (default: 16,000).
+        title: title of the picture.
 
     Raises:
-        InputError: another patch embedding, several sounds, or a longer one.
+        InputError: the patch embedding is another, there are several sounds, or the sound is longer.
         ImportError: matplotlib is not installed.
     """
     try:
@@ -46,14 +46,8 @@ def plot_rates(encoder: AaSPEncoder, sound: Any, sample_rate: int | None = None,
     axes = figure.subplots()
     seconds = FRAME_HOP / encoder.config.sample_rate
     levels = (log_mel * encoder.config.std + encoder.config.mean).T.numpy() * 10 / math.log(10)  # dB
-    axes.imshow(
-        levels,
-        origin="lower",
-        aspect="auto",
-        cmap="Greys",
-        vmin=levels.max() - SHOWN_DB,
-        extent=(0, log_mel.shape[0] * seconds, 0, log_mel.shape[1]),
-    )
+    extent = (0, log_mel.shape[0] * seconds, 0, log_mel.shape[1])
+    axes.imshow(levels, origin="lower", aspect="auto", cmap="Greys", vmin=levels.max() - SHOWN_DB, extent=extent)
     columns, rows = omega.shape
     time = np.repeat((np.arange(columns) + 0.5) * PATCH * seconds, rows)
     mel = np.tile((np.arange(rows) + 0.5) * PATCH, columns)
@@ -70,14 +64,14 @@ def plot_rates(encoder: AaSPEncoder, sound: Any, sample_rate: int | None = None,
 def strongest_states(
     encoder: AaSPEncoder, log_mel: torch.Tensor
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Of each patch's strongest state: ω in Hz, 1/α in seconds, and |y|; (columns, rows) each.
+    """Return ω in Hz, 1/α in seconds and |y| of each patch's strongest state, (columns, rows) each.
 
     Args:
-        encoder: with the patch embedding ``aape``.
-        log_mel: (frames, mels) standardised.
+        encoder: an encoder with the patch embedding ``aape``.
+        log_mel: (frames, mels), standardised.
 
     Raises:
-        InputError: another patch embedding.
+        InputError: the patch embedding is another.
     """
     embed = encoder.network.patch_embed
     if not isinstance(embed, AaPE):

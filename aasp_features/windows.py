@@ -75,7 +75,7 @@ def grid_offsets(hop: float) -> range:
         OptionError: a hop other than 0.16, 0.08, 0.04, 0.02 or 0.01.
     """
     if hop not in HOPS:
-        raise OptionError(f"hop must be one of {sorted(HOPS)} seconds, got {hop!r}.")
+        raise OptionError(f"must be one of {', '.join(map(str, HOPS))} seconds, got {hop!r}.", option="hop")
     return range(0, PATCH, PATCH // HOPS[hop])
 
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from aasp_features import AaSPConfig, AaSPEncoder
+from aasp_features import checkpoint as checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,6 +45,23 @@ def small_encoder() -> AaSPEncoder:
 def checkpoint(small_encoder: AaSPEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``small_encoder`` saved."""
     return small_encoder.save_pretrained(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def shallow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled checkpoints, of which all have the first two blocks of the default's twelve."""
+    folder, whole = tmp_path_factory.mktemp("shallow"), AaSPEncoder.from_pretrained()
+    for name in checkpoints.BUNDLED:
+        shallow = AaSPEncoder(whole.config.replace(name=name, depth=2))
+        shallow.network.load_state_dict(whole.network.state_dict(), strict=False)
+        shallow.save_pretrained(folder / name)
+    return folder
+
+
+@pytest.fixture
+def shallow(shallow_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quick checkpoints under the bundled ones' names, where a test is not of their quality."""
+    monkeypatch.setattr(checkpoints, "bundled_folder", lambda name=checkpoints.DEFAULT: shallow_folder / name)
 
 
 @pytest.fixture

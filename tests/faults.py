@@ -30,7 +30,7 @@ from faults_of_state import KINDS, make_sounds, print_damaged, small_encoder, st
 
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
-from aasp_features.folder import options, plan
+from aasp_features.folder import plan
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.run import embed_sounds
 from aasp_features.folder.state import ROWS_FILE
@@ -315,7 +315,7 @@ DURING: list[Change] = [rights, backup, rows_flipped, rows_cut]
 
 def moved(cases: int, seed: int = 0) -> Iterator[tuple[str, str]]:
     """What was done in each case, and what came of it."""
-    options.PART_SECONDS, plan.BATCH_SOUNDS, rng = 2.0, 3, np.random.default_rng(seed)
+    plan.BATCH_SOUNDS, rng = 3, np.random.default_rng(seed)
     encoder = small_encoder(8, 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

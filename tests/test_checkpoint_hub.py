@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 from local_hub import TOKEN, LocalHub, Repository
+from warm_process import run_python
 
 from aasp_features import AaSPEncoder
 
@@ -25,10 +25,6 @@ except CheckpointError as error:
     sys.exit(f"CheckpointError: {error}")
 print(encoder.config.name, float(encoder.network.cls.double().sum()))
 """
-
-
-def run_python(code: str, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment)
 
 
 @pytest.fixture
@@ -51,7 +47,7 @@ def environment(hub: LocalHub, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def load(environment: dict[str, str]) -> Load:
     def run(name: str, extra: dict[str, str] | None = None, **options: object) -> subprocess.CompletedProcess:
-        return run_python(LOAD, {**environment, **(extra or {})}, json.dumps({"name": name, **options}))
+        return run_python(LOAD, json.dumps({"name": name, **options}), env={**environment, **(extra or {})})
 
     return run
 
@@ -124,13 +120,13 @@ def test_push_and_load_again(hub: LocalHub, load: Load, environment: dict[str, s
         "encoder = AaSPEncoder.from_pretrained(sys.argv[1])\n"
         "print(encoder.push_to_hub('me/mine', half=True, private=True, token=sys.argv[2]))"
     )
-    done = run_python(push, environment, str(checkpoint), TOKEN)
+    done = run_python(push, checkpoint, TOKEN, env=environment)
     assert done.stdout.strip() == f"{hub.endpoint}/me/mine", done.stderr
     files = hub.repositories["me/mine"].commits[hub.repositories["me/mine"].branches["main"]]
     assert {"config.json", "model.safetensors", "README.md"} <= set(files)
     assert hub.repositories["me/mine"].private
     assert load("me/mine", token=TOKEN).stdout.startswith("aasp-test-random-1")
-    done = run_python(push, environment, str(checkpoint), "hf_wrong")
+    done = run_python(push, checkpoint, "hf_wrong", env=environment)
     assert "me/mine: the Hub did not take the checkpoint" in done.stderr
 
 
@@ -145,7 +141,7 @@ def test_a_classifier_goes_there_and_back(hub: LocalHub, environment: dict[str, 
         "encoder.push_to_hub('me/named', token=sys.argv[2], half=True)\n"
         "AaSPClassifier.from_pretrained('me/named')"
     )
-    done = run_python(code, environment, str(checkpoint), TOKEN)
+    done = run_python(code, checkpoint, TOKEN, env=environment)
     assert done.stdout.strip() == "('rain', 'bell') True", done.stderr
     assert "CheckpointError: me/named: classifier.json is of another encoder" in done.stderr
 

@@ -148,7 +148,7 @@ def test_devices_that_are_none(small_encoder: AaSPEncoder, checkpoint: Path, dev
         lambda: AaSPEncoder.from_pretrained(checkpoint, device=device),
         lambda: small_encoder.encode(SOUND, device=device),
     ):
-        with pytest.raises(OptionError, match=r"device .* is none that this torch can use; give 'cpu'"):
+        with pytest.raises(OptionError, match="device must be one that torch can use here"):
             call()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-LEAST_BIT = {"PCM_U8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-23, "FLOAT": 2**-23}
+MIN_BIT = {"PCM_U8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-23, "FLOAT": 2**-23}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_script_makes_the_shipped_clips(script: ModuleType, sounds: Path, tmp_pa
         made, _ = soundfile.read(tmp_path / clip.path, always_2d=True)
         assert rate == clip.rate
         assert soundfile.info(str(sounds / clip.path)).subtype == clip.subtype
-        assert np.abs(shipped - made).max() <= LEAST_BIT[clip.subtype] * 1.001
+        assert np.abs(shipped - made).max() <= MIN_BIT[clip.subtype] * 1.001
     shipped_files = {path for path in sounds.rglob("*") if path.suffix in {".wav", ".flac", ".aiff"}}
     assert shipped_files == {sounds / clip.path for clip in script.CLIPS}
     assert sum(path.stat().st_size for path in shipped_files) <= 1_000_000

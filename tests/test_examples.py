@@ -17,6 +17,7 @@ import psutil
 import pytest
 import soundfile
 from typer.testing import CliRunner
+from warm_process import run_python
 
 from aasp_features import AaSPClassifier, AaSPEncoder
 from aasp_features.folder import embed_sounds, find_sounds
@@ -39,6 +40,7 @@ def run_example(name: str, *arguments: object) -> None:
         runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
 
 
+@pytest.mark.usefixtures("shallow")
 def test_find_similar_puts_the_sound_itself_first(sounds: Path, capsys: pytest.CaptureFixture) -> None:
     run_example("find_similar.py", sounds / "music/bell.flac", sounds)
     lines = capsys.readouterr().out.splitlines()
@@ -47,6 +49,7 @@ def test_find_similar_puts_the_sound_itself_first(sounds: Path, capsys: pytest.C
     assert lines[0].endswith("bell.flac")
 
 
+@pytest.mark.usefixtures("shallow")
 def test_fine_tuning_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for number in range(5):
         for kind, frequency in (("high", 2000), ("low", 300)):
@@ -60,6 +63,7 @@ def test_fine_tuning_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     assert AaSPClassifier.from_pretrained(tmp_path / "out").labels == ("high", "low")
 
 
+@pytest.mark.usefixtures("shallow")
 def test_few_shot_names_the_examples_themselves(sounds: Path, capsys: pytest.CaptureFixture) -> None:
     run_example("few_shot.py", sounds, sounds)
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
@@ -70,10 +74,10 @@ def test_few_shot_names_the_examples_themselves(sounds: Path, capsys: pytest.Cap
 def test_clusters_and_outliers(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Tones and noises are two groups, and a click among them is the outlier; from the folder or from its vectors."""
     rng = np.random.default_rng(0)
-    for place in range(5):
-        tone = 0.2 * np.sin(2 * np.pi * (400 + 10 * place) * np.arange(16000) / 16000)
-        soundfile.write(tmp_path / f"tone{place}.wav", tone, 16000)
-        soundfile.write(tmp_path / f"noise{place}.wav", 0.1 * rng.standard_normal(16000), 16000)
+    for index in range(5):
+        tone = 0.2 * np.sin(2 * np.pi * (400 + 10 * index) * np.arange(16000) / 16000)
+        soundfile.write(tmp_path / f"tone{index}.wav", tone, 16000)
+        soundfile.write(tmp_path / f"noise{index}.wav", 0.1 * rng.standard_normal(16000), 16000)
     click = np.zeros(16000)
     click[8000:8020] = 0.9
     soundfile.write(tmp_path / "click.wav", click, 16000)
@@ -97,9 +101,9 @@ def test_events_are_where_the_sounds_are(tmp_path: Path, capsys: pytest.CaptureF
 
     for name in ("tone", "noise"):
         (tmp_path / "clips" / name).mkdir(parents=True)
-        for place in range(6):
-            clip = tone(1, 400 + 20 * place) if name == "tone" else 0.1 * rng.standard_normal(16000)
-            soundfile.write(tmp_path / "clips" / name / f"{place}.wav", clip, 16000)
+        for index in range(6):
+            clip = tone(1, 400 + 20 * index) if name == "tone" else 0.1 * rng.standard_normal(16000)
+            soundfile.write(tmp_path / "clips" / name / f"{index}.wav", clip, 16000)
     recording = np.concatenate([tone(3, 430), 0.1 * rng.standard_normal(32000), tone(3, 430)])
     soundfile.write(tmp_path / "recording.wav", recording, 16000)
     options = [str(tmp_path / "clips"), "--out", str(tmp_path / "classifier"), "--no-cache"]
@@ -192,6 +196,7 @@ def test_training_in_the_background_and_finishing(tmp_path: Path) -> None:
     assert (encoder.config.name, encoder.config.last_layers) == ("aasp-tiny-mine-1", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="a bash script")
 def test_the_default_checkpoint_can_be_trained_anew(tmp_path: Path) -> None:
     environment = small_training(tmp_path)
@@ -211,7 +216,13 @@ def test_the_default_checkpoint_can_be_trained_anew(tmp_path: Path) -> None:
     assert made == shipped.replace(name=made.name, mean=made.mean, std=made.std)
 
 
-def test_ablation_trains_measures_and_goes_on(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_ablation_trains_measures_and_goes_on(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess:
+        return run_python("import aasp_features.train.__main__", *command[3:], env=env)
+
+    monkeypatch.setattr(subprocess, "run", run)  # its commands need not import torch anew
     rng = np.random.default_rng(0)
     for number in range(12):
         tone = np.sin(np.arange(4000) * (2 * np.pi * (300 + 1500 * (number % 2)) / 16000)) + rng.normal(size=4000) / 50

@@ -1,11 +1,10 @@
 """Processes forked from one in which torch's threads ran: each in a process of its own, which is given two minutes."""
 
 import multiprocessing
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm_process import run_python
 
 pytestmark = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
 
@@ -52,8 +51,7 @@ WORKS = {
 
 
 def run(code: str, checkpoint: Path) -> list[str]:
-    command = [sys.executable, "-c", START + code, str(checkpoint)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = run_python(START + code, checkpoint)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -2,10 +2,10 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm_process import run_python
 
 from aasp_features import __version__
 
@@ -77,7 +77,7 @@ from aasp_features import AaSPEncoder
 sound = np.sin(np.arange(44100) / 7).astype("f") * 0.1
 assert AaSPEncoder.from_pretrained().embed(sound, sample_rate=44100).shape == (1536,)
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    done = run_python(script)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -197,9 +197,9 @@ def check_rate(rate: Any) -> int:
 
 
 def check_hours(hours: float) -> None:
-    """Raises OptionError for what is no bound on hours."""
+    """Raise OptionError unless ``hours`` is above 0."""
     if not hours > 0:  # NaN neither
-        raise OptionError(f"the hours that a sound may have must be above 0, got {hours!r}.")
+        raise OptionError(f"must be above 0, got {hours!r}.", option="max_hours")
 
 
 def _name(source: Source) -> str:

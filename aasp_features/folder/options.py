@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from aasp_features.audio.reading import MAX_HOURS, check_hours
 from aasp_features.config import AaSPConfig, Pooling, frame_dim, pooled_dim
 from aasp_features.errors import OptionError
-from aasp_features.options import EmbedOptions
+from aasp_features.options import EmbedOptions, check_choice, check_count
 from aasp_features.version import __version__
 from aasp_features.windows import COLUMN_SECONDS, grid_offsets
 
@@ -50,9 +50,10 @@ class RunOptions:
     def __post_init__(self) -> None:
         grid_offsets(self.hop)
         if self.hop != COLUMN_SECONDS and not self.frames:
-            raise OptionError("hop is the distance of frames: it needs frames.")
-        if self.dtype not in get_args(Dtype):
-            raise OptionError(f"dtype must be {' or '.join(get_args(Dtype))}, got {self.dtype!r}.")
+            raise OptionError("needs frames: it is the distance between them.", option="hop")
+        check_choice("dtype", self.dtype, Dtype)
+        check_count("last_layers", self.last_layers)
+        check_count("batch_size", self.batch_size)
         check_hours(self.max_hours)
 
     def resolve(self, encoder: AaSPEncoder, device: str) -> RunSettings:

@@ -1,1 +1,1 @@
-"""The encoder behind the interfaces of other projects; each module needs that project's package, and only that."""
+"""Interfaces of other projects around the encoder; each module needs only that project's package."""

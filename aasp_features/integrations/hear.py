@@ -1,7 +1,7 @@
 """The HEAR benchmark's API: ``heareval aasp_features.integrations.hear``.
 
-Frames stand on HEAR's own grid, n = max(1, round(duration / 40 ms)) of them at (i + ½) · 40 ms; the encoder's frames,
-40 ms apart too but on a grid of their own, are interpolated linearly onto it.
+HEAR asks for n = max(1, round(duration / 40 ms)) frames at (i + ½) · 40 ms. The encoder's frames are 40 ms apart on
+another grid, and are interpolated linearly.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ class HearModel(nn.Module):
 
 
 def load_model(model_file_path: str = "", **_: object) -> HearModel:
-    """Load a checkpoint: a folder or Hub name; the bundled one if empty.
+    """Load a checkpoint, from a folder or by Hub name (default: the bundled one).
 
     Raises:
-        CheckpointError: not found, or not a complete checkpoint.
+        CheckpointError: the checkpoint is missing or incomplete.
     """
     return HearModel(AaSPEncoder.from_pretrained(model_file_path or None))
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
-    """One vector for each sound.
+    """Return one vector for each sound.
 
     Args:
         audio: (sounds, samples) float in +-1 at 16 kHz.
-        model: from ``load_model``.
+        model: the model from ``load_model``.
 
     Returns:
         (sounds, scene_embedding_size) float32, on the audio's device.
@@ -57,11 +57,11 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
-    """Vectors along time, 40 ms apart.
+    """Return vectors along time, 40 ms apart.
 
     Args:
         audio: (sounds, samples) float in +-1 at 16 kHz.
-        model: from ``load_model``.
+        model: the model from ``load_model``.
 
     Returns:
         (sounds, n, timestamp_embedding_size) float32 and (sounds, n) their centres in milliseconds.
@@ -75,7 +75,7 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 
 
 def interpolate(vectors: np.ndarray, at: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(T, d) vectors at rising times -> (n, d) at other times, linear between neighbours, constant outside."""
+    """Interpolate (T, d) vectors at rising times linearly to (n, d) at other times; constant outside."""
     right = np.searchsorted(at, times).clip(1, max(1, len(at) - 1))
     left = right - 1
     right = np.minimum(right, len(at) - 1)

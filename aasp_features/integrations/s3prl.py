@@ -1,4 +1,4 @@
-"""An upstream in s3prl's manner: unpadded waveforms in, the states of every block out."""
+"""An s3prl upstream: unpadded waveforms in, the states of every block out."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from aasp_features.inputs import Clip, read_inputs
 
 
 class UpstreamExpert(nn.Module):
-    """s3prl's interface around a checkpoint.
+    """A checkpoint in s3prl's interface.
 
     Args:
-        ckpt: folder or Hub name; None for the bundled checkpoint.
-        model_config: not used; s3prl passes it.
+        ckpt: folder or Hub name of the checkpoint (default: the bundled one).
+        model_config: given by s3prl, not used.
     """
 
     def __init__(self, ckpt: str | None = None, model_config: Any = None, **_: Any) -> None:
@@ -27,22 +27,22 @@ class UpstreamExpert(nn.Module):
         self.encoder = AaSPEncoder.from_pretrained(ckpt)
 
     def get_downsample_rates(self, key: str) -> int:
-        """Samples from one state to the next: 2,560 (160 ms), whatever the key."""
+        """Return the samples from one state to the next: 2,560 (160 ms)."""
         return PATCH * FRAME_HOP
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
-        """Encode.
+        """Encode waveforms of any length.
 
         Args:
-            wavs: (samples,) each, at 16 kHz in +-1 (integers are scaled by their range), of any length.
+            wavs: (samples,) each, at 16 kHz in +-1; integers are scaled by their dtype's range.
 
         Returns:
-            ``hidden_states``: for each block (batch, T, dim), the mean over frequency, zeros past a sound's end;
-            ``last_hidden_state``: the last of them; ``lengths``: (batch,) states of each sound.
+            ``hidden_states``: (batch, T, dim) for each block, the mean over frequency, zero past a sound's end;
+            ``last_hidden_state``: the last of them; ``lengths``: (batch,) number of states of each sound.
 
         Raises:
-            InputError: what is no sound, as of ``AaSPEncoder.embed``.
-            VectorError: the network answers with NaN or infinite numbers.
+            InputError: a waveform is not accepted by ``AaSPEncoder.embed``.
+            VectorError: the network returns NaN or infinite numbers.
         """
         states = [self._encode(clip) for clip in read_inputs(list(wavs)).clips]  # (depth, T, dim) each
         lengths = torch.tensor([one.shape[1] for one in states])

@@ -12,22 +12,24 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aasp_features.encoder import AaSPEncoder
 
-SCALED = [np.float32, np.int8, np.int16, np.int32, np.uint8]  # what embed scales; other numbers become the first
+SCALED = [np.float32, np.int8, np.int16, np.int32, np.uint8]  # dtypes that embed accepts; others become float32
 
 
 class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Vectors of sounds, by a checkpoint that is not trained further.
+    """A frozen checkpoint that turns sounds into vectors.
 
-    X is a list, 1-D array or Series of paths or of anything that ``AaSPEncoder.embed`` takes; a column of these (a
-    DataFrame or 2-D array of one column, as a ``ColumnTransformer`` gives it); or a 2-D array of numbers, a waveform
-    in each row. Weights are loaded at the first ``fit`` or ``transform`` and are not pickled.
+    X is one of three: a list, 1-D array or Series of anything that ``AaSPEncoder.embed`` takes; one column of these (a
+    DataFrame or 2-D array, as a ``ColumnTransformer`` passes it); or a 2-D array of numbers, one waveform a row.
+    Weights are loaded by the first ``fit`` or ``transform`` and are not pickled.
 
     Args:
-        model: folder or Hub name; None for the bundled checkpoint.
-        sample_rate: of raw waveforms, in Hz; None means 16,000.
+        model: folder or Hub name of the checkpoint (default: the bundled one).
+        sample_rate: rate of raw waveforms, in Hz (default: 16,000).
         pooling, last_layers, batch_size: as in ``AaSPEncoder.embed``.
-        device: where to compute; None is the CPU.
+        device: device to compute on (default: the CPU).
     """
+
+    _loaded: tuple[tuple[str | None, str | None], AaSPEncoder]  # from model and device
 
     def __init__(
         self,
@@ -47,31 +49,26 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
 
     def fit(self, X: Any, y: Any = None) -> AaSPTransformer:  # noqa: N803 (scikit-learn's name)
-        """Learn nothing; check X and the options, load the weights.
+        """Check X and the options, and load the weights; nothing is learnt.
 
         Raises:
-            ValueError: X or an option that is not accepted.
+            ValueError: X or an option is not accepted.
         """
-        self._checked(X, reset=True)
-        encoder = self._encoder()
-        encoder.options(pooling=self.pooling, last_layers=self.last_layers, batch_size=self.batch_size)
-        self._n_features_out = encoder.embed(np.zeros(400, np.float32), pooling=self.pooling).shape[0]
+        self._sounds(X, reset=True)
+        self._n_features_out = self._embed(np.zeros(400, np.float32)).shape[0]
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
-        """Vectors, (n, d) float32.
+        """Return the vectors of X, (n, d) float32.
 
         Raises:
-            ValueError: X is not accepted, or not like that of ``fit``.
+            ValueError: X is not accepted, or differs in shape from that of ``fit``.
         """
         check_is_fitted(self, "_n_features_out")
-        options = {"pooling": self.pooling, "last_layers": self.last_layers, "batch_size": self.batch_size}
-        checked = self._checked(X, reset=False)
-        vectors: NDArray[np.float32] = self._encoder().embed(checked, self.sample_rate, **options)
-        return vectors
+        return self._embed(self._sounds(X, reset=False), self.sample_rate)
 
-    def _checked(self, X: Any, reset: bool) -> Any:  # noqa: N803
-        """A list of sounds: X as it is if it holds sounds, else the rows of scikit-learn's 2-D array of numbers."""
+    def _sounds(self, X: Any, reset: bool) -> list[Any]:  # noqa: N803
+        """Return X as a list of sounds: its items, or the rows of a 2-D array of numbers, checked by scikit-learn."""
         X = _column(X)  # noqa: N806
         if _is_sounds(X):
             if len(X) == 0:
@@ -79,13 +76,13 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return list(X)
         return list(validate_data(self, X, reset=reset, dtype=SCALED))
 
-    def _encoder(self) -> AaSPEncoder:
-        loaded = getattr(self, "_loaded", None)
-        if loaded is None or loaded[0] != (self.model, self.device):
-            loaded = ((self.model, self.device), AaSPEncoder.from_pretrained(self.model, device=self.device))
-            self._loaded = loaded
-        encoder: AaSPEncoder = loaded[1]
-        return encoder
+    def _embed(self, sounds: Any, sample_rate: int | None = None) -> NDArray[np.float32]:
+        source = (self.model, self.device)
+        if not hasattr(self, "_loaded") or self._loaded[0] != source:
+            self._loaded = source, AaSPEncoder.from_pretrained(self.model, device=self.device)
+        options = {"pooling": self.pooling, "last_layers": self.last_layers, "batch_size": self.batch_size}
+        vectors: NDArray[np.float32] = self._loaded[1].embed(sounds, sample_rate, **options)
+        return vectors
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -93,7 +90,7 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return state
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """aasp0, aasp1, …"""
+        """Return aasp0, aasp1 and so on."""
         check_is_fitted(self, "_n_features_out")
         return np.array([f"aasp{index}" for index in range(self._n_features_out)], dtype=object)
 
@@ -105,11 +102,7 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _column(X: Any) -> Any:  # noqa: N803
-    """Return what a Series or a column of objects holds as a 1-D array; X itself if it is something else.
-
-    Raises:
-        ValueError: several columns of objects.
-    """
+    """Return a Series or a column of objects as a 1-D array, and any other X as it is."""
     held = X.to_numpy() if hasattr(X, "to_numpy") else X
     if not isinstance(held, np.ndarray) or (held.ndim == 2 and held.dtype.kind not in "OUS"):
         return X
@@ -121,7 +114,7 @@ def _column(X: Any) -> Any:  # noqa: N803
 
 
 def _is_sounds(X: Any) -> bool:  # noqa: N803
-    """Is this a list of sounds, rather than one of rows of plain numbers?"""
+    """Return whether X holds sounds, rather than rows of plain numbers."""
     if isinstance(X, np.ndarray):
         return X.ndim == 1 and X.dtype.kind in "OUS" and not (X.size and isinstance(X[0], (int, float, complex)))
     if not isinstance(X, (list, tuple)):

@@ -1,7 +1,7 @@
-"""transformers' Auto classes for AaSP; importing this module registers them, and no remote code is run.
+"""transformers' Auto classes for AaSP. Importing this module registers them; no remote code is run.
 
-``AutoModel.from_pretrained`` reads this package's checkpoints as they are. What ``AaSPModel.save_pretrained`` writes
-is in transformers' own layout, for transformers only.
+``AutoModel.from_pretrained`` reads this package's checkpoints. ``AaSPModel.save_pretrained`` writes transformers' own
+layout, which only transformers reads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from aasp_features.model.pooling import pool_clip
 
 
 class AaSPHubConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
-    """An ``AaSPConfig`` in transformers' clothes: the same fields, unchecked until a model is built."""
+    """The fields of an ``AaSPConfig`` as a transformers config; they are checked when a model is built."""
 
     model_type = "aasp"
 
@@ -46,16 +46,16 @@ class AaSPHubConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
             setattr(self, name, value)
 
     def to_aasp(self) -> AaSPConfig:
-        """The config of this package.
+        """Return the config of this package.
 
         Raises:
-            ValueError: a value that is not accepted.
+            ValueError: a value is not accepted.
         """
         return AaSPConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(AaSPConfig)})
 
 
 class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
-    """Waveforms that fit one window -> tokens and clip vectors, differentiable."""
+    """A network from waveforms of at most one window to tokens and clip vectors, differentiable."""
 
     config_class = AaSPHubConfig
     base_model_prefix = "network"
@@ -71,13 +71,13 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_pretrained(cls, *arguments: Any, **options: Any) -> Any:
-        """As in transformers, but in float32 unless a dtype is asked for: checkpoints are stored in float16."""
+        """Load a checkpoint as transformers does, but in float32 by default: weights are stored in float16."""
         if not {"dtype", "torch_dtype"} & set(options):
             options["dtype"] = torch.float32
         return super().from_pretrained(*arguments, **options)
 
     def _init_weights(self, module: Any) -> None:
-        """Fill the tables that no checkpoint stores, which transformers empties; weights initialise themselves."""
+        """Fill the tables that no checkpoint stores and transformers empties; weights initialise themselves."""
         if isinstance(module, (LogMel, AaSPNetwork)):
             with torch.device("cpu"), torch.no_grad():
                 fresh = dict(type(module)(self.config.to_aasp()).named_buffers())
@@ -92,20 +92,20 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         return_dict: bool | None = None,
         **_: Any,
     ) -> Any:
-        """Encode.
+        """Encode waveforms.
 
         Args:
             input_values: (batch, samples) float at 16 kHz in +-1, at most one window (10.2 s).
-            attention_mask: (batch, samples), 1 where a sample is real; padding changes nothing.
-            output_hidden_states: also return every block's tokens.
-            return_dict: False gives a tuple.
+            attention_mask: (batch, samples), 1 for samples and 0 for padding, which changes nothing.
+            output_hidden_states: return every block's tokens, too.
+            return_dict: return a tuple if False.
 
         Returns:
             ``last_hidden_state`` (batch, columns * rows, dim), time-major; ``pooler_output`` (batch, d), the clip
             vector under the config's pooling; ``hidden_states``.
 
         Raises:
-            ValueError: longer than a window.
+            ValueError: the input is longer than a window.
         """
         lengths = None if attention_mask is None else attention_mask.sum(dim=1)
         log_mel = self.log_mel(input_values, lengths)
@@ -127,7 +127,7 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
 
 
 class AaSPFeatureExtractor(FeatureExtractionMixin):
-    """Waveforms at 16 kHz -> a batch padded with zeros, and its mask; the log-mel is the model's own.
+    """Padding of 16 kHz waveforms to a batch with a mask; the model itself computes the log-mel.
 
     Not a ``SequenceFeatureExtractor``: its module imports an installed torchaudio, and fails if that does not load.
     """
@@ -144,7 +144,7 @@ class AaSPFeatureExtractor(FeatureExtractionMixin):
         """Pad one waveform, or a list of them, to (batch, samples); integers are scaled by their dtype's range.
 
         Raises:
-            ValueError: another sampling rate, a waveform that is not 1-D, or whole numbers of no stated range.
+            ValueError: the sampling rate differs, a waveform is not 1-D, or integers have no known range.
         """
         if sampling_rate not in (None, self.sampling_rate):
             raise ValueError(

@@ -1,8 +1,8 @@
 """X-ARES: ``python -m xares.run aasp_features/integrations/xares.py src/tasks/*.py``.
 
-The suite pads a batch with zeros and keeps no lengths, then stores or averages every frame. So exact zeros at the end
-are taken as padding and never encoded, and the frames that stand for them are the mean of the sound's own: an average
-over all frames is then the average over the sound.
+The suite pads a batch with zeros, keeps no lengths, and averages all frames. This encoder therefore takes exact zeros
+at the end as padding. It does not encode them, and fills their frames with the mean of the sound's own frames, which
+leaves the average unchanged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HOP = 0.04
 
 
 class AaSPXaresEncoder(nn.Module):
-    """The bundled checkpoint, as the suite wants it: built without arguments, frames 40 ms apart.
+    """The bundled checkpoint in X-ARES' interface: no arguments, frames 40 ms apart.
 
     Attributes:
         sampling_rate: 16,000 Hz.
@@ -34,7 +34,7 @@ class AaSPXaresEncoder(nn.Module):
         self.hop_size_in_ms = round(1000 * HOP)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """(batch, samples) float at 16 kHz, or (samples,) -> (batch, frames, output_dim) float32, on its device."""
+        """Encode (batch, samples) or (samples,) float at 16 kHz to (batch, frames, output_dim) float32."""
         audio = audio[None] if audio.ndim == 1 else audio
         frames = len(grid_times(count_frames(audio.shape[1]), HOP))
         return torch.stack([self._encode(row, frames) for row in audio.detach()])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aasp_features.errors import OptionError
+from aasp_features.options import check_device
 
 if TYPE_CHECKING:
     import torch
@@ -30,22 +31,16 @@ def seconds_of(option: str, minutes: float | None, *, above_zero: bool = False) 
 
 
 def checked_device(name: str | None) -> torch.device:
-    """Return a usable device (default: the CUDA GPU if there is one, else the CPU).
+    """Return the named device, or by default the CUDA GPU if there is one, else the CPU.
 
     Raises:
         OptionError: torch cannot use the device on this machine.
     """
     import torch
 
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise OptionError(
-            f"--device must be cpu or a cuda device that torch finds; got {name!r} ({reason})."
-        ) from error
-    return device
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(name)
+    return torch.device(name)
 
 
 def check_folder(option: str, folder: Path | None) -> None:

@@ -12,7 +12,11 @@ from aasp_features.folder.options import RunOptions, config_sha256, weights_sha2
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [({"hop": 0.04}, "it needs frames"), ({"frames": True, "hop": 0.1}, "hop must be"), ({"dtype": "int8"}, "dtype")],
+    [
+        ({"hop": 0.04}, "hop needs frames"),
+        ({"frames": True, "hop": 0.1}, "hop must be"),
+        ({"dtype": "int8"}, "dtype must be one of float32, float16"),
+    ],
 )
 def test_options_that_are_not_accepted(options: dict, sentence: str) -> None:
     with pytest.raises(OptionError, match=sentence):

@@ -22,13 +22,13 @@ def test_states_of_a_batch_equal_those_alone(upstream: UpstreamExpert) -> None:
     result = upstream(wavs)
     assert len(result["hidden_states"]) == upstream.encoder.config.depth
     assert result["last_hidden_state"] is result["hidden_states"][-1]
-    for place, wav in enumerate(wavs):
+    for index, wav in enumerate(wavs):
         alone = upstream([wav])
-        length = int(result["lengths"][place])
+        length = int(result["lengths"][index])
         assert abs(length - len(wav) / upstream.get_downsample_rates("hidden_states")) <= 1
         for together, own in zip(result["hidden_states"], alone["hidden_states"], strict=True):
-            torch.testing.assert_close(together[place, :length], own[0], atol=1e-5, rtol=1e-5)
-            assert (together[place, length:] == 0).all()
+            torch.testing.assert_close(together[index, :length], own[0], atol=1e-5, rtol=1e-5)
+            assert (together[index, length:] == 0).all()
 
 
 def test_the_last_state_is_embed_frames(upstream: UpstreamExpert, checkpoint: object) -> None:

@@ -22,6 +22,7 @@ NOISE = {"check_methods_subset_invariance": "asks for 1e-7 beside 0; batches of 
 
 
 @parametrize_with_checks([AaSPTransformer(pooling="mean")], expected_failed_checks=lambda estimator: NOISE)
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.filterwarnings("ignore:a recording of:UserWarning")
 def test_scikit_learns_own_checks(estimator: AaSPTransformer, check: object) -> None:
     check(estimator)

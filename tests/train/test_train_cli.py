@@ -2,7 +2,6 @@
 
 import json
 import logging
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from helpers import check_help
 from safetensors import safe_open
 from teacher_helpers import write_callable
 from typer.testing import CliRunner
+from warm_process import run_python
 
 from aasp_features import AaSPEncoder
 from aasp_features.train.cli import app
@@ -37,10 +37,9 @@ def test_help_reads_well() -> None:
 def finished(sound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run through a process of its own, paused once at once, then finished."""
     out = tmp_path_factory.mktemp("run")
-    base = [sys.executable, "-m", "aasp_features.train", "pretrain", "--data", str(sound_folder), "--out", str(out)]
-    base += ["--recipe", "tiny_cpu", "--device", "cpu"]
+    base = ["pretrain", "--data", sound_folder, "--out", out, "--recipe", "tiny_cpu", "--device", "cpu"]
     for extra, said in [(["--stop-after", "0"], "paused at step"), ([], "complete at step 4")]:
-        done = subprocess.run([*base, *extra, *SETTINGS, *STAGES], capture_output=True, text=True)
+        done = run_python("import aasp_features.train.__main__", *base, *extra, *SETTINGS, *STAGES)
         assert done.returncode == 0, done.stderr
         assert said in done.stderr
     return out
@@ -200,7 +199,7 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         (["teacher-features", "--data", ".", "--out", "f", "distillation.teachers=."], "no teachers in .;"),
         (["knn", "--task", ".", "--beside", "gone"], "--beside must be untrained, log-mel,"),
         *(
-            ([command, *task, "--device", "gpu"], "--device must be cpu or a cuda device that torch finds; got 'gpu'")
+            ([command, *task, "--device", "gpu"], "device must be one that torch can use here")
             for command, *task in (
                 *(["linear", "--task", "."], ["knn", "--task", "."], ["robustness", "--task", "."]),
                 ["stability"],
@@ -214,8 +213,8 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         (["curves", "gone"], "gone holds no metrics.jsonl"),
         (["knn", "--task", "gone"], "gone is no file or folder"),
         (["info", "gone"], "'gone' is no folder"),
-        ([*PRETRAIN, "--device", "gpu"], "--device must be cpu or a cuda device that torch finds; got 'gpu'"),
-        ([*PRETRAIN, "--device", "meta"], "--device must be cpu or a cuda device that torch finds; got 'meta'"),
+        ([*PRETRAIN, "--device", "gpu"], "device must be one that torch can use here"),
+        ([*PRETRAIN, "--device", "meta"], "device must be one that torch can use here"),
         ([*PRETRAIN, "--max-time", "nan"], "--max-time must be at least 0 minutes, got nan"),
         ([*PRETRAIN, "--max-time", "0"], "--max-time must be above 0 minutes"),
         ([*PRETRAIN, "--stop-after", "inf"], "--stop-after must be at least 0 minutes, got inf"),
@@ -284,8 +283,7 @@ def test_no_room_for_the_state_is_a_sentence_and_loses_nothing(
     command = ["pretrain", "--data", str(sound_folder), "--out", str(tmp_path), *settings]
     assert run(*command, "--stop-after", "0").exit_code == 0
     before = (tmp_path / "state.safetensors").read_bytes()
-    limited = [sys.executable, "-c", LIMITED, str(len(before) // 2), *command]
-    done = subprocess.run(limited, capture_output=True, text=True)
+    done = run_python(LIMITED, len(before) // 2, *command)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"aasp-train: {tmp_path / 'state.safetensors'} cannot be written (")

@@ -2,12 +2,12 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from warm_process import WarmProcess
 
 from aasp_features.train.pretrain.distributed import agree_any, agree_max, average, gather, rank, world_size
 
@@ -40,8 +40,9 @@ def tell(**facts):
 
 # Neither leaves before both have told, and then at once: gloo's threads may abort a process that takes itself apart.
 END = """
-print("told", flush=True)
-sys.stdin.read()
+import time
+while not all((folder / f"told-{other}.json").exists() for other in (0, 1)):
+    time.sleep(0.01)
 os._exit(0)
 """
 
@@ -49,20 +50,9 @@ os._exit(0)
 def told(folder: Path, code: str) -> list[dict]:
     """What each of two processes that run the code tells."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HELPERS), *sys.path]), "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", BEGIN + code + END, str(number), str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        for number in (0, 1)
-    ]
-    ended_well = [process.stdout.readline() == b"told\n" for process in started]
-    for process, well in zip(started, ended_well, strict=True):
-        _, said = process.communicate(timeout=300)  # ends what it waits for
-        assert (well, process.returncode) == (True, 0), said.decode()
+    for process in [WarmProcess(BEGIN + code + END, number, folder, env=environment) for number in (0, 1)]:
+        done = process.finish()
+        assert done.returncode == 0, done.stderr
     return [json.loads((folder / f"told-{number}.json").read_text()) for number in (0, 1)]
 
 

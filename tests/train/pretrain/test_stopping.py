@@ -2,13 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from warm_process import WarmProcess
 
 from aasp_features.train.pretrain.run_state import read_record
 from aasp_features.train.pretrain.stopping import StoppedError, ending_in_a_sentence, handled_by, noting_requests
@@ -51,19 +51,16 @@ def obeying() -> Iterator[None]:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    pipe = subprocess.PIPE
-    command = [sys.executable, "-c", TRAIN.format(tests=str(TESTS)), str(tmp_path)]
-    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
-    assert process.stdout is not None
-    for _ in range(3):
-        assert process.stdout.readline().strip().isdigit()
-    process.send_signal(number)
-    out, said = process.communicate()
-    assert process.returncode == code, said
+    run = WarmProcess(TRAIN.format(tests=str(TESTS)), tmp_path)
+    while run.process.is_alive() and run.said().count("\n") < 3:
+        time.sleep(0.02)
+    os.kill(run.process.pid, number)
+    done = run.finish()
+    assert done.returncode == code, done.stderr
     step = read_record(tmp_path)[0].step
     assert step >= 3
-    assert out.split()[-1:] in ([str(step)], [])
-    assert said == f"aasp-train: stopped at step {step}; run the same command again to continue.\n"
+    assert done.stdout.split()[-1] == str(step)
+    assert done.stderr == f"aasp-train: stopped at step {step}; run the same command again to continue.\n"
 
 
 def twice() -> None:

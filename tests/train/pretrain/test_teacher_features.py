@@ -1,14 +1,13 @@
 """Features on disk: what the teacher says of each crop, whoever made them and however often that was cut off."""
 
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 from teacher_helpers import CODE, open_features, teacher, write_callable
+from warm_process import run_python
 
 from aasp_features.train.data.waveform_crops import PIECE
 from aasp_features.train.pretrain.feature_makers import Makers
@@ -78,7 +77,7 @@ def test_killed_five_times_equals_uninterrupted(sound_folder: Path, teachers: Pa
         "sys.path.insert", f"sys.path.insert(0, {str(Path(__file__).parents[1])!r}); sys.path.insert"
     )
     for writes in (1, 2, 2, 1, 3):
-        done = subprocess.run([sys.executable, "-c", code, str(writes)], capture_output=True, text=True)
+        done = run_python(code, writes)
         assert done.returncode == -9, done.stderr
     makers = Makers(open_features(sound_folder, tmp_path / "cut", teachers), 4, workers=2)
     try:
