@@ -1,8 +1,8 @@
-"""Extrapolate the gain of more training of the same kind: ``python examples/open_audio/score_against_crops.py [PNG]``.
+"""How far does more of the same training go? ``python examples/open_audio/score_against_crops.py [PNG]``.
 
-Fits a line to the scores in ``score_against_crops.csv``, of runs that continue each other, over the logarithm of the
-student's crops. Prints the scores on that line for ten times as many crops. The neighbours in that table have one vote
-each; ``aasp-train knn`` has since weighted votes.
+Fits a line over the logarithm of the crops that the student heard to the scores in ``score_against_crops.csv``, of
+runs that went on from each other, and says where ten times the crops would end on it. The neighbours in that table have
+one vote each; ``aasp-train knn`` weights votes since.
 """
 
 import csv
@@ -16,14 +16,14 @@ RULERS = {"linear": "linear probe", "neighbours": "five nearest neighbours"}
 
 
 def points(ruler: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return crops and scores of the distilled runs."""
+    """Crops and scores of the runs that learnt from teachers."""
     with RUNS.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row[ruler] and int(row["crops"])]
     return np.array([int(row["crops"]) for row in rows]), np.array([float(row[ruler]) for row in rows])
 
 
 def line(crops: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return slope and intercept over log10 of the crops, and the standard error of the slope."""
+    """Slope and intercept over log10 of the crops, and the standard error of the slope."""
     x = np.log10(crops)
     fit, covariance = np.polyfit(x, scores, 1, cov="unscaled")
     spread = ((scores - np.polyval(fit, x)) ** 2).sum() / (len(x) - 2)
@@ -31,7 +31,7 @@ def line(crops: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def draw(found: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], file: Path) -> None:
-    """Draw the points, the line through them, and its value for ten times the crops."""
+    """Points, the line through them, and what it says of ten times the crops."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.4), layout="constrained")
@@ -47,7 +47,7 @@ def draw(found: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], file: Path
 
 
 def main() -> None:
-    """Print the table and draw the figure."""
+    """Print the table, and draw."""
     found = {}
     sys.stdout.write("| | runs | for ten times the crops | now | with ten times more |\n|---|---|---|---|---|\n")
     for ruler, name in RULERS.items():
