@@ -111,7 +111,7 @@ def test_a_distilled_run_becomes_a_checkpoint_with_its_card(
     done = run("card", out, "--checkpoint", tmp_path / "ck", "--results", tmp_path / "results.md")
     assert done.exit_code == 0, done.output
     card = (tmp_path / "ck" / "README.md").read_text()
-    assert "pre-trained without labels by AaSP and distilled from other networks (levels)" in card
+    assert "pre-trained without labels by AaSP and taught by other networks (levels)" in card
     assert "| levels | a test | CC BY 4.0 | levels of noise |" in card
     assert "Recipe `tiny_distilled`, 20 steps, 320 crops, 256 of them distinct" in card
     assert "| loss levels | " in card

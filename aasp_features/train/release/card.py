@@ -45,8 +45,8 @@ EMBEDDINGS = {
 }
 SIGNS = ["target_variance", "clip_target_variance", "rankme_mean", "rankme_cls", "gradient_norm"]
 SIGNS += ["omega_hz_mean", "omega_hz_std", "alpha_mean", "alpha_std"]
-TEACHERS = """The student was distilled from these networks. Linear heads on its vector predict their features of the
-same sound; a loss of 1 is that of predicting their mean. Using this checkpoint does not require them.
+TEACHERS = """The student learnt to predict, by linear heads from its own vector, what these networks say of the same
+sound; a loss of 1 is that of guessing their mean. They are not part of this checkpoint, and are not needed to use it.
 
 """
 
@@ -159,11 +159,11 @@ def _network(config: AaSPConfig, stored: str) -> dict[str, str]:
 def _method(config: AaSPConfig, run: RunSummary, earlier: Sequence[RunSummary]) -> str:
     how = ["pre-trained without labels by AaSP"] if run.learns_masked else []
     if run.teachers:
-        how.append(f"distilled from other networks ({', '.join(teacher['name'] for teacher in run.teachers)})")
+        how.append(f"taught by other networks ({', '.join(teacher['name'] for teacher in run.teachers)})")
     first = [*earlier, run][0].start_from
     start = f", from the weights of `{first}`" if first else ""
     return (
-        f"Embeddings from sound: an audio spectrogram transformer {EMBEDDINGS[config.patch_embed]},\n"
+        f"Vectors from sound: an audio spectrogram transformer {EMBEDDINGS[config.patch_embed]},\n"
         f"{' and '.join(how)}{start}. Made with `aasp-features`, an implementation of AaSP (Yamamoto & Okusa,\n"
         "arXiv:2512.03637) independent of its authors."
     )
@@ -223,10 +223,10 @@ def _limits(config: AaSPConfig, run: RunSummary, author: Author) -> str:
     window = config.window * PATCH * FRAME_HOP / config.sample_rate
     limits = [
         f"- Trained on crops of at most {run.longest:.2f} s; longer sounds are cut into windows of {window:.2f} s.",
-        f"- Audio is resampled to {config.sample_rate} Hz; everything above {config.sample_rate // 2000} kHz is lost.",
+        f"- Sound is taken at {config.sample_rate} Hz: nothing above {config.sample_rate // 2000} kHz is heard.",
     ]
     if not author.limits.strip():
-        limits.append("- The record does not say whether the training audio was coded lossily (MP3, Opus, AAC).")
+        limits.append("- The record does not tell whether the training audio had been coded lossily (MP3, Opus, AAC).")
     return "\n".join(limits)
 
 

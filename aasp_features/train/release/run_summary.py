@@ -88,9 +88,9 @@ def _paragraph(recipe: str, progress: Progress, record: dict[str, Any], runs: in
         f"{record['sounds']} recordings ({duration(3600 * record['hours'])})."
     )
     if told := [f"{one['name']} ({one['licence']}; labels: {one['labels']})" for one in record.get("teachers", [])]:
-        text += f" Distilled from external teachers: {'; '.join(told)}."
+        text += f" Learnt from external teachers: {'; '.join(told)}."
     if runs > 1:
-        text += f" The weights are the mean of {runs} such runs, which continued one run with different batches."
+        text += f" The weights are the mean of {runs} such runs, which went on from one with batches of their own."
     return text
 
 
@@ -126,7 +126,7 @@ def _crops(recipe: Recipe, lengths: str, longer: float) -> str:
     drawn = {0.0: "each recording equally often", 1.0: "each second of sound equally often"}
     often = drawn.get(crop.by_duration, f"longer recordings more often (power {crop.by_duration:g} of their duration)")
     if recipe.distillation.balanced_by:
-        often += f", balanced by clusters of the features of {recipe.distillation.balanced_by} (power "
+        often += f", balanced by clusters of what {recipe.distillation.balanced_by} says (power "
         often += f"{recipe.distillation.balance:g})"
     late = f", the longer ones after {100 * longer:.0f} % of the steps" if longer else ""
     late = ", of which the run saw only the shortest" if longer == 1 and len(crop.lengths) > 1 else late
@@ -141,11 +141,11 @@ def _disturbed(settings: DisturbanceSettings) -> str:
     """A sentence on what the student alone heard, or nothing."""
     under = f"{settings.noise_lowest_db:g} to {settings.noise_highest_db:g} dB"
     shares = {
-        f"with noise {under} below the sound": settings.noise_probability,
-        "with part of the band": settings.band_probability,
+        f"with noise {under} under them": settings.noise_probability,
+        "with a part of the band alone": settings.band_probability,
     }
     told = " and ".join(f"{100 * share:.0f} % {what}" for what, share in shares.items() if share)
-    return f" Noise augmentation, for the student only: {told}." if told else ""
+    return f" Of them the student, not the teachers, heard {told}." if told else ""
 
 
 def _contrast_chance(recipe: Recipe) -> float | None:

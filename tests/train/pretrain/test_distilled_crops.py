@@ -117,10 +117,10 @@ def test_a_run_tells_when_longer_crops_came_in_and_what_the_student_alone_heard(
     crops.close()
     run = describe([tmp_path / "run"])
     assert told in run.crops
-    assert "second of sound equally often, balanced by clusters of the features of levels (power 0.5); " in run.crops
+    assert "each second of sound equally often, balanced by clusters of what levels says (power 0.5); " in run.crops
     assert run.crops.endswith(
-        "Noise augmentation, for the student only: 50 % with noise 0 to 30 dB below the sound and 10 % with part of "
-        "the band."
+        "Of them the student, not the teachers, heard 50 % with noise 0 to 30 dB under them and 10 % with a part of "
+        "the band alone."
     )
     assert run.longest == pytest.approx(longest)
 

@@ -92,7 +92,7 @@ def test_teachers_and_earlier_runs(runs: dict[str, Path]) -> None:
     teacher = {"name": "ears", "source": "x.org", "licence": "MIT", "labels": "birds | bats"}
     last = describe([runs["conv"]])._replace(teachers=[teacher], learns_masked=False)
     card = card_text(last.config, Sources(last, earlier=[first]))
-    assert "distilled from other networks (ears), from the weights of `org/first`." in card
+    assert "taught by other networks (ears), from the weights of `org/first`." in card
     assert "without labels" not in card
     assert "| ears | x.org | MIT | birds \\| bats |" in card
     assert card.index("Earlier: The run before.") < card.index(last.paragraph)
@@ -104,7 +104,7 @@ def test_the_authors_words(runs: dict[str, Path]) -> None:
     assert "## Results\n\n| $5 |\n\n## Limits\n" in card
     assert "without their consent.\n- Bats only.\n\n## Licence\n" in card
     assert "coded lossily" not in card
-    assert "does not say whether the training audio was coded lossily" in written(runs["conv"])
+    assert "does not tell whether the training audio had been coded lossily" in written(runs["conv"])
 
 
 def test_a_template_of_the_users(runs: dict[str, Path]) -> None:

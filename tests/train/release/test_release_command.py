@@ -42,7 +42,7 @@ def test_from_a_run_to_a_card(runs: dict[str, Path], tmp_path: Path, kind: str) 
     assert "<https://two.org/b>" in attribution
     # the short card of export holds the same sentences, but for what the author has now told
     assert [line for line in short.splitlines() if line not in card] == [
-        "- The record does not say whether the training audio was coded lossily (MP3, Opus, AAC).",
+        "- The record does not tell whether the training audio had been coded lossily (MP3, Opus, AAC).",
         "No licence of the weights was stated.",
     ]
 
