@@ -1,7 +1,7 @@
-"""What one state of the SBLU answers to: tuning, stability under shifts, aliases, sensitivity to ω.
+"""Response of one state of the SBLU: tuning, shift stability, aliases, sensitivity to ω.
 
 ``python examples/aape_physics.py --out figures`` prints the tables and draws three figures. The stimuli are sinusoids
-added to one mel band of the log-mel, at all phases, with each patch's mean removed as AaPE does by default.
+in one mel band of the log-mel, at all phases. Each patch's mean is removed, as AaPE does by default.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ KERNELS = ("quadrature", "even", "one_sided")
 
 
 def patches(frequency: np.ndarray, phase: np.ndarray) -> np.ndarray:
-    """Sinusoids over one patch, mean removed: shapes broadcast, (…, 16)."""
+    """Return sinusoids over one patch, (…, 16), mean removed; shapes broadcast."""
     time = FRAME_SECONDS * np.arange(TAPS)
     wave = np.cos(2 * np.pi * frequency[..., None] * time + phase[..., None])
     return wave - wave.mean(axis=-1, keepdims=True)
 
 
 def answer(wave: np.ndarray, omega_hz: float, alpha: float, kernel: str) -> np.ndarray:
-    """Complex y of one state for patches (…, 16)."""
+    """Return the complex response of one state to patches (…, 16)."""
     u = torch.from_numpy(wave)[..., None]
     shape = (*u.shape[:-2], 1)
     rates = torch.full(shape, alpha, dtype=u.dtype), torch.full(shape, 2 * np.pi * omega_hz, dtype=u.dtype)
@@ -37,30 +37,30 @@ def answer(wave: np.ndarray, omega_hz: float, alpha: float, kernel: str) -> np.n
 
 
 def phases(count: int = 64) -> np.ndarray:
-    """Evenly spaced phases of one turn, in radians: (count,)."""
+    """Return ``count`` evenly spaced phases of one turn, in radians."""
     return 2 * np.pi * np.arange(count) / count
 
 
 def tuning_curve(omega_hz: float, alpha: float, kernel: str, frequencies: np.ndarray) -> np.ndarray:
-    """Mean modulus over phases at each modulation frequency."""
+    """Return the mean modulus over phases at each modulation frequency."""
     wave = patches(frequencies[:, None], phases()[None])
     return np.abs(answer(wave, omega_hz, alpha, kernel)).mean(axis=1)
 
 
 def tuning_error(omega_hz: float, alpha: float, kernel: str) -> float:
-    """Hz between ω and the modulation that is answered most."""
+    """Return the distance from ω to the modulation with the largest response, in Hz."""
     frequencies = np.arange(0.5, 50.01, 0.05)
     return float(frequencies[tuning_curve(omega_hz, alpha, kernel, frequencies).argmax()] - omega_hz)
 
 
 def shift_stability(frequency: float, kernel: str, alpha: float = 10.0) -> float:
-    """Smallest over mean modulus under all shifts of the patch grid, for a modulation at exactly ω."""
+    """Return the smallest over the mean modulus under all shifts of the patch grid, for a modulation at exactly ω."""
     size = np.abs(answer(patches(np.array([frequency]), phases(360)), frequency, alpha, kernel))
     return float(size.min() / size.mean())
 
 
 def alias_probe(frequency: float, alias: float, features: str, seed: int = 0) -> float:
-    """Share of recordings that a linear probe tells apart: modulations at ``frequency`` or at ``alias``.
+    """Return the share of recordings that a linear probe separates: modulated at ``frequency`` or at ``alias``.
 
     Each recording is 4 s long with a random phase. Half of the recordings train a least-squares classifier, the other
     half tests it.
@@ -81,7 +81,7 @@ def alias_probe(frequency: float, alias: float, features: str, seed: int = 0) ->
 
 
 def describe(wave: np.ndarray, features: str) -> np.ndarray:
-    """One row of features for each recording of patches (recordings, patches, 16); see ``alias_probe``."""
+    """Return one row of features per recording of patches (recordings, patches, 16); see ``alias_probe``."""
     if features == "linear":
         return wave.mean(axis=1)
     if features == "sequence":
@@ -95,20 +95,20 @@ def describe(wave: np.ndarray, features: str) -> np.ndarray:
 
 
 def sensitivity(frequency: float, kernel: str, alpha: float = 10.0, step: float = 1e-4) -> float:
-    """Mean over phases of |∂|y|/∂ω| for a modulation at ω, in 1/Hz."""
+    """Return the mean over phases of |∂|y|/∂ω| for a modulation at ω, in 1/Hz."""
     wave = patches(np.array([frequency]), phases())
     low, high = (np.abs(answer(wave, frequency + sign * step, alpha, kernel)) for sign in (-1, 1))
     return float(np.abs(high - low).mean() / (2 * step))
 
 
 def relative_sensitivity(frequency: float, kernel: str, alpha: float = 10.0) -> float:
-    """``sensitivity`` over the mean of |y|: what it is once a LayerNorm has set the scale."""
+    """Return ``sensitivity`` over the mean of |y|, as after a LayerNorm."""
     size = np.abs(answer(patches(np.array([frequency]), phases()), frequency, alpha, kernel)).mean()
     return sensitivity(frequency, kernel, alpha) / float(size)
 
 
 def print_tables() -> None:
-    """Tuning, stability under shifts, aliases and their control, as Markdown."""
+    """Return tuning, shift stability, aliases and their control, as Markdown."""
     print("Modulation answered most, minus ω (Hz), quadrature kernel")
     print("| α (1/s) | " + " | ".join(f"{omega} Hz" for omega in TUNED) + " |\n|---" + "|---" * len(TUNED) + "|")
     for alpha in (2, 10, 30, 60):
@@ -128,7 +128,7 @@ def print_tables() -> None:
 
 
 def print_probe(pairs: tuple[tuple[float, float], ...], second: str, kinds: tuple[str, ...]) -> None:
-    """One table of ``alias_probe``."""
+    """Return one table of ``alias_probe``."""
     print(f"| f | {second} | " + " | ".join(kinds) + " |\n|---|---" + "|---" * len(kinds) + "|")
     for frequency, alias in pairs:
         shares = [alias_probe(frequency, alias, features) for features in kinds]
@@ -182,7 +182,7 @@ OVER_THE_BAND: dict[str, dict[str, Callable[[float, str], float]]] = {  # figure
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, help="folder for the figures; without it only the tables are printed")
+    parser.add_argument("--out", type=Path, help="folder of the figures (default: print the tables only)")
     arguments = parser.parse_args()
     print_tables()
     if arguments.out is not None:

@@ -1,12 +1,12 @@
-"""What each form of the patch embedding buys: small students that differ in nothing else, judged by the same ruler.
+"""Ablation of the patch embedding: train small students that differ in nothing else, and evaluate them alike.
 
     python examples/ablate_patch_embedding.py distilled --data DATA --tasks TASKS --graphs GRAPHS --out OUT
     python examples/ablate_patch_embedding.py masked --data DATA --tasks TASKS --out OUT
 
-``distilled`` students learn from the teachers that ``examples/teachers`` describes, whose graphs lie in GRAPHS;
-``masked`` ones by AaSP's own losses. All have four blocks and as many steps; the distilled ones of one seed see the
-same crops in the same order. OUT/table.md and OUT/ablation.png tell the means over the seeds. Interrupted, the same
-command goes on.
+``distilled`` students learn from the teachers in ``examples/teachers``, whose graphs are in GRAPHS. ``masked``
+students learn from AaSP's own losses. All have four blocks and as many steps. Distilled students of one seed see the
+same crops in the same order. OUT/table.md and OUT/ablation.png show the means over the seeds. The same command resumes
+an interrupted run.
 """
 
 import argparse
@@ -66,7 +66,7 @@ FIRST_PAIR = ("aape", "conv")  # get a seed more than the others
 
 
 def main() -> None:
-    """Train what is missing, measure, write."""
+    """Train missing runs, measure and write the results."""
     given = arguments()
     keep_settings(given)
     names = list(dict.fromkeys(given.only or VARIANTS[given.study]))
@@ -96,21 +96,21 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """Of the command line."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=list(VARIANTS))
     for name in ("data", "tasks", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--graphs", default="")
-    parser.add_argument("--features", type=Path, help="of the teachers; OUT/features unless given")
-    parser.add_argument("--crops", type=int, default=16384, help="distinct ones")
+    parser.add_argument("--features", type=Path, help="folder of the teachers' features (default: OUT/features)")
+    parser.add_argument("--crops", type=int, default=16384, help="number of distinct crops")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, a thread each")
-    parser.add_argument("--only", action="append", metavar="VARIANT", help="may be repeated")
-    parser.add_argument("--moved", help="sounds to move in time; the tasks' unless given")
-    parser.add_argument("--recordings", type=int, default=60, help="of these")
-    parser.add_argument("--modulated", type=int, default=48, help="clips of noise of each modulation rate")
+    parser.add_argument("--jobs", type=int, default=2, help="concurrent runs, one thread each")
+    parser.add_argument("--only", action="append", metavar="VARIANT", help="train this variant only; may be repeated")
+    parser.add_argument("--moved", help="sounds for the shift measurement (default: the tasks')")
+    parser.add_argument("--recordings", type=int, default=60, help="number of these sounds")
+    parser.add_argument("--modulated", type=int, default=48, help="clips of noise per modulation rate")
     parser.add_argument("settings", nargs="*", help="key=value changes to the recipe")
     given = parser.parse_intermixed_args()
     if wrong := [name for name in given.only or [] if name not in VARIANTS[given.study]]:
@@ -121,7 +121,7 @@ def arguments() -> argparse.Namespace:
 
 
 def keep_settings(given: argparse.Namespace) -> None:
-    """What decides the numbers, in OUT/settings.json; a folder of other numbers is not gone on with."""
+    """Write the settings that decide the results to OUT/settings.json; refuse a folder with other settings."""
     given.out.mkdir(parents=True, exist_ok=True)
     kept, free = given.out / "settings.json", ("out", "seeds", "jobs", "only", "graphs", "features")
     settings = {name: str(value) for name, value in vars(given).items() if name not in free}
@@ -132,12 +132,12 @@ def keep_settings(given: argparse.Namespace) -> None:
 
 
 def seeds(name: str, most: int) -> int:
-    """How many a variant gets."""
+    """Return the number of seeds of a variant."""
     return most if name in FIRST_PAIR else max(1, most - 1)
 
 
 def train_and_measure(given: argparse.Namespace, tasks: Sequence[Task], name: str, seed: int) -> None:
-    """One run, its checkpoint, and what is kept of its measures; what is there is not made again."""
+    """Train one run and keep its checkpoint and measurements, unless they exist."""
     run = given.out / f"{name}-{seed}"
     if not (run / "checkpoint").is_dir():
         train(given, name, seed, run)
@@ -147,7 +147,7 @@ def train_and_measure(given: argparse.Namespace, tasks: Sequence[Task], name: st
 
 
 def train(given: argparse.Namespace, name: str, seed: int, run: Path) -> None:
-    """A run and its checkpoint."""
+    """Train a run and export its checkpoint."""
     settings = [f"run.steps={given.steps}", f"run.seed={seed}", f"model.depth={BLOCKS}"]
     settings += [f"objective.target_layers={BLOCKS}", *VARIANTS[given.study][name]]
     if given.study == "distilled":
@@ -160,19 +160,19 @@ def train(given: argparse.Namespace, name: str, seed: int, run: Path) -> None:
 
 
 def features(given: argparse.Namespace) -> Path:
-    """Folder of what the teachers say."""
+    """Return the folder of the teachers' features."""
     return given.features or given.out / "features"
 
 
 def taught(given: argparse.Namespace) -> list[str]:
-    """Settings of the teachers and of what they hear."""
+    """Return the settings of the teachers and their crops."""
     teachers = Path(__file__).parent / "teachers"
     heard = [f"distillation.teachers={teachers}", f"distillation.graphs={given.graphs}"]
     return [*heard, f"distillation.crops={given.crops}", "distillation.crop.by_duration=0"]
 
 
 def aasp_train(*command: object) -> None:
-    """The command, on one thread; its messages come only where it fails."""
+    """Run a command on one thread; print its messages only if it fails."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     line = [sys.executable, "-m", "aasp_features.train", *map(str, command)]
     result = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
@@ -181,12 +181,12 @@ def aasp_train(*command: object) -> None:
 
 
 def probes(tasks: Sequence[Task], classifier: Classifier, run: Path) -> dict[str, ProbeResult]:
-    """A run's, by task."""
+    """Return a run's results by task."""
     return {task.name: probe(vectors(run, task), task, classifier) for task in tasks}
 
 
 def merged(tasks: Sequence[Task], runs: Sequence[dict[str, ProbeResult]]) -> dict[str, ProbeResult]:
-    """Several seeds as one result for each task: their mean, and an interval of it."""
+    """Return one result per task over several seeds: their mean, and its interval."""
     results = {}
     for task in tasks:
         found = [run[task.name] for run in runs]
@@ -200,7 +200,7 @@ def merged(tasks: Sequence[Task], runs: Sequence[dict[str, ProbeResult]]) -> dic
 
 
 def paired(tasks: Sequence[Task], probed: dict[str, list[dict[str, ProbeResult]]]) -> list[str]:
-    """Markdown: the first variant minus each other, over the seeds that both have."""
+    """Return Markdown: the first variant minus each other, over the seeds that both have."""
     (first, own), *others = probed.items()
     rows = []
     for name, other in others:
@@ -211,7 +211,7 @@ def paired(tasks: Sequence[Task], probed: dict[str, list[dict[str, ProbeResult]]
 
 
 def vectors(run: Path, task: Task) -> np.ndarray:
-    """Of a task's clips, kept beside the checkpoint."""
+    """Return the vectors of a task's clips, kept beside the checkpoint."""
     kept = run / f"{task.name}.npy"
     if not kept.is_file():
         found = AaSPEncoder.from_pretrained(run / "checkpoint").embed(list(task.files))
@@ -221,12 +221,12 @@ def vectors(run: Path, task: Task) -> np.ndarray:
 
 
 def average(results: dict[str, ProbeResult]) -> float:
-    """Over the tasks."""
+    """Return the average over the tasks."""
     return statistics.mean(result.value for result in results.values())
 
 
 def steadiness(given: argparse.Namespace, run: Path) -> dict[str, float]:
-    """How much clip vectors change when their sound moves by less than a patch, and what they tell of modulation."""
+    """Measure how far clip vectors move under shifts below a patch, and how well they encode modulation."""
     kept = run / "stability.json"
     if not kept.is_file():
         method = encoder_method(AaSPEncoder.from_pretrained(run / "checkpoint"), run.name, None, None)
@@ -244,7 +244,7 @@ def steadiness(given: argparse.Namespace, run: Path) -> dict[str, float]:
 
 
 def cost_table(runs: dict[str, list[Path]], steady: dict[str, list[dict[str, float]]]) -> str:
-    """Markdown; times are of ten seconds of sound, all variants in turn, as ratios to the first."""
+    """Return Markdown; times are for ten seconds of sound, all variants in turn, as ratios to the first."""
     encoders = {name: AaSPEncoder.from_pretrained(own[0] / "checkpoint") for name, own in runs.items()}
     sound = np.random.default_rng(0).normal(size=160_000).astype(np.float32) / 10
     times: dict[str, list[float]] = {name: [] for name in encoders}
@@ -266,7 +266,7 @@ def cost_table(runs: dict[str, list[Path]], steady: dict[str, list[dict[str, flo
 
 
 def draw(scores: dict[str, dict[str, list[float]]], steady: dict[str, list[dict[str, float]]], file: Path) -> None:
-    """A panel for each measure: a point for each seed, a line at their mean."""
+    """Draw a panel per measure: a point per seed, and a line at their mean."""
     from matplotlib.figure import Figure
 
     panels = dict(scores)

@@ -1,7 +1,7 @@
-"""Sort a folder of sounds into groups, and find what fits none: ``python examples/cluster_sounds.py FOLDER GROUPS``.
+"""Cluster a folder of sounds and list outliers: ``python examples/cluster_sounds.py FOLDER GROUPS [emb.npy]``.
 
-The vectors are those of ``aasp-embed FOLDER --out emb.npy``, where that was run before (give ``emb.npy`` as a third
-argument, with its table of names beside it), or computed here.
+``emb.npy`` holds the vectors of an earlier ``aasp-embed FOLDER --out emb.npy``, with its table of names beside it.
+Without it, the script computes the vectors.
 """
 
 import csv
@@ -26,18 +26,18 @@ else:
     files = [sound.path for sound in find_sounds(folder).sounds]
     vectors = AaSPEncoder.from_pretrained().embed(files)
 
-# Vectors share a large common part; what tells sounds apart is how each differs from the mean.
+# Vectors share a large common part; the difference from the mean separates sounds.
 centred = vectors - vectors.mean(axis=0)
 centred /= np.linalg.norm(centred, axis=1, keepdims=True)
 labels = KMeans(groups, n_init=10, random_state=0).fit_predict(centred)
 for group in range(groups):
     print(f"group {group + 1}")
-    for place in np.flatnonzero(labels == group):
-        print(f"  {files[place]}")
+    for index in np.flatnonzero(labels == group):
+        print(f"  {files[index]}")
 
 count = min(NEIGHBOURS + 1, len(centred))  # itself among them
 distances, _ = NearestNeighbors(n_neighbors=count).fit(centred).kneighbors(centred)
 alone = distances[:, 1:].mean(axis=1)
 print("least like any other")
-for place in np.argsort(-alone)[:NEIGHBOURS]:
-    print(f"  {alone[place]:.2f}  {files[place]}")
+for index in np.argsort(-alone)[:NEIGHBOURS]:
+    print(f"  {alone[index]:.2f}  {files[index]}")

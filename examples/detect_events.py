@@ -1,8 +1,8 @@
-"""When is which class heard in a recording? ``python examples/detect_events.py CLASSIFIER RECORDING > labels.txt``.
+"""Find when each class occurs: ``python examples/detect_events.py CLASSIFIER RECORDING > labels.txt``.
 
-CLASSIFIER is a folder that ``aasp-train classify SOUNDS --out CLASSIFIER`` made, from a folder of sounds for each
-class; let silence, or whatever else the recording holds, be one of them. What is printed is a label track: Audacity
-imports it (File, Import, Labels).
+``aasp-train classify SOUNDS --out CLASSIFIER`` makes the classifier, from one folder of sounds per class. Include a
+class for silence or any other background of the recording. The output is a label track for Audacity (File, Import,
+Labels).
 """
 
 import sys

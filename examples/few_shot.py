@@ -1,7 +1,7 @@
-"""Name sounds after a few examples: ``python examples/few_shot.py EXAMPLES SOUNDS``.
+"""Name sounds from a few examples: ``python examples/few_shot.py EXAMPLES SOUNDS``.
 
-EXAMPLES has a folder for each name, with one sound or a few in it. A sound gets the name whose examples' mean vector is
-nearest by cosine. With dozens of examples a name, ``aasp-train classify`` learns more from them.
+EXAMPLES has one folder per name, with one or more sounds. Each sound gets the name whose mean example vector is nearest
+by cosine. With dozens of examples per name, use ``aasp-train classify``.
 """
 
 import sys
@@ -18,7 +18,7 @@ names = sorted(path.name for path in examples.iterdir() if path.is_dir())
 shown = [encoder.embed([sound.path for sound in find_sounds(examples / name).sounds]) for name in names]
 files = [sound.path for sound in find_sounds(folder).sounds]
 vectors = encoder.embed(files)
-# Vectors share a large common part; what tells sounds apart is how each differs from the mean.
+# Vectors share a large common part; the difference from the mean separates sounds.
 common = np.concatenate([*shown, vectors]).mean(axis=0)
 means = np.stack([own.mean(axis=0) for own in shown]) - common
 centred = vectors - common

@@ -1,4 +1,4 @@
-"""Which sounds of a folder are most like this one? ``python examples/find_similar.py SOUND FOLDER``."""
+"""Rank the sounds of a folder by similarity to one: ``python examples/find_similar.py SOUND FOLDER``."""
 
 import sys
 from pathlib import Path
@@ -12,9 +12,9 @@ query, folder = Path(sys.argv[1]), Path(sys.argv[2])
 encoder = AaSPEncoder.from_pretrained()
 files = [sound.path for sound in find_sounds([folder]).sounds]
 vectors = encoder.embed(files)
-# Vectors share a large common part; what tells sounds apart is how each differs from the mean.
+# Vectors share a large common part; the difference from the mean separates sounds.
 centred = vectors - vectors.mean(axis=0)
 own = encoder.embed(query) - vectors.mean(axis=0)
 similarity = centred @ own / (np.linalg.norm(centred, axis=1) * np.linalg.norm(own))
-for place in np.argsort(-similarity):
-    print(f"{similarity[place]:+.2f}  {files[place]}")
+for index in np.argsort(-similarity):
+    print(f"{similarity[index]:+.2f}  {files[index]}")

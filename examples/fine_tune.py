@@ -1,9 +1,8 @@
-"""Fine-tune on a folder that has a folder of sounds for each class.
+"""Fine-tune on one folder of sounds per class: ``python examples/fine_tune.py SOUNDS OUT [KEY=VALUE …]``.
 
-``python examples/fine_tune.py SOUNDS OUT [KEY=VALUE …]``; settings are those of the recipe, such as ``run.epochs=5``.
-
-OUT holds a run for each fold and one on all clips, which go on when the command is given again. Hundreds of clips take
-minutes to hours on a CPU. ``aasp-train classify SOUNDS --finetune --out OUT`` does the same, and writes a report.
+Settings are those of the recipe, such as ``run.epochs=5``. OUT holds one run per fold and one on all clips; the same
+command resumes them. Hundreds of clips take minutes to hours on a CPU. ``aasp-train classify SOUNDS --finetune --out
+OUT`` does the same, and writes a report.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Draw what AaPE estimates in three sounds: ``python examples/plot_rates.py [FOLDER]`` (default: figures)."""
+"""Draw AaPE's estimates for three sounds: ``python examples/plot_rates.py [FOLDER]`` (default: figures)."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Where in a recording is each of seven sounds heard? ``python examples/plot_similarity.py [PNG]``: README's picture.
+"""Draw where seven sounds occur in a recording, the README's figure: ``python examples/plot_similarity.py [PNG]``.
 
-Sounds of this folder are laid over rain, some of them twice; the recording's vectors, one every 40 ms, are compared
-with the vector of each sound by itself.
+The recording mixes sounds of this folder over rain, some of them twice. Its vectors, one every 40 ms, are compared with
+the vector of each sound alone.
 """
 
 import math
@@ -24,9 +24,9 @@ NAMES = {
     "vowels": "voice/vowels.wav",
     "siren": "effects/siren.wav",
     "whistle": "voice/whistle.aiff",
-    "engine": "effects/engine.wav",  # is not heard
+    "engine": "effects/engine.wav",  # absent
 }
-SCENE = [  # what is heard, from which second on, how loud
+SCENE = [  # name, start in seconds, gain
     ("bird chirps", 0.6, 0.4),
     ("drum hits", 2.6, 0.5),
     ("bell", 4.2, 0.5),
@@ -39,12 +39,12 @@ SCENE = [  # what is heard, from which second on, how loud
 
 
 def clips() -> dict[str, np.ndarray]:
-    """Each sound by itself, (samples,) float32."""
+    """Return each sound alone, (samples,) float32."""
     return {name: load_audio(SOUNDS / path) for name, path in NAMES.items()}
 
 
 def recording(parts: dict[str, np.ndarray]) -> np.ndarray:
-    """The sounds of the scene over rain: (samples,) float32."""
+    """Return the sounds of the scene over rain, (samples,) float32."""
     rain = load_audio(SOUNDS / "nature/rain.flac")
     mixed = 0.02 * np.resize(rain, round(SECONDS * RATE))
     for name, start, level in SCENE:
@@ -54,7 +54,7 @@ def recording(parts: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def similarity(encoder: AaSPEncoder, parts: dict[str, np.ndarray], mixed: np.ndarray) -> np.ndarray:
-    """Cosine of each sound's vector with each of the recording's, less what all share: (sounds, T)."""
+    """Return the cosine of each sound with each frame after removing their common part: (sounds, T)."""
     known, frames = encoder.embed(list(parts.values())), encoder.embed_frames(mixed, hop=0.04)
     known, heard = known - known.mean(axis=0), frames.embeddings - frames.embeddings.mean(axis=0)
     known /= np.linalg.norm(known, axis=1, keepdims=True)
@@ -63,7 +63,7 @@ def similarity(encoder: AaSPEncoder, parts: dict[str, np.ndarray], mixed: np.nda
 
 
 def draw(encoder: AaSPEncoder) -> Figure:
-    """Spectrogram above, similarities below."""
+    """Draw the spectrogram above and the similarities below."""
     parts = clips()
     mixed = recording(parts)
     alike = similarity(encoder, parts, mixed)

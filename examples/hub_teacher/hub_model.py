@@ -1,12 +1,12 @@
 """A model of the Hugging Face Hub as a teacher: the mean over time of its last hidden state.
 
-Copy this folder, say below which model it is, and say so in hub_model.yaml, too. The model must give hidden states of
-(batch, time, dim) for a waveform and nothing else, as wav2vec 2.0, HuBERT, WavLM, data2vec and AST do; AutoModel and
-AutoFeatureExtractor load it, with code of transformers only. The sha256 of this file is part of the teacher's identity,
-so another model here is another teacher to a folder of features; that is why REVISION should be a commit, not a branch.
+Copy this folder, and write the model's name below and in hub_model.yaml. The model must return hidden states of
+(batch, time, dim) for a waveform alone, as wav2vec 2.0, HuBERT, WavLM, data2vec and AST do. AutoModel and
+AutoFeatureExtractor load it, with code of transformers only. The sha256 of this file is part of the teacher's identity:
+another model here is another teacher to a folder of features. REVISION should therefore be a commit, not a branch.
 
-Where the extractor pads, the mean is over what it padded as well. That of AST brings every sound to 10.24 s: it leaves
-out what is longer, and takes as long for a short crop as for a whole one.
+If the extractor pads, the mean includes the padding. AST's extractor brings every sound to 10.24 s: it cuts longer
+sounds, and a short crop takes as long as a whole one.
 """
 
 import sys
@@ -28,7 +28,7 @@ SAMPLE_RATE = 16000  # of the model, and of hub_model.yaml
 
 
 def load(files: dict[str, Path]) -> Network:
-    """(batch, samples) at SAMPLE_RATE -> (batch, dim); needs no files but those that transformers finds or fetches."""
+    """Return a function from (batch, samples) at SAMPLE_RATE to (batch, dim); ``files`` is not used."""
     extractor = AutoFeatureExtractor.from_pretrained(MODEL, revision=REVISION)
     model = AutoModel.from_pretrained(MODEL, revision=REVISION).float().eval()
     if extractor.sampling_rate != SAMPLE_RATE:

@@ -1,7 +1,7 @@
-"""Make the sounds in this folder again: ``python examples/sounds/synthesize.py [FOLDER]``.
+"""Synthesize the sounds in this folder: ``python examples/sounds/synthesize.py [FOLDER]``.
 
-Every clip is computed from formulas in float64 and from integers of a seeded generator, so any machine gives the same
-samples within one least significant bit. CC0 1.0: do with them what you like.
+Every clip is computed from formulas in float64 and from integers of a seeded generator. Any machine gives the same
+samples, within one least significant bit. CC0 1.0: no rights reserved.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def seconds(rate: int, duration: float) -> np.ndarray:
 
 
 def noise(samples: int, seed: int) -> np.ndarray:
-    """White noise from integers, which every platform draws alike."""
+    """Return white noise from integers, equal on every platform."""
     return np.random.Generator(np.random.PCG64(seed)).integers(-32767, 32768, samples) / 32768
 
 
 def tone(frequency: np.ndarray | float, rate: int, duration: float) -> np.ndarray:
-    """A sine whose frequency may change from sample to sample."""
+    """Return a sine whose frequency may change from sample to sample."""
     t = seconds(rate, duration)
     return np.sin(2 * np.pi * np.cumsum(np.broadcast_to(frequency, t.shape)) / rate)
 
 
 def fade(sound: np.ndarray, rate: int, duration: float = 0.01) -> np.ndarray:
-    """Ramps at both ends, so that no clip begins or ends with a click."""
+    """Add ramps at both ends, which prevent clicks."""
     ramp = np.minimum(1, seconds(rate, len(sound) / rate) / duration)
     shape = np.minimum(ramp, ramp[::-1])
     return sound * (shape if sound.ndim == 1 else shape[:, None])
@@ -81,7 +81,7 @@ def siren(rate: int) -> np.ndarray:
 
 
 def modulated_noise(rate: int) -> np.ndarray:
-    """Noise whose level swings 12 times a second: far above what 160 ms patches can follow."""
+    """Noise whose level swings 12 times a second, far above the Nyquist rate of 160 ms patches."""
     t = seconds(rate, 1.5)
     return 0.4 * noise(len(t), seed=3) * (1 + np.sin(2 * np.pi * 12 * t))
 
@@ -141,7 +141,7 @@ def whistle(rate: int) -> np.ndarray:
 
 
 class Clip(NamedTuple):
-    """A file to make: what it holds, and how it is stored."""
+    """One file: its sound and storage format."""
 
     path: str
     sound: Sound
