@@ -379,7 +379,7 @@ def _status(error: BaseException | None) -> int:
 def _bounded_bar(source: str) -> Any:
     """Make a progress bar for snapshot_download that ends a body without end; the client itself would fill the disk.
 
-    Old versions of the client count files by it, not bytes, and have no place where a body could be bounded.
+    Old versions of the client count files by it, not bytes, and have no hook that could bound a body.
     """
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 

@@ -25,7 +25,7 @@ from aasp_features.forked import mind_fork
 from aasp_features.inference import FrameEmbeddings, clip_windows, encode_clips, encode_frames, run_network
 from aasp_features.inputs import Clip, Inputs, check_waveform, read_inputs
 from aasp_features.model.log_mel import LogMel
-from aasp_features.model.network import AaSPNetwork, Features, first_numbers
+from aasp_features.model.network import AaSPNetwork, Features, first_values
 from aasp_features.model.pooling import pool_clip
 from aasp_features.options import EmbedOptions, check_choice, check_device, check_last_layers, resolve_options
 from aasp_features.stream import EmbeddingStream, window_of_latency
@@ -64,7 +64,7 @@ class AaSPEncoder(nn.Module):
         self.precision: Precision = "float32"
         self.log_mel = LogMel(self.config)
         self.network = AaSPNetwork(self.config)
-        self._random = None if self.device.type == "meta" else first_numbers(self.network)  # None once this was checked
+        self._random = None if self.device.type == "meta" else first_values(self.network)  # None once this was checked
         self.requires_grad_(False)
         self.eval()
 
@@ -310,7 +310,7 @@ class AaSPEncoder(nn.Module):
         """Check the choices of a call and fill in defaults; arguments and errors are those of ``resolve_options``."""
         self._check_ready()
         random, self._random = self._random, None
-        if random is not None and torch.equal(random, first_numbers(self.network)):
+        if random is not None and torch.equal(random, first_values(self.network)):
             warnings.warn(
                 "this encoder's weights are random; its vectors are those of an untrained network: use "
                 "AaSPEncoder.from_pretrained(), or load weights.",

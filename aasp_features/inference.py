@@ -16,7 +16,7 @@ from typing_extensions import NamedTuple, TypeVar  # a generic tuple, and defaul
 
 from aasp_features.config import PATCH, VARIANCE_FLOOR, AaSPConfig, Pooling, pooled_dim
 from aasp_features.errors import AaSPError
-from aasp_features.windows import CutWindow, Items, Window, grid_offsets, grid_times
+from aasp_features.windows import CutWindow, Items, Window, count_columns, grid_offsets, grid_times
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -154,7 +154,7 @@ class WindowCutter(Generic[Items]):
 
     @property
     def _columns(self) -> int:
-        return -(-self.frames // PATCH)
+        return count_columns(self.frames)
 
     def push(self, piece: Items) -> Iterator[CutWindow[Items]]:
         """Take the next piece; cut the windows that are complete and not the last."""
@@ -240,7 +240,7 @@ def run_network(network: AaSPNetwork, options: EmbedOptions, windows: list[CutWi
     from aasp_features.model.pooling import pool_frames
 
     frame_lengths = torch.tensor([len(window.items) for window in windows])
-    columns = -(-int(frame_lengths.max()) // PATCH)
+    columns = count_columns(int(frame_lengths.max()))
     log_mel = stack_log_mels([window.items for window in windows], PATCH * columns)
     autocast = torch.autocast(log_mel.device.type, torch.bfloat16, enabled=options.precision == "bfloat16")
     with torch.inference_mode(), autocast:

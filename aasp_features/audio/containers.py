@@ -64,13 +64,13 @@ def stated_end(file: BinaryIO, head: bytes) -> int | None:
         return int.from_bytes(head[16:24], "little")
     if head[:4] != b"caff":
         return None
-    place = 8
-    while place + 12 <= size:
-        tag, length = _read(file, place, 4), int.from_bytes(file.read(8), "big", signed=True)
+    position = 8
+    while position + 12 <= size:
+        tag, length = _read(file, position, 4), int.from_bytes(file.read(8), "big", signed=True)
         if tag == b"caff" or length < 0:  # another file; or a length that is not known: to the end
-            return place if tag == b"caff" else size
-        place += 12 + length
-    return place
+            return position if tag == b"caff" else size
+        position += 12 + length
+    return position
 
 
 @dataclass
@@ -122,19 +122,19 @@ def mended_wav(file: BinaryIO, name: str) -> BinaryIO:
 def _read_wav(file: BinaryIO) -> _Wav | None:
     """Return None where there is no chunk of samples."""
     size = file.seek(0, 2)
-    header, place, long_size = _Wav(_read(file, 0, 4), b"", 0, 0, size), 12, UNKNOWN
-    while place + 8 <= size:
-        tag, length = struct.unpack(header.order + "4sI", _read(file, place, 8))
+    header, position, long_size = _Wav(_read(file, 0, 4), b"", 0, 0, size), 12, UNKNOWN
+    while position + 8 <= size:
+        tag, length = struct.unpack(header.order + "4sI", _read(file, position, 8))
         if tag == b"data":
             long = header.kind in (b"RF64", b"BW64") and length in (0, UNKNOWN)
-            header.start, header.claimed = place + 8, long_size if long else length
+            header.start, header.claimed = position + 8, long_size if long else length
             return header if header.format else None
         if tag == b"ds64" and length >= 16:
             long_size = struct.unpack("<QQ", file.read(16))[1]
         if tag == b"fmt ":
             form = file.read(min(length, MAX_FORMAT))
             header.format = form + bytes(len(form) & 1)
-        place += 8 + length + (length & 1)
+        position += 8 + length + (length & 1)
     return None
 
 
@@ -163,18 +163,18 @@ def _wav_samples(file: BinaryIO, header: _Wav, name: str) -> tuple[list[range] |
     return pieces if more else None, flaw if len(pieces) > 1 else ""
 
 
-def _chunks_behind(file: BinaryIO, place: int, header: _Wav) -> tuple[list[range], int]:
+def _chunks_behind(file: BinaryIO, position: int, header: _Wav) -> tuple[list[range], int]:
     """Find more chunks of samples, empty ones too, as libsndfile reads the last alone; and where whole chunks end."""
     found: list[range] = []
     for _ in range(MAX_CHUNKS):
-        tag, length = struct.unpack(header.order + "4sI", _read(file, place, 8).ljust(8, b"\0"))
-        end = place + 8 + length
+        tag, length = struct.unpack(header.order + "4sI", _read(file, position, 8).ljust(8, b"\0"))
+        end = position + 8 + length
         if not all(32 <= byte < 127 for byte in tag) or tag in WAV_KINDS or (end > header.size and tag != b"data"):
             break
         if tag == b"data":
-            found.append(range(place + 8, min(end, header.size)))
-        place = min(end + (length & 1), header.size)
-    return found, header.size if header.size - place <= 1 else place
+            found.append(range(position + 8, min(end, header.size)))
+        position = min(end + (length & 1), header.size)
+    return found, header.size if header.size - position <= 1 else position
 
 
 def ogg_links(file: BinaryIO) -> list[tuple[range, int]]:
@@ -185,27 +185,27 @@ def ogg_links(file: BinaryIO) -> list[tuple[range, int]]:
     size, end = file.seek(0, 2), -1
     starts: list[int] = []
     streams: list[int] = []
-    for place in _marks(file, 0, FIRST_PAGE):
-        page = _read(file, place, PAGE_HEAD + 255)
+    for position in _marks(file, 0, FIRST_PAGE):
+        page = _read(file, position, PAGE_HEAD + 255)
         if len(page) < PAGE_HEAD:
             break
-        if place == end:
+        if position == end:
             streams[-1] += 1
         else:
-            starts, streams = [*starts, place], [*streams, 1]
+            starts, streams = [*starts, position], [*streams, 1]
         segments = page[PAGE_HEAD : PAGE_HEAD + page[26]]
-        end = place + PAGE_HEAD + len(segments) + sum(segments)
+        end = position + PAGE_HEAD + len(segments) + sum(segments)
     return [(range(*ends), count) for *ends, count in zip(starts, [*starts[1:], size], streams, strict=False)]
 
 
-def tags_behind(file: BinaryIO, place: int) -> list[range]:
-    """Return the tags that lie behind ``place`` in an MP3 or its like, in order; those that touch are one."""
+def tags_behind(file: BinaryIO, position: int) -> list[range]:
+    """Return the tags that lie behind ``position`` in an MP3 or its like, in order; those that touch are one."""
     tags: list[range] = []
-    for mark in [*islice(_marks(file, place, TAG_MARK), MAX_TAGS), file.seek(0, 2) - OLD_ID3]:
-        if mark < place or (tags and mark < tags[-1].stop):  # in a tag's picture, or its footer
+    for mark in [*islice(_marks(file, position, TAG_MARK), MAX_TAGS), file.seek(0, 2) - OLD_ID3]:
+        if mark < position or (tags and mark < tags[-1].stop):  # in a tag's picture, or its footer
             continue
         if (tag := _tag_at(file, mark)) is not None:
-            start = max(place, tag.start)
+            start = max(position, tag.start)
             while tags and start <= tags[-1].stop:
                 start = min(start, tags.pop().start)
             tags.append(range(start, tag.stop))
@@ -221,23 +221,23 @@ def without_tags(file: BinaryIO, name: str) -> BinaryIO:
     return join_pieces(file, list(map(range, starts, stops)), name) if tags else file
 
 
-def _tag_at(file: BinaryIO, place: int) -> range | None:
+def _tag_at(file: BinaryIO, position: int) -> range | None:
     """Return the tag whose header or footer is there; None if its length is not right, since sound would be lost."""
     size = file.seek(0, 2)
-    head = _read(file, place, APE).ljust(APE)
-    if place == size - OLD_ID3:
-        return range(place, size) if head.startswith(b"TAG") else None
-    tag = _ape(file, place, head) if head.startswith(b"APETAGEX") else _id3(place, head)
+    head = _read(file, position, APE).ljust(APE)
+    if position == size - OLD_ID3:
+        return range(position, size) if head.startswith(b"TAG") else None
+    tag = _ape(file, position, head) if head.startswith(b"APETAGEX") else _id3(position, head)
     if tag is None or tag.start < 0 or tag.stop > size:
         return None
     behind = _read(file, tag.stop, 3)
     return tag if not behind or behind.startswith((b"\xff", b"TAG", b"ID3", b"APE")) else None
 
 
-def _id3(place: int, head: bytes) -> range | None:
+def _id3(position: int, head: bytes) -> range | None:
     if max(head[6:ID3]) >= 128:
         return None
-    return range(place, place + id3_size(head) + ID3 * (2 if head[5] & 16 else 1))
+    return range(position, position + id3_size(head) + ID3 * (2 if head[5] & 16 else 1))
 
 
 def id3_size(head: bytes) -> int:
@@ -245,26 +245,26 @@ def id3_size(head: bytes) -> int:
     return sum((byte & 127) << 7 * (3 - index) for index, byte in enumerate(head[6:ID3]))
 
 
-def _ape(file: BinaryIO, place: int, head: bytes) -> range | None:
+def _ape(file: BinaryIO, position: int, head: bytes) -> range | None:
     size, _, flags = struct.unpack("<3I", head[12:24])  # with the footer, without the header
     if flags & 1 << 29:
-        return range(place, place + APE + size)
-    start = place + APE - size - APE * (flags >> 31)
-    return range(start, place + APE) if APE_START.match(_read(file, start, APE)) else None
+        return range(position, position + APE + size)
+    start = position + APE - size - APE * (flags >> 31)
+    return range(start, position + APE) if APE_START.match(_read(file, start, APE)) else None
 
 
-def _marks(file: BinaryIO, place: int, pattern: re.Pattern[bytes]) -> Iterator[int]:
-    """Yield where a pattern of at most 8 bytes is found from ``place`` on."""
+def _marks(file: BinaryIO, position: int, pattern: re.Pattern[bytes]) -> Iterator[int]:
+    """Yield where a pattern of at most 8 bytes is found from ``position`` on."""
     rest = b""
-    while block := _read(file, place, BLOCK):
+    while block := _read(file, position, BLOCK):
         found = pattern.finditer(rest + block)
-        yield from (place - len(rest) + mark.start() for mark in found if mark.end() > len(rest))
-        place += len(block)
+        yield from (position - len(rest) + mark.start() for mark in found if mark.end() > len(rest))
+        position += len(block)
         rest = (rest + block)[-OVERLAP:]
 
 
-def _read(file: BinaryIO, place: int, length: int) -> bytes:
-    if place < 0:
+def _read(file: BinaryIO, position: int, length: int) -> bytes:
+    if position < 0:
         return b""
-    file.seek(place)
+    file.seek(position)
     return file.read(length)

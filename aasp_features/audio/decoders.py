@@ -167,7 +167,7 @@ class SoundfileDecoder(Decoder):
     """libsndfile.
 
     Args:
-        file: at any place.
+        file: at any position.
         name: for messages.
 
     Raises:
@@ -177,7 +177,7 @@ class SoundfileDecoder(Decoder):
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         file.seek(0)
-        # Given a descriptor, libsndfile reads on its own, without Python; both share the place in the file.
+        # Given a descriptor, libsndfile reads on its own, without Python; both share the position in the file.
         given: Any = file.fileno() if isinstance(file, io.FileIO) and os.name == "posix" else file
         self._sound = soundfile.SoundFile(given, closefd=False)
         self._file, self._name = file, name
@@ -232,7 +232,7 @@ class FfmpegDecoder(Decoder):
     """FFmpeg; never exact: MP3, AAC and their like depend on what went before.
 
     Args:
-        file: at any place.
+        file: at any position.
         name: for messages; of it, FFmpeg sees the ending.
 
     Raises:

@@ -33,7 +33,7 @@ KEPT_NAME = 60  # bytes of a name that is too long
 Line = list[str]
 
 
-class Places(NamedTuple):
+class PredictionFiles(NamedTuple):
     """Results of a prediction: files, and the folder of label tracks."""
 
     table: Path
@@ -42,10 +42,10 @@ class Places(NamedTuple):
     record: Path
 
 
-def prediction_places(out: Path) -> Places:
+def prediction_files(out: Path) -> PredictionFiles:
     """Return where the predictions for the vectors ``out`` go."""
     endings = (".predictions.csv", ".events.csv", ".labels", ".predictions.json")
-    return Places(*(side_file(out, ending) for ending in endings))
+    return PredictionFiles(*(side_file(out, ending) for ending in endings))
 
 
 def predict_run(
@@ -55,7 +55,7 @@ def predict_run(
     *,
     overwrite: bool = False,
     lock: bool = True,
-) -> Places:
+) -> PredictionFiles:
     """Write a classifier's predictions for the vectors of a finished run.
 
     ``OUT.predictions.csv`` has the run's table, and for each row the likeliest label, its probability, and a column
@@ -76,23 +76,23 @@ def predict_run(
         OSError: a file cannot be written; the next run writes it again.
     """
     check_threshold(threshold)
-    hop, places = _hop_of_run(out, classifier), prediction_places(out)
-    check_apart(out, map(Path, dict.fromkeys(_names(out))), places)
+    hop, paths = _hop_of_run(out, classifier), prediction_files(out)
+    check_apart(out, map(Path, dict.fromkeys(_names(out))), paths)
     identity = _identify(out, classifier, hop, threshold)
     with claimed(out, lock):
         if _is_whole(out, identity):
-            return places
-        tracks = {} if hop is None else label_places(_names(out))
-        written = [places.table, *([] if hop is None else [places.events])]
-        written += [places.tracks / track for track in tracks.values()]
+            return paths
+        tracks = {} if hop is None else label_tracks(_names(out))
+        written = [paths.table, *([] if hop is None else [paths.events])]
+        written += [paths.tracks / track for track in tracks.values()]
         check_replaceable(out, overwrite, written=written)
         _begin(out, identity, written)
-        _write_table(out, classifier, places.table)
+        _write_table(out, classifier, paths.table)
         if hop is not None:
-            _write_events(out, classifier, hop, threshold, places, tracks)
+            _write_events(out, classifier, hop, threshold, paths, tracks)
         files = {_relative_name(path, out): fingerprint(path) for path in written}
         _write_record(out, {**identity, "complete": True, "files": files})
-    return places
+    return paths
 
 
 def _hop_of_run(out: Path, classifier: AaSPClassifier) -> float | None:
@@ -131,12 +131,12 @@ def check_replaceable(out: Path, overwrite: bool, *, written: Sequence[Path] = (
     Raises:
         OutputError: a file is of something else, or was changed.
     """
-    places, record = prediction_places(out), _read_record(out)
+    paths, record = prediction_files(out), _read_record(out)
     known = record["files"] if record else {}
-    results = [places.table, places.events, *written, *(out.parent / name for name in known)]
+    results = [paths.table, paths.events, *written, *(out.parent / name for name in known)]
     present = [path for path in dict.fromkeys(results) if os.path.exists(path)]  # Path's raises for names too long
-    if record is None and places.record.exists():
-        present.append(places.record)
+    if record is None and paths.record.exists():
+        present.append(paths.record)
     for path in [] if overwrite else present:
         name = _relative_name(path, out)
         if name not in known or not path.is_file() or known[name] not in (None, fingerprint(path)):
@@ -164,13 +164,13 @@ def _identify(out: Path, classifier: AaSPClassifier, hop: float | None, threshol
 
 def _read_record(out: Path) -> dict[str, Any] | None:
     """Return the record of an earlier prediction for ``out``; None where there is none, or it names other files."""
-    places = prediction_places(out)
-    record = read_sealed(places.record)
+    paths = prediction_files(out)
+    record = read_sealed(paths.record)
     if record is None or record.get("output") != out.name or not isinstance(record.get("files"), dict):
         return None
     for name in map(PurePosixPath, record["files"]):
-        track = name.parts[:1] == (places.tracks.name,) and ".." not in name.parts
-        if not track and str(name) not in (places.table.name, places.events.name):
+        track = name.parts[:1] == (paths.tracks.name,) and ".." not in name.parts
+        if not track and str(name) not in (paths.table.name, paths.events.name):
             return None
     return record
 
@@ -194,7 +194,7 @@ def _begin(out: Path, identity: dict[str, Any], written: Sequence[Path]) -> None
 
 
 def _write_record(out: Path, record: dict[str, Any]) -> None:
-    write_whole(prediction_places(out).record, seal(record, indent=2))
+    write_whole(prediction_files(out).record, seal(record, indent=2))
 
 
 def _relative_name(path: Path, out: Path) -> str:
@@ -222,13 +222,13 @@ def _write_table(out: Path, classifier: AaSPClassifier, path: Path) -> None:
 
 
 def _write_events(
-    out: Path, classifier: AaSPClassifier, hop: float, threshold: float, places: Places, tracks: dict[str, str]
+    out: Path, classifier: AaSPClassifier, hop: float, threshold: float, paths: PredictionFiles, tracks: dict[str, str]
 ) -> None:
     """Write the table of events and the tracks, sound by sound; parts of one file share a track."""
     for track in tracks.values():
-        (places.tracks / track).parent.mkdir(parents=True, exist_ok=True)
-        (places.tracks / track).write_bytes(b"")
-    _write_csv(places.events, EVENT_COLUMNS, _event_rows(out, classifier, hop, threshold, places.tracks, tracks))
+        (paths.tracks / track).parent.mkdir(parents=True, exist_ok=True)
+        (paths.tracks / track).write_bytes(b"")
+    _write_csv(paths.events, EVENT_COLUMNS, _event_rows(out, classifier, hop, threshold, paths.tracks, tracks))
 
 
 def _event_rows(
@@ -269,7 +269,7 @@ def _names(out: Path) -> Iterator[str]:
     yield from (line[1] for line in islice(_lines(out), 1, None))
 
 
-def label_places(names: Iterable[str]) -> dict[str, str]:
+def label_tracks(names: Iterable[str]) -> dict[str, str]:
     """Return the path of each sound's label track below their folder.
 
     Sounds keep the folders that not all of them share: ``/data/a/x.wav`` and ``/data/b/x.wav`` become ``a/x.wav.txt``

@@ -155,8 +155,8 @@ def token_mask(column_frames: Tensor, rows: int) -> Tensor:
     return torch.cat([cls, tokens], dim=1)[:, None, None]
 
 
-def first_numbers(network: nn.Module) -> Tensor:
-    """Return the first number of each parameter, on the CPU; any way in which weights come in changes some."""
+def first_values(network: nn.Module) -> Tensor:
+    """Return the first value of each parameter, on the CPU; any way in which weights come in changes some."""
     return torch.stack([weight.detach().flatten()[0].float() for weight in network.parameters()]).cpu()
 
 

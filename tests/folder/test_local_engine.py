@@ -58,7 +58,7 @@ def test_frames_equal_embed_frames(
     hop: float,
     pooling: str,
 ) -> None:
-    """Read from the spill file in pieces, in a batch with sounds too short for every offset."""
+    """Read from the temporary file in pieces, in a batch with sounds too short for every offset."""
     monkeypatch.setattr(local_engine, "CHUNK_ROWS", 32)
     short = [tmp_path / f"{samples}.wav" for samples in (1, 800, 3000)]
     for path in short:

@@ -17,7 +17,7 @@ from torch import nn
 from aasp_features import AaSPClassifier, AaSPConfig, AaSPEncoder, Event
 from aasp_features.cli import app
 from aasp_features.folder import OutputError, predict_run, predictions
-from aasp_features.folder.predictions import check_replaceable, label_places
+from aasp_features.folder.predictions import check_replaceable, label_tracks
 from aasp_features.folder.state import read_sealed, seal
 
 LABELS = ("wind", "bell, small", "voice")
@@ -329,14 +329,14 @@ def test_from_python_a_sound_is_kept_too(
 
 def test_label_tracks_keep_the_folders_that_not_all_share() -> None:
     names = ["/data/a/x.wav", "/data/b/x.wav", "/data/b/shard.tar/dir/y.flac"]
-    assert label_places(names) == {
+    assert label_tracks(names) == {
         "/data/a/x.wav": os.path.join("a", "x.wav.txt"),
         "/data/b/x.wav": os.path.join("b", "x.wav.txt"),
         "/data/b/shard.tar/dir/y.flac": os.path.join("b", "shard.tar", "dir", "y.flac.txt"),
     }
-    assert label_places(["some/folder/x.wav"]) == {"some/folder/x.wav": "x.wav.txt"}
-    assert label_places([]) == {}
-    assert label_places(["a/\udcff.wav"]) == {"a/\udcff.wav": "\\xff.wav.txt"}
+    assert label_tracks(["some/folder/x.wav"]) == {"some/folder/x.wav": "x.wav.txt"}
+    assert label_tracks([]) == {}
+    assert label_tracks(["a/\udcff.wav"]) == {"a/\udcff.wav": "\\xff.wav.txt"}
 
 
 pieces = st.sampled_from(["a", "b", "..", ".", "shard.tar", ""])
@@ -344,7 +344,7 @@ pieces = st.sampled_from(["a", "b", "..", ".", "shard.tar", ""])
 
 @given(st.lists(st.lists(pieces, min_size=1, max_size=6), min_size=1, max_size=5))
 def test_no_name_leads_a_label_track_out_of_its_folder(paths: list[list[str]]) -> None:
-    tracks = label_places("/".join([*path, "x.wav"]) for path in paths)
+    tracks = label_tracks("/".join([*path, "x.wav"]) for path in paths)
     for track in tracks.values():
         assert not os.path.isabs(track)
         assert ".." not in PurePath(track).parts
@@ -357,7 +357,7 @@ def test_label_tracks_with_names_that_file_systems_refuse_are_short(tmp_path: Pa
     """A sound's name may fill what a name may have, and a shard's member is not bound by that at all."""
     names = [f"/data/{'é' * 125}.wav", f"/data/{'é' * 124}e.wav", f"/data/s.tar/{'x' * 3000}.wav", "/data/a.wav"]
     names += [f"/data/s.tar/{'deep/' * 500}b.wav", f"/data/{'long' * 62}.wav"]
-    tracks = label_places(names)
+    tracks = label_tracks(names)
     assert len(set(tracks.values())) == len(names)
     assert tracks["/data/a.wav"] == "a.wav.txt"
     for track in tracks.values():
