@@ -60,13 +60,19 @@ _frames = partial(typer.Option, rich_help_panel="Frames")
 _machine = partial(typer.Option, rich_help_panel="Machine")
 _extras = partial(typer.Option, rich_help_panel="Extras")
 
+CLASSIFIER_HELP = (
+    "Classifier's folder or Hub name; writes OUT.predictions.csv and, with --frames, OUT.events.csv and Audacity's "
+    "label tracks. Needs OUT.npy."
+)
 EngineName = Literal["local", "ray"]
 Paths = Annotated[list[Path] | None, typer.Argument(help="Audio files, folders, patterns ('a/**/*.wav'), .tar shards.")]
 Out = Annotated[Path, _files(help="File of the vectors: .npy, .npz, .parquet, .safetensors, .h5 or .jsonl.")]
 Files = Annotated[str | None, _files(help="List of paths (- reads stdin), or .csv of path, start, end (seconds).")]
 MaxHours = Annotated[float, _files(help="Longest sound that is accepted, hours.")]
 Overwrite = Annotated[bool, _files("--overwrite", help="Replace earlier results, but never a file that is read.")]
-NoLock = Annotated[bool, _files("--no-lock", help="Take no lock, for file systems that have none.")]
+NoLock = Annotated[
+    bool, _files("--no-lock", help="Take no lock, where there are none; let no other process write OUT.")
+]
 Model = Annotated[str | None, _vectors(help="Checkpoint folder or Hub name (default: the bundled checkpoint).")]
 Pooling = Annotated[config.Pooling | None, _vectors(help="Pooling of tokens (default: the checkpoint's).")]
 LastLayers = Annotated[int | None, _vectors(help="Number of last blocks averaged (default: the checkpoint's).")]
@@ -84,7 +90,7 @@ Compiled = Annotated[bool, _machine("--compile", help="Compile the network with 
 EngineOption = Annotated[EngineName, _machine(help="Run in this process or on a Ray cluster (RAY_ADDRESS).")]
 Replicas = Annotated[int | None, _machine(help="Encoders of the ray engine (default: by its GPUs, else its CPUs).")]
 MapPage = Annotated[Path | None, _extras("--map", help="Page (.html) with a map of the sounds. Needs OUT.npy.")]
-Classifier = Annotated[str | None, _extras(help="Classifier's folder or Hub name; writes OUT.predictions.csv.")]
+Classifier = Annotated[str | None, _extras(help=CLASSIFIER_HELP)]
 Threshold = Annotated[float | None, _extras(help="Lowest probability in OUT.events.csv, with --frames (default: 0.5).")]
 Quiet = Annotated[bool, _extras("--quiet", help="Print neither progress nor summary.")]
 Version = Annotated[bool, _extras("--version", callback=_print_version, is_eager=True, help="Print the version.")]
@@ -232,9 +238,9 @@ def _check_unread(found: Discovery, output: Output, files: str | None, model: st
     read = [*(sound.path for sound in found.sounds), *(Path(name) for name in (files, checkpoint) if name)]
     written = [output.page] if output.page else []
     if output.classifier is not None:
-        from aasp_features.folder.predictions import prediction_places
+        from aasp_features.folder.predictions import prediction_files
 
-        written += prediction_places(output.vectors)
+        written += prediction_files(output.vectors)
     check_apart(output.vectors, dict.fromkeys(read), written)
 
 
@@ -342,7 +348,7 @@ def _predict(output: Output, classifier: AaSPClassifier, frames: bool, threshold
 
     out = output.vectors
     try:
-        places = predict_run(out, classifier, threshold, overwrite=output.overwrite, lock=output.lock)
+        predicted = predict_run(out, classifier, threshold, overwrite=output.overwrite, lock=output.lock)
     except OutputError as error:
         raise WriteError(str(error)) from error
     except OSError as error:
@@ -351,8 +357,8 @@ def _predict(output: Output, classifier: AaSPClassifier, frames: bool, threshold
             "run the same command again."
         ) from error
     if not output.quiet:
-        more = f", events in {places.events}, label tracks in {places.tracks}" if frames else ""
-        typer.echo(f"predictions in {places.table}{more}", err=True)
+        more = f", events in {predicted.events}, label tracks in {predicted.tracks}" if frames else ""
+        typer.echo(f"predictions in {predicted.table}{more}", err=True)
 
 
 def _draw_map(out: Path, page: Path) -> None:
