@@ -70,7 +70,7 @@ def test_the_bundled_checkpoint_beats_the_untrained_network(shared_audio: Path) 
     (task,) = read_tasks([str(shared_audio / "tasks" / "speaker_id")])
     own = next(encoder_methods([""], [None], [None]))
     untrained = next(baseline_methods([""], [None], [None], untrained=True, log_mel=False))
-    values = [probe(method.vectorise(task.files), task, logistic_regression).value for method in (own, untrained)]
+    values = [probe(method.embed_files(task.files), task, logistic_regression).value for method in (own, untrained)]
     assert values[0] > values[1]
 
 

@@ -94,7 +94,7 @@ def test_what_is_not_there(hub: LocalHub, load: Load, environment: dict[str, str
 
 def test_private_repositories_want_a_token(hub: LocalHub, load: Load) -> None:
     hub.repositories["org/tiny"].private = True
-    assert_fails(load("org/tiny"), "or it is private; check the name, or pass token=")
+    assert_fails(load("org/tiny"), "or it is private; check it, or pass token=")
     assert load("org/tiny", token=TOKEN).returncode == 0
     assert load("org/tiny", {"HF_TOKEN": TOKEN}).returncode == 0
 

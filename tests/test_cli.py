@@ -321,6 +321,7 @@ def test_an_interrupted_run_goes_on(
     for folder in ("whole", "cut"):
         (tmp_path / folder).mkdir()
     assert embed("whole").returncode == 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
     with torch.nn.modules.module.register_module_forward_hook(interrupt):
         for left, kept in ((3, "0 of 13 sounds"), (15, "12 of 13 sounds")):  # noqa: B007
             cut = embed("cut")

@@ -248,12 +248,12 @@ def test_a_record_that_names_other_files_deletes_none(classifier: Path, predicte
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--model", "other"], "has its own encoder; leave --model other out"),
+        (["--model", "other"], "has its own encoder; remove --model other"),
         (["--out", "emb.npz"], "--classifier needs an --out that ends in .npy"),
-        (["--normalize"], "leave --dtype and --normalize out"),
-        (["--dtype", "float16"], "leave --dtype and --normalize out"),
-        (["--pooling", "cls"], "reads the pooling frequency of the last block; leave"),
-        (["--threshold", "0.5"], "--threshold is of events: it needs --classifier and --frames"),
+        (["--normalize"], "remove --dtype and --normalize"),
+        (["--dtype", "float16"], "remove --dtype and --normalize"),
+        (["--pooling", "cls"], "reads the pooling frequency of the last block; remove"),
+        (["--threshold", "0.5"], "--threshold is for events: it needs --classifier and --frames"),
         (["--frames", "--threshold", "2"], "threshold must be a probability"),
     ],
 )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.model.log_mel import LogMel
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.data.disturbance import augment_with_noise
+from aasp_features.train.data.noise_augmentation import augment_with_noise
 from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.data.waveform_crops import PIECE, Crop
 from aasp_features.train.errors import TrainError

@@ -6,7 +6,7 @@ import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aasp_features.train.data.disturbance import add_noise, augment_with_noise, limit_band
+from aasp_features.train.data.noise_augmentation import add_noise, augment_with_noise, limit_band
 from aasp_features.train.data.waveform_crops import level
 from aasp_features.train.distillation_settings import NoiseAugmentationSettings
 
