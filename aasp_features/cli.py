@@ -60,10 +60,6 @@ _frames = partial(typer.Option, rich_help_panel="Frames")
 _machine = partial(typer.Option, rich_help_panel="Machine")
 _extras = partial(typer.Option, rich_help_panel="Extras")
 
-CLASSIFIER_HELP = (
-    "Classifier's folder or Hub name; writes OUT.predictions.csv and, with --frames, OUT.events.csv and Audacity's "
-    "label tracks. Needs OUT.npy."
-)
 EngineName = Literal["local", "ray"]
 Paths = Annotated[list[Path] | None, typer.Argument(help="Audio files, folders, patterns ('a/**/*.wav'), .tar shards.")]
 Out = Annotated[Path, _files(help="File of the vectors: .npy, .npz, .parquet, .safetensors, .h5 or .jsonl.")]
@@ -90,7 +86,7 @@ Compiled = Annotated[bool, _machine("--compile", help="Compile the network with 
 EngineOption = Annotated[EngineName, _machine(help="Run in this process or on a Ray cluster (RAY_ADDRESS).")]
 Replicas = Annotated[int | None, _machine(help="Encoders of the ray engine (default: by its GPUs, else its CPUs).")]
 MapPage = Annotated[Path | None, _extras("--map", help="Page (.html) with a map of the sounds. Needs OUT.npy.")]
-Classifier = Annotated[str | None, _extras(help=CLASSIFIER_HELP)]
+Classifier = Annotated[str | None, _extras(help="Folder or Hub name; writes OUT.predictions.csv. Needs OUT.npy.")]
 Threshold = Annotated[float | None, _extras(help="Lowest probability in OUT.events.csv, with --frames (default: 0.5).")]
 Quiet = Annotated[bool, _extras("--quiet", help="Print neither progress nor summary.")]
 Version = Annotated[bool, _extras("--version", callback=_print_version, is_eager=True, help="Print the version.")]
