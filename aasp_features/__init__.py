@@ -5,18 +5,24 @@ Names are loaded on first use, so that importing the package (and printing a com
 
 from typing import TYPE_CHECKING, Any
 
-from aasp_features.version import __version__
+from aasp_features.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from aasp_features.audio.reading import AudioError, load_audio
-    from aasp_features.classifier import AaSPClassifier, FramePredictions, Prediction
-    from aasp_features.config import AaSPConfig
-    from aasp_features.encoder import AaSPEncoder
-    from aasp_features.errors import AaSPError, CheckpointError, OptionError
-    from aasp_features.events import Event
-    from aasp_features.inference import FrameEmbeddings, VectorError
-    from aasp_features.inputs import InputError
-    from aasp_features.model.log_mel import LogMel
+    from aasp_features.audio.reading import AudioError as AudioError
+    from aasp_features.audio.reading import load_audio as load_audio
+    from aasp_features.classifier import AaSPClassifier as AaSPClassifier
+    from aasp_features.classifier import FramePredictions as FramePredictions
+    from aasp_features.classifier import Prediction as Prediction
+    from aasp_features.config import AaSPConfig as AaSPConfig
+    from aasp_features.encoder import AaSPEncoder as AaSPEncoder
+    from aasp_features.errors import AaSPError as AaSPError
+    from aasp_features.errors import CheckpointError as CheckpointError
+    from aasp_features.errors import OptionError as OptionError
+    from aasp_features.events import Event as Event
+    from aasp_features.inference import FrameEmbeddings as FrameEmbeddings
+    from aasp_features.inference import VectorError as VectorError
+    from aasp_features.inputs import InputError as InputError
+    from aasp_features.model.log_mel import LogMel as LogMel
 
 _HOME_OF = {
     "AaSPClassifier": "classifier",
@@ -36,24 +42,7 @@ _HOME_OF = {
     "load_audio": "audio.reading",
 }
 
-__all__ = [
-    "AaSPClassifier",
-    "AaSPConfig",
-    "AaSPEncoder",
-    "AaSPError",
-    "AudioError",
-    "CheckpointError",
-    "Event",
-    "FrameEmbeddings",
-    "FramePredictions",
-    "InputError",
-    "LogMel",
-    "OptionError",
-    "Prediction",
-    "VectorError",
-    "__version__",
-    "load_audio",
-]
+__all__ = [*_HOME_OF, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
