@@ -66,7 +66,7 @@ class Plan:
         mine, theirs = self.settings.to_dict(), other.get("settings", {})
         changes = [
             f"{name} was {theirs.get(name)}, now {mine.get(name)}"
-            for name in sorted(mine)
+            for name in sorted({*mine, *theirs})
             if mine.get(name) != theirs.get(name)
         ]
         if other.get("sounds") != len(self.sounds):

@@ -47,12 +47,6 @@ def test_what_is_other_work_is_said() -> None:
         assert make_plan(sounds, asked).differs_from(then) == reason
 
 
-def test_a_setting_that_is_no_more_makes_no_other_work() -> None:
-    plan = make_plan([Sound(Path("a"))], run_settings())
-    then = plan.identity()
-    assert plan.differs_from({**then, "settings": {**then["settings"], "part_seconds": 580.0}}) == ""
-
-
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2 * BATCH_BYTES), max_size=700))
 def test_batches_cover_all_sounds_in_order_within_their_limits(sizes: list[int]) -> None:
