@@ -83,14 +83,20 @@ def encoder_methods(
 ) -> Iterator[Method]:
     """Yield each checkpoint with each pooling, on a device (default: the CPU).
 
+    A checkpoint is called by its name. If an earlier one has that name, the folder or Hub name is added.
+
     Raises:
         CheckpointError, OptionError: There is no such checkpoint or pooling.
     """
+    taken = set()
     for model in models:
         encoder = AaSPEncoder.from_pretrained(model or None, device=device)
+        name = encoder.config.name
+        called = f"{name} ({model})" if name in taken else name
+        taken.add(name)
         for pooling in poolings:
             for count in last_layers:
-                yield encoder_method(encoder, encoder.config.name, pooling, count)
+                yield encoder_method(encoder, called, pooling, count)
 
 
 def baseline_methods(

@@ -1,5 +1,6 @@
 """Vectors of every method."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,13 @@ def test_methods_are_named(checkpoint: Path) -> None:
     ]
     assert beside[0] == "log-mel mean and std (1024 points)"
     assert beside[1:] == [f"untrained, seed {n}, `mean`, last 2 blocks" for n in range(3)]
+
+
+def test_checkpoints_of_one_name_are_told_apart(checkpoint: Path, tmp_path: Path) -> None:
+    other = str(shutil.copytree(checkpoint, tmp_path / "other"))
+    first, second = [method.name for method in encoder_methods([str(checkpoint), other], [None], [None])]
+    assert first != second
+    assert other in second
 
 
 def test_each_untrained_network_once_and_by_its_own_name(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
