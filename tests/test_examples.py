@@ -63,7 +63,6 @@ def test_fine_tuning_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     assert AaSPClassifier.from_pretrained(tmp_path / "out").labels == ("high", "low")
 
 
-@pytest.mark.usefixtures("shallow")
 def test_few_shot_names_the_examples_themselves(sounds: Path, capsys: pytest.CaptureFixture) -> None:
     run_example("few_shot.py", sounds, sounds)
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
