@@ -1,7 +1,8 @@
-"""The path of a waveform through ``embed``, or of a batch through a step of pre-training, hop by hop.
+"""The path of a call through the package, hop by hop.
 
-``python tests/benchmarks/call_path.py [embed|pretrain]`` prints the functions of the package that are entered, in
-order, once each, and then how many functions, files, and changes of file there are on the whole path.
+``python tests/benchmarks/call_path.py embed`` follows a waveform through ``embed``, ``aasp-embed`` a file through the
+command, and ``pretrain`` a batch through a step. It prints the functions of the package that are entered, in order,
+once each, and then how many functions, files, and changes of file there are on the whole path.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
 import numpy as np
+import soundfile
 import torch
 
 from aasp_features import AaSPConfig, AaSPEncoder
+from aasp_features.cli import app
 
 PACKAGE = Path(sys.modules["aasp_features"].__file__).parent
 
@@ -26,6 +30,14 @@ def embedding() -> Callable[[], object]:
     encoder = AaSPEncoder(AaSPConfig.tiny(depth=1))
     clips = [np.zeros(16000 * 12, np.float32), np.zeros(44100, np.float32)]
     return lambda: encoder.embed(clips)
+
+
+def embedding_a_file() -> Callable[[], object]:
+    folder = Path(tempfile.mkdtemp())
+    AaSPEncoder(AaSPConfig.tiny(depth=1)).save_pretrained(folder / "model")
+    soundfile.write(folder / "a.wav", np.zeros(16000 * 12, np.float32), 16000)
+    arguments = [folder / "a.wav", "--out", folder / "emb.npy", "--model", folder / "model", "--quiet"]
+    return lambda: app(list(map(str, arguments)), standalone_mode=False)
 
 
 def pretraining() -> Callable[[], object]:
@@ -43,8 +55,9 @@ def pretraining() -> Callable[[], object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", nargs="?", choices=["embed", "pretrain"], default="embed")
-    call = embedding() if parser.parse_args().path == "embed" else pretraining()
+    paths = {"embed": embedding, "aasp-embed": embedding_a_file, "pretrain": pretraining}
+    parser.add_argument("path", nargs="?", choices=paths, default="embed")
+    call = paths[parser.parse_args().path]()
     hops: list[tuple[str, str]] = []
 
     def enter(frame: FrameType, event: str, _: object) -> None:
@@ -53,6 +66,7 @@ def main() -> None:
             code = frame.f_code
             hops.append((str(path.relative_to(PACKAGE)), getattr(code, "co_qualname", code.co_name)))
 
+    threading.setprofile(enter)  # of those that decode
     sys.setprofile(enter)
     call()
     sys.setprofile(None)
