@@ -142,7 +142,7 @@ def test_weights_of_teachers(
     settings += ["distillation.crop.lengths=[{columns: 3, share: 1.0}]", "distillation.crops=256"]
     with caplog.at_level(logging.WARNING):
         done = run(*common, *settings, "objective.weights.levles=2", "distillation.variance=0.3")
-    assert "no teacher is named levles, log_mel, mn04, speech, voice; these weights are not used" in caplog.text
+    assert "unused loss weights, which name no teacher: levles, log_mel, mn04, speech, voice" in caplog.text
     assert done.exit_code == 2
     assert "distillation.variance=0.97, not 0.3" in done.output
 

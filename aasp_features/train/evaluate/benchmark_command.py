@@ -71,7 +71,7 @@ def reproduce(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Evaluate linear probes on the paper's benchmarks, and print the paper's figures beside ours."""
+    """Run the paper's benchmarks. Print the paper's figures beside those of linear probes."""
     from aasp_features.train.evaluate.benchmark import benchmark_json, benchmark_report, find_benchmarks
     from aasp_features.train.evaluate.linear import linear_layer
     from aasp_features.train.evaluate.logistic import logistic_regression

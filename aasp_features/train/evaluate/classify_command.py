@@ -56,7 +56,9 @@ def classify(
     no_cache: NoCache = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = False,
 ) -> None:
-    """Train a classifier on a folder of sounds, and print its held-out score and confusions.
+    """Train a classifier on a folder of sounds.
+
+    Print its held-out score and confusions.
 
     aasp-embed --classifier and AaSPClassifier.from_pretrained read OUT.
     """

@@ -76,7 +76,7 @@ def linear(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Fit a linear probe on frozen vectors, and print each task's metric with 95 % intervals."""
+    """Fit a linear probe on frozen vectors. Print each task's metric with 95 % intervals."""
     from aasp_features.train.evaluate.linear import linear_layer
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.tasks.registry import read_tasks
@@ -104,8 +104,9 @@ def knn(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Classify clips by their nearest neighbours, and print each task's metric with 95 % intervals.
+    """Classify clips by their nearest neighbours.
 
+    Print each task's metric with 95 % intervals.
     The k nearest training clips vote with weight exp(cosine / 0.07), as in DINO's k-NN.
     """
     from functools import partial

@@ -70,7 +70,7 @@ def card(
     ] = None,
     mix: Mix = None,
 ) -> None:
-    """Write a checkpoint's card, and ATTRIBUTION.md if the manifest names the sounds' sources."""
+    """Write a checkpoint's card. Write ATTRIBUTION.md, too, if the manifest names sources."""
     from aasp_features.checkpoint import CARD_FILE
     from aasp_features.config import AaSPConfig
     from aasp_features.folder.output import check_unread
@@ -135,7 +135,7 @@ def export_onnx(
     model: Annotated[str | None, typer.Option(help="Checkpoint folder or Hub name (default: the bundled one).")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise the weights to 8 bits.")] = False,
 ) -> None:
-    """Export an encoder as an ONNX graph from waveform to vectors. OnnxEncoder runs it without torch."""
+    """Export an encoder as an ONNX graph. It maps waveforms to vectors; OnnxEncoder runs it without torch."""
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.folder.output import check_unread
     from aasp_features.train.release.export_onnx import export_onnx as write

@@ -118,7 +118,7 @@ def test_few_clips_are_a_result_or_a_sentence(command: list[str], checkpoint: Pa
     assert "The last fold alone" not in done["four"].stdout
     if command == ["linear"]:
         assert done["two"].exit_code == 2
-        reason = "fold 1: its training clips are of a single group, so none can be held out to judge the others"
+        reason = "fold 1: its training clips are of a single group, so none can be held out for validation"
         assert f"aasp-train: task two is too small ({reason}); give it more clips.\n" in done["two"].stderr
     else:
         assert "1 clip of high, 1 clip of low can only be recognised by chance" in done["two"].stdout

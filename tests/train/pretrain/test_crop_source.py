@@ -78,7 +78,7 @@ def test_teachers_of_no_weight_and_names_that_cannot_be(
         open_features(taught(write_callable(tmp_path / "b", "train")), sound_folder, tmp_path)
     with caplog.at_level(logging.WARNING):
         features = open_features(taught(levels, levles=2.0), sound_folder, tmp_path)
-    assert "no teacher is named levles" in caplog.text
+    assert "which name no teacher: levles" in caplog.text
     assert [one.name for one in features.teachers] == ["levels"]
     elsewhere = taught(levels)
     elsewhere = replace(elsewhere, distillation=replace(elsewhere.distillation, features=str(tmp_path / "kept")))

@@ -1,12 +1,12 @@
 """A run's folder: one writer at a time, and metrics that read on after any cut."""
 
 import errno
+import fcntl
 import json
 from pathlib import Path
 
 import pytest
 
-from aasp_features.folder import lock as file_lock
 from aasp_features.train.pretrain.run_folder import (
     METRICS_FILE,
     STATE_FILE,
@@ -29,7 +29,7 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(file_lock, "_lock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(ValueError, match=r"the file system of .* has no locks"):
         lock_run(tmp_path)
 

@@ -38,7 +38,7 @@ def finetune(
     device: Device = None,
     max_time: Annotated[float | None, typer.Option(help="Time limit of each run, in minutes (default: none).")] = None,
 ) -> None:
-    """Fine-tune an encoder with a linear layer on a task's labels; the result is a classifier."""
+    """Fine-tune an encoder on a task's labels. The result is a classifier."""
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.train.evaluate.command import readable, vector_cache
     from aasp_features.train.evaluate.finetune.recipes import load_recipe, load_task_recipe

@@ -41,7 +41,7 @@ def robustness(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Measure a probe's score on changed test sounds: cut, noisy, coded, loud or quiet."""
+    """Measure a probe on changed test sounds. They are cut, noisy, coded, loud or quiet."""
     from aasp_features.train.evaluate.knn import NEIGHBOURS, nearest_neighbours
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.report import LINEAR, write_report

@@ -47,11 +47,11 @@ def test_batches_are_functions_of_the_step(task_folder: Path) -> None:
 def test_labels_go_with_their_clips(task_folder: Path) -> None:
     examples = examples_of(tones(task_folder), tiny_encoder(), clips={"seconds": 1.0})
     batch = examples.batch(0)
-    places = examples._places(0)
-    assert batch.targets.argmax(dim=1).tolist() == examples.task.labels[places].tolist()
-    for row, place in enumerate(places):
-        assert torch.equal(batch.clips.log_mel[row], examples.log_mels.of([place])[0])
-    assert set(places) <= set(examples.train.tolist())
+    indices = examples._indices(0)
+    assert batch.targets.argmax(dim=1).tolist() == examples.task.labels[indices].tolist()
+    for row, index in enumerate(indices):
+        assert torch.equal(batch.clips.log_mel[row], examples.log_mels.of([index])[0])
+    assert set(indices) <= set(examples.train.tolist())
 
 
 def test_facts_tell_other_labels_apart(task_folder: Path) -> None:

@@ -139,7 +139,7 @@ def test_other_runs_are_refused(task_folder: Path, tmp_path: Path) -> None:
     start(tmp_path, task).save()
     for changes, sentence in [
         ({"optimizer": {"rate": 0.5}}, r"with optimizer.rate=0.001, not 0.5; give the same settings"),
-        ({"run": {"held_out": 0.3}}, "holds a run of other sounds"),
+        ({"run": {"held_out": 0.3}}, "holds a run with other sounds"),
         ({"network": {"pooling": "cls"}}, r"with network.pooling=\"\", not \"cls\", config.pooling=\"mean\""),
     ]:
         with pytest.raises(ValueError, match=sentence):

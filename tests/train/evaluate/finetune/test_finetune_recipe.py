@@ -67,13 +67,13 @@ def test_files_are_read_strictly(tmp_path: Path, text: str, sentence: str) -> No
         (["run.epochs=0"], r"run.epochs must be 1 to 1e\+06, got 0"),
         (["run.parts=99"], "run.parts must be at most run.batch"),
         (["run.held_out=0.9"], "run.held_out must be 0 to 0.5, got 0.9"),
-        (["run.keep=first"], "run.keep is best or last, got 'first'"),
-        (["loss.kind=hinge"], "loss.kind is auto or cross_entropy or binary, got 'hinge'"),
+        (["run.keep=first"], "run.keep must be best or last, got 'first'"),
+        (["loss.kind=hinge"], "loss.kind must be auto or cross_entropy or binary, got 'hinge'"),
         (["network.pooling=max"], "network.pooling must be .* got 'max'"),
         (["network.drop_path=1"], "network.drop_path must be 0 to 0.95"),
         (["optimizer.layer_decay=0"], "optimizer.layer_decay must be 0.001 to 1"),
         (["clips.seconds=0"], "clips.seconds must be 0.16 to 163.84"),
-        (["augmentation.mixup_per=row"], "mixup_per is batch or clip"),
+        (["augmentation.mixup_per=row"], "mixup_per must be batch or clip"),
     ],
 )
 def test_wrong_settings(changes: list[str], sentence: str) -> None:
