@@ -1,7 +1,4 @@
-"""A lock file that the operating system unlocks when the process ends, however it ends.
-
-``filelock`` in the versions that torch allows takes a file system without locks for a lock that is held.
-"""
+"""A lock file that the operating system unlocks when the process ends, however it ends."""
 
 from __future__ import annotations
 
