@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -62,7 +63,7 @@ BAD_PACKETS = 0.01  # of an MP3's, that are tags or junk between its frames
 MAX_PLANES = 8  # PyAV reads beyond the planes of frames with more channels
 
 
-class Decoder:
+class Decoder(ABC):
     """A decoder of an open file, which it does not close.
 
     Attributes:
@@ -73,6 +74,7 @@ class Decoder:
     info: AudioInfo
     exact = False
 
+    @abstractmethod
     def blocks(self, samples: int, first: int) -> Blocks:
         """Yield blocks of about so many samples, from sample ``first`` on, once.
 
@@ -81,9 +83,8 @@ class Decoder:
         Raises:
             AudioError: damaged, or the file holds more than what was decoded.
         """
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # only some hold anything
         """Stop using the file."""
 
 
