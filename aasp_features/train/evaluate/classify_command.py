@@ -58,9 +58,7 @@ def classify(
 ) -> None:
     """Train a classifier on a folder of sounds.
 
-    Print its held-out score and confusions.
-
-    aasp-embed --classifier and AaSPClassifier.from_pretrained read OUT.
+    Print its held-out score and confusions. aasp-embed --classifier and AaSPClassifier.from_pretrained read OUT.
     """
     from aasp_features.folder.output import check_unread
     from aasp_features.train.evaluate import classify as work
