@@ -12,21 +12,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
-from aasp_features import config
+from aasp_features import config, embed_options
 from aasp_features.audio.reading import MAX_HOURS
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
 from aasp_features.events import THRESHOLD, check_threshold
-from aasp_features.folder import options
 from aasp_features.folder.options import RunOptions
 from aasp_features.options import check_count, check_device
-from aasp_features.version import __version__
 from aasp_features.windows import COLUMN_SECONDS
 
 if TYPE_CHECKING:
@@ -48,50 +45,6 @@ class EmbedCommand(SentenceCommand):
     program = "aasp-embed"
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"aasp-features {__version__}")
-        raise typer.Exit
-
-
-_files = partial(typer.Option, rich_help_panel="Input and output")
-_vectors = partial(typer.Option, rich_help_panel="Vectors")
-_frames = partial(typer.Option, rich_help_panel="Frames")
-_machine = partial(typer.Option, rich_help_panel="Machine")
-_extras = partial(typer.Option, rich_help_panel="Extras")
-
-EngineName = Literal["local", "ray"]
-Paths = Annotated[list[Path] | None, typer.Argument(help="Audio files, folders, patterns ('a/**/*.wav'), .tar shards.")]
-Out = Annotated[Path, _files(help="File of the vectors: .npy, .npz, .parquet, .safetensors, .h5 or .jsonl.")]
-Files = Annotated[str | None, _files(help="List of paths (- reads stdin), or .csv of path, start, end (seconds).")]
-MaxHours = Annotated[float, _files(help="Longest sound that is accepted, hours.")]
-Overwrite = Annotated[bool, _files("--overwrite", help="Replace earlier results, but never a file that is read.")]
-NoLock = Annotated[
-    bool, _files("--no-lock", help="Take no lock, where there are none; let no other process write OUT.")
-]
-Model = Annotated[str | None, _vectors(help="Checkpoint folder or Hub name (default: the bundled checkpoint).")]
-Pooling = Annotated[config.Pooling | None, _vectors(help="Pooling of tokens (default: the checkpoint's).")]
-LastLayers = Annotated[int | None, _vectors(help="Number of last blocks averaged (default: the checkpoint's).")]
-Window = Annotated[float | None, _vectors(help="Length of the windows of long audio, seconds (default: as trained).")]
-Context = Annotated[float | None, _vectors(help="Context on each side of a window, seconds (default: as trained).")]
-Dtype = Annotated[options.Dtype, _vectors(help="Number format of the vectors.")]
-Normalize = Annotated[bool, _vectors("--normalize", help="Scale each vector to length 1.")]
-Frames = Annotated[bool, _frames("--frames", help="Write vectors along time, one row for each frame.")]
-Hop = Annotated[float, _frames(help="Time between frames, seconds: 0.16, 0.08, 0.04, 0.02 or 0.01.")]
-Device = Annotated[str | None, _machine(help="cpu, cuda, mps, or cuda:0,cuda:1 (default: cuda if present, else cpu).")]
-Precision = Annotated[config.Precision, _machine(help="Matrix-multiply precision. bfloat16 changes vectors by < 1 %.")]
-BatchSize = Annotated[int | None, _machine(help="Full windows in a batch (default: 8; on CUDA, 8 to 256 by memory).")]
-Workers = Annotated[int | None, _machine(help="Decoding threads (default: one for each CPU, at most 8).")]
-Compiled = Annotated[bool, _machine("--compile", help="Compile the network with torch.compile first.")]
-EngineOption = Annotated[EngineName, _machine(help="Run in this process or on a Ray cluster (RAY_ADDRESS).")]
-Replicas = Annotated[int | None, _machine(help="Encoders of the ray engine (default: by its GPUs, else its CPUs).")]
-MapPage = Annotated[Path | None, _extras("--map", help="Page (.html) with a map of the sounds. Needs OUT.npy.")]
-Classifier = Annotated[str | None, _extras(help="Folder or Hub name; writes OUT.predictions.csv. Needs OUT.npy.")]
-Threshold = Annotated[float | None, _extras(help="Lowest probability in OUT.events.csv, with --frames (default: 0.5).")]
-Quiet = Annotated[bool, _extras("--quiet", help="Print neither progress nor summary.")]
-Version = Annotated[bool, _extras("--version", callback=_print_version, is_eager=True, help="Print the version.")]
-
-
 @dataclass(frozen=True)
 class Output:
     """The files that a call writes, and how."""
@@ -104,35 +57,35 @@ class Output:
     quiet: bool
 
 
-@app.command(no_args_is_help=True, cls=EmbedCommand)
+@app.command(no_args_is_help=True, cls=EmbedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 def embed(
-    out: Out,
-    paths: Paths = None,
-    files: Files = None,
-    max_hours: MaxHours = MAX_HOURS,
-    overwrite: Overwrite = False,
-    no_lock: NoLock = False,
-    model: Model = None,
-    pooling: Pooling = None,
-    last_layers: LastLayers = None,
-    window: Window = None,
-    context: Context = None,
-    dtype: Dtype = "float32",
-    normalize: Normalize = False,
-    frames: Frames = False,
-    hop: Hop = COLUMN_SECONDS,
-    device: Device = None,
-    precision: Precision = "float32",
-    batch_size: BatchSize = None,
-    workers: Workers = None,
-    compiled: Compiled = False,
-    engine: EngineOption = "local",
-    replicas: Replicas = None,
-    map_page: MapPage = None,
-    classifier: Classifier = None,
-    threshold: Threshold = None,
-    quiet: Quiet = False,
-    version: Version = False,
+    out: embed_options.Out,
+    paths: embed_options.Paths = None,
+    files: embed_options.Files = None,
+    max_hours: embed_options.MaxHours = MAX_HOURS,
+    overwrite: embed_options.Overwrite = False,
+    no_lock: embed_options.NoLock = False,
+    model: embed_options.Model = None,
+    pooling: embed_options.Pooling = None,
+    last_layers: embed_options.LastLayers = None,
+    window: embed_options.Window = None,
+    context: embed_options.Context = None,
+    dtype: embed_options.Dtype = "float32",
+    normalize: embed_options.Normalize = False,
+    frames: embed_options.Frames = False,
+    hop: embed_options.Hop = COLUMN_SECONDS,
+    device: embed_options.Device = None,
+    precision: embed_options.Precision = "float32",
+    batch_size: embed_options.BatchSize = None,
+    workers: embed_options.Workers = None,
+    compiled: embed_options.Compiled = False,
+    engine: embed_options.EngineOption = "local",
+    replicas: embed_options.Replicas = None,
+    map_page: embed_options.MapPage = None,
+    classifier: embed_options.Classifier = None,
+    threshold: embed_options.Threshold = None,
+    quiet: embed_options.Quiet = False,
+    version: embed_options.Version = False,
 ) -> None:
     """Embed sounds.
 
@@ -240,7 +193,7 @@ def _check_unread(found: Discovery, output: Output, files: str | None, model: st
     check_apart(output.vectors, dict.fromkeys(read), written)
 
 
-def _devices(given: str | None, engine: EngineName) -> list[str]:
+def _devices(given: str | None, engine: embed_options.EngineName) -> list[str]:
     """Return the devices to use; only the kind is checked of a cluster's."""
     import torch
 
@@ -279,7 +232,7 @@ def _load(
 
 
 def _engine(
-    encoder: AaSPEncoder, name: EngineName, devices: list[str], workers: int | None, replicas: int | None
+    encoder: AaSPEncoder, name: embed_options.EngineName, devices: list[str], workers: int | None, replicas: int | None
 ) -> Engine:
     """Return the engine of the run; the encoder itself moves to the first device."""
     from aasp_features.folder.local_engine import LocalEngine

@@ -1,0 +1,59 @@
+"""The arguments and options of ``aasp-embed``, in the groups of its help."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from aasp_features import config
+from aasp_features.folder import options
+from aasp_features.version import __version__
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aasp-features {__version__}")
+        raise typer.Exit
+
+
+_files = partial(typer.Option, rich_help_panel="Input and output")
+_vectors = partial(typer.Option, rich_help_panel="Vectors")
+_frames = partial(typer.Option, rich_help_panel="Frames")
+_machine = partial(typer.Option, rich_help_panel="Machine")
+_extras = partial(typer.Option, rich_help_panel="Extras")
+
+EngineName = Literal["local", "ray"]
+Paths = Annotated[list[Path] | None, typer.Argument(help="Audio files, folders, patterns ('a/**/*.wav'), .tar shards.")]
+Out = Annotated[
+    Path, _files("--out", "-o", help="File of the vectors: .npy, .npz, .parquet, .safetensors, .h5 or .jsonl.")
+]
+Files = Annotated[str | None, _files(help="List of paths (- reads stdin), or .csv of path, start, end (seconds).")]
+MaxHours = Annotated[float, _files(help="Longest sound that is accepted, hours.")]
+Overwrite = Annotated[bool, _files("--overwrite", help="Replace earlier results, but never a file that is read.")]
+NoLock = Annotated[
+    bool, _files("--no-lock", help="Take no lock, where there are none; let no other process write OUT.")
+]
+Model = Annotated[str | None, _vectors(help="Checkpoint folder or Hub name (default: the bundled checkpoint).")]
+Pooling = Annotated[config.Pooling | None, _vectors(help="Pooling of tokens (default: the checkpoint's).")]
+LastLayers = Annotated[int | None, _vectors(help="Number of last blocks averaged (default: the checkpoint's).")]
+Window = Annotated[float | None, _vectors(help="Length of the windows of long audio, seconds (default: as trained).")]
+Context = Annotated[float | None, _vectors(help="Context on each side of a window, seconds (default: as trained).")]
+Dtype = Annotated[options.Dtype, _vectors(help="Number format of the vectors.")]
+Normalize = Annotated[bool, _vectors("--normalize", help="Scale each vector to length 1.")]
+Frames = Annotated[bool, _frames("--frames", help="Write vectors along time, one row for each frame.")]
+Hop = Annotated[float, _frames(help="Time between frames, seconds: 0.16, 0.08, 0.04, 0.02 or 0.01.")]
+Device = Annotated[str | None, _machine(help="cpu, cuda, mps, or cuda:0,cuda:1 (default: cuda if present, else cpu).")]
+Precision = Annotated[config.Precision, _machine(help="Matrix-multiply precision. bfloat16 changes vectors by < 1 %.")]
+BatchSize = Annotated[int | None, _machine(help="Full windows in a batch (default: 8; on CUDA, 8 to 256 by memory).")]
+Workers = Annotated[int | None, _machine(help="Decoding threads (default: one for each CPU, at most 8).")]
+Compiled = Annotated[bool, _machine("--compile", help="Compile the network with torch.compile first.")]
+EngineOption = Annotated[EngineName, _machine(help="Run in this process or on a Ray cluster (RAY_ADDRESS).")]
+Replicas = Annotated[int | None, _machine(help="Encoders of the ray engine (default: by its GPUs, else its CPUs).")]
+MapPage = Annotated[Path | None, _extras("--map", help="Page (.html) with a map of the sounds. Needs OUT.npy.")]
+Classifier = Annotated[str | None, _extras(help="Folder or Hub name; writes OUT.predictions.csv. Needs OUT.npy.")]
+Threshold = Annotated[float | None, _extras(help="Lowest probability in OUT.events.csv, with --frames (default: 0.5).")]
+Quiet = Annotated[bool, _extras("--quiet", help="Print neither progress nor summary.")]
+Version = Annotated[bool, _extras("--version", callback=_print_version, is_eager=True, help="Print the version.")]
