@@ -131,9 +131,9 @@ def check_help(app: typer.Typer) -> None:
         shown = CliRunner().invoke(app, [*path, "--help"], terminal_width=80).output
         assert max(map(len, shown.splitlines())) <= 80
         assert "..." not in shown.partition("Commands:")[2]
-        entries = dict(re.findall(r"^  (--[\w-]+)(.*(?:\n {3,}.*)*)", shown, re.MULTILINE))
+        entries = dict(re.findall(r"^  (?:-\w, )?(--[\w-]+)(.*(?:\n {3,}.*)*)", shown, re.MULTILINE))
         for option in (parameter for parameter in command.params if parameter.param_type_name == "option"):
-            entry = entries[option.opts[0]]
+            entry = entries[next(name for name in option.opts if name.startswith("--"))]
             assert (option.help or "").endswith("."), (path, option.opts)
             assert entry.startswith("  ") == bool(option.is_flag), (path, entry)
         assert entries["--help"].split() == ["Show", "this", "message", "and", "exit."]
