@@ -53,6 +53,7 @@ class Output:
     page: Path | None  # of the map
     classifier: str | None
     overwrite: bool
+    update: bool
     lock: bool
     quiet: bool
 
@@ -64,6 +65,7 @@ def embed(
     files: embed_options.Files = None,
     max_hours: embed_options.MaxHours = MAX_HOURS,
     overwrite: embed_options.Overwrite = False,
+    update: embed_options.Update = False,
     no_lock: embed_options.NoLock = False,
     model: embed_options.Model = None,
     pooling: embed_options.Pooling = None,
@@ -100,7 +102,9 @@ def embed(
     check_count("replicas", replicas)
     if replicas is not None and engine == "local":
         raise OptionError("counts the encoders of --engine ray; on this machine, use --device a,b.", option="replicas")
-    output = Output(out, map_page, classifier, overwrite, not no_lock, quiet)
+    if update and overwrite:
+        raise OptionError("keeps rows, and --overwrite computes all anew; give one of them.", option="update")
+    output = Output(out, map_page, classifier, overwrite, update, not no_lock, quiet)
     _check_classifier(output, model, rows, threshold)
     if map_page is not None:
         _check_map(map_page, out, frames, overwrite)
@@ -271,6 +275,7 @@ def _run(engine: Engine, found: Discovery, output: Output, rows: RunOptions) -> 
             output.vectors,
             rows,
             overwrite=output.overwrite,
+            update=output.update,
             lock=output.lock,
             on_sound=lambda name, error: _tell(f"{name}: {error}") if error else None,
             on_seconds=on_seconds,

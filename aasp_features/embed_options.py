@@ -33,6 +33,9 @@ Out = Annotated[
 Files = Annotated[str | None, _files(help="List of paths (- reads stdin), or .csv of path, start, end (seconds).")]
 MaxHours = Annotated[float, _files(help="Longest sound that is accepted, hours.")]
 Overwrite = Annotated[bool, _files("--overwrite", help="Replace earlier results, but never a file that is read.")]
+Update = Annotated[
+    bool, _files("--update", help="Embed new and changed sounds, drop rows of deleted ones, keep the others.")
+]
 NoLock = Annotated[
     bool, _files("--no-lock", help="Take no lock, where there are none; let no other process write OUT.")
 ]

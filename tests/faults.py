@@ -112,7 +112,7 @@ class Scene:
 def results(out: Path) -> dict[str, Any]:
     """Vectors and table as they are; the record without the times of the sounds, as each copy has its own."""
     record = json.loads(out.with_suffix(".json").read_text())
-    del record["stamps_sha256"], record["sha256"]
+    del record["stamps_sha256"], record["sha256"], record["files"][out.with_suffix(".sounds.jsonl").name]
     return {"vectors": out.read_bytes(), "table": out.with_suffix(".csv").read_bytes(), "record": record}
 
 

@@ -119,7 +119,14 @@ def test_files_and_functions_stay_short() -> None:
 
 
 # What needs no test of its name: packages' lists of names, entry points, and options that others' tests go through.
-WITHOUT_TEST = {"version.py", "command_line.py", "embed_options.py", "__main__.py", "train/__main__.py", "train/errors.py"}
+WITHOUT_TEST = {
+    "version.py",
+    "command_line.py",
+    "embed_options.py",
+    "__main__.py",
+    "train/__main__.py",
+    "train/errors.py",
+}
 
 
 def test_tests_mirror_the_package() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.errors import AaSPError
-from aasp_features.folder.state import Outcome
+from aasp_features.folder.ledger import Outcome
 from aasp_features.sounds.sound import Sound
 from aasp_features.windows import grid_times
 
@@ -76,6 +76,12 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[list[Any]]) -> None
         table.writerow(columns)
         for row in rows:
             table.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in row])
+
+
+def write_json_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Write a JSON object a line; other bytes than UTF-8 in names come back as they were."""
+    with path.open("w", encoding="ascii") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 def plain_text(name: str) -> str:

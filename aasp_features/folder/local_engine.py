@@ -23,9 +23,10 @@ from aasp_features.audio.reading import AudioInfo
 from aasp_features.config import FRAME_HOP, Pooling
 from aasp_features.contents import Content
 from aasp_features.encoder import AaSPEncoder
+from aasp_features.folder.ledger import Outcome
 from aasp_features.folder.options import RunSettings
-from aasp_features.folder.plan import Plan
-from aasp_features.folder.state import BatchResult, OnSeconds, Outcome
+from aasp_features.folder.plan import Batch, Plan
+from aasp_features.folder.state import BatchResult, OnSeconds
 from aasp_features.sounds.read_ahead import ReadAhead
 from aasp_features.sounds.sound import Sound
 from aasp_features.windows import CutWindow
@@ -54,9 +55,11 @@ class LocalEngine:
         self.workers = max(1, (workers or default_workers(len(encoders))) // len(encoders))
         self.device = encoders[0].device.type
 
-    def results(self, plan: Plan, done: int, folder: Path, on_seconds: OnSeconds) -> Generator[BatchResult, None, None]:
-        """Yield the results of a plan's batches after the first ``done`` sounds, in order; see ``run.Engine``."""
-        left, devices, stopped = plan.left(done), len(self.encoders), Event()
+    def results(
+        self, plan: Plan, batches: Sequence[Batch], folder: Path, on_seconds: OnSeconds
+    ) -> Generator[BatchResult, None, None]:
+        """Yield the results of batches of a plan, in order; see ``run.Engine``."""
+        devices, stopped = len(self.encoders), Event()
 
         def count(seconds: float) -> None:
             if stopped.is_set():  # ends a device's thread in the midst of its batch
@@ -65,9 +68,9 @@ class LocalEngine:
 
         shares = [
             BatchWork(encoder, plan.sounds, plan.stamps, plan.settings, folder).results(
-                left[first::devices], self.workers, count
+                batches[first::devices], self.workers, count
             )
-            for first, encoder in enumerate(self.encoders[: len(left)])
+            for first, encoder in enumerate(self.encoders[: len(batches)])
         ]
         if len(shares) == 1:
             yield from shares[0]
@@ -75,7 +78,7 @@ class LocalEngine:
         with ExitStack() as stack:
             ahead = [_in_thread(share, stack) for share in shares]
             stack.callback(stopped.set)
-            for _, share in zip(left, cycle(ahead), strict=False):
+            for _, share in zip(batches, cycle(ahead), strict=False):
                 yield next(share)
 
 
@@ -117,7 +120,7 @@ class BatchWork:
         self._failures: dict[int, Exception] = {}
 
     def results(
-        self, batches: Sequence[range], threads: int, on_seconds: OnSeconds = lambda seconds: None
+        self, batches: Sequence[Batch], threads: int, on_seconds: OnSeconds = lambda seconds: None
     ) -> Generator[BatchResult, None, None]:
         """Yield each batch's result; up to 32 further sounds are decoded, by so many threads, while one is encoded."""
         with ReadAhead(self._decode, chain.from_iterable(batches), threads) as decoded:
@@ -132,7 +135,7 @@ class BatchWork:
         yield from inference.log_mel_windows(stream, self.encoder.log_mel, settings.embed, settings.offsets)
         self._infos[index] = stream.info
 
-    def _encode(self, batch: range, sounds: Iterator[Windows], on_seconds: OnSeconds) -> BatchResult:
+    def _encode(self, batch: Batch, sounds: Iterator[Windows], on_seconds: OnSeconds) -> BatchResult:
         embed, config, frames = self.settings.embed, self.encoder.config, self.settings.options.frames
         rows = FrameRows(self.settings.offsets, self.folder) if frames else ClipRows(embed.pooling)
         windows, run = self._windows(batch, sounds), partial(inference.run_network, self.encoder.network, embed)
@@ -147,7 +150,7 @@ class BatchWork:
         outcomes = [self._outcome(index, rows) for index in batch]
         return BatchResult(outcomes, map(self._finish, chain.from_iterable(map(rows.pieces, good))))
 
-    def _windows(self, batch: range, sounds: Iterator[Windows]) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
+    def _windows(self, batch: Batch, sounds: Iterator[Windows]) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
         """Yield the windows of a batch with their sounds' indices and offsets; a sound that fails ends early."""
         for index in batch:
             try:

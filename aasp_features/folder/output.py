@@ -1,7 +1,8 @@
 """Results of a run: where they go, whether they may be written there, and how all of them get there or none.
 
 Results are made in ``making/``, which becomes ``ready/`` when all are whole; then they are moved beside ``OUT``. If the
-process dies meanwhile, the next one moves the rest, provided that each file is still what the record says.
+process dies meanwhile, the next one moves the rest, provided that each file is still what the record says. The rows of
+an ``.npy`` are moved from where they are: ``rows.bin``, or ``gathered.bin`` if they had to be put in order.
 """
 
 from __future__ import annotations
@@ -13,16 +14,33 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aasp_features.errors import AaSPError
-from aasp_features.folder.formats import ERROR_COLUMNS, WRITERS, RowTable, write_csv
+from aasp_features.folder.formats import ERROR_COLUMNS, WRITERS, RowTable, write_csv, write_json_lines
+from aasp_features.folder.ledger import STATE, DoneSound, Ledger
 from aasp_features.folder.lock import FileLock, LockedError, NoLocksError
 from aasp_features.folder.plan import Plan, contents_digest
-from aasp_features.folder.state import ROWS_FILE, RunState, fingerprint, read_sealed, seal
+from aasp_features.folder.state import (
+    NPY_HEADER,
+    ROWS_FILE,
+    RunState,
+    fingerprint,
+    map_rows,
+    read_sealed,
+    seal,
+    write_npy_header,
+)
 
 LOCK_FILE, MAKING, READY = "lock", "making", "ready"
+GATHERED_FILE = "gathered.bin"
+GATHERED_ROWS = 4096
+RECORDED = {"output", "sounds", "settings", "names_sha256", "parts_sha256", "stamps_sha256", "contents_sha256", "files"}
 CHOOSE = "choose another --out, or give --overwrite."
 
 
@@ -36,8 +54,8 @@ def side_file(out: Path, ending: str) -> Path:
 
 
 def result_files(out: Path) -> list[Path]:
-    """Return all files that a run may write: vectors, table, record, list of failures."""
-    return [out, *(side_file(out, ending) for ending in (".csv", ".json", ".errors.csv"))]
+    """Return all files that a run may write: vectors, table, record, list of sounds, list of failures."""
+    return [out, *(side_file(out, ending) for ending in (".csv", ".json", ".sounds.jsonl", ".errors.csv"))]
 
 
 def partial_folder(out: Path) -> Path:
@@ -141,36 +159,94 @@ def finished_record(out: Path, plan: Plan) -> dict[str, Any] | None:
     Raises:
         OutputError: a file that the results would replace is not of a run of this plan for ``out``, or was changed.
     """
-    present = [file for file in result_files(out) if file.exists()]
+    if (record := _own_record(out)) is None:
+        return None
+    first = _present(out)[0].name
+    if difference := plan.differs_from(record) or _other_contents(plan, record):
+        raise OutputError(
+            f"--out {out}: {first} holds the results of another run: {difference}; {_keep(plan, record)}{CHOOSE}"
+        )
+    if not plan.is_of(record, "names_sha256"):
+        raise OutputError(
+            f"--out {out}: {first} holds these very vectors, but its table has other names "
+            f"({_first_name(out)} is its first); give the sounds by these names, {_keep(plan, record)}{CHOOSE}"
+        )
+    return record if _is_complete(out, record) else None
+
+
+def earlier_record(out: Path, plan: Plan) -> dict[str, Any] | None:
+    """Return the record of results that an update starts from: other sounds, the same settings; None for no results.
+
+    Raises:
+        OutputError: results of other settings, or a file that is missing, of another run, or changed.
+    """
+    if (record := _own_record(out)) is None:
+        return None
+    if difference := plan.changed_settings(record):
+        raise OutputError(
+            f"--out {out}: --update keeps rows of the same settings only: {difference}; give the settings of then, "
+            f"{CHOOSE}"
+        )
+    if not _is_complete(out, record):
+        raise OutputError(f"--out {out}: some of the earlier results are missing; {CHOOSE}")
+    return record
+
+
+def read_earlier(out: Path) -> tuple[NDArray[Any], list[int]] | None:
+    """Return the rows that an update starts from, and torch's threads that computed them; None for no results."""
+    record = read_sealed(side_file(out, ".json"))
+    return None if record is None else (np.load(out, mmap_mode="r"), record["threads"])
+
+
+def read_sounds(out: Path) -> Iterator[DoneSound]:
+    """Yield the sounds of results, in the order of the rows."""
+    with side_file(out, ".sounds.jsonl").open(encoding="ascii") as file:
+        yield from (DoneSound.from_json(json.loads(line)) for line in file)
+
+
+def _own_record(out: Path) -> dict[str, Any] | None:
+    """Return the record of the results at ``out``; None where there are none.
+
+    Raises:
+        OutputError: a file there is not of a run for ``out``, or was changed.
+    """
+    present = _present(out)
     if not present:
         return None
     record_file = side_file(out, ".json")
     record = read_sealed(record_file)
-    if record is None or not {*plan.identity(), "files", "contents_sha256"} <= {*record}:
+    if record is None or not {*record} >= RECORDED:
         what = "has no record" if not record_file.exists() else "has a record that is damaged or of another kind"
         raise OutputError(f"--out {out}: {present[0].name} exists and {what} ({record_file.name}); {CHOOSE}")
     if record["output"] != out.name:
         raise OutputError(f"--out {out}: {record_file.name} and its table belong to {record['output']}; {CHOOSE}")
-    if difference := plan.differs_from(record) or _other_contents(plan, record):
-        raise OutputError(f"--out {out}: {present[0].name} holds the results of another run: {difference}; {CHOOSE}")
-    if not plan.named_as(record):
-        raise OutputError(
-            f"--out {out}: {present[0].name} holds these very vectors, but its table has other names "
-            f"({_first_name(out)} is its first); give the sounds by these names, {CHOOSE}"
-        )
     for file in present:
         if file != record_file and record["files"].get(file.name) != fingerprint(file):
             raise OutputError(f"--out {out}: {file.name} is not as the run left it; {CHOOSE}")
-    return record if {file.name for file in present} == {record_file.name, *record["files"]} else None
+    return record
+
+
+def _present(out: Path) -> list[Path]:
+    return [file for file in result_files(out) if file.exists()]
+
+
+def _is_complete(out: Path, record: dict[str, Any]) -> bool:
+    return {file.name for file in _present(out)} == {side_file(out, ".json").name, *record["files"]}
+
+
+def _keep(plan: Plan, record: dict[str, Any]) -> str:
+    """Return the advice to update, where that is possible."""
+    return "" if plan.changed_settings(record) else "give --update to keep the rows of unchanged sounds, "
 
 
 def _other_contents(plan: Plan, record: dict[str, Any]) -> str:
     """Return in words how the sounds are not those of results; all are read if their stamps are others."""
-    if plan.looks_like(record):
+    if plan.is_of(record, "stamps_sha256"):
         return ""
     if contents_digest(sound.content().sha256 for sound in plan.sounds) == record["contents_sha256"]:
         return ""
-    return "a sound was changed or removed" if plan.named_as(record) else "the sounds are others, or in another order"
+    same = plan.is_of(record, "names_sha256")
+    return "a sound was changed or removed" if same else "the sounds are others, or in another order"
 
 
 def _first_name(out: Path) -> str:
@@ -179,43 +255,91 @@ def _first_name(out: Path) -> str:
     return "none"
 
 
-def make_results(state: RunState, plan: Plan, table: RowTable, out: Path, problems: dict[str, str]) -> None:
-    """Write vectors, table, list of failures and record of a run whose batches are all committed into ``ready/``.
+def make_results(run: RunRows, table: RowTable, out: Path, problems: dict[str, str]) -> None:
+    """Write vectors, table, record and lists of a run whose sounds are all done into ``ready/``.
 
     If it fails, the state stays, and it can be repeated. ``problems`` are folders and shards that cannot be searched.
     """
-    making = state.folder / MAKING
+    making, settings = run.folder / MAKING, run.ledger.plan.settings
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir()
     failures = [*([name, reason] for name, reason in problems.items()), *table.failures()]
-    record = _make_record(state, plan, out, len(failures))
+    record = _make_record(run, out, len(failures))
     write_csv(making / side_file(out, ".csv").name, table.columns, table)
+    write_json_lines(making / side_file(out, ".sounds.jsonl").name, (each.to_json() for each in run.ledger.sounds()))
     if failures:
         write_csv(making / side_file(out, ".errors.csv").name, ERROR_COLUMNS, failures)
     files = {path.name: fingerprint(path) for path in sorted(making.iterdir())}
+    rows_path, rows = run.in_order(), run.ledger.rows
     if out.suffix == ".npy":
-        state.write_npy_header()
-        files[out.name] = fingerprint(state.rows_path)
+        write_npy_header(rows_path, rows, settings)
+        files[out.name] = fingerprint(rows_path)
     else:
         metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in record.items()}
-        WRITERS[out.suffix](making / out.name, state.array(), table, metadata)
+        WRITERS[out.suffix](making / out.name, map_rows(rows_path, rows, settings), table, metadata)
         files[out.name] = fingerprint(making / out.name)
     text = seal({**record, "files": files}, indent=2)
     (making / side_file(out, ".json").name).write_text(text, encoding="utf-8")
-    os.replace(making, state.folder / READY)
+    os.replace(making, run.folder / READY)
 
 
-def _make_record(state: RunState, plan: Plan, out: Path, failures: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RunRows:
+    """Rows of a run whose sounds are all done: computed by the run, or taken from earlier results.
+
+    Attributes:
+        ledger: of the run.
+        state: its rows.
+        earlier: rows of the earlier results, (rows, width); None where there are none.
+        threads: of torch that computed the earlier rows.
+    """
+
+    ledger: Ledger
+    state: RunState
+    earlier: NDArray[Any] | None = None
+    threads: Sequence[int] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the state."""
+        return self.state.folder
+
+    def in_order(self) -> Path:
+        """Return the file that has the rows in the order of the sounds, like ``rows.bin``; it is written if needed."""
+        facts, gathered = self.ledger.facts, self.folder / GATHERED_FILE
+        if self.state.rows == self.ledger.rows and self.ledger.in_order().all():
+            if gathered.exists():  # of a process that died
+                gathered.unlink()
+            return self.state.rows_path
+        with gathered.open("wb") as file:
+            file.write(bytes(NPY_HEADER))
+            for source, first, end in _stretches(facts[facts["rows"] > 0]):
+                rows = self.state.array() if source == STATE or self.earlier is None else self.earlier
+                for start in range(first, end, GATHERED_ROWS):
+                    file.write(np.ascontiguousarray(rows[start : min(start + GATHERED_ROWS, end)]).tobytes())
+        return gathered
+
+
+def _stretches(facts: NDArray[Any]) -> Iterator[tuple[int, int, int]]:
+    """Yield source, first row and end of rows that follow each other where they are."""
+    source, first, end = facts["source"], facts["first"], facts["first"] + facts["rows"]
+    breaks = np.flatnonzero((source[1:] != source[:-1]) | (first[1:] != end[:-1])) + 1
+    for start, stop in zip([0, *breaks], [*breaks, len(facts)], strict=True):
+        yield int(source[start]), int(first[start]), int(end[stop - 1])
+
+
+def _make_record(run: RunRows, out: Path, failures: int) -> dict[str, Any]:
     """Return what the results are, without a clock time: the same run gives the same bytes."""
+    plan = run.ledger.plan
     return {
         **{name: getattr(plan.settings, name) for name in ("checkpoint", "checkpoint_sha256", "aasp_features")},
         "output": out.name,
-        "rows": state.rows,
-        "dimension": state.width,
+        "rows": run.ledger.rows,
+        "dimension": plan.settings.width,
         "failures": failures,
-        "threads": state.threads,
+        "threads": list(dict.fromkeys([*run.threads, *run.state.threads])),
         **plan.identity(),
-        "contents_sha256": contents_digest(outcome.sha256 for outcome in state.outcomes()),
+        "contents_sha256": contents_digest(outcome.sha256 for outcome in run.ledger.outcomes()),
     }
 
 
@@ -230,8 +354,10 @@ def move_results(folder: Path, out: Path) -> bool:
         if record is None or not all(_is_whole(folder, out, name, print) for name, print in record["files"].items()):
             shutil.rmtree(ready)  # the run makes it again
             return False
-        if (folder / ROWS_FILE).exists() and out.suffix == ".npy":
-            os.replace(folder / ROWS_FILE, out)
+        if out.suffix == ".npy" and (rows := _rows_files(folder)):
+            if rows[0].name == GATHERED_FILE:  # so that a process that goes on from here does not take the other
+                (folder / ROWS_FILE).unlink(missing_ok=True)
+            os.replace(rows[0], out)
         if record["failures"] == 0:
             errors.unlink(missing_ok=True)  # of an earlier run
         for path in sorted(ready.iterdir(), key=lambda path: path.name == record_file):
@@ -242,9 +368,14 @@ def move_results(folder: Path, out: Path) -> bool:
 
 def _is_whole(folder: Path, out: Path, name: str, expected: dict[str, Any]) -> bool:
     """Return whether a result, which may have been moved already, is what was made."""
-    rows = [folder / ROWS_FILE] if name == out.name and out.suffix == ".npy" else []
+    rows = _rows_files(folder) if name == out.name and out.suffix == ".npy" else []
     paths = [*rows, folder / READY / name, out.with_name(name)]
     return fingerprint(next((path for path in paths if path.exists()), Path(os.devnull))) == expected
+
+
+def _rows_files(folder: Path) -> list[Path]:
+    """Return the files of rows that exist; the first is the one that is published."""
+    return [folder / name for name in (GATHERED_FILE, ROWS_FILE) if (folder / name).exists()]
 
 
 def clear(folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -23,7 +23,7 @@ from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
 from aasp_features.folder.local_engine import BatchWork
 from aasp_features.folder.options import RunSettings
-from aasp_features.folder.plan import Plan
+from aasp_features.folder.plan import Batch, Plan
 from aasp_features.folder.state import BatchResult, OnSeconds
 
 PIECE_BYTES = 2**24
@@ -69,7 +69,9 @@ class RayEngine:
             )
         self._needs: dict[str, Any] = {f"num_{unit.lower()}s": each}
 
-    def results(self, plan: Plan, done: int, folder: Path, on_seconds: OnSeconds) -> Generator[BatchResult, None, None]:
+    def results(
+        self, plan: Plan, batches: Sequence[Batch], folder: Path, on_seconds: OnSeconds
+    ) -> Generator[BatchResult, None, None]:
         """Yield the results of a plan's batches; see ``run.Engine``. Temporary files stay with the actors."""
         import ray.data
 
@@ -78,12 +80,11 @@ class RayEngine:
         context.enable_progress_bars = False
         context.target_max_block_size = 1  # so that each piece comes as soon as it is made
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        left = [slice(batch.start, batch.stop) for batch in plan.left(done)]
-        if not left:
+        if not batches:
             return
         tasks = [
-            {"batch": number, "sounds": pickle.dumps((plan.sounds[batch], plan.stamps[batch]))}
-            for number, batch in enumerate(left)
+            {"batch": number, "sounds": pickle.dumps(([plan.sounds[index] for index in batch], plan.stamps[batch]))}
+            for number, batch in enumerate(batches)
         ]
         pieces = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
             Replica,
@@ -119,7 +120,7 @@ class Replica:
         """Yield a batch's result in pieces: its pickled outcomes, then its rows as bytes."""
         sounds, stamps = pickle.loads(task["sounds"][0])
         work = BatchWork(self.encoder, sounds, stamps, self.settings)
-        (result,) = work.results([range(len(sounds))], self.threads)
+        (result,) = work.results([list(range(len(sounds)))], self.threads)
         for content in chain([pickle.dumps(result.outcomes)], _joined(result.rows)):
             yield {"batch": [task["batch"][0]], "content": [content]}
 

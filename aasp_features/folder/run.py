@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from aasp_features.audio.resampling import MAX_UNHEARD, warn_unheard
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
 from aasp_features.folder.formats import RowTable
+from aasp_features.folder.ledger import EARLIER, STATE, Ledger
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.output import (
     OutputError,
+    RunRows,
     check_apart,
     claimed,
     clear,
+    earlier_record,
     finished_record,
     make_results,
     move_results,
     partial_folder,
+    read_earlier,
+    read_sounds,
 )
-from aasp_features.folder.plan import Plan, make_plan
-from aasp_features.folder.state import BatchResult, ChangedRunError, OnSeconds, RunState, may_replace
+from aasp_features.folder.plan import Batch, Plan, make_plan
+from aasp_features.folder.state import BatchResult, ChangedRunError, OnSeconds, RunState, unfinished
 from aasp_features.sounds.discovery import Discovery
 
 OnSound = Callable[[str, str | None], None]  # a sound that is done, and its error
@@ -74,8 +81,10 @@ class Engine(Protocol):
     def device(self) -> str:
         """Kind of device that computes."""
 
-    def results(self, plan: Plan, done: int, folder: Path, on_seconds: OnSeconds) -> Generator[BatchResult, None, None]:
-        """Yield the results of the batches after the first ``done`` sounds; ``folder`` is for temporary files."""
+    def results(
+        self, plan: Plan, batches: Sequence[Batch], folder: Path, on_seconds: OnSeconds
+    ) -> Generator[BatchResult, None, None]:
+        """Yield the results of batches of a plan, in order; ``folder`` is for temporary files."""
 
 
 def embed_sounds(
@@ -85,6 +94,7 @@ def embed_sounds(
     options: RunOptions | None = None,
     *,
     overwrite: bool = False,
+    update: bool = False,
     lock: bool = True,
     on_sound: OnSound = lambda name, error: None,
     on_seconds: OnSeconds = lambda seconds: None,
@@ -93,7 +103,7 @@ def embed_sounds(
 
     Rows stand in the order of the sounds; a sound that cannot be read has none. Unfinished work is kept in
     ``OUT.partial/``, batch by batch. A run that was stopped in any way continues from there, and ends with the same
-    bytes. Older results stay until the new ones are complete.
+    bytes. Older results stay until the new ones are complete. ``OUT.sounds.jsonl`` lists what was read, for updates.
 
     Args:
         engine: an encoder, which works on its own device, or an engine.
@@ -101,13 +111,16 @@ def embed_sounds(
         out: path of the vectors; its ending names the format.
         options: what to compute and how to write it.
         overwrite: start again and replace what is there, but never a file that is read.
+        update: keep the rows of sounds that are unchanged since an earlier run of the same settings, also under another
+            name; embed those that are new or changed, try those that failed again, and drop those that are gone.
         lock: keep other processes away; False where the file system has no locks.
         on_sound: called for every sound that is done, also by an earlier run, with its error if it failed.
         on_seconds: called, from any thread, with seconds of sound as they are encoded; first with those done before.
 
     Raises:
         OptionError: an option that the encoder does not accept.
-        OutputError: another process has the output, or it belongs to other sounds or options.
+        OutputError: another process has the output, or it belongs to other sounds or options; an update changes
+            sounds, but no options.
         AllFailedError: see the class.
         WriteError: the disk is full or fails.
         InterruptedRun: Ctrl-C.
@@ -126,15 +139,27 @@ def embed_sounds(
             move_results(folder, out)
             if overwrite:
                 clear(folder)
-            replaces = overwrite or may_replace(folder, plan)
-            if not replaces and (record := finished_record(out, plan)):
+            begun = unfinished(folder, plan)
+            replaces = "overwrite" if overwrite or begun == "overwrite" else "update" if update or begun else ""
+            if replaces != "overwrite" and (record := _finished(out, plan, replaces)):
                 return RunResult(record["rows"], record["failures"], len(plan.sounds))
             again = "the command again without --overwrite" if overwrite else "the same command again"
-            return FolderRun(plan, lost, out, replaces, again).carry_out(engine, found.problems, on_sound, on_seconds)
+            run = FolderRun(plan, lost, out, replaces, again)
+            return run.carry_out(engine, found.problems, on_sound, on_seconds)
     except ChangedRunError as error:
         raise OutputError(
             f"--out {out}: its unfinished run was another one: {error}; run that again, or give --overwrite."
         ) from error
+
+
+def _finished(out: Path, plan: Plan, replaces: str) -> dict[str, Any] | None:
+    """Return the record of results that need no more work, if there are such; see ``finished_record``."""
+    if not replaces:
+        return finished_record(out, plan)
+    record = earlier_record(out, plan)
+    if record is None or record["failures"] or plan.differs_from(record):
+        return None
+    return record if plan.is_of(record, "names_sha256", "stamps_sha256") else None
 
 
 class FolderRun:
@@ -144,22 +169,52 @@ class FolderRun:
         plan: of the run.
         lost: returns whether the folder of the state was deleted.
         out: path of the vectors.
-        replaces: whether it may replace older results.
+        replaces: ``overwrite`` or ``update``, where it may replace older results.
         again: how the command is repeated to continue, for messages.
+
+    Raises:
+        ChangedRunError: the unfinished run has other settings; or sounds that are done are gone, and it is no update.
     """
 
-    def __init__(self, plan: Plan, lost: Callable[[], bool], out: Path, replaces: bool, again: str) -> None:
+    def __init__(self, plan: Plan, lost: Callable[[], bool], out: Path, replaces: str, again: str) -> None:
         self.plan, self.lost, self.out, self.replaces, self.again = plan, lost, out, replaces, again
-        self.state = RunState(partial_folder(out), plan, replaces)
+        self.state = RunState(partial_folder(out), plan)
+        self.earlier = read_earlier(out) if replaces == "update" else None
+        self.ledger, self.batches = self._take_stock()
+        self.state.begin(replaces)
+
+    def _take_stock(self) -> tuple[Ledger, list[Batch]]:
+        """Return what is done, and the batches of what this run computes, done or not."""
+        ledger = Ledger(self.plan)
+        if self.earlier is not None:
+            ledger.take(read_sounds(self.out), EARLIER)
+        batches = self.plan.batches(ledger.open())
+        if self.state.sounds:
+            ledger.take(self.state.done_sounds(), STATE)
+            if self.replaces != "update":
+                self._check_resumed(ledger, batches)
+        return ledger, batches
+
+    def _check_resumed(self, ledger: Ledger, batches: list[Batch]) -> None:
+        """Check that whole batches are done, of the sounds of then in their order: the bytes depend on it."""
+        done = [index for batch in batches if not ledger.open(batch) for index in batch]
+        moved = np.flatnonzero(~ledger.in_order()[: self.state.sounds]).tolist()
+        if done == list(range(self.state.sounds)) and not moved:
+            return
+        first = self.plan.sounds[moved[0]].name if moved else "the last batch"
+        raise ChangedRunError(
+            f"{self.state.sounds} of its sounds are done, and since then sounds were changed, added, removed or moved "
+            f"(see {first}); give --update to go on with the sounds of now"
+        )
 
     def carry_out(
         self, engine: Engine, problems: dict[str, str], on_sound: OnSound, on_seconds: OnSeconds
     ) -> RunResult:
         """Embed and publish; if something stops it, raise a sentence on what is kept and how to continue."""
-        resumed = self.state.done
+        resumed = self.ledger.done
         try:
             self._embed(engine, on_sound, on_seconds)
-            return RunResult(self.state.rows, self._publish(problems), resumed)
+            return RunResult(self.ledger.rows, self._publish(problems), resumed)
         except OutputError:
             raise
         except KeyboardInterrupt as error:
@@ -173,51 +228,57 @@ class FolderRun:
     def _kept(self) -> str:
         if self.lost():
             return f"{self.state.folder} was deleted meanwhile, and nothing is kept"
-        return f"{self.state.done} of {len(self.plan.sounds)} sounds are done and kept in {self.state.folder}"
+        return f"{self.ledger.done} of {len(self.plan.sounds)} sounds are done and kept in {self.state.folder}"
 
     def _embed(self, engine: Engine, on_sound: OnSound, on_seconds: OnSeconds) -> None:
         """Compute what is left, and once more what the disk does not hold as it was committed."""
-        before = 0.0
-        for sound, outcome in zip(self.plan.sounds, self.state.outcomes(), strict=False):
-            on_sound(sound.name, outcome.error)
-            before += outcome.seconds
-        on_seconds(before)  # at once, as it says nothing of how fast this run is
+        ledger = self.ledger
+        for index in np.flatnonzero(ledger.facts["source"]).tolist():
+            on_sound(self.plan.sounds[index].name, ledger.errors.get(index))
+        on_seconds(float(ledger.facts["seconds"].sum()))  # at once, as it says nothing of how fast this run is
         for _ in range(2):
-            state = self.state
-            with closing(engine.results(self.plan, state.done, state.folder, on_seconds)) as results:
-                for result in results:
-                    self._commit(result, on_sound)
-            if state.holds():
+            left = [rest for batch in self.batches if (rest := self.ledger.open(batch))]
+            with closing(engine.results(self.plan, left, self.state.folder, on_seconds)) as results:
+                for batch, result in zip(left, results, strict=True):
+                    self._commit(batch, result, on_sound)
+            if self.state.holds():
                 return
+            self.ledger, self.batches = self._take_stock()
         raise OSError(f"{self.state.folder} does not keep what is written")
 
-    def _commit(self, result: BatchResult, on_sound: OnSound) -> None:
+    def _commit(self, batch: Batch, result: BatchResult, on_sound: OnSound) -> None:
         self._check_folder()
-        first = self.state.done
-        self.state.commit(result)
-        for sound, outcome in zip(self.plan.sounds[first : self.state.done], result.outcomes, strict=True):
-            on_sound(sound.name, outcome.error)
+        first = self.state.rows
+        self.state.commit(batch, result)
+        for index, outcome in zip(batch, result.outcomes, strict=True):
+            self.ledger.note(index, outcome, STATE, first)
+            first += outcome.rows
+            on_sound(self.plan.sounds[index].name, outcome.error)
 
     def _publish(self, problems: dict[str, str]) -> int:
         """Put the results in their places; return the number of failures."""
-        asked = self.plan.settings.options
-        table = RowTable(self.plan.sounds, self.state.outcomes, asked.hop if asked.frames else None)
-        failures = len(problems) + sum(1 for _ in table.failures())
-        if self.state.rows == 0:
-            name, reason = next(table.failures())
+        asked, ledger = self.plan.settings.options, self.ledger
+        if ledger.rows == 0:
+            index, reason = next(iter(ledger.errors.items()))
             clear(self.state.folder)  # the next run tries again
             raise AllFailedError(
-                f"none of the {len(self.plan.sounds)} sounds could be read, so nothing is written; {name}: {reason}"
+                f"none of the {len(self.plan.sounds)} sounds could be read, so nothing is written; "
+                f"{self.plan.sounds[index].name}: {reason}"
             )
-        shares = zip(self.plan.sounds, self.state.outcomes(), strict=True)
-        unheard = [(sound.name, outcome.unheard) for sound, outcome in shares if outcome.unheard > MAX_UNHEARD]
         self._check_folder()
         if not self.replaces:
             finished_record(self.out, self.plan)  # somebody else may have written there meanwhile
-        make_results(self.state, self.plan, table, self.out, problems)
+        table = RowTable(self.plan.sounds, ledger.outcomes, asked.hop if asked.frames else None)
+        rows = RunRows(ledger, self.state, *(self.earlier or ()))
+        make_results(rows, table, self.out, problems)
         move_results(self.state.folder, self.out)
-        warn_unheard(unheard, stacklevel=4)
-        return failures
+        self._warn_unheard()
+        return len(problems) + len(ledger.errors)
+
+    def _warn_unheard(self) -> None:
+        facts = self.ledger.facts
+        new = np.flatnonzero((facts["source"] == STATE) & (facts["unheard"] > MAX_UNHEARD)).tolist()
+        warn_unheard([(self.plan.sounds[index].name, float(facts["unheard"][index])) for index in new], stacklevel=5)
 
     def _check_folder(self) -> None:
         if self.lost():

@@ -2,21 +2,21 @@
 
 What is in the folder:
 
-- ``plan.json``: the identity of the run (``Plan.identity``) and ``overwrites``, whether it may replace older results.
-- ``rows.bin``: 128 bytes for an ``.npy`` header, then the rows as they will stand in the result.
-- ``log.jsonl``: a line for each batch that is done. ``sounds`` are its outcomes (``Outcome`` without its defaults),
+- ``plan.json``: the identity of the run (``Plan.identity``) and ``replaces``, what it may do to older results.
+- ``rows.bin``: 128 bytes for an ``.npy`` header, then the rows in the order in which they were computed.
+- ``log.jsonl``: a line for each batch that is done. ``sounds`` are its sounds with their outcomes (``DoneSound``),
   ``rows`` the number and the sha256 of its rows, ``threads`` torch's threads.
-- ``making/`` and ``ready/``: the results on their way out, see ``output``.
+- ``gathered.bin``, ``making/`` and ``ready/``: the results on their way out, see ``output``.
 - ``lock``: see ``lock``. Temporary files have no name.
 
 ``plan.json`` and each line are sealed: their last key is ``sha256``, over the rest. A line's sum also covers the line
-before it, and the first line's covers ``Plan.work``. A line therefore counts only at its own position of this very run.
+before it, and the first line's covers the settings. A line therefore counts only at its own position and for them.
 
 A batch is committed in two steps: its rows are appended, then its line. When a run continues, every line and its rows
 are checked. The first that does not hold and all that follow are cut off and computed again.
 
-A sound stays done while its content is what was read (``Outcome.sha256``), under any name. Sizes and times that equal
-those of ``plan.json`` prove it; otherwise the files are read again.
+The log names its sounds. A run therefore continues whatever was added, removed or changed meanwhile; ``Ledger.take``
+says which sounds are still those that were read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -35,7 +34,9 @@ from numpy.typing import NDArray
 
 from aasp_features import contents
 from aasp_features.errors import AaSPError
-from aasp_features.folder.plan import Plan
+from aasp_features.folder.ledger import DoneSound, Outcome
+from aasp_features.folder.options import RunSettings
+from aasp_features.folder.plan import Batch, Plan
 
 PLAN_FILE, ROWS_FILE, LOG_FILE = "plan.json", "rows.bin", "log.jsonl"
 NPY_HEADER = 128  # bytes in front of the rows
@@ -45,33 +46,6 @@ OnSeconds = Callable[[float], None]  # takes seconds of sound as they are encode
 
 class ChangedRunError(AaSPError, ValueError):
     """The state on disk belongs to another run, or cannot be assigned to one; the sentence says what differs."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Result of one sound.
-
-    Attributes:
-        rows: number of its rows; 0 if it failed.
-        seconds, sample_rate, channels: of the original.
-        frames: log-mel frames behind its rows (frame vectors only).
-        error: reason of the failure, in one sentence.
-        unheard: share of its energy above half the model's sample rate.
-        sha256: of the bytes that were read.
-    """
-
-    rows: int = 0
-    seconds: float = 0.0
-    sample_rate: int = 0
-    channels: int = 0
-    frames: int = 0
-    error: str | None = None
-    unheard: float = 0.0
-    sha256: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the values that differ from their defaults."""
-        return {name: value for name, value in asdict(self).items() if value != getattr(Outcome(), name)}
 
 
 class BatchResult(NamedTuple):
@@ -86,30 +60,43 @@ class BatchResult(NamedTuple):
     rows: Iterator[NDArray[Any]]
 
 
+def map_rows(path: Path, rows: int, settings: RunSettings) -> NDArray[Any]:
+    """Return the rows of a file like ``rows.bin``, (rows, width), mapped from disk; at least one."""
+    return np.memmap(path, settings.options.dtype, "r", offset=NPY_HEADER, shape=(rows, settings.width))
+
+
+def write_npy_header(path: Path, rows: int, settings: RunSettings) -> None:
+    """Turn a file like ``rows.bin`` into an ``.npy`` file."""
+    header = {"descr": np.dtype(settings.options.dtype).str, "fortran_order": False, "shape": (rows, settings.width)}
+    with path.open("r+b") as file:
+        np.lib.format.write_array_header_1_0(file, header)  # NPY_HEADER bytes, for any number of rows
+        _sync(file)
+
+
 def has_work(folder: Path) -> bool:
     """Return whether an unfinished run in ``folder`` has committed a batch, or begun to."""
     log = folder / LOG_FILE
     return log.exists() and log.stat().st_size > 0
 
 
-def may_replace(folder: Path, plan: Plan) -> bool:
-    """Return whether ``folder`` holds a run, this plan's or one with work, that may replace older results."""
+def unfinished(folder: Path, plan: Plan) -> str:
+    """Return what a run in ``folder``, this plan's or one with work, may do to older results; empty if nothing."""
     stored = read_sealed(folder / PLAN_FILE)
-    if stored is None or not stored.get("overwrites"):
-        return False
-    return has_work(folder) or (not plan.differs_from(stored) and plan.looks_like(stored))
+    if stored is None or not stored.get("replaces"):
+        return ""
+    same = not plan.differs_from(stored) and plan.is_of(stored, "stamps_sha256")
+    return str(stored["replaces"]) if same or has_work(folder) else ""
 
 
 class RunState:
-    """State of one plan's run; the caller holds the lock.
+    """State of a run; the caller holds the lock.
 
     Args:
         folder: of the state.
         plan: of the run.
-        overwrites: whether the run may replace older results; kept for the runs that continue it.
 
     Attributes:
-        done: number of sounds whose batches are committed.
+        sounds: number of sounds whose batches are committed.
         rows: number of committed rows.
         threads: all numbers of torch's threads that computed them.
 
@@ -117,19 +104,26 @@ class RunState:
         ChangedRunError: see the class.
     """
 
-    def __init__(self, folder: Path, plan: Plan, overwrites: bool = False) -> None:
-        self.folder, self.width, self.dtype = folder, plan.settings.width, np.dtype(plan.settings.options.dtype)
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.plan = folder, plan
         self.rows_path, self.log_path = folder / ROWS_FILE, folder / LOG_FILE
-        self._row_bytes, self._own_threads = self.width * self.dtype.itemsize, plan.settings.threads
-        self._seed = checksum(plan.work())
-        stored = self._check_plan(plan)
+        self._dtype = np.dtype(plan.settings.options.dtype)
+        self._row_bytes = plan.settings.width * self._dtype.itemsize
+        self._seed = checksum(plan.settings.to_dict())
+        self._check_plan()
         self._resume()
-        if stored is None or not plan.looks_like(stored):
-            self._check_contents(plan, stored)
-        if stored != (wanted := {**plan.identity(), "overwrites": overwrites}):
-            write_whole(folder / PLAN_FILE, seal(wanted, indent=2))
 
-    def commit(self, result: BatchResult) -> None:
+    def begin(self, replaces: str = "") -> None:
+        """Write down whose state it is, and ``replaces``: ``overwrite`` or ``update`` if it may replace older results.
+
+        It is kept for the runs that continue this one.
+        """
+        path, values = self.folder / PLAN_FILE, {**self.plan.identity(), "replaces": replaces}
+        stored = read_sealed(path) or {}
+        if stored != {**values, "sha256": stored.get("sha256")}:
+            write_whole(path, seal(values, indent=2))
+
+    def commit(self, batch: Batch, result: BatchResult) -> None:
         """Append a batch's rows, then its line.
 
         Raises:
@@ -139,8 +133,9 @@ class RunState:
             with self.rows_path.open("ab") as file:
                 added = self._append_rows(file, result.rows)
                 _sync(file)
-            outcomes = [outcome.to_json() for outcome in result.outcomes]
-            line = seal({"sounds": outcomes, "rows": added, "threads": self._own_threads}, self._chain).encode()
+            sounds = [self._done(*done).to_json() for done in zip(batch, result.outcomes, strict=True)]
+            values = {"sounds": sounds, "rows": added, "threads": self.plan.settings.threads}
+            line = seal(values, self._chain).encode()
             with self.log_path.open("ab") as log:
                 log.write(line)
                 _sync(log)
@@ -149,60 +144,43 @@ class RunState:
             raise
         self._count(json.loads(line), len(line))
 
+    def _done(self, index: int, outcome: Outcome) -> DoneSound:
+        sound, (size, changed, touched) = self.plan.sounds[index], self.plan.stamps[index]
+        return DoneSound(sound.name, sound.start, sound.end, (size, changed, touched), outcome)
+
     def holds(self) -> bool:
         """Check everything on disk again; return False, and go back to what holds, where something does not."""
-        done = self.done
+        before = self.sounds
         self._resume()
-        return self.done == done
+        return self.sounds == before
 
-    def outcomes(self) -> Iterator[Outcome]:
-        """Yield the outcome of every sound that is done, in order."""
+    def done_sounds(self) -> Iterator[DoneSound]:
+        """Yield every sound that is done, in the order of the rows."""
         chain = self._seed
         for line in self._lines():
             if (values := unseal(line, chain)) is None:
                 raise OSError(f"{self.log_path} was changed by something else")
             chain = values["sha256"]
-            for outcome in values["sounds"]:
-                yield Outcome(**outcome)
+            yield from map(DoneSound.from_json, values["sounds"])
 
     def array(self) -> NDArray[Any]:
         """Return the committed rows, (rows, width), mapped from disk; at least one."""
-        return np.memmap(self.rows_path, self.dtype, "r", offset=NPY_HEADER, shape=(self.rows, self.width))
+        return map_rows(self.rows_path, self.rows, self.plan.settings)
 
-    def write_npy_header(self) -> None:
-        """Turn ``rows.bin`` into an ``.npy`` file of the committed rows."""
-        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.rows, self.width)}
-        with self.rows_path.open("r+b") as file:
-            np.lib.format.write_array_header_1_0(file, header)  # NPY_HEADER bytes, for any number of rows
-            _sync(file)
-
-    def _check_plan(self, plan: Plan) -> dict[str, Any] | None:
-        """Check that the state is of this plan, and return the stored identity if it can be read.
-
-        A first line that holds proves it without ``plan.json``.
-        """
-        stored = read_sealed(self.folder / PLAN_FILE) or {}
-        stored.pop("sha256", None)
-        known = stored if {*stored} == {*plan.identity(), "overwrites"} else None
+    def _check_plan(self) -> None:
+        """Check that the state has these settings; a first line that holds proves it without ``plan.json``."""
         first = next(self._lines(), None) if has_work(self.folder) else None
-        if first is not None and unseal(first, self._seed) is None:
-            if known is None:
-                raise ChangedRunError(f"its {PLAN_FILE} is missing, damaged, or of another version of aasp-features")
-            if difference := plan.differs_from(known):
-                raise ChangedRunError(difference)
-        return known
-
-    def _check_contents(self, plan: Plan, stored: dict[str, Any] | None) -> None:
-        """Check that the sounds that are done hold what they held; the others may hold anything."""
-        for sound, outcome in zip(plan.sounds, self.outcomes(), strict=False):
-            if sound.content().sha256 != outcome.sha256:
-                same = stored is None or plan.named_as(stored)
-                others = "the sounds are others, or in another order"
-                raise ChangedRunError(f"{sound.name} was changed or removed after it was read" if same else others)
+        if first is None or unseal(first, self._seed) is not None:
+            return
+        stored = read_sealed(self.folder / PLAN_FILE)
+        if stored is None or not {*self.plan.identity(), "replaces"} <= {*stored}:
+            raise ChangedRunError(f"its {PLAN_FILE} is missing, damaged, or of another version of aasp-features")
+        if difference := self.plan.changed_settings(stored):
+            raise ChangedRunError(difference)
 
     def _resume(self) -> None:
         """Count the lines that hold and whose rows do; cut off what follows them."""
-        self.done, self.rows, self._log_bytes, self._chain = 0, 0, 0, self._seed
+        self.sounds, self.rows, self._log_bytes, self._chain = 0, 0, 0, self._seed
         self.threads: list[int] = []
         self.rows_path.open("ab").close()
         self.log_path.open("ab").close()
@@ -215,7 +193,7 @@ class RunState:
                 self._count(values, len(line))
         if damaged:
             warnings.warn(
-                f"{self.folder}: damaged after {self.done} sounds; what follows is computed again.", stacklevel=2
+                f"{self.folder}: damaged after {self.sounds} sounds; what follows is computed again.", stacklevel=2
             )
         self._cut()
 
@@ -225,7 +203,7 @@ class RunState:
         return contents.sha256(file, [range(first, first + rows * self._row_bytes)])
 
     def _count(self, values: dict[str, Any], size: int) -> None:
-        self.done += len(values["sounds"])
+        self.sounds += len(values["sounds"])
         self.rows += values["rows"][0]
         if values["threads"] not in self.threads:
             self.threads.append(values["threads"])
@@ -235,7 +213,7 @@ class RunState:
         """Write rows; return their number and sha256."""
         count, digest = 0, hashlib.sha256()
         for piece in pieces:
-            content = np.ascontiguousarray(piece, self.dtype).tobytes()
+            content = np.ascontiguousarray(piece, self._dtype).tobytes()
             file.write(content)
             digest.update(content)
             count += len(piece)

@@ -13,7 +13,7 @@ from aasp_features.folder.run import Engine
 from aasp_features.folder.state import RunState
 from aasp_features.options import EmbedOptions
 
-FILES = ("emb.npy", "emb.csv", "emb.json", "emb.errors.csv")
+FILES = ("emb.npy", "emb.csv", "emb.json", "emb.sounds.jsonl", "emb.errors.csv")
 FRAMES = RunOptions(frames=True, hop=0.04, normalize=True)
 
 

@@ -54,7 +54,7 @@ def test_killed_anywhere(
     whole.mkdir()
     assert start(checkpoint, sounds, whole / name, options, 0) == 0
     expected, deaths = contents(whole), 0
-    assert set(expected) == {name, "emb.csv", "emb.json"}
+    assert set(expected) == {name, "emb.csv", "emb.json", "emb.sounds.jsonl"}
     for step in range(1, 200, stride):
         folder = tmp_path / str(step)
         folder.mkdir()
@@ -75,7 +75,7 @@ def test_killed_again_and_again_it_still_gets_there(start, checkpoint: Path, sou
     (tmp_path / "cut").mkdir()
     start(checkpoint, sounds, tmp_path / "whole/emb.npy", {}, 0)
     lives = 0
-    while start(checkpoint, sounds, tmp_path / "cut/emb.npy", {}, 11) != 0:
+    while start(checkpoint, sounds, tmp_path / "cut/emb.npy", {}, 13) != 0:
         lives += 1
         assert lives < 20
     assert lives >= 2

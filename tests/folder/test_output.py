@@ -12,9 +12,11 @@ import pytest
 from engine_runs import run_settings
 
 from aasp_features.folder.formats import RowTable
+from aasp_features.folder.ledger import STATE, Ledger, Outcome
 from aasp_features.folder.output import (
     READY,
     OutputError,
+    RunRows,
     check_apart,
     check_writable,
     claimed,
@@ -25,7 +27,7 @@ from aasp_features.folder.output import (
     partial_folder,
 )
 from aasp_features.folder.plan import Plan, make_plan
-from aasp_features.folder.state import BatchResult, Outcome, RunState
+from aasp_features.folder.state import BatchResult, RunState
 from aasp_features.sounds.sound import Sound
 
 
@@ -95,10 +97,14 @@ ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
 def ready_run(folder: Path, plan: Plan, out: Path, failed: int = 0) -> RunState:
     """A run whose results are made, and not moved; the last sounds have failed."""
     folder.mkdir(exist_ok=True)
-    state, good = RunState(folder, plan, overwrites=True), len(plan.sounds) - failed
+    state, good = RunState(folder, plan), len(plan.sounds) - failed
     outcomes = [Outcome(1, sha256=sound.content().sha256) for sound in plan.sounds[:good]]
-    state.commit(BatchResult([*outcomes, *[Outcome(error="broken")] * failed], iter([ROWS[:good]])))
-    make_results(state, plan, RowTable(plan.sounds, state.outcomes), out, {})
+    state.begin("overwrite")
+    every = list(range(len(plan.sounds)))
+    state.commit(every, BatchResult([*outcomes, *[Outcome(error="broken")] * failed], iter([ROWS[:good]])))
+    ledger = Ledger(plan)
+    ledger.take(state.done_sounds(), STATE)
+    make_results(RunRows(ledger, state), RowTable(plan.sounds, ledger.outcomes), out, {})
     return state
 
 
@@ -125,7 +131,7 @@ def test_results_that_are_there_already(tmp_path: Path) -> None:
     assert finished_record(out, plan) is None  # what is left is this run's own
 
 
-@pytest.mark.parametrize("name", ["emb.npy", "emb.csv", "emb.errors.csv", "emb.json"])
+@pytest.mark.parametrize("name", ["emb.npy", "emb.csv", "emb.sounds.jsonl", "emb.errors.csv", "emb.json"])
 def test_results_that_were_changed_are_not_called_done(tmp_path: Path, name: str) -> None:
     out, plan = tmp_path / "emb.npy", make_plan([Sound(Path("a.wav")), Sound(Path("b.wav"))], run_settings())
     finish(out, plan, failed=1)
@@ -149,7 +155,7 @@ def test_files_of_others_are_not_replaced(tmp_path: Path) -> None:
     finish(out, plan)
     with pytest.raises(OutputError, match=r"emb.json and its table belong to emb.npy; choose another --out"):
         finished_record(tmp_path / "emb.npz", plan)
-    with pytest.raises(OutputError, match=r"of another run: the sounds are others, or in another order; choose"):
+    with pytest.raises(OutputError, match=r"of another run: the sounds are others, or in another order; give --update"):
         finished_record(out, other)
     (tmp_path / "emb.errors.csv").write_text("the user's own")
     with pytest.raises(OutputError, match=r"emb.errors.csv is not as the run left it"):
@@ -165,9 +171,11 @@ def test_results_are_known_by_contents_and_their_table_by_names(tmp_path: Path) 
     (tmp_path / "b.wav").symlink_to(path)
     with pytest.raises(OutputError, match="these very vectors, but its table has other names") as raised:
         finished_record(out, make_plan([Sound(tmp_path / "b.wav")], run_settings()))
-    assert "give the sounds by these names, choose another --out, or give --overwrite" in str(raised.value)
+    assert "give the sounds by these names, give --update to keep the rows of unchanged sounds, choose another" in str(
+        raised.value
+    )
     path.write_bytes(b"other")
-    with pytest.raises(OutputError, match=r"of another run: a sound was changed or removed; choose another"):
+    with pytest.raises(OutputError, match=r"of another run: a sound was changed or removed; give --update"):
         finished_record(out, make_plan([Sound(path)], run_settings()))
 
 
@@ -193,7 +201,7 @@ def test_what_is_read_is_never_replaced(tmp_path: Path) -> None:
 
 def test_a_move_may_be_cut_off_after_any_file(tmp_path: Path) -> None:
     plan = make_plan([Sound(Path(name)) for name in ("a.wav", "b.wav", "c.wav")], run_settings())
-    for moved in range(4):
+    for moved in range(5):
         place, out = tmp_path / str(moved), tmp_path / str(moved) / "emb.npy"
         folder = place / "emb.npy.partial"
         folder.mkdir(parents=True)
@@ -205,13 +213,15 @@ def test_a_move_may_be_cut_off_after_any_file(tmp_path: Path) -> None:
             state.rows_path.replace(out)  # it had moved the rows before
         assert move_results(folder, out)
         names = sorted(path.name for path in place.iterdir() if path.is_file())
-        assert names == ["emb.csv", "emb.errors.csv", "emb.json", "emb.npy"]
+        assert names == ["emb.csv", "emb.errors.csv", "emb.json", "emb.npy", "emb.sounds.jsonl"]
         np.testing.assert_array_equal(np.load(out), ROWS)
         assert finished_record(out, plan)["failures"] == 1
         assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["rows.bin", "ready/emb.csv", "ready/emb.errors.csv", "ready/emb.json"])
+@pytest.mark.parametrize(
+    "name", ["rows.bin", "ready/emb.csv", "ready/emb.sounds.jsonl", "ready/emb.errors.csv", "ready/emb.json"]
+)
 def test_results_that_were_damaged_before_they_were_moved_are_made_again(tmp_path: Path, name: str) -> None:
     out, folder = tmp_path / "emb.npy", tmp_path / "emb.npy.partial"
     ready_run(folder, make_plan([Sound(Path("a.wav")), Sound(Path("b.wav"))], run_settings()), out, failed=1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from engine_runs import embed, stop_after, written
+from engine_runs import FRAMES, embed, stop_after, written
 from helpers import read_csv, relative_difference
 
 from aasp_features import AaSPEncoder
@@ -82,7 +82,7 @@ def test_the_same_again_does_nothing_and_other_runs_are_refused(
         embed_sounds(small_encoder, found, out, RunOptions(normalize=True))
     embed_sounds(small_encoder, found, out, RunOptions(normalize=True), overwrite=True)
     np.testing.assert_allclose(np.linalg.norm(np.load(out), axis=1), 1, rtol=1e-5)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["emb.csv", "emb.json", "emb.npy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["emb.csv", "emb.json", "emb.npy", "emb.sounds.jsonl"]
 
 
 def test_all_sounds_fail(small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_all_sounds_fail(small_encoder: AaSPEncoder, sounds: Path, tmp_path: Pat
     with pytest.raises(AllFailedError):
         embed_sounds(small_encoder, found, tmp_path / "emb.npy", overwrite=True)
     assert (tmp_path / "emb.npy").read_bytes() == before
-    assert sorted(os.listdir(tmp_path)) == ["emb.csv", "emb.json", "emb.npy", "text.wav"]
+    assert sorted(os.listdir(tmp_path)) == ["emb.csv", "emb.json", "emb.npy", "emb.sounds.jsonl", "text.wav"]
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -252,3 +252,80 @@ def test_the_record_names_the_weights(checkpoint: Path, sounds: Path, tmp_path: 
     record = json.loads((tmp_path / "emb.json").read_text())
     expected = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
     assert (record["checkpoint_sha256"], record["rows"], record["dimension"]) == (expected, 2, 1536)
+
+
+def grow(folder: Path) -> None:
+    """Of five sounds, change one, delete one, rename one, repair one; add two."""
+    (folder / "c.wav").unlink()
+    (folder / "d.wav").rename(folder / "renamed.wav")
+    for name, source in {"b.wav": "a.wav", "broken.wav": "a.wav", "0.wav": "a.wav", "z.wav": "renamed.wav"}.items():
+        samples, rate = soundfile.read(folder / source)
+        soundfile.write(folder / name, samples[rate // 10 * len(name) :], rate)
+
+
+@pytest.fixture
+def growing(sounds: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "growing"
+    folder.mkdir()
+    for name, source in zip("abcd", sorted(sounds.rglob("*.wav")), strict=False):
+        shutil.copy(source, folder / f"{name}.wav")
+    (folder / "broken.wav").write_bytes(b"no sound")
+    return folder
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("options", [RunOptions(pooling="mean"), FRAMES], ids=["clips", "frames"])
+@pytest.mark.parametrize("batches", [None, 1, 2])
+def test_an_update_embeds_what_changed_and_keeps_the_other_rows(
+    small_encoder: AaSPEncoder, growing: Path, tmp_path: Path, options: RunOptions, batches: int | None
+) -> None:
+    """Also when it is killed, and more is added before it continues."""
+    assert embed(small_encoder, [growing], tmp_path / "run", options).failures == 1
+    before = by_name(tmp_path / "run")
+    grow(growing)
+    with pytest.raises(OutputError, match="give --update to keep the rows"):
+        embed(small_encoder, [growing], tmp_path / "run", options)
+    if batches is not None:
+        with stop_after(batches), pytest.raises(InterruptedRun):
+            embed(small_encoder, [growing], tmp_path / "run", options, update=True)
+        shutil.copy(growing / "a.wav", growing / "late.wav")
+        (growing / "z.wav").unlink()
+    result = embed(small_encoder, [growing], tmp_path / "run", options, update=True)
+    assert result.failures == 0
+    assert result.resumed == 2 + {None: 0, 1: 2, 2: 3}[batches]
+    embed(small_encoder, [growing], tmp_path / "fresh", options)
+    assert (tmp_path / "run" / "emb.csv").read_bytes() == (tmp_path / "fresh" / "emb.csv").read_bytes()
+    np.testing.assert_allclose(
+        np.load(tmp_path / "run" / "emb.npy"), np.load(tmp_path / "fresh" / "emb.npy"), atol=1e-5
+    )
+    after = by_name(tmp_path / "run")
+    assert after["a.wav"] == before["a.wav"]
+    assert after["renamed.wav"] == before["d.wav"]
+    assert after["b.wav"] != before["b.wav"]
+    written_then = (tmp_path / "run" / "emb.json").read_bytes()
+    assert embed(small_encoder, [growing], tmp_path / "run", options, update=True).resumed == len(os.listdir(growing))
+    assert (tmp_path / "run" / "emb.json").read_bytes() == written_then
+    embed(small_encoder, [growing], tmp_path / "run", options)  # done without --update, too
+
+
+def by_name(folder: Path) -> dict[str, bytes]:
+    """The rows of each sound."""
+    vectors, rows = np.load(folder / "emb.npy"), read_csv(folder / "emb.csv")
+    names = dict.fromkeys(Path(row["path"]).name for row in rows)
+    return {name: vectors[[Path(row["path"]).name == name for row in rows]].tobytes() for name in names}
+
+
+def test_an_update_keeps_rows_of_the_same_settings_only(
+    small_encoder: AaSPEncoder, growing: Path, tmp_path: Path
+) -> None:
+    embed(small_encoder, [growing], tmp_path, RunOptions(pooling="mean"))
+    before = (tmp_path / "emb.npy").read_bytes()
+    with pytest.raises(OutputError, match="keeps rows of the same settings only: pooling was mean, now cls"):
+        embed(small_encoder, [growing], tmp_path, RunOptions(pooling="cls"), update=True)
+    (tmp_path / "emb.sounds.jsonl").rename(tmp_path / "kept")
+    grow(growing)
+    with pytest.raises(OutputError, match="some of the earlier results are missing"):
+        embed(small_encoder, [growing], tmp_path, RunOptions(pooling="mean"), update=True)
+    assert (tmp_path / "emb.npy").read_bytes() == before
+    (tmp_path / "first").mkdir()
+    assert embed(small_encoder, [growing], tmp_path / "first", RunOptions(), update=True).rows == 6  # nothing was there
