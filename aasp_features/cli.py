@@ -74,6 +74,8 @@ def embed(
     context: embed_options.Context = None,
     dtype: embed_options.Dtype = "float32",
     normalize: embed_options.Normalize = False,
+    segment: embed_options.Segment = None,
+    overlap: embed_options.Overlap = 0.0,
     frames: embed_options.Frames = False,
     hop: embed_options.Hop = COLUMN_SECONDS,
     device: embed_options.Device = None,
@@ -97,7 +99,9 @@ def embed(
     Exit codes: 0 every sound is done, 1 some sounds or the writing failed, 2 nothing was done.
     """
     columns = _columns("window", window), _columns("context", context)
-    rows = RunOptions(pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize, max_hours)
+    rows = RunOptions(
+        pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize, max_hours, segment, overlap
+    )
     check_count("workers", workers)
     check_count("replicas", replicas)
     if replicas is not None and engine == "local":

@@ -46,6 +46,8 @@ Window = Annotated[float | None, _vectors(help="Length of the windows of long au
 Context = Annotated[float | None, _vectors(help="Context on each side of a window, seconds (default: as trained).")]
 Dtype = Annotated[options.Dtype, _vectors(help="Number format of the vectors.")]
 Normalize = Annotated[bool, _vectors("--normalize", help="Scale each vector to length 1.")]
+Segment = Annotated[float | None, _vectors(help="Write a row for each piece of so many seconds of a sound.")]
+Overlap = Annotated[float, _vectors(help="Overlap of one segment with the next, seconds.")]
 Frames = Annotated[bool, _frames("--frames", help="Write vectors along time, one row for each frame.")]
 Hop = Annotated[float, _frames(help="Time between frames, seconds: 0.16, 0.08, 0.04, 0.02 or 0.01.")]
 Device = Annotated[str | None, _machine(help="cpu, cuda, mps, or cuda:0,cuda:1 (default: cuda if present, else cpu).")]

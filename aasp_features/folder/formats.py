@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from aasp_features.errors import AaSPError
 from aasp_features.folder.ledger import Outcome
+from aasp_features.folder.options import RunOptions
+from aasp_features.folder.segments import segment_times
 from aasp_features.sounds.sound import Sound
 from aasp_features.windows import grid_times
 
@@ -33,34 +35,40 @@ class RowTable:
     Args:
         sounds: of the run.
         outcomes: returns an iterator over their outcomes.
-        hop: seconds between frame vectors; None for clip vectors.
+        options: of the run.
 
     Attributes:
-        columns: names of the values: row, path, start and end where parts were asked for, then seconds, sample_rate
-            and channels of the original; or, for frame vectors, time in seconds.
+        columns: names of the values: row, path, start and end of parts and segments (seconds of the file), then
+            seconds, sample_rate and channels of the original; or, for frame vectors, time in seconds.
     """
 
     def __init__(
-        self, sounds: Sequence[Sound], outcomes: Callable[[], Iterator[Outcome]], hop: float | None = None
+        self, sounds: Sequence[Sound], outcomes: Callable[[], Iterator[Outcome]], options: RunOptions | None = None
     ) -> None:
-        self.sounds, self.outcomes, self.hop = sounds, outcomes, hop
-        self._parts = any(sound.start is not None or sound.end is not None for sound in sounds)
-        parts = ["start", "end"] if self._parts else []
-        facts = ["seconds", "sample_rate", "channels"] if hop is None else ["time"]
-        self.columns = ["row", "path", *parts, *facts]
+        self.sounds, self.outcomes, self.options = sounds, outcomes, options or RunOptions()
+        parts = any(sound.start is not None or sound.end is not None for sound in sounds)
+        self._parts = parts or self.options.segment is not None
+        facts = ["time"] if self.options.frames else ["seconds", "sample_rate", "channels"]
+        self.columns = ["row", "path", *(["start", "end"] if self._parts else []), *facts]
 
     def __iter__(self) -> Iterator[list[Any]]:
         row = 0
         for sound, outcome in zip(self.sounds, self.outcomes(), strict=True):
-            name = [sound.name, *([sound.start, sound.end] if self._parts else [])]
-            for facts in self._facts(outcome) if outcome.rows else []:
-                yield [row, *name, *facts]
+            for facts in self._facts(sound, outcome) if outcome.rows else []:
+                yield [row, sound.name, *facts]
                 row += 1
 
-    def _facts(self, outcome: Outcome) -> list[list[Any]]:
-        if self.hop is None:
-            return [[outcome.seconds, outcome.sample_rate, outcome.channels]]
-        return [[time] for time in grid_times(outcome.frames, self.hop)]
+    def _facts(self, sound: Sound, outcome: Outcome) -> Iterator[list[Any]]:
+        part = [sound.start, sound.end] if self._parts else []
+        facts = [outcome.seconds, outcome.sample_rate, outcome.channels]
+        if self.options.frames:
+            yield from ([*part, time] for time in grid_times(outcome.frames, self.options.hop))
+        elif self.options.segment is None:
+            yield [*part, *facts]
+        else:
+            begins = sound.start or 0.0
+            times = segment_times(outcome.rows, self.options.segment, self.options.overlap, outcome.seconds)
+            yield from ([begins + start, begins + end, *facts] for start, end in times)
 
     def failures(self) -> Iterator[list[str]]:
         """Yield path and reason of each sound that failed."""

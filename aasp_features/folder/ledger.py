@@ -111,7 +111,8 @@ class Ledger:
     def in_order(self) -> NDArray[np.bool_]:
         """Return for each sound whether its rows are in the run's state, at their final place."""
         starts = np.cumsum(self.facts["rows"]) - self.facts["rows"]
-        return (self.facts["source"] == STATE) & (self.facts["first"] == starts)
+        at_place: NDArray[np.bool_] = (self.facts["source"] == STATE) & (self.facts["first"] == starts)
+        return at_place
 
     def note(self, index: int, outcome: Outcome, source: int, first: int) -> None:
         """Note the outcome of a sound, whose rows begin at ``first`` in their source."""

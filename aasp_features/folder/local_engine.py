@@ -26,6 +26,7 @@ from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.ledger import Outcome
 from aasp_features.folder.options import RunSettings
 from aasp_features.folder.plan import Batch, Plan
+from aasp_features.folder.segments import cut_segments
 from aasp_features.folder.state import BatchResult, OnSeconds
 from aasp_features.sounds.read_ahead import ReadAhead
 from aasp_features.sounds.sound import Sound
@@ -34,7 +35,7 @@ from aasp_features.windows import CutWindow
 BATCHES_AHEAD = 2  # results of a device that may wait while another is at an earlier batch
 CHUNK_ROWS = 512
 
-Windows = Iterator[tuple[int, CutWindow[Tensor]]]  # of a sound, each with the offset of its pass over it, in frames
+Windows = Iterator[tuple[int, CutWindow[Tensor]]]  # of a sound, each with the number of its segment or pass over it
 
 
 class LocalEngine:
@@ -132,11 +133,19 @@ class BatchWork:
         sound, settings = self.sounds[index], self.settings
         self._contents[index] = sound.content()
         stream = sound.stream(self.encoder.config.sample_rate, settings.options.max_hours)
-        yield from inference.log_mel_windows(stream, self.encoder.log_mel, settings.embed, settings.offsets)
+        if (segment := settings.options.segment) is None:
+            yield from inference.log_mel_windows(stream, self.encoder.log_mel, settings.embed, settings.offsets)
+        else:
+            pieces = cut_segments(stream, segment, settings.options.overlap, self.encoder.config.sample_rate)
+            for number, piece in enumerate(pieces):
+                windows = inference.log_mel_windows([piece], self.encoder.log_mel, settings.embed)
+                yield from ((number, window) for _, window in windows)
         self._infos[index] = stream.info
 
     def _encode(self, batch: Batch, sounds: Iterator[Windows], on_seconds: OnSeconds) -> BatchResult:
         embed, config, frames = self.settings.embed, self.encoder.config, self.settings.options.frames
+        segment, overlap = self.settings.options.segment, self.settings.options.overlap
+        new = 1.0 if segment is None else 1 - overlap / segment  # share of the time that no segment had before
         rows = FrameRows(self.settings.offsets, self.folder) if frames else ClipRows(embed.pooling)
         windows, run = self._windows(batch, sounds), partial(inference.run_network, self.encoder.network, embed)
         for (index, offset), columns in inference.encode_windows(windows, run, embed.batch_size * config.window):
@@ -144,8 +153,8 @@ class BatchWork:
                 rows.add(index, offset, inference.check_finite(columns, self.sounds[index].name))
             except inference.VectorError as error:
                 self._failures.setdefault(index, error)
-            if offset == 0:
-                on_seconds(int(columns.frames.sum()) * FRAME_HOP / config.sample_rate)
+            if offset == 0 or not frames:
+                on_seconds(new * int(columns.frames.sum()) * FRAME_HOP / config.sample_rate)
         good = [index for index in batch if index not in self._failures]
         outcomes = [self._outcome(index, rows) for index in batch]
         return BatchResult(outcomes, map(self._finish, chain.from_iterable(map(rows.pieces, good))))
@@ -191,22 +200,25 @@ class BatchWork:
 
 
 class ClipRows:
-    """The clip vectors of a batch's sounds."""
+    """The clip vectors of a batch's sounds, or of their segments."""
 
     def __init__(self, pooling: Pooling) -> None:
-        self._clips = defaultdict[int, inference.ClipVector](partial(inference.ClipVector, pooling))
+        self._clips = defaultdict[tuple[int, int], inference.ClipVector](partial(inference.ClipVector, pooling))
+        self._segments = defaultdict[int, int](int)
 
-    def add(self, index: int, offset: int, columns: inference.ColumnVectors) -> None:
-        """Take the vectors of a sound's next window; there is one pass, at offset 0."""
-        self._clips[index].add(columns)
+    def add(self, index: int, segment: int, columns: inference.ColumnVectors) -> None:
+        """Take the vectors of the next window of a sound's segment; a sound that is not cut is segment 0."""
+        self._clips[index, segment].add(columns)
+        self._segments[index] = max(self._segments[index], segment + 1)
 
     def count(self, index: int) -> tuple[int, int]:
         """Return a sound's number of rows, and of frames with a row's time: none."""
-        return 1, 0
+        return self._segments[index], 0
 
     def pieces(self, index: int) -> Iterator[NDArray[np.float32]]:
-        """Yield a sound's row, (1, d)."""
-        yield self._clips[index].vector()[None]
+        """Yield a sound's rows, (1, d) each."""
+        for segment in range(self._segments[index]):
+            yield self._clips.pop((index, segment)).vector()[None]
 
 
 class FrameRows:

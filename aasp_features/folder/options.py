@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from aasp_features.audio.reading import MAX_HOURS, check_hours
 from aasp_features.config import AaSPConfig, Pooling, frame_dim, pooled_dim
 from aasp_features.errors import OptionError
+from aasp_features.folder.segments import check_segment
 from aasp_features.options import EmbedOptions, check_choice, check_count
 from aasp_features.version import __version__
 from aasp_features.windows import COLUMN_SECONDS, grid_offsets
@@ -31,9 +32,11 @@ class RunOptions:
         dtype: ``float32`` or ``float16``, of the written vectors.
         normalize: scale every vector to length 1.
         max_hours: of a sound; a longer one is an error.
+        segment: seconds; a vector for each piece of so much of a sound, instead of one for each sound.
+        overlap: of one segment with the next, in seconds.
 
     Raises:
-        OptionError: a hop, dtype or number of hours that is not accepted.
+        OptionError: a hop, dtype, segment or number of hours that is not accepted.
     """
 
     pooling: Pooling | None = None
@@ -46,6 +49,8 @@ class RunOptions:
     dtype: Dtype = "float32"
     normalize: bool = False
     max_hours: float = MAX_HOURS
+    segment: float | None = None
+    overlap: float = 0.0
 
     def __post_init__(self) -> None:
         grid_offsets(self.hop)
@@ -55,6 +60,7 @@ class RunOptions:
         check_count("last_layers", self.last_layers)
         check_count("batch_size", self.batch_size)
         check_hours(self.max_hours)
+        check_segment(self.segment, self.overlap, self.frames)
 
     def resolve(self, encoder: AaSPEncoder, device: str) -> RunSettings:
         """Return everything that decides the written bytes, except the sounds.

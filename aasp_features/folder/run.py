@@ -257,7 +257,7 @@ class FolderRun:
 
     def _publish(self, problems: dict[str, str]) -> int:
         """Put the results in their places; return the number of failures."""
-        asked, ledger = self.plan.settings.options, self.ledger
+        ledger = self.ledger
         if ledger.rows == 0:
             index, reason = next(iter(ledger.errors.items()))
             clear(self.state.folder)  # the next run tries again
@@ -268,7 +268,7 @@ class FolderRun:
         self._check_folder()
         if not self.replaces:
             finished_record(self.out, self.plan)  # somebody else may have written there meanwhile
-        table = RowTable(self.plan.sounds, ledger.outcomes, asked.hop if asked.frames else None)
+        table = RowTable(self.plan.sounds, ledger.outcomes, self.plan.settings.options)
         rows = RunRows(ledger, self.state, *(self.earlier or ()))
         make_results(rows, table, self.out, problems)
         move_results(self.state.folder, self.out)

@@ -96,7 +96,7 @@ def test_a_row_for_each_sound_that_has_one() -> None:
 
 def test_a_row_for_each_frame() -> None:
     """17 frames of log-mel: a whole column, centre 0.0875 s, and one of a frame at 0.16 s, centre 0.1725 s."""
-    table = RowTable(SOUNDS[:1], lambda: iter([Outcome(2, 0.2, 16000, 1, frames=17)]), hop=0.16)
+    table = RowTable(SOUNDS[:1], lambda: iter([Outcome(2, 0.2, 16000, 1, frames=17)]), RunOptions(frames=True))
     assert table.columns == ["row", "path", "time"]
     assert list(table) == [[0, "a.wav", 0.0875], [1, "a.wav", 0.1725]]
 

@@ -254,6 +254,9 @@ def test_the_record_names_the_weights(checkpoint: Path, sounds: Path, tmp_path: 
     assert (record["checkpoint_sha256"], record["rows"], record["dimension"]) == (expected, 2, 1536)
 
 
+SEGMENTS = RunOptions(segment=0.8, overlap=0.3, pooling="mean+std")
+
+
 def grow(folder: Path) -> None:
     """Of five sounds, change one, delete one, rename one, repair one; add two."""
     (folder / "c.wav").unlink()
@@ -274,7 +277,7 @@ def growing(sounds: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("options", [RunOptions(pooling="mean"), FRAMES], ids=["clips", "frames"])
+@pytest.mark.parametrize("options", [RunOptions(pooling="mean"), FRAMES, SEGMENTS], ids=["clips", "frames", "segments"])
 @pytest.mark.parametrize("batches", [None, 1, 2])
 def test_an_update_embeds_what_changed_and_keeps_the_other_rows(
     small_encoder: AaSPEncoder, growing: Path, tmp_path: Path, options: RunOptions, batches: int | None
