@@ -54,11 +54,12 @@ class RowTable:
     def __iter__(self) -> Iterator[list[Any]]:
         row = 0
         for sound, outcome in zip(self.sounds, self.outcomes(), strict=True):
-            for facts in self._facts(sound, outcome) if outcome.rows else []:
+            for facts in self.facts(sound, outcome) if outcome.rows else []:
                 yield [row, sound.name, *facts]
                 row += 1
 
-    def _facts(self, sound: Sound, outcome: Outcome) -> Iterator[list[Any]]:
+    def facts(self, sound: Sound, outcome: Outcome) -> Iterator[list[Any]]:
+        """Yield the values of each row of a sound, after its path."""
         part = [sound.start, sound.end] if self._parts else []
         facts = [outcome.seconds, outcome.sample_rate, outcome.channels]
         if self.options.frames:
@@ -165,7 +166,8 @@ WRITERS: dict[str, Callable[[Path, Rows, RowTable, Metadata], None]] = {
     ".safetensors": write_safetensors,
     ".jsonl": write_jsonl,
 }
-LIBRARIES = {".parquet": ("pyarrow", "parquet"), ".h5": ("h5py", "hdf5")}  # module, extra
+ENDINGS = [".npy", *WRITERS, ".lance"]
+LIBRARIES = {".parquet": ("pyarrow", "parquet"), ".h5": ("h5py", "hdf5"), ".lance": ("lancedb", "lance")}  # and extra
 
 
 def check_format(path: Path) -> None:
@@ -176,8 +178,8 @@ def check_format(path: Path) -> None:
     """
     from importlib.util import find_spec
 
-    if path.suffix not in {".npy", *WRITERS}:
-        raise FormatError(f"--out must end in one of {', '.join(['.npy', *WRITERS])}, got {path}.")
+    if path.suffix not in ENDINGS:
+        raise FormatError(f"--out must end in one of {', '.join(ENDINGS)}, got {path}.")
     module, extra = LIBRARIES.get(path.suffix, ("", ""))
     if module and find_spec(module) is None:
         raise FormatError(f'--out {path}: {path.suffix} needs {module}: pip install "aasp-features[{extra}]".')

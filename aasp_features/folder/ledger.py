@@ -138,12 +138,13 @@ class Ledger:
             size, changed, touched = self.plan.stamps[index]
             yield DoneSound(sound.name, sound.start, sound.end, (size, changed, touched), self.outcome(index))
 
-    def take(self, done: Iterable[DoneSound], source: int) -> None:
-        """Take over what is done already, if the sound still holds the bytes that were read, under any name.
+    def take(self, done: Iterable[DoneSound], source: int, *, renamed: bool = True) -> None:
+        """Take over what is done already, if the sound still holds the bytes that were read.
 
         Args:
             done: sounds in the order of their rows.
             source: where the rows are; failures in ``EARLIER`` results are not taken over, so they are tried again.
+            renamed: take over also what has another name now.
         """
         wanted: dict[tuple[Any, ...], list[int]] = defaultdict(list)  # open sounds by name and part
         for index in self.open():
@@ -160,7 +161,7 @@ class Ledger:
             else:
                 others[each.stamp[0], each.start, each.end].append((each, first))
             first += each.outcome.rows
-        if others:
+        if others and renamed:
             self._take_renamed(others, source)
 
     def _take_renamed(self, others: dict[tuple[Any, ...], list[tuple[DoneSound, int]]], source: int) -> None:

@@ -55,6 +55,8 @@ def side_file(out: Path, ending: str) -> Path:
 
 def result_files(out: Path) -> list[Path]:
     """Return all files that a run may write: vectors, table, record, list of sounds, list of failures."""
+    if out.suffix == ".lance":
+        return [out, side_file(out, ".errors.csv")]
     return [out, *(side_file(out, ending) for ending in (".csv", ".json", ".sounds.jsonl", ".errors.csv"))]
 
 
@@ -70,7 +72,7 @@ def check_writable(out: Path) -> None:
         OutputError: a folder, or a file in a folder that is missing or may not be written.
     """
     try:
-        is_folder, has_parent = out.is_dir(), out.parent.is_dir()
+        is_folder, has_parent = out.is_dir() and out.suffix != ".lance", out.parent.is_dir()
         if has_parent and not is_folder:
             probe = out.with_name(f".{out.name}.{os.getpid()}.tmp")
             probe.touch()
