@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from aasp_features.sounds.discovery import Discovery
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # typer's boxes leave 28 of 80 columns to the help, and name a type for flags
 )
@@ -93,8 +92,15 @@ def embed(
 ) -> None:
     """Embed sounds.
 
-    OUT gets one row for each sound. A table of the rows (.csv), a record of the settings (.json) and a list of the
-    sounds that failed (.errors.csv) are written beside it. The same command continues a run that was stopped.
+    OUT gets one row for each sound. A table of the rows (.csv), a record of the settings (.json) and lists of the
+    sounds (.sounds.jsonl) and of those that failed (.errors.csv) are written beside it. The same command continues a
+    run that was stopped.
+
+    \b
+    Examples:
+      aasp-embed sounds/ -o emb.npy
+      aasp-embed sounds/ -o emb.npy --update
+      aasp-embed recordings/ -o parts.parquet --segment 3 --overlap 1
 
     Exit codes: 0 every sound is done, 1 some sounds or the writing failed, 2 nothing was done.
     """

@@ -126,7 +126,7 @@ def publish_table(run: RunRows, lines: RowTable, out: Path, problems: dict[str, 
 
 
 def _connect(out: Path) -> Any:
-    os.environ.setdefault("LANCE_LOG", "error")  # it warns of a table that does not exist yet
+    os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of a table that does not exist yet
     import lancedb
 
     return lancedb.connect(out.parent)
