@@ -90,7 +90,7 @@ def embed(
     quiet: embed_options.Quiet = False,
     version: embed_options.Version = False,
 ) -> None:
-    """Embed sounds.
+    r"""Embed sounds.
 
     OUT gets one row for each sound. A table of the rows (.csv), a record of the settings (.json) and lists of the
     sounds (.sounds.jsonl) and of those that failed (.errors.csv) are written beside it. The same command continues a
