@@ -111,7 +111,7 @@ def _read_parquet(path: Path) -> Content:
     read = parquet.read_table(path)
     vectors = read["vector"].combine_chunks()
     table = {name: read[name].to_numpy() for name in read.column_names if name != "vector"}
-    metadata = {key.decode(): value.decode() for key, value in read.schema.metadata.items()}
+    metadata = {key.decode(): value.decode() for key, value in (read.schema.metadata or {}).items()}
     return vectors.flatten().to_numpy().reshape(len(vectors), -1), _in_order(table), _from_metadata(metadata)
 
 
