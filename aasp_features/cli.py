@@ -101,6 +101,7 @@ def embed(
       aasp-embed sounds/ -o emb.npy
       aasp-embed sounds/ -o emb.npy --update
       aasp-embed recordings/ -o parts.parquet --segment 3 --overlap 1
+      aasp-embed convert emb.npy emb.parquet
 
     Exit codes: 0 every sound is done, 1 some sounds or the writing failed, 2 nothing was done.
     """
@@ -358,7 +359,11 @@ def _tell(message: Warning | str, *_: object) -> None:
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command; ``convert`` as the first argument is a command of its own."""
+    if sys.argv[1:2] == ["convert"]:
+        from aasp_features.folder.convert import app as convert
+
+        sys.exit(convert(sys.argv[2:]))
     sys.exit(app())
 
 

@@ -164,7 +164,8 @@ class _Queries:
         else:
             vectors = encoder.embed(sound, **options)[None]
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True) if settings["normalize"] else 1.0
-        return np.mean(np.asarray(vectors, np.float64) / lengths, axis=0)
+        mean: Vector = np.mean(np.asarray(vectors, np.float64) / lengths, axis=0)
+        return mean
 
     def _checked_encoder(self) -> AaSPEncoder:
         from aasp_features.encoder import AaSPEncoder
@@ -216,5 +217,5 @@ def _hit(found: Results, row: int, score: float) -> Hit:
         centre, half = float(found.table["time"][row]), found.record.get("settings", {}).get("hop", COLUMN_SECONDS) / 2
         start = max(0.0, (0.0 if np.isnan(start) else start) + centre - half)
         end = start + 2 * half
-    times = (None if np.isnan(value) else value for value in (start, end))
-    return Hit(score, str(found.table["path"][row]), *times, row)
+    first, last = (None if np.isnan(value) else value for value in (start, end))
+    return Hit(score, str(found.table["path"][row]), first, last, row)

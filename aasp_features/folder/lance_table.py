@@ -13,10 +13,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from aasp_features.folder.formats import ERROR_COLUMNS, RowTable, plain_text, write_csv
 from aasp_features.folder.ledger import EARLIER, STATE, DoneSound, Ledger
@@ -26,7 +29,11 @@ from aasp_features.folder.plan import Plan
 if TYPE_CHECKING:
     import pyarrow
 
+    from aasp_features.folder.results import Results
+
 RECORD = "aasp_features"  # key of the metadata
+NAMED = ("checkpoint", "checkpoint_sha256", "aasp_features")  # of a record
+OWN_COLUMNS = ["id", "number", "sound"]
 CHUNK_ROWS = 4096
 
 
@@ -108,7 +115,11 @@ def publish_table(run: RunRows, lines: RowTable, out: Path, problems: dict[str, 
     if failures:
         write_csv(run.folder / "errors.csv", ERROR_COLUMNS, failures)
         os.replace(run.folder / "errors.csv", side_file(out, ".errors.csv"))
-    schema, new, table = _schema(run, lines), _new_rows(run, lines), open_table(out)
+    settings, table = run.ledger.plan.settings, open_table(out)
+    record = {**{name: getattr(settings, name) for name in NAMED}, "settings": settings.to_dict()}
+    schema = _schema(lines.columns, np.dtype(settings.options.dtype), settings.width, record)
+    vectors = run.state.array() if run.state.rows else np.empty((0, settings.width))
+    new = _batches(vectors, _new_lines(run, lines), schema)
     if table is None or replaces == "overwrite":
         if table is None and out.exists():  # a first commit was cut off
             shutil.rmtree(out)
@@ -132,43 +143,53 @@ def _connect(out: Path) -> Any:
     return lancedb.connect(out.parent)
 
 
-def _schema(run: RunRows, lines: RowTable) -> pyarrow.Schema:
+def write_table(out: Path, results: Results, sounds: Iterable[DoneSound]) -> None:
+    """Write results of another format as a new table; ``sounds`` are those behind the rows, in order."""
+    record = {name: results.record[name] for name in (*NAMED, "settings")}
+    schema = _schema(results.columns, results.vectors.dtype, results.vectors.shape[1], record)
+    ids = ((done, number) for done in sounds for number in range(done.outcome.rows))
+    lines = ((line[0], [*line[1:], *_own(*own)]) for line, own in zip(results, ids, strict=True))
+    _connect(out).create_table(out.stem, _batches(results.vectors, lines, schema), schema=schema)
+
+
+def _schema(columns: Sequence[str], dtype: Any, width: int, record: dict[str, Any]) -> pyarrow.Schema:
+    """Return the schema of a table whose rows have these columns, of which the first is ``row``."""
     import pyarrow
 
-    settings = run.ledger.plan.settings
     kinds = {"path": pyarrow.string(), "sample_rate": pyarrow.int32(), "channels": pyarrow.int32()}
-    columns = [(name, kinds.get(name, pyarrow.float64())) for name in lines.columns[1:]]
-    number = pyarrow.float16() if settings.options.dtype == "float16" else pyarrow.float32()
-    own = [("id", pyarrow.string()), ("number", pyarrow.int32()), ("sound", pyarrow.string())]
-    named = {name: getattr(settings, name) for name in ("checkpoint", "checkpoint_sha256", "aasp_features")}
-    record = json.dumps({**named, "settings": settings.to_dict()})
-    return pyarrow.schema(
-        [*columns, *own, ("vector", pyarrow.list_(number, settings.width))], metadata={RECORD: record}
-    )
+    named = [(name, kinds.get(name, pyarrow.float64())) for name in columns[1:]]
+    own = zip(OWN_COLUMNS, (pyarrow.string(), pyarrow.int32(), pyarrow.string()), strict=True)
+    vector = ("vector", pyarrow.list_(pyarrow.from_numpy_dtype(dtype), width))
+    return pyarrow.schema([*named, *own, vector], metadata={RECORD: json.dumps(record)})
 
 
-def _new_rows(run: RunRows, lines: RowTable) -> Iterator[pyarrow.RecordBatch]:
-    """Yield the rows that the run computed, in the order of the sounds."""
-    import numpy as np
+def _batches(
+    vectors: NDArray[Any], lines: Iterator[tuple[int, list[Any]]], schema: pyarrow.Schema
+) -> Iterator[pyarrow.RecordBatch]:
+    """Yield the rows of a table; each line has the index of its vector, and the columns before it."""
     import pyarrow
 
-    schema, rows = _schema(run, lines), _new_lines(run, lines)
-    while chunk := list(islice(rows, CHUNK_ROWS)):
+    while chunk := list(islice(lines, CHUNK_ROWS)):
         places, values = zip(*chunk, strict=True)
-        block = np.ascontiguousarray(run.state.array()[list(places)])
-        vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(block.reshape(-1)), block.shape[1])
+        block = np.ascontiguousarray(vectors[list(places)])
+        own = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(block.reshape(-1)), block.shape[1])
         columns = zip(zip(*values, strict=True), schema, strict=False)
         arrays = [pyarrow.array(column, kind.type) for column, kind in columns]
-        yield pyarrow.RecordBatch.from_arrays([*arrays, vectors], schema=schema)
+        yield pyarrow.RecordBatch.from_arrays([*arrays, own], schema=schema)
 
 
 def _new_lines(run: RunRows, lines: RowTable) -> Iterator[tuple[int, list[Any]]]:
     """Yield the index of each new row in the state, and its columns before the vector."""
     for sound, done, fact in zip(lines.sounds, run.ledger.sounds(), run.ledger.facts, strict=True):
         if fact["source"] == STATE and fact["rows"]:
-            text, name = json.dumps(done.to_json()), plain_text(done.name)
             for number, facts in enumerate(lines.facts(sound, done.outcome)):
-                yield int(fact["first"]) + number, [name, *facts, _id(text), number, text]
+                yield int(fact["first"]) + number, [plain_text(done.name), *facts, *_own(done, number)]
+
+
+def _own(sound: DoneSound, number: int) -> list[Any]:
+    """Return the values of ``OWN_COLUMNS`` of a sound's row."""
+    text = json.dumps(sound.to_json())
+    return [_id(text), number, text]
 
 
 def _gone(ledger: Ledger, out: Path) -> Iterator[str]:

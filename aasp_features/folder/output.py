@@ -194,12 +194,6 @@ def earlier_record(out: Path, plan: Plan) -> dict[str, Any] | None:
     return record
 
 
-def read_earlier(out: Path) -> tuple[NDArray[Any], list[int]] | None:
-    """Return the rows that an update starts from, and torch's threads that computed them; None for no results."""
-    record = read_sealed(side_file(out, ".json"))
-    return None if record is None else (np.load(out, mmap_mode="r"), record["threads"])
-
-
 def read_sounds(out: Path) -> Iterator[DoneSound]:
     """Yield the sounds of results, in the order of the rows."""
     with side_file(out, ".sounds.jsonl").open(encoding="ascii") as file:

@@ -60,8 +60,9 @@ class Results:
 def read_results(path: str | Path) -> Results:
     """Read the results of ``aasp-embed`` in any of its formats.
 
-    ``.npz``, ``.parquet``, ``.h5`` and ``.jsonl`` hold their own table. That of ``.npy`` and ``.safetensors`` is the
-    ``.csv`` beside the file. The record of ``.npy`` and ``.jsonl`` is the ``.json`` beside it, which may be missing.
+    ``.npz``, ``.parquet``, ``.h5``, ``.jsonl`` and ``.lance`` hold their own table. That of ``.npy`` and
+    ``.safetensors`` is the ``.csv`` beside the file. The record of ``.npy`` and ``.jsonl`` is the ``.json`` beside it,
+    which may be missing.
 
     Raises:
         ResultsError: see the class.
@@ -80,6 +81,12 @@ def read_results(path: str | Path) -> Results:
         raise ResultsError(f"{path} is damaged, or not written by aasp-embed ({reason}).") from error
     _check(path, vectors, table)
     return Results(path, vectors, {"row": np.arange(len(vectors)), **table}, record)
+
+
+def read_earlier(out: Path) -> tuple[NDArray[Any], list[int]] | None:
+    """Return the rows that an update starts from, and torch's threads that computed them; None for no results."""
+    record = read_sealed(side_file(out, ".json"))
+    return None if record is None else (read_results(out).vectors, record["threads"])
 
 
 def _check(path: Path, vectors: NDArray[Any], table: Columns) -> None:
@@ -146,6 +153,18 @@ def _read_jsonl(path: Path) -> Content:
     return np.concatenate(pieces), _joined(tables), record
 
 
+def _read_lance(path: Path) -> Content:
+    """Read a table without what ties its rows to files; its rows are numbered as they come."""
+    from aasp_features.folder.lance_table import OWN_COLUMNS, RECORD, open_table
+
+    table = open_table(path)
+    read = table.to_arrow().drop_columns(OWN_COLUMNS)
+    vectors = read["vector"].combine_chunks()
+    values = {name: read[name].to_numpy() for name in read.column_names if name != "vector"}
+    record = json.loads(table.schema.metadata[RECORD.encode()])
+    return vectors.flatten().to_numpy().reshape(len(vectors), -1), _in_order(values), record
+
+
 READERS: Mapping[str, Callable[[Path], Content]] = {  # one for each format that ``formats`` writes
     ".npy": _read_npy,
     ".npz": _read_npz,
@@ -153,6 +172,7 @@ READERS: Mapping[str, Callable[[Path], Content]] = {  # one for each format that
     ".h5": _read_hdf5,
     ".safetensors": _read_safetensors,
     ".jsonl": _read_jsonl,
+    ".lance": _read_lance,
 }
 
 

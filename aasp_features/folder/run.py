@@ -29,10 +29,10 @@ from aasp_features.folder.output import (
     make_results,
     move_results,
     partial_folder,
-    read_earlier,
     read_sounds,
 )
 from aasp_features.folder.plan import Batch, Plan, make_plan
+from aasp_features.folder.results import read_earlier
 from aasp_features.folder.state import BatchResult, ChangedRunError, OnSeconds, RunState, unfinished
 from aasp_features.sounds.discovery import Discovery
 

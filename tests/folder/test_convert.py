@@ -17,6 +17,8 @@ from aasp_features.folder.results import READERS, Results, ResultsError, read_re
 from aasp_features.folder.run import embed_sounds
 from aasp_features.sounds.discovery import find_sounds
 
+FILES = [ending for ending in READERS if ending != ".lance"]
+
 
 @pytest.fixture
 def emb(small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path) -> Path:
@@ -42,7 +44,7 @@ def test_every_format_to_every_format(emb: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     pytest.importorskip("h5py")
     expected = read_results(emb)
-    for number, (ending, other) in enumerate(itertools.product(READERS, READERS)):
+    for number, (ending, other) in enumerate(itertools.product(FILES, FILES)):
         folder = tmp_path / str(number)
         folder.mkdir()
         convert_results(emb, folder / f"a{ending}")
@@ -96,7 +98,7 @@ def test_failing_leaves_the_old_file(emb: Path, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OutputError, match=r"b.npz could not be written \(no space left.*\); what was there is kept"):
         convert_results(emb, tmp_path / "b.npz", overwrite=True)
     assert (tmp_path / "b.npz").read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} == {"in", "b.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "b.npz", "b.csv", "b.json", "b.sounds.jsonl"}
 
 
 def test_refusals(emb: Path, tmp_path: Path) -> None:
@@ -116,3 +118,22 @@ def test_command(emb: Path, tmp_path: Path) -> None:
     again = CliRunner().invoke(app, [str(emb), str(tmp_path / "b.npz")])
     assert again.exit_code == 2
     assert again.stderr.startswith(f"aasp-embed convert: {tmp_path / 'b.npz'} exists; choose another output")
+
+
+def test_a_table_of_converted_results_grows(
+    small_encoder: AaSPEncoder, emb: Path, sounds: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("lancedb")
+    expected, out = read_results(emb), tmp_path / "library.lance"
+    convert_results(emb, out)
+    for back in (read_results(out), convert_results(out, tmp_path / "back.npz"), read_results(tmp_path / "back.npz")):
+        assert (back.vectors.tobytes(), list(back)) == (expected.vectors.tobytes(), list(expected))
+        assert back.record["settings"] == expected.record["settings"]
+    options, found = RunOptions(segment=1.0, dtype="float16"), find_sounds([sounds / "music", sounds / "voice"])
+    updated = embed_sounds(small_encoder, found, out, options, update=True)
+    assert (updated.resumed, len(found.sounds)) == (4, 6)
+    convert_results(emb, tmp_path / "moved.parquet")
+    assert embed_sounds(small_encoder, found, tmp_path / "moved.parquet", options, update=True).resumed == 4
+    emb.with_name("emb.sounds.jsonl").unlink()
+    with pytest.raises(OutputError, match="needs its record and"):
+        convert_results(emb, tmp_path / "other.lance")

@@ -52,7 +52,7 @@ def emb(tmp_path: Path, small_encoder: AaSPEncoder, found: Discovery) -> Path:
 
 
 def test_every_written_format_has_a_reader() -> None:
-    assert set(READERS) == set(ENDINGS)
+    assert set(READERS) == {*ENDINGS, ".lance"}
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
