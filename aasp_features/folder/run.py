@@ -272,14 +272,14 @@ class FolderRun:
             )
         self._check_folder()
         table = RowTable(self.plan.sounds, ledger.outcomes, self.plan.settings.options)
-        rows = RunRows(ledger, self.state, *(self.earlier or ()))
         if self.out.suffix == ".lance":
-            publish_table(rows, table, self.out, problems, self.replaces)
+            publish_table(RunRows(ledger, self.state), table, self.out, problems, self.replaces)
             clear(self.state.folder)
         else:
             if not self.replaces:
                 finished_record(self.out, self.plan)  # somebody else may have written there meanwhile
-            make_results(rows, table, self.out, problems)
+            make_results(RunRows(ledger, self.state, *(self.earlier or ())), table, self.out, problems)
+            self.earlier = None  # closes a file that is replaced now, which some systems require
             move_results(self.state.folder, self.out)
         self._warn_unheard()
         return len(problems) + len(ledger.errors)
