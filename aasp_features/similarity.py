@@ -143,12 +143,13 @@ def _as_list(queries: Any) -> list[Query]:
 
 def _direction(rows: list[Vectors], mean: Vectors) -> Vectors:
     """Return the mean over queries of their directions from the mean."""
-    return np.mean([_unit(_unit(each - mean).mean(axis=0)) for each in rows], axis=0)  # type: ignore[no-any-return]
+    return np.stack([_unit(_unit(each - mean).mean(axis=0)) for each in rows]).mean(axis=0)
 
 
 def _unit(vectors: Vectors) -> Vectors:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0)
+    lengths, units = np.linalg.norm(vectors, axis=-1, keepdims=True), np.zeros_like(vectors)
+    np.divide(vectors, lengths, out=units, where=lengths != 0)
+    return units
 
 
 class _QueryRows:

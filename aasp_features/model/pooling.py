@@ -44,5 +44,6 @@ def similarity(a: Any, b: Any) -> Tensor:
     Vectors of sounds share a large common part. Subtract the mean of your collection from both first, as
     ``aasp_features.search`` does: similar sounds then stand out.
     """
-    first, second = (normalize(torch.atleast_2d(torch.as_tensor(each)).float(), dim=-1) for each in (a, b))
-    return first @ second.T
+    first, second = (torch.as_tensor(each).float() for each in (a, b))
+    rows, columns = (normalize(each[None] if each.ndim == 1 else each, dim=-1) for each in (first, second))
+    return rows @ columns.T
