@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aasp_features.inputs import InputError as InputError
     from aasp_features.model.log_mel import LogMel as LogMel
     from aasp_features.similarity import Hit as Hit
+    from aasp_features.similarity import SearchError as SearchError
     from aasp_features.similarity import search as search
 
 _HOME_OF = {
@@ -41,6 +42,7 @@ _HOME_OF = {
     "LogMel": "model.log_mel",
     "OptionError": "errors",
     "Prediction": "classifier",
+    "SearchError": "similarity",
     "VectorError": "inference",
     "load_audio": "audio.reading",
     "search": "similarity",

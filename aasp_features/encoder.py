@@ -26,7 +26,7 @@ from aasp_features.inference import FrameEmbeddings, clip_windows, encode_clips,
 from aasp_features.inputs import Clip, Inputs, check_waveform, read_inputs
 from aasp_features.model.log_mel import LogMel
 from aasp_features.model.network import AaSPNetwork, Features, first_values
-from aasp_features.model.pooling import pool_clip
+from aasp_features.model.pooling import pool_clip, similarity
 from aasp_features.options import EmbedOptions, check_choice, check_device, check_last_layers, resolve_options
 from aasp_features.stream import EmbeddingStream, window_of_latency
 from aasp_features.windows import COLUMN_SECONDS, grid_offsets
@@ -146,6 +146,8 @@ class AaSPEncoder(nn.Module):
     def embedding_dim(self) -> int:
         """Dimension of a clip vector under the default pooling."""
         return self.config.embedding_dim
+
+    similarity = staticmethod(similarity)
 
     @property
     def device(self) -> torch.device:
@@ -383,9 +385,7 @@ class AaSPEncoder(nn.Module):
             self.to(device)
         options = self.options(batch_size=batch_size)
         given = read_inputs(inputs, sample_rate, model_rate=self.config.sample_rate)
-        clips: Iterable[Clip] = given.clips
-        if show_progress_bar:
-            clips = track(given.clips, description="Encoding")
+        clips: Iterable[Clip] = track(given.clips, "Encoding") if show_progress_bar else given.clips
         result = torch.as_tensor(_like(given, self._clip_vectors(given, clips, options)))
         if normalize_embeddings:
             result = nn.functional.normalize(result, dim=-1)

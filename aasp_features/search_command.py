@@ -1,7 +1,4 @@
-"""``aasp-search``: the sounds of a collection that are most similar to one.
-
-Torch is imported only for queries that have to be embedded.
-"""
+"""``aasp-search``: the sounds of a collection that are most similar to others; no torch until one is embedded."""
 
 from __future__ import annotations
 
@@ -9,20 +6,21 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
+from aasp_features.events import Event, audacity_labels
+from aasp_features.folder.formats import plain_text, write_csv
+from aasp_features.similarity import Hit, Query, SearchError, hit_sound, search
 
-if TYPE_CHECKING:
-    from aasp_features.encoder import AaSPEncoder
-    from aasp_features.similarity import Hit
-
-COLUMNS = ["score", "path", "start", "end"]
+MAX_HEARD = 8000  # Hz
+RAVEN_ENDING = ".selections.txt"
 RAVEN_COLUMNS = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"]
-RAVEN_COLUMNS += ["Begin Path", "Score"]
+RAVEN_COLUMNS += ["Begin Path", "File Offset (s)", "Score", "Annotation"]
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -32,132 +30,107 @@ class SearchCommand(SentenceCommand):
     program = "aasp-search"
 
 
-Collection = Annotated[Path, typer.Argument(help="File that aasp-embed wrote, in any format.")]
-Queries = Annotated[list[str], typer.Argument(help="Sounds; a path in the table of rows is not embedded again.")]
-Unlike = Annotated[list[str] | None, typer.Option(help="Sound that hits should differ from; may be repeated.")]
-Start = Annotated[float | None, typer.Option(help="Start of the part of the queries, seconds.")]
-End = Annotated[float | None, typer.Option(help="End of the part of the queries, seconds.")]
-Top = Annotated[int, typer.Option(help="Number of hits.")]
-Model = Annotated[str | None, typer.Option(help="Checkpoint folder or Hub name (default: by the record's name).")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Table of the hits (.csv).")]
-Export = Annotated[Path | None, typer.Option(help="Folder for the hits as WAV, mono, at their own rate.")]
-Labels = Annotated[Path | None, typer.Option(help="Hits as a Raven selection table (.txt).")]
-
-
 @app.command(no_args_is_help=True, cls=SearchCommand, context_settings={"help_option_names": ["-h", "--help"]})
-def search_command(
-    collection: Collection,
-    queries: Queries,
-    unlike: Unlike = None,
-    start: Start = None,
-    end: End = None,
-    top: Top = 20,
-    model: Model = None,
-    out: Out = None,
-    export: Export = None,
-    labels: Labels = None,
+def command(
+    collection: Annotated[Path, typer.Argument(help="Vectors that aasp-embed wrote.")],
+    queries: Annotated[list[str], typer.Argument(help="Sounds to search for. Several count as one, by their mean.")],
+    start: Annotated[float | None, typer.Option(help="Start of the part of the query, seconds.")] = None,
+    end: Annotated[float | None, typer.Option(help="End of the part of the query, seconds.")] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option(help="Sound that hits should differ from; may be repeated.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Number of hits.")] = 20,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV of the hits.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help=f"Raven table of the hits (*{RAVEN_ENDING}), or Audacity labels (*.txt).")
+    ] = None,
+    export: Annotated[Path | None, typer.Option(help="Folder for the hits as WAV files.")] = None,
+    model: Annotated[str | None, typer.Option(help="Checkpoint folder or Hub name (default: by the record).")] = None,
 ) -> None:
-    """Find the sounds most similar to one, or to several.
-
-    Existing files are never replaced.
-    """
-    from aasp_features.similarity import search
-
-    if (start is not None or end is not None) and unlike:
-        raise OptionError("and --end apply to one kind of query; cut the parts first to use --unlike.", option="start")
-    _check_new(out, labels)
-    hits = search(collection, queries, unlike=unlike or (), top=top, start=start, end=end, encoder=_load(model))
-    typer.echo(_table(hits))
+    """Print the sounds of a collection that are most similar to the queries, with cosines after mean removal."""
+    _check_new(path for path in (out, labels) if path is not None)
+    hits = search(collection, _queries(queries, start, end), top=top, unlike=list(unlike or []), model=model)
+    typer.echo(table_text(hits))
     if out is not None:
-        from aasp_features.folder.formats import write_csv
-
-        write_csv(out, [*COLUMNS, "row"], hits)  # type: ignore[arg-type]
+        write_csv(out, list(Hit._fields), map(list, hits))
     if labels is not None:
-        labels.write_text(raven_table(hits), encoding="utf-8", errors="surrogateescape")
+        labels.write_text(_labels(hits, labels, ", ".join(Path(name).stem for name in queries)), encoding="utf-8")
     if export is not None:
         export_hits(hits, export)
 
 
+def _queries(names: list[str], start: float | None, end: float | None) -> list[Query]:
+    if start is None and end is None:
+        return list(names)
+    if len(names) > 1:
+        raise OptionError("is for one query; cut the parts of several into files.", option="start")
+    return [(names[0], start, end)]
+
+
+def _check_new(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if os.path.lexists(path):
+            raise SearchError(f"{path} exists and is not replaced; choose another name.")
+        if not path.parent.is_dir():
+            raise SearchError(f"{path}: the folder {path.parent} does not exist; make it first.")
+
+
+def table_text(hits: Sequence[Hit]) -> str:
+    """Return the hits as lines of aligned columns."""
+    width = max([4, *(len(plain_text(hit.path)) for hit in hits)])
+    lines = [f"{'score':>6}  {'path':<{width}}  {'start':>9}  {'end':>9}"]
+    for hit in hits:
+        times = ["" if time is None else f"{time:.2f}" for time in (hit.start, hit.end)]
+        lines.append(f"{hit.score:+6.3f}  {plain_text(hit.path):<{width}}  {times[0]:>9}  {times[1]:>9}")
+    return "\n".join(lines)
+
+
+def _labels(hits: Sequence[Hit], path: Path, label: str) -> str:
+    """Return the hits as the kind of labels that the ending names."""
+    if path.name.endswith(RAVEN_ENDING):
+        return raven_table((hit.path, hit.start or 0.0, hit.end or 0.0, hit.score, label) for hit in hits)
+    if len({hit.path for hit in hits}) > 1:
+        raise OptionError(
+            f"{path}: hits are of several files, and an Audacity label track is of one; end the name in "
+            f"{RAVEN_ENDING} for a Raven table.",
+            option="labels",
+        )
+    events = [Event(hit.start or 0.0, hit.end or 0.0, f"{label} {hit.score:.3f}", hit.score) for hit in hits]
+    return audacity_labels(sorted(events))
+
+
+def raven_table(rows: Iterable[tuple[str, float, float, float, str]]) -> str:
+    """Return a Raven selection table of (path, start, end, score, label), times in seconds of each file."""
+    lines = [RAVEN_COLUMNS]
+    for number, (path, start, end, score, label) in enumerate(rows, 1):
+        times = [f"{start:.6f}", f"{end:.6f}"]
+        place = [plain_text(os.path.abspath(path)), times[0]]
+        lines.append([str(number), "Spectrogram 1", "1", *times, "0", str(MAX_HEARD), *place, f"{score:.4f}", label])
+    return "".join("\t".join(line) + "\n" for line in lines)
+
+
 def export_hits(hits: Sequence[Hit], folder: Path) -> list[Path]:
-    """Write each hit as a mono WAV file, at the rate of its sound.
+    """Write the hits as float32 WAV files, with their own rates and channels; return the paths.
 
     Raises:
-        OptionError: a file that exists, or a folder that cannot be made.
-        AudioError: a sound that is gone or cannot be read.
+        SearchError: a file exists already; nothing is written.
+        AudioError: a sound that cannot be read.
     """
-    from aasp_features.audio.reading import audio_info, stream_audio
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"{folder} cannot be made ({error.strerror}).", option="export") from error
-    files = [folder / f"{rank:03d}-{Path(hit.path).stem[:60]}.wav" for rank, hit in enumerate(hits, start=1)]
-    for file in files:
-        if os.path.lexists(file):
-            raise OptionError(f"{file} exists; choose another folder.", option="export")
-    for hit, file in zip(hits, files, strict=True):
-        rate = audio_info(hit.path).rate
-        _write_wav(file, stream_audio(hit.path, rate, start=hit.start or 0.0, end=hit.end), rate)
-    return files
-
-
-def raven_table(hits: Iterable[Hit]) -> str:
-    """Return hits as a Raven selection table; hits of whole sounds end where the sound does."""
-    from aasp_features.audio.reading import audio_info
-
-    lines = ["\t".join(RAVEN_COLUMNS)]
-    for number, hit in enumerate(hits, start=1):
-        info = audio_info(hit.path)
-        times = f"{hit.start or 0.0:.6f}\t{info.seconds if hit.end is None else hit.end:.6f}\t0\t{info.rate / 2:g}"
-        lines.append(f"{number}\tSpectrogram 1\t1\t{times}\t{os.path.abspath(hit.path)}\t{hit.score:.6f}")
-    return "\n".join(lines) + "\n"
-
-
-def _check_new(out: Path | None, labels: Path | None) -> None:
-    """Check that the files to be written have a known ending and do not exist."""
-    for option, path, ending in (("out", out, ".csv"), ("labels", labels, ".txt")):
-        if path is None:
-            continue
-        if path.suffix != ending:
-            raise OptionError(f"must end in {ending}, got {path}.", option=option)
-        if os.path.lexists(path) or not path.parent.is_dir():
-            raise OptionError(f"{path} exists, or its folder does not; choose another file.", option=option)
-
-
-def _load(model: str | None) -> AaSPEncoder | None:
-    if model is None:
-        return None
-    from aasp_features.encoder import AaSPEncoder
-
-    return AaSPEncoder.from_pretrained(model)
-
-
-def _table(hits: Sequence[Hit]) -> str:
-    """Return the hits as an aligned table; its times are left out where no hit has any."""
-    from aasp_features.folder.formats import plain_text
-
-    rows = [[f"{hit.score:+.3f}", plain_text(hit.path), _seconds(hit.start), _seconds(hit.end)] for hit in hits]
-    timed = any(row[2] or row[3] for row in rows)
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
-    lines = [map(str.ljust, line, widths) for line in (COLUMNS, *rows)]
-    return "\n".join("  ".join([*line][: 4 if timed else 2]).rstrip() for line in lines)
-
-
-def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _write_wav(path: Path, blocks: Iterable[Any], rate: int) -> None:
-    """Write a new file; what cannot be finished is removed."""
     import soundfile
 
-    try:
-        with soundfile.SoundFile(path, "x", rate, 1, "FLOAT", format="WAV") as file:
-            for block in blocks:
-                file.write(block)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    folder.mkdir(parents=True, exist_ok=True)
+    stems = [plain_text(Path(hit.path).stem)[:80].encode("ascii", "replace").decode().replace("?", "_") for hit in hits]
+    paths = [folder / f"{rank:03d}_{stem}.wav" for rank, stem in enumerate(stems, 1)]
+    _check_new(paths)
+    for hit, path in zip(hits, paths, strict=True):
+        stream = hit_sound(hit).stream(16000)
+        try:
+            with soundfile.SoundFile(path, "x", stream.info.rate, stream.info.channels, "FLOAT") as file:
+                for _, block in stream.blocks():
+                    file.write(block)
+        finally:
+            stream.close()
+    return paths
 
 
 def main() -> None:

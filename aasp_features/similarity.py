@@ -1,221 +1,244 @@
-"""Search in vectors of sounds: the rows that are most similar to queries."""
+"""Search: the rows of a collection that are most similar to sounds or vectors; ``aasp_features.search``.
+
+Vectors share a large common part, so the collection's mean is subtracted from all of them before the cosine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from os import PathLike
+import os
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.errors import AaSPError, OptionError
+from aasp_features.folder.options import RunOptions, config_sha256, weights_sha256
 from aasp_features.folder.results import Results, read_results
 from aasp_features.options import check_count
+from aasp_features.sounds.discovery import Discovery, find_sounds
+from aasp_features.sounds.sound import Sound
 from aasp_features.windows import COLUMN_SECONDS
 
 if TYPE_CHECKING:
     from aasp_features.encoder import AaSPEncoder
 
+Name = str | os.PathLike[str]
+Query = Name | tuple[Name, float | None, float | None] | NDArray[Any]
+Vectors = NDArray[np.float64]
 BLOCK_ROWS = 4096
-Vector = NDArray[np.float64]
-Query = str | PathLike[str] | NDArray[Any] | Sequence["Query"]
-Collection = str | PathLike[str] | Results | tuple[NDArray[Any], Sequence[str]]
+UNLIKE_WEIGHT = 0.3  # on ESC-10 0.2 to 0.5 help, and 1 does harm: sounds that are confused share most of their vectors
 
 
 class SearchError(AaSPError, ValueError):
-    """A query that cannot be compared with a collection; the sentence says why and what to do."""
+    """A query or a collection that cannot be searched with; the sentence says why and what to do."""
 
 
 class Hit(NamedTuple):
-    """A row that was found.
+    """A row of the collection.
 
     Attributes:
-        score: cosine similarity to the query, -1 to 1, both without the mean of the collection.
-        path: of the sound.
-        start, end: of the part, segment or frame in seconds; None at the start or end of a whole sound.
-        row: of the collection.
+        score: cosine with the query, -1 to 1, after the mean was subtracted.
+        row: index in the collection.
+        path: of the sound; empty for a plain array of vectors.
+        start, end: seconds of the file; None where the collection does not tell.
     """
 
     score: float
+    row: int
     path: str
     start: float | None
     end: float | None
-    row: int
 
 
 def search(
-    collection: Collection,
-    query: Query,
+    collection: Name | Results | NDArray[Any],
+    query: Query | list[Query],
     *,
-    unlike: Query = (),
     top: int = 20,
-    start: float | None = None,
-    end: float | None = None,
-    encoder: AaSPEncoder | None = None,
+    unlike: Query | Sequence[Query] = (),
+    model: AaSPEncoder | Name | None = None,
 ) -> list[Hit]:
-    """Return the rows of a collection that are most similar to a query, best first; equal ones in their order.
+    """Return the most similar rows of a collection, the best first; equal scores stand in the order of the rows.
 
-    The mean of the collection is subtracted from all vectors, which are then scaled to length 1. The score is the
-    cosine similarity to the mean of the queries minus the mean of those of ``unlike``. The search is exact. It reads
-    the collection in blocks, so its memory does not grow with mapped vectors.
+    The search is exact. Let u(x) be x minus the collection's mean, scaled to length 1. Rows are ranked by the cosine of
+    u(row) with mean u(queries) - 0.3 mean u(unlike). A sound with several rows (segments, frames) counts as the mean
+    of their u, scaled to length 1.
 
     Args:
-        collection: file that ``aasp-embed`` wrote, its ``Results``, or vectors (rows, d) with a name for each.
-        query: sound or vector (d,), or a list of these. A path in the collection's table is not embedded again, and
-            stands for the mean of its rows.
-        unlike: sounds or vectors that the hits should differ from.
-        top: number of hits.
-        start, end: seconds; the part of the query's files to be embedded.
-        encoder: for queries that are not in the table (default: the checkpoint of the collection's record).
+        collection: file of vectors that ``aasp-embed`` wrote; or the same, read; or an array (rows, d).
+        query: one or a list of: a path; ``(path, start, end)`` in seconds; a vector (d,), or vectors (n, d) of a sound.
+            A path that the collection's table has is not embedded again. Others are embedded as the collection was.
+        top: number of rows.
+        unlike: sounds or vectors that the rows should not be similar to.
+        model: encoder, folder or Hub name of the collection's checkpoint (default: as its record says).
 
     Raises:
-        SearchError: no query, vectors of another dimension, or an encoder that is not the collection's.
-        ResultsError: the collection cannot be read.
-        OptionError: a ``top`` that is not accepted.
-        AudioError: a query that cannot be embedded.
+        SearchError: a query that cannot be read, or vectors of another dimension or model.
+        OptionError: a number of rows or a model that is not accepted.
+        ResultsError, FormatError: as of ``read_results``.
     """
     check_count("top", top)
-    found = _open(collection)
-    queries, others = _listed(query), _listed(unlike)
-    if not queries:
-        raise SearchError("there is no query; give at least one sound or vector.")
-    vectors = _Queries(found, start, end, encoder)
-    mean = mean_vector(found.vectors)
-    wanted = np.mean([_unit(vectors.of(one) - mean) for one in queries], axis=0)
-    if others:
-        wanted = wanted - np.mean([_unit(vectors.of(one) - mean) for one in others], axis=0)
-    return [_hit(found, row, score) for row, score in nearest_rows(found.vectors, mean, _unit(wanted), top)]
+    results = _as_results(collection)
+    likes, unlikes = _as_list(query), _as_list(unlike)
+    if not likes:
+        raise SearchError("give at least one query: a path, or a vector.")
+    rows = _QueryRows(results, model)
+    mean = mean_vector(results.vectors)
+    direction = _direction([rows.of(each) for each in likes], mean)
+    if unlikes:
+        direction = direction - UNLIKE_WEIGHT * _direction([rows.of(each) for each in unlikes], mean)
+    if np.linalg.norm(direction) < 1e-12:
+        raise SearchError("the query equals the mean of the collection; give another.")
+    scores = score_rows(results.vectors, mean, _unit(direction))
+    if not np.isfinite(scores).all():
+        raise SearchError(f"row {int(np.argmin(np.isfinite(scores)))} of the collection, or a query, is not finite.")
+    best = np.argsort(-scores, kind="stable")[:top]
+    return [_hit(results, int(row), float(scores[row])) for row in best]
 
 
-def mean_vector(vectors: NDArray[Any], block: int = BLOCK_ROWS) -> Vector:
-    """Return the mean of (rows, d), (d,) float64, in constant memory."""
-    total = np.zeros(vectors.shape[1])
-    for _, rows in _blocks(vectors, block):
-        for row_sum in np.add.reduceat(rows, range(0, len(rows), 64), axis=0):  # any block adds the same pieces
-            total += row_sum
-    return total / len(vectors)
+def mean_vector(vectors: NDArray[Any]) -> Vectors:
+    """Return the mean of the rows, (d,)."""
+    blocks = range(0, len(vectors), BLOCK_ROWS)
+    total = sum(np.asarray(vectors[first : first + BLOCK_ROWS]).sum(axis=0, dtype=np.float64) for first in blocks)
+    return np.asarray(total / max(1, len(vectors)))
 
 
-def nearest_rows(
-    vectors: NDArray[Any], mean: Vector, query: Vector, top: int, block: int = BLOCK_ROWS
-) -> list[tuple[int, float]]:
-    """Return the rows of largest cosine similarity, best first, with it.
+def score_rows(
+    vectors: NDArray[Any], mean: Vectors, direction: Vectors, block: int = BLOCK_ROWS
+) -> NDArray[np.float64]:
+    """Return the cosine of each row minus the mean with a vector of length 1, (rows,); 0 for a row that is the mean.
 
-    Args:
-        vectors: (rows, d).
-        mean: (d,), subtracted from each row.
-        query: (d,) of length 1.
-        top: number of rows.
-        block: rows read at once; a multiple of 64.
+    ``block`` rows are in memory at a time. A score depends on its own row alone, where a matrix product's last bits
+    may depend on the rows beside it.
     """
-    rows, scores = np.empty(0, np.int64), np.empty(0)
-    for first, values in _blocks(vectors, block):
-        values -= mean
-        lengths = np.sqrt(np.einsum("ij,ij->i", values, values))
-        own = np.einsum("ij,j->i", values, query) / np.maximum(lengths, np.finfo(np.float64).tiny)
-        rows = np.concatenate([rows, np.arange(first, first + len(own))])
-        scores = np.concatenate([scores, own])
-        best = np.argsort(-scores, kind="stable")[:top]  # rows stay in order among equals
-        rows, scores = rows[best], scores[best]
-    return [(int(row), float(score)) for row, score in zip(rows, scores, strict=True)]
-
-
-def _blocks(vectors: NDArray[Any], block: int) -> Iterator[tuple[int, Vector]]:
-    """Yield copies of the rows in float64, so that no rounding depends on the block."""
+    scores = np.zeros(len(vectors))
     for first in range(0, len(vectors), block):
-        yield first, np.array(vectors[first : first + block], np.float64)
+        centred = vectors[first : first + block] - mean  # float64
+        lengths = np.sqrt(np.einsum("ij,ij->i", centred, centred))
+        products = np.einsum("ij,j->i", centred, direction)
+        np.divide(products, lengths, out=scores[first : first + block], where=lengths != 0)
+    return scores
 
 
-class _Queries:
-    """The vectors of queries: given, found in the table, or embedded as the record says."""
+def _as_results(collection: Name | Results | NDArray[Any]) -> Results:
+    if isinstance(collection, Results):
+        return collection
+    if isinstance(collection, (str, os.PathLike)):
+        return read_results(Path(collection))
+    vectors = np.asarray(collection)
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
+        raise SearchError(f"a collection is a path or floats (rows, d), got {vectors.dtype} of shape {vectors.shape}.")
+    return Results(Path("the array"), vectors, {}, {})
 
-    def __init__(self, found: Results, start: float | None, end: float | None, encoder: AaSPEncoder | None) -> None:
-        self.found, self.start, self.end, self.encoder = found, start, end, encoder
-        self._ready = cache(self._checked_encoder)
 
-    def of(self, query: str | PathLike[str] | NDArray[Any]) -> Vector:
-        """Return the vector of one query, (d,) float64."""
-        if not isinstance(query, (str, PathLike)):
-            vector = np.asarray(query, np.float64)
-        elif self.start is None and self.end is None and len(rows := self._rows(str(query))):
-            vector = np.mean(np.array(self.found.vectors[rows], np.float64), axis=0)
+def _as_list(queries: Any) -> list[Query]:
+    if isinstance(queries, list) or (isinstance(queries, tuple) and not queries):
+        return list(queries)
+    return [queries]
+
+
+def _direction(rows: list[Vectors], mean: Vectors) -> Vectors:
+    """Return the mean over queries of their directions from the mean."""
+    return np.stack([_unit(_unit(each - mean).mean(axis=0)) for each in rows]).mean(axis=0)
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    lengths, units = np.linalg.norm(vectors, axis=-1, keepdims=True), np.zeros_like(vectors)
+    np.divide(vectors, lengths, out=units, where=lengths != 0)
+    return units
+
+
+class _QueryRows:
+    """Vectors of queries; the model is loaded for the first that needs it."""
+
+    def __init__(self, results: Results, model: AaSPEncoder | Name | None) -> None:
+        self.results, self.model = results, model
+        self.encoder: AaSPEncoder | None = None
+
+    def of(self, query: Query) -> Vectors:
+        """Return the vectors of a query, (n, d)."""
+        if isinstance(query, tuple):
+            rows = self._embed(_sound(*query))
+        elif isinstance(query, (str, os.PathLike)):
+            name = os.fspath(query)
+            known = np.flatnonzero(self.results.table.get("path", np.empty(0, object)) == name)
+            rows = self.results.vectors[known] if len(known) else self._embed(_sound(name))
         else:
-            vector = self._embed(Path(query))
-        if vector.shape != self.found.vectors.shape[1:] or not np.isfinite(vector).all():
-            shape, width = vector.shape, self.found.vectors.shape[1]
-            raise SearchError(f"a query is {shape}, or is not finite; the collection needs ({width},).")
-        return vector
+            rows = np.atleast_2d(np.asarray(query))
+        dimension = self.results.vectors.shape[1]
+        if rows.ndim != 2 or rows.shape[1] != dimension or not len(rows):
+            raise SearchError(f"the collection has vectors of {dimension} numbers, got a query of shape {rows.shape}.")
+        return rows.astype(np.float64)
 
-    def _rows(self, name: str) -> NDArray[np.int64]:
-        return np.flatnonzero(np.asarray(self.found.table["path"], object) == name)
+    def _embed(self, sound: Sound) -> NDArray[Any]:
+        """Embed a sound by a run with the settings of the collection's."""
+        from aasp_features.folder.run import AllFailedError, embed_sounds
 
-    def _embed(self, path: Path) -> Vector:
-        from aasp_features.audio.reading import stream_audio
+        if self.encoder is None:
+            self.encoder = self._load()
+        settings, found = self.results.record["settings"], Discovery()
+        options = {field.name: settings[field.name] for field in fields(RunOptions) if field.name in settings}
+        found.sounds.append(sound)
+        reasons: list[str | None] = []
+        with TemporaryDirectory() as folder:
+            out = Path(folder) / "query.npy"
+            try:
+                embed_sounds(self.encoder, found, out, RunOptions(**options), on_sound=lambda _, e: reasons.append(e))
+            except AllFailedError as error:
+                raise SearchError(f"{sound.name}: {reasons[-1]}") from error
+            return np.array(read_results(out).vectors)
 
-        encoder, settings = self._ready(), self.found.record["settings"]
-        rate = encoder.config.sample_rate
-        sound = np.concatenate(list(stream_audio(path, rate, start=self.start or 0.0, end=self.end)))
-        options = {name: settings[name] for name in ("pooling", "last_layers", "window", "context")}
-        if settings["frames"]:  # the mean of its frames
-            vectors = encoder.embed_frames(sound, hop=settings["hop"], **options).embeddings
-        else:
-            vectors = encoder.embed(sound, **options)[None]
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True) if settings["normalize"] else 1.0
-        mean: Vector = np.mean(np.asarray(vectors, np.float64) / lengths, axis=0)
-        return mean
-
-    def _checked_encoder(self) -> AaSPEncoder:
+    def _load(self) -> AaSPEncoder:
+        """Return the encoder that the record names, once its weights are known to be those."""
+        from aasp_features.checkpoint import BUNDLED
         from aasp_features.encoder import AaSPEncoder
-        from aasp_features.folder.options import config_sha256, weights_sha256
 
-        path, record = self.found.path, self.found.record
+        path, record, given = self.results.path, self.results.record, self.model
         if "settings" not in record:
-            raise SearchError(f"{path} has no record of its checkpoint; give a path in its table, or a vector.")
-        encoder = self.encoder or AaSPEncoder.from_pretrained(record["checkpoint"])
-        own = weights_sha256(encoder), config_sha256(encoder.config)
-        if own != (record["settings"]["weights_sha256"], record["settings"]["config_sha256"]):
             raise SearchError(
-                f"{path} was embedded with other weights than those of {encoder.config.name}; give the checkpoint of "
-                f"then, which was named {record['checkpoint']}."
+                f"{path} has no record of its model; give queries by their path in its table, or vectors."
             )
+        settings, name = record["settings"], record["checkpoint"]
+        if given is None and name not in BUNDLED:
+            raise OptionError(f"is needed: {path} was made with {name}; give its folder or Hub name.", option="model")
+        if isinstance(given, AaSPEncoder):
+            encoder = given
+        else:
+            encoder = AaSPEncoder.from_pretrained(str(given or name), precision=settings["precision"])
+        own = {"weights_sha256": weights_sha256(encoder), "config_sha256": config_sha256(encoder.config)}
+        if not own.items() <= settings.items():
+            raise OptionError(f"{encoder.config.name} is not that which made {path} ({name}).", option="model")
         return encoder
 
 
-def _open(collection: Collection) -> Results:
-    """Return a collection as results."""
-    if isinstance(collection, Results):
-        return collection
-    if not isinstance(collection, tuple):
-        return read_results(Path(collection))
-    vectors, names = np.asanyarray(collection[0]), list(map(str, collection[1]))
-    if vectors.ndim != 2 or not len(vectors) or len(names) != len(vectors):
-        raise SearchError(f"the collection is {vectors.shape} with {len(names)} names; give (rows, d) and their names.")
-    return Results(Path("the collection"), vectors, {"path": np.array(names, object)}, {})
+def _sound(name: Name, start: float | None = None, end: float | None = None) -> Sound:
+    """Return the sound of a name in tables: a file, or a member of a tar shard, or a part of them."""
+    path = Path(name)
+    shard = next((parent for parent in path.parents if parent.suffix == ".tar" and parent.is_file()), None)
+    inside = find_sounds(shard).sounds if shard is not None else []
+    whole = next((sound for sound in inside if sound.name == str(path)), Sound(path))
+    return replace(whole, start=start, end=end)
 
 
-def _listed(query: Query) -> list[Any]:
-    if isinstance(query, (str, PathLike)) or (isinstance(query, np.ndarray) and query.ndim == 1):
-        return [query]
-    if not isinstance(query, Iterable):
-        raise OptionError("give a path, a vector (d,), or a list of these.")
-    return list(query)
+def hit_sound(hit: Hit) -> Sound:
+    """Return the sound of a hit, from its start to its end."""
+    return _sound(hit.path, hit.start, hit.end)
 
 
-def _unit(vector: Vector) -> Vector:
-    length = float(np.linalg.norm(vector))
-    if length < 1e-12:
-        raise SearchError("a query equals the mean of the collection, or the others; give other queries.")
-    return vector / length
-
-
-def _hit(found: Results, row: int, score: float) -> Hit:
-    start, end = (float(found.table[name][row]) if name in found.table else np.nan for name in ("start", "end"))
-    if "time" in found.table:
-        centre, half = float(found.table["time"][row]), found.record.get("settings", {}).get("hop", COLUMN_SECONDS) / 2
-        start = max(0.0, (0.0 if np.isnan(start) else start) + centre - half)
-        end = start + 2 * half
-    first, last = (None if np.isnan(value) else value for value in (start, end))
-    return Hit(score, str(found.table["path"][row]), first, last, row)
+def _hit(results: Results, row: int, score: float) -> Hit:
+    """Return a row with its times in the file."""
+    columns = {name: values[row] for name, values in results.table.items()}
+    numbers = {name: float(columns.get(name, np.nan)) for name in ("start", "end", "seconds", "time")}
+    known = {name: value for name, value in numbers.items() if not np.isnan(value)}
+    start, end = known.get("start", 0.0), known.get("end")
+    if "time" in known:  # the centre of a frame
+        centre, half = start + known["time"], results.record.get("settings", {}).get("hop", COLUMN_SECONDS) / 2
+        start, end = max(start, centre - half), centre + half
+    elif end is None and "seconds" in known:
+        end = start + known["seconds"]
+    told = {"start", "end", "seconds", "time"} & known.keys()
+    return Hit(score, row, str(columns.get("path", "")), start if told else None, end)

@@ -11,9 +11,10 @@ from unittest import mock
 import pytest
 
 from aasp_features.cli import main as aasp_embed
+from aasp_features.search_command import main as aasp_search
 from aasp_features.train.cli import main as aasp_train
 
-COMMANDS = {"aasp-embed": aasp_embed, "aasp-train": aasp_train}
+COMMANDS = {"aasp-embed": aasp_embed, "aasp-search": aasp_search, "aasp-train": aasp_train}
 
 
 def code_blocks(page: Path) -> list[tuple[str, str]]:

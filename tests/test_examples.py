@@ -41,15 +41,6 @@ def run_example(name: str, *arguments: object) -> None:
 
 
 @pytest.mark.usefixtures("shallow")
-def test_find_similar_puts_the_sound_itself_first(sounds: Path, capsys: pytest.CaptureFixture) -> None:
-    run_example("find_similar.py", sounds / "music/bell.flac", sounds)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 12
-    assert lines[0].startswith("+1.00")
-    assert lines[0].endswith("bell.flac")
-
-
-@pytest.mark.usefixtures("shallow")
 def test_fine_tuning_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for number in range(5):
         for kind, frequency in (("high", 2000), ("low", 300)):

@@ -100,7 +100,7 @@ class AudioStream:
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         seconds, unheard, first_rate = 0.0, 0.0, 0
         try:
-            for rate, blocks in groupby(self._blocks(), key=itemgetter(0)):  # another rate where files were joined
+            for rate, blocks in groupby(self.blocks(), key=itemgetter(0)):  # another rate where files were joined
                 resampler, samples = Resampler(rate, self.sample_rate), 0
                 for _, block in blocks:  # (samples, channels)
                     samples += len(block)
@@ -122,8 +122,8 @@ class AudioStream:
             raise AudioError(f"{self.name}: holds NaN or infinite samples; repair the file or leave it out.")
         return block.mean(axis=1, dtype=np.float32) if block.shape[1] > 1 else block[:, 0]
 
-    def _blocks(self) -> Blocks:
-        """Yield the decoder's blocks between ``start`` and ``end``, rounded to samples."""
+    def blocks(self) -> Blocks:
+        """Yield rate and (samples, channels) as decoded between ``start`` and ``end``, rounded to samples."""
         rate, before = self.info.rate, 0.0  # seconds at other rates
         index = round(self.start * rate) if self._decoder.exact else 0
         skipped = index / rate

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from aasp_features.folder.output import OutputError as OutputError
     from aasp_features.folder.predictions import predict_run as predict_run
     from aasp_features.folder.ray_engine import RayEngine as RayEngine
+    from aasp_features.folder.results import Results as Results
+    from aasp_features.folder.results import ResultsError as ResultsError
+    from aasp_features.folder.results import read_results as read_results
     from aasp_features.folder.run import AllFailedError as AllFailedError
     from aasp_features.folder.run import InterruptedRun as InterruptedRun
     from aasp_features.folder.run import RunResult as RunResult
@@ -32,6 +35,8 @@ _HOME_OF = {
     "NothingFoundError": "sounds.discovery",
     "OutputError": "folder.output",
     "RayEngine": "folder.ray_engine",
+    "Results": "folder.results",
+    "ResultsError": "folder.results",
     "RunOptions": "folder.options",
     "RunResult": "folder.run",
     "WriteError": "folder.run",
@@ -39,6 +44,7 @@ _HOME_OF = {
     "find_sounds": "sounds.discovery",
     "predict_run": "folder.predictions",
     "read_list": "sounds.lists",
+    "read_results": "folder.results",
     "write_map": "folder.map_page",
 }
 __all__ = [*_HOME_OF]

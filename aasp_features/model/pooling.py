@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from aasp_features.config import VARIANCE_FLOOR, Pooling
 from aasp_features.model.network import Features
@@ -33,3 +36,14 @@ def pool_clip(features: Features, pooling: Pooling) -> Tensor:
         variance = torch.einsum("bc,bcd->bd", weight, (columns - mean[:, None]).square())
         return torch.cat([mean, (variance + VARIANCE_FLOOR).sqrt()], dim=-1)
     return mean
+
+
+def similarity(a: Any, b: Any) -> Tensor:
+    """Return the cosines of vectors (n, d) with vectors (m, d), arrays or tensors, as (n, m); (d,) counts as one.
+
+    Vectors of sounds share a large common part. Subtract the mean of your collection from both first, as
+    ``aasp_features.search`` does: similar sounds then stand out.
+    """
+    first, second = (torch.as_tensor(each).float() for each in (a, b))
+    rows, columns = (normalize(each[None] if each.ndim == 1 else each, dim=-1) for each in (first, second))
+    return rows @ columns.T

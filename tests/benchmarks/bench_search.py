@@ -1,6 +1,6 @@
 """Seconds and peak memory of exact search, and of FAISS's flat index where it is installed.
 
-``python tests/benchmarks/search_speed.py [--rows 12000 1000000]`` prints a table. Vectors are random, of 192 float32.
+``python tests/benchmarks/bench_search.py [--rows 12000 1000000]`` prints a table. Vectors are random, of 192 float32.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def by_faiss(path: Path) -> list[int]:
 
 def by_search(path: Path) -> list[int]:
     vectors = np.load(path, mmap_mode="r")
-    return [hit.row for hit in search((vectors, range(len(vectors))), vectors[7], top=TOP)]
+    return [hit.row for hit in search(vectors, vectors[7], top=TOP)]
 
 
 def measure(kind: str, path: Path) -> None:
