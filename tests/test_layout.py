@@ -18,6 +18,7 @@ LAYERS = [
     ["embed_options"],
     ["folder"],
     ["classifier"],
+    ["classifier_files"],
     ["encoder"],
     ["stream", "typing"],
     ["inference"],
