@@ -51,7 +51,7 @@ class EventOptions(NamedTuple):
     Attributes:
         threshold: Least probability of every class (default: the classifier's, one for each class).
         smooth: Seconds over which frame vectors are averaged; 0 turns it off.
-        min_duration: Seconds; shorter events are dropped.
+        min_duration: Seconds; shorter events are dropped, unless they fill their sound.
         merge_gap: Seconds; events of a class that are at most this far apart become one.
     """
 
@@ -136,7 +136,7 @@ def find_events(
     for index, label in enumerate(labels):
         column = probabilities[:, index]
         for first, last in _merged(_runs(column >= thresholds[index]), edges, merge_gap):
-            if edges[last] - edges[first] >= min_duration - TOLERANCE:
+            if edges[last] - edges[first] >= min(min_duration, edges[-1]) - TOLERANCE:
                 mean = float(column[first:last].mean(dtype=np.float64))
                 events.append(Event(float(edges[first]), float(edges[last]), label, mean))
     return sorted(events, key=lambda event: (event.start, event.end))

@@ -22,11 +22,13 @@ from aasp_features import (
     FramePredictions,
     OptionError,
 )
+from aasp_features.classifier import ClassMeans
 from aasp_features.events import find_events
 
 pytestmark = pytest.mark.filterwarnings("ignore:this encoder's weights are random")
 
 LABELS = ("rain", "bell", "voice")
+PLAIN = {"smooth": 0, "min_duration": 0, "merge_gap": 0}
 
 
 def made_classifier(encoder: AaSPEncoder, *, multi_label: bool = False, scale: float = 0.3) -> AaSPClassifier:
@@ -117,11 +119,37 @@ def test_events_are_runs_of_frames(classifier: AaSPClassifier) -> None:
         framed = classifier.predict_frames(clips, hop=hop)
         assert all(isinstance(one, FramePredictions) for one in framed)
         threshold = float(np.median(framed[1].probabilities))
-        found = classifier.events(clips, threshold=threshold, hop=hop)
+        found = classifier.events(clips, threshold=threshold, hop=hop, **PLAIN)
         assert found == [find_events(*one, LABELS, threshold, hop) for one in framed]
         assert all(isinstance(event, Event) for event in found[1])
-    alone = classifier.events(clips[1], threshold=0.3)
+    alone = classifier.events(clips[1], threshold=0.3, **PLAIN)
     assert alone == find_events(*classifier.predict_frames(clips[1]), LABELS, 0.3, 0.16)
+
+
+def test_smoothing_vectors_is_smoothing_logits(small_encoder: AaSPEncoder) -> None:
+    classifier = made_classifier(small_encoder, multi_label=True)
+    framed, smooth = (classifier.predict_frames(noise(30000), smooth=width) for width in (0, 0.5))
+    logits, expected = (np.log(one.probabilities) - np.log1p(-one.probabilities) for one in (framed, smooth))
+    near = np.abs(framed.times[:, None] - framed.times) <= 0.25
+    np.testing.assert_allclose(near @ logits / near.sum(axis=1, keepdims=True), expected, atol=1e-4)
+
+
+def test_sounds_unlike_the_known_are_other(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
+    vectors = small_encoder.embed(mixed_sounds()).astype(np.float64)
+    centre, means = vectors.mean(axis=0), vectors[:3] - vectors.mean(axis=0)
+    known = ClassMeans(torch.from_numpy(centre), torch.from_numpy(means), 0.05)
+    head = nn.Linear(small_encoder.embedding_dim, 3)
+    classifier = AaSPClassifier(small_encoder, LABELS, head, thresholds=[0.2, 0.3, 0.4], known=known)
+    again = AaSPClassifier.from_pretrained(classifier.save_pretrained(tmp_path))
+    assert (again.thresholds, again.known.max_distance) == ((0.2, 0.3, 0.4), 0.05)
+    rest = vectors - centre
+    cosines = rest @ means.T / np.linalg.norm(rest, axis=1)[:, None] / np.linalg.norm(means, axis=1)
+    np.testing.assert_allclose(again.distances(mixed_sounds()), 1 - cosines.max(axis=1), atol=1e-4)
+    first, *_, last = again.predict(mixed_sounds(), other=True)
+    assert first == again.predict(mixed_sounds()[0])
+    assert [one.label for one in last] == ["other"]
+    with pytest.raises(OptionError, match="has no distances"):
+        made_classifier(small_encoder).predict(noise(9000), other=True)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean+cls", "mean+std", "frequency+std"])
@@ -238,15 +266,20 @@ def claim_much(folder: Path) -> None:
         (write_json(b" " * (2**24 + 1)), "longer than the"),
         (write_json(b"[]"), "is not of a classifier"),
         (edit(model_type="aasp"), "is not of a classifier"),
-        (edit(format=3), "not of a classifier of format 2; update the package, or make"),
+        (edit(format=2), "not of a classifier of format 3; update the package, or make"),
         (edit(labels="gone"), "has no 'labels' that can be read"),
         (edit(labels="ab"), "has no 'labels' that can be read"),
         (edit(labels=["a", 7]), "printable"),
         (edit(labels=["a"]), "2 or more"),
         (
-            edit(labels=["a", "b", "c"]),
+            edit(labels=["a", "b", "c"], thresholds=[0.5, 0.5, 0.5]),
             r"no head for 3 labels and vectors of 1536 numbers; it needs weight \(3, 1536\) and bias \(3,\)",
         ),
+        (edit(thresholds=[0.5]), "2 labels need 2 thresholds, got 1"),
+        (edit(thresholds=[0.5, 2]), "threshold must be a probability"),
+        (edit(max_distance="far"), "has no 'max_distance' that can be read"),
+        (edit(max_distance=-1.0), "max_distance is no distance, got -1.0"),
+        (edit(max_distance=0.5), r"it needs weight .* and means \(2, 1536\)"),
         (edit(several=1), "has no 'several' that can be read"),
         (edit(sealed=False, labels=["é", "a"]), "classifier.json was changed after it was saved"),
         (edit(sealed=False, several=True), "classifier.json was changed after it was saved"),
