@@ -1,7 +1,8 @@
 """Name sounds from a few examples: ``python examples/few_shot.py EXAMPLES SOUNDS``.
 
 EXAMPLES has one folder per name, with one or more sounds. Each sound gets the name whose mean example vector is nearest
-by cosine. With dozens of examples per name, use ``aasp-train classify``.
+by cosine, or ``other`` if the cosine is lower than that of 95 % of the examples with the rest of their name. With dozens
+of examples per name, use ``aasp-train classify``.
 """
 
 import sys
@@ -23,6 +24,17 @@ common = np.concatenate([*shown, vectors]).mean(axis=0)
 means = np.stack([own.mean(axis=0) for own in shown]) - common
 centred = vectors - common
 cosines = centred @ means.T / np.linalg.norm(centred, axis=1)[:, None] / np.linalg.norm(means, axis=1)
+# Each example with the mean of the others of its name: how near a sound of a known name is.
+near = []
+for own, mean in zip(shown, means, strict=True):
+    rest = len(own) * mean - (own - common)
+    near += (
+        (((own - common) * rest).sum(1) / np.linalg.norm(own - common, axis=1) / np.linalg.norm(rest, axis=1)).tolist()
+        if len(own) > 1
+        else []
+    )
+least = np.quantile(near, 0.05, method="lower") if near else -1.0
 for file, row in zip(files, cosines, strict=True):
     best, second = np.argsort(-row)[:2] if len(names) > 1 else (0, 0)
-    print(f"{names[best]}\t{row[best]:+.2f}\t{row[best] - row[second]:.2f} before {names[second]}\t{file}")
+    name = names[best] if row[best] >= least else "other"
+    print(f"{name}\t{row[best]:+.2f}\t{row[best] - row[second]:.2f} before {names[second]}\t{file}")

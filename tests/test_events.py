@@ -106,7 +106,7 @@ def test_each_class_has_its_own_threshold() -> None:
 @given(st.integers(0, 40), st.sampled_from([0.0, 0.1, 0.33, 1.0, 100.0]), st.sampled_from([0.16, 0.04]))
 def test_smoothing_is_the_mean_of_the_frames_near(frames: int, width: float, hop: float) -> None:
     vectors = np.random.default_rng(frames).normal(size=(frames, 3)).astype(np.float32)
-    times = np.array(grid_times(frames, hop)) if frames else np.empty(0)
+    times = hop * (0.5 + np.arange(frames))
     near = [np.abs(times - time) <= width / 2 + 1e-9 for time in times]
     expected = np.array([vectors[one].mean(axis=0, dtype=np.float64) for one in near]).reshape(-1, 3)
     with pytest.MonkeyPatch.context() as patch:
