@@ -22,7 +22,7 @@ THRESHOLD = 0.5  # of classes without one of their own
 SMOOTH, MIN_DURATION, MERGE_GAP = 1.0, 0.5, 1.0  # seconds; measured by tests/benchmarks/event_scenes.py
 BLOCK_FRAMES = 4096
 TOLERANCE = 1e-9  # seconds, of sums of times
-HIGHEST = 8000  # Hz that the network hears
+HIGHEST = 8000.0  # Hz that the network hears
 # Columns and times of several files are those of Rraven's exp_raven: https://rdrr.io/cran/Rraven/src/R/exp_raven.R
 RAVEN_COLUMNS = [
     *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"),
@@ -186,7 +186,12 @@ def raven_table(rows: Iterable[tuple[str, float, float, str, float]], seconds: M
     table = csv.writer(text, delimiter="\t", lineterminator="\n")
     table.writerow(RAVEN_COLUMNS)
     for number, (path, start, end, label, score) in enumerate(rows, start=1):
-        times: list[Any] = [f"{begins[path] + start:.6f}", f"{begins[path] + end:.6f}", 0, HIGHEST]
+        times: list[Any] = [
+            f"{begins[path] + start:.6f}",
+            f"{begins[path] + end:.6f}",
+            0.0,
+            HIGHEST,
+        ]  # readers want floats
         place = [os.path.abspath(path), f"{start:.6f}"]
         table.writerow([number, "Spectrogram 1", 1, *times, *place, label, f"{score:.6f}"])
     return text.getvalue()

@@ -1,8 +1,8 @@
 """Name sounds from a few examples: ``python examples/few_shot.py EXAMPLES SOUNDS``.
 
 EXAMPLES has one folder per name, with one or more sounds. Each sound gets the name whose mean example vector is nearest
-by cosine, or ``other`` if the cosine is lower than that of 95 % of the examples with the rest of their name. With dozens
-of examples per name, use ``aasp-train classify``.
+by cosine, or ``other`` if the cosine is lower than that of 95 % of the examples with the rest of their name. With
+dozens of examples per name, use ``aasp-train classify``.
 """
 
 import sys
