@@ -147,7 +147,8 @@ def _checksum(values: dict[str, Any]) -> str:
 
 def check_scores(head: Mapping[str, Tensor], where: str) -> None:
     """Check that no vector of an encoder makes a score that float32 does not hold."""
-    if not torch.isfinite(head["weight"].abs().sum(dim=1) * MAX_VALUE + head["bias"].abs()).all():
+    scores = head["weight"].abs().sum(dim=1) * MAX_VALUE + head["bias"].abs()
+    if not all(torch.isfinite(part).all() for part in (scores, *head.values())):
         raise CheckpointError(
             f"{where}: the classifier's weights are NaN, or so large that its scores would be infinite."
         )

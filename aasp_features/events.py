@@ -11,7 +11,7 @@ import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from aasp_features.errors import OptionError
 
 THRESHOLD = 0.5  # of classes without one of their own
-SMOOTH, MIN_DURATION, MERGE_GAP = 1.0, 0.5, 1.0  # seconds; measured by tests/benchmarks/event_scenes.py
+SMOOTH, MIN_DURATION, MERGE_GAP = 1.0, 0.5, 1.0  # seconds; measured by tests/benchmarks/events.py
 BLOCK_FRAMES = 4096
 TOLERANCE = 1e-9  # seconds, of sums of times
 HIGHEST = 8000.0  # Hz that the network hears
@@ -186,12 +186,7 @@ def raven_table(rows: Iterable[tuple[str, float, float, str, float]], seconds: M
     table = csv.writer(text, delimiter="\t", lineterminator="\n")
     table.writerow(RAVEN_COLUMNS)
     for number, (path, start, end, label, score) in enumerate(rows, start=1):
-        times: list[Any] = [
-            f"{begins[path] + start:.6f}",
-            f"{begins[path] + end:.6f}",
-            0.0,
-            HIGHEST,
-        ]  # readers want floats
+        times = [f"{begins[path] + time:.6f}" for time in (start, end)]
         place = [os.path.abspath(path), f"{start:.6f}"]
-        table.writerow([number, "Spectrogram 1", 1, *times, *place, label, f"{score:.6f}"])
+        table.writerow([number, "Spectrogram 1", 1, *times, 0.0, HIGHEST, *place, label, f"{score:.6f}"])
     return text.getvalue()

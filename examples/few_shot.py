@@ -21,19 +21,18 @@ files = [sound.path for sound in find_sounds(folder).sounds]
 vectors = encoder.embed(files)
 # Vectors share a large common part; the difference from the mean separates sounds.
 common = np.concatenate([*shown, vectors]).mean(axis=0)
+
+
+def cosine(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return (ones * others).sum(-1) / np.linalg.norm(ones, axis=-1) / np.linalg.norm(others, axis=-1)
+
+
 means = np.stack([own.mean(axis=0) for own in shown]) - common
-centred = vectors - common
-cosines = centred @ means.T / np.linalg.norm(centred, axis=1)[:, None] / np.linalg.norm(means, axis=1)
-# Each example with the mean of the others of its name: how near a sound of a known name is.
-near = []
-for own, mean in zip(shown, means, strict=True):
-    rest = len(own) * mean - (own - common)
-    near += (
-        (((own - common) * rest).sum(1) / np.linalg.norm(own - common, axis=1) / np.linalg.norm(rest, axis=1)).tolist()
-        if len(own) > 1
-        else []
-    )
-least = np.quantile(near, 0.05, method="lower") if near else -1.0
+cosines = cosine(vectors[:, None] - common, means)
+# Each example with the mean of the others of its name tells how near a sound of a known name is.
+pairs = [(own - common, len(own) * mean - (own - common)) for own, mean in zip(shown, means, strict=True)]
+near = np.concatenate([cosine(own, others) for own, others in pairs if len(own) > 1] or [[-1.0]])
+least = np.quantile(near, 0.05, method="lower")
 for file, row in zip(files, cosines, strict=True):
     best, second = np.argsort(-row)[:2] if len(names) > 1 else (0, 0)
     name = names[best] if row[best] >= least else "other"

@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.audio.reading import AudioError, audio_info
 from aasp_features.classifier import AaSPClassifier
 from aasp_features.events import Event, EventOptions, audacity_labels, find_events, frame_edges, raven_table, smoothed
 from aasp_features.folder.formats import plain_text, write_csv
 from aasp_features.folder.options import config_sha256, weights_sha256
 from aasp_features.folder.output import OutputError, check_apart, claimed, side_file
 from aasp_features.folder.state import checksum, fingerprint, read_sealed, seal, write_whole
-from aasp_features.sounds.sound import Sound
 
 CHUNK_ROWS = 4096
 EVENT_COLUMNS = ["path", "start", "end", "label", "probability"]
@@ -182,6 +182,7 @@ def _identify(job: _Prediction) -> dict[str, Any]:
         "head_sha256": checksum({"head": head, "multi_label": classifier.multi_label, **chosen}),
         "labels": list(classifier.labels),
         "hop": job.hop,
+        "working_folder": None if job.hop is None else os.getcwd(),  # Raven's paths are absolute
         "events": job.options and job.options._asdict(),
         "other": job.other,
     }
@@ -289,13 +290,14 @@ def _write_events(job: _Prediction, hop: float, paths: PredictionFiles, tracks: 
         (paths.tracks / track).write_bytes(b"")
     heard: dict[str, float] = {}  # where the last frame of each file ends
     _write_csv(paths.events, EVENT_COLUMNS, _event_rows(job, hop, paths.tracks, tracks, heard))
-    with paths.events.open(encoding="utf-8", newline="") as file:
-        rows = [
-            (name, float(start), float(end), label, float(p))
-            for name, start, end, label, p in islice(csv.reader(file), 1, None)
-        ]
     seconds = {plain_text(name): _seconds(name, end) for name, end in heard.items()}
-    write_whole(paths.selections, raven_table(rows, seconds))
+    write_whole(paths.selections, raven_table(_read_events(paths.events), seconds))
+
+
+def _read_events(path: Path) -> Iterator[tuple[str, float, float, str, float]]:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        for name, start, end, label, probability in islice(csv.reader(file), 1, None):
+            yield plain_text(name), float(start), float(end), label, float(probability)
 
 
 def _event_rows(
@@ -318,8 +320,8 @@ def _event_rows(
 def _seconds(name: str, heard: float) -> float:
     """Return the length of a file; where it cannot be read again, the time up to which it was heard."""
     try:
-        return max(heard, Sound(Path(name)).stream(16000).info.seconds)
-    except Exception:  # members of shards; files that have gone since
+        return max(heard, audio_info(name).seconds)
+    except (AudioError, OSError):  # members of shards; files that have gone since
         return heard
 
 

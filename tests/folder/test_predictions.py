@@ -193,9 +193,13 @@ def finished(classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def predicted(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def predicted(classifier: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That run in another folder, whose path Raven's table has."""
     shutil.copytree(finished, tmp_path / "run")
     monkeypatch.chdir(tmp_path / "run")
+    predict_run(Path("emb.npy"), AaSPClassifier.from_pretrained(classifier))
+    for row in Path("emb.selections.txt").read_text().splitlines()[1:]:
+        assert str(Path("a/x.wav").resolve()) in row.split("\t")
     return Path("emb.npy")
 
 

@@ -1,6 +1,6 @@
 """Events of ten-minute scenes with known times, before and after smoothing; and `other` for classes held out.
 
-``python tests/benchmarks/event_scenes.py FOLDER [--scenes 5]``; FOLDER has a labels.csv of five-second clips in five
+``python tests/benchmarks/events.py FOLDER [--scenes 5]``; FOLDER has a labels.csv of five-second clips in five
 folds, such as ESC-10. A scene strings clips of two folds together; the classifier learns from the other three. An event
 is right if it overlaps a true one of its class by half of their union.
 """
@@ -16,13 +16,14 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import roc_auc_score
 
-from aasp_features import AaSPEncoder, Event, load_audio
-from aasp_features.events import EventOptions
+from aasp_features import AaSPClassifier, AaSPEncoder, Event, FrameEmbeddings, load_audio
+from aasp_features.events import EventOptions, find_events, smoothed
 from aasp_features.train.evaluate.classify import linear_classifier, read_task
 from aasp_features.train.evaluate.held_out import class_means, class_thresholds
 from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.probe import probe
 from aasp_features.train.evaluate.task import Task
+from aasp_features.windows import COLUMN_SECONDS
 
 SECONDS, RATE = 600, 16000
 OFF = EventOptions(0.5, 0.0, 0.0, 0.0)
@@ -65,6 +66,15 @@ def matches(found: list[Event], truth: list[Event]) -> int:
     return int(near[linear_sum_assignment(near, maximize=True)].sum())
 
 
+def events_of(classifier: AaSPClassifier, frames: FrameEmbeddings, options: EventOptions) -> list[Event]:
+    """As ``classifier.events``, from frame vectors."""
+    vectors, times = frames[:2]
+    rows = [classifier.classify_vectors(block) for block in smoothed(vectors, times, options.smooth)]
+    spans = {"min_duration": options.min_duration, "merge_gap": options.merge_gap}
+    threshold = options.threshold or classifier.thresholds
+    return find_events(np.concatenate(rows), times, classifier.labels, threshold, COLUMN_SECONDS, **spans)
+
+
 def event_table(task: Task, vectors: np.ndarray, encoder: AaSPEncoder, scenes: int) -> None:
     counts = {name: np.zeros(4) for name in ROWS}  # right, found, true, of a single frame
     for scene in range(scenes):
@@ -74,8 +84,9 @@ def event_table(task: Task, vectors: np.ndarray, encoder: AaSPEncoder, scenes: i
         result = probe(vectors[~held], rest, logistic_regression)
         classifier.thresholds = class_thresholds(rest, result, classifier.labels)
         sound, truth = made_scene(part_of(task, held), scene)
+        frames = encoder.embed_frames(sound)
         for name, options in ROWS.items():
-            found = classifier.events(sound, **options._asdict())
+            found = events_of(classifier, frames, options)
             single = sum(event.end - event.start < 0.17 for event in found)
             counts[name] += matches(found, truth), len(found), len(truth), single
     print(f"| {scenes} scenes | events (true {counts[name][2] / scenes:.0f}) | one frame | precision | recall | F1 |")
