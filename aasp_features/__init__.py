@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from aasp_features.inference import VectorError as VectorError
     from aasp_features.inputs import InputError as InputError
     from aasp_features.model.log_mel import LogMel as LogMel
+    from aasp_features.similarity import Hit as Hit
+    from aasp_features.similarity import search as search
 
 _HOME_OF = {
     "AaSPClassifier": "classifier",
@@ -34,12 +36,14 @@ _HOME_OF = {
     "Event": "events",
     "FrameEmbeddings": "inference",
     "FramePredictions": "classifier",
+    "Hit": "similarity",
     "InputError": "inputs",
     "LogMel": "model.log_mel",
     "OptionError": "errors",
     "Prediction": "classifier",
     "VectorError": "inference",
     "load_audio": "audio.reading",
+    "search": "similarity",
 }
 
 __all__ = [*_HOME_OF, "__version__"]

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from aasp_features.sounds.discovery import Discovery
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # typer's boxes leave 28 of 80 columns to the help, and name a type for flags
 )
@@ -95,10 +94,18 @@ def embed(
     quiet: embed_options.Quiet = False,
     version: embed_options.Version = False,
 ) -> None:
-    """Embed sounds.
+    r"""Embed sounds.
 
-    OUT gets one row for each sound. A table of the rows (.csv), a record of the settings (.json) and a list of the
-    sounds that failed (.errors.csv) are written beside it. The same command continues a run that was stopped.
+    OUT gets one row for each sound. A table of the rows (.csv), a record of the settings (.json) and lists of the
+    sounds (.sounds.jsonl) and of those that failed (.errors.csv) are written beside it. The same command continues a
+    run that was stopped.
+
+    \b
+    Examples:
+      aasp-embed sounds/ -o emb.npy
+      aasp-embed sounds/ -o emb.npy --update
+      aasp-embed recordings/ -o parts.parquet --segment 3 --overlap 1
+      aasp-embed convert emb.npy emb.parquet
 
     Exit codes: 0 every sound is done, 1 some sounds or the writing failed, 2 nothing was done.
     """
@@ -370,7 +377,11 @@ def _tell(message: Warning | str, *_: object) -> None:
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command; ``convert`` as the first argument is a command of its own."""
+    if sys.argv[1:2] == ["convert"]:
+        from aasp_features.folder.convert import app as convert
+
+        sys.exit(convert(sys.argv[2:]))
     sys.exit(app())
 
 

@@ -29,7 +29,7 @@ _extras = partial(typer.Option, rich_help_panel="Extras")
 EngineName = Literal["local", "ray"]
 Paths = Annotated[list[Path] | None, typer.Argument(help="Audio files, folders, patterns ('a/**/*.wav'), .tar shards.")]
 Out = Annotated[
-    Path, _files("--out", "-o", help="File of the vectors: .npy, .npz, .parquet, .safetensors, .h5 or .jsonl.")
+    Path, _files("--out", "-o", help="Vectors: .npy, .npz, .parquet, .safetensors, .h5, .jsonl or .lance (LanceDB).")
 ]
 Files = Annotated[str | None, _files(help="List of paths (- reads stdin), or .csv of path, start, end (seconds).")]
 MaxHours = Annotated[float, _files(help="Longest sound that is accepted, hours.")]

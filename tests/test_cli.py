@@ -34,7 +34,7 @@ def test_folder_to_vectors(checkpoint: Path, sounds: Path, tmp_path: Path) -> No
     assert done.stderr.splitlines() == [f"12 vectors in {tmp_path / 'emb.npy'}; passed over: 1 .md, 1 .py"]
     assert np.load(tmp_path / "emb.npy").shape == (12, 1536)
     assert len((tmp_path / "emb.csv").read_text().splitlines()) == 13
-    assert sorted(os.listdir(tmp_path)) == ["emb.csv", "emb.json", "emb.npy"]
+    assert sorted(os.listdir(tmp_path)) == ["emb.csv", "emb.json", "emb.npy", "emb.sounds.jsonl"]
     again = run(sounds, "--out", tmp_path / "emb.npy", "--model", checkpoint)
     assert again.stderr.startswith(f"12 vectors in {tmp_path / 'emb.npy'}, 12 sounds of an earlier run; passed over")
     other = run(sounds, "--out", tmp_path / "emb.npy", "--model", checkpoint, "--pooling", "mean")

@@ -14,7 +14,8 @@ LAYERS = [
     ["integrations", "viz"],
     ["train"],
     ["__main__"],
-    ["cli"],
+    ["cli", "search_command"],
+    ["similarity"],
     ["embed_options"],
     ["folder"],
     ["classifier"],
@@ -73,7 +74,11 @@ def run_python(code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", ["aasp_features", *(f"aasp_features.{name}" for name in ("cli", "train.cli", "windows", "inference"))]
+    "module",
+    [
+        "aasp_features",
+        *(f"aasp_features.{name}" for name in ("cli", "search_command", "train.cli", "windows", "inference")),
+    ],
 )
 def test_importing_needs_no_torch(module: str) -> None:
     assert run_python(f"import sys, {module}; print('torch' in sys.modules)").strip() == "False"

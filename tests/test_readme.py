@@ -36,7 +36,12 @@ def test_two_commands_do_all_set_up() -> None:
 def test_the_folder_command_runs(in_a_checkout: Path) -> None:
     run_shell(shell_blocks()[1])
     assert np.load("emb.npy").shape == (12, 1536)
-    assert sorted(path.name for path in in_a_checkout.glob("emb*")) == ["emb.csv", "emb.json", "emb.npy"]
+    assert sorted(path.name for path in in_a_checkout.glob("emb*")) == [
+        "emb.csv",
+        "emb.json",
+        "emb.npy",
+        "emb.sounds.jsonl",
+    ]
 
 
 def test_python_blocks_run(in_a_checkout: Path) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,18 @@ Rows = NDArray[Any]
 Metadata = dict[str, str]
 CHUNK_ROWS = 4096
 ERROR_COLUMNS = ["path", "error"]
+INTEGERS = ("row", "sample_rate", "channels")  # columns of the table; those of other names than these hold text
+NUMBERS = (*INTEGERS, "start", "end", "time", "seconds")
+
+
+class Table(Protocol):
+    """Names of columns, and, any number of times, an iterator over one list of their values a row."""
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the values."""
+
+    def __iter__(self) -> Iterator[list[Any]]: ...
 
 
 class FormatError(AaSPError, ValueError):
@@ -54,11 +66,12 @@ class RowTable:
     def __iter__(self) -> Iterator[list[Any]]:
         row = 0
         for sound, outcome in zip(self.sounds, self.outcomes(), strict=True):
-            for facts in self._facts(sound, outcome) if outcome.rows else []:
+            for facts in self.facts(sound, outcome) if outcome.rows else []:
                 yield [row, sound.name, *facts]
                 row += 1
 
-    def _facts(self, sound: Sound, outcome: Outcome) -> Iterator[list[Any]]:
+    def facts(self, sound: Sound, outcome: Outcome) -> Iterator[list[Any]]:
+        """Yield the values of each row of a sound, after its path."""
         part = [sound.start, sound.end] if self._parts else []
         facts = [outcome.seconds, outcome.sample_rate, outcome.channels]
         if self.options.frames:
@@ -97,21 +110,21 @@ def plain_text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def write_npz(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
+def write_npz(path: Path, rows: Rows, table: Table, metadata: Metadata) -> None:
     """Write ``embeddings``, the table's columns, and ``metadata`` (JSON)."""
     with path.open("wb") as file:  # np.savez would add its own ending to another
         np.savez(file, **{"embeddings": rows, "metadata": np.array(json.dumps(metadata)), **_columns(table)})  # type: ignore[arg-type]
 
 
-def write_parquet(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
+def write_parquet(path: Path, rows: Rows, table: Table, metadata: Metadata) -> None:
     """Write the table's columns and ``vector``, a list of fixed size; metadata in the schema's."""
     import pyarrow
     from pyarrow import parquet
 
     vector = pyarrow.list_(pyarrow.from_numpy_dtype(rows.dtype), rows.shape[1])
-    types = {"row": pyarrow.int64(), "path": pyarrow.string(), "sample_rate": pyarrow.int32()}
-    types["channels"] = pyarrow.int32()
-    fields = [(name, types.get(name, pyarrow.float64())) for name in table.columns]
+    types = {name: pyarrow.float64() for name in NUMBERS}
+    types |= {"row": pyarrow.int64(), "sample_rate": pyarrow.int32(), "channels": pyarrow.int32()}
+    fields = [(name, types.get(name, pyarrow.string())) for name in table.columns]
     schema = pyarrow.schema([*fields, ("vector", vector)], metadata=metadata)
     with parquet.ParquetWriter(path, schema) as writer:
         for first, lines in _chunks(table):
@@ -121,7 +134,7 @@ def write_parquet(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -
             writer.write_table(pyarrow.Table.from_arrays([*map(pyarrow.array, columns), vectors], schema=schema))
 
 
-def write_hdf5(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
+def write_hdf5(path: Path, rows: Rows, table: Table, metadata: Metadata) -> None:
     """Write a data set for ``embeddings`` and one for each of the table's columns; metadata as attributes."""
     import h5py
 
@@ -136,7 +149,7 @@ def write_hdf5(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> N
             file.create_dataset(name, data=values.astype(object) if text else values, dtype=kind)
 
 
-def write_safetensors(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
+def write_safetensors(path: Path, rows: Rows, table: Table, metadata: Metadata) -> None:
     """Write the tensor ``embeddings``, piece by piece, which the library does not do; metadata in the header."""
     kind = {"<f4": "F32", "<f2": "F16"}[rows.dtype.str]
     tensor = {"dtype": kind, "shape": list(rows.shape), "data_offsets": [0, rows.nbytes]}
@@ -148,55 +161,55 @@ def write_safetensors(path: Path, rows: Rows, table: RowTable, metadata: Metadat
             file.write(np.ascontiguousarray(rows[first : first + CHUNK_ROWS]).tobytes())
 
 
-def write_jsonl(path: Path, rows: Rows, table: RowTable, metadata: Metadata) -> None:
-    """Write an object a row, with the table's columns and ``vector``; the first line is ``{"metadata": …}``."""
+def write_jsonl(path: Path, rows: Rows, table: Table, metadata: Metadata) -> None:
+    """Write an object a row, with the table's columns and ``vector``; the metadata is in the record beside it only."""
     with path.open("w", encoding="utf-8") as file:
-        file.write(json.dumps({"metadata": metadata}) + "\n")
         for line in table:
             values = {name: _plain(value) for name, value in zip(table.columns, line, strict=True)}
             vector = ", ".join(map(str, rows[line[0]]))  # str of a float32 is its shortest
             file.write(json.dumps(values)[:-1] + f', "vector": [{vector}]}}\n')
 
 
-WRITERS: dict[str, Callable[[Path, Rows, RowTable, Metadata], None]] = {
+WRITERS: dict[str, Callable[[Path, Rows, Table, Metadata], None]] = {
     ".npz": write_npz,
     ".parquet": write_parquet,
     ".h5": write_hdf5,
     ".safetensors": write_safetensors,
     ".jsonl": write_jsonl,
 }
-LIBRARIES = {".parquet": ("pyarrow", "parquet"), ".h5": ("h5py", "hdf5")}  # module, extra
+ENDINGS = [".npy", *WRITERS, ".lance"]
+LIBRARIES = {".parquet": ("pyarrow", "parquet"), ".h5": ("h5py", "hdf5"), ".lance": ("lancedb", "lance")}  # and extra
 
 
-def check_format(path: Path) -> None:
-    """Check that the format of ``path`` can be written here.
+def check_format(path: Path, what: str = "--out") -> None:
+    """Check that the format of ``path``, which is ``what``, can be read and written here.
 
     Raises:
         FormatError: see the class.
     """
     from importlib.util import find_spec
 
-    if path.suffix not in {".npy", *WRITERS}:
-        raise FormatError(f"--out must end in one of {', '.join(['.npy', *WRITERS])}, got {path}.")
+    if path.suffix not in ENDINGS:
+        raise FormatError(f"{what} must end in one of {', '.join(ENDINGS)}, got {path}.")
     module, extra = LIBRARIES.get(path.suffix, ("", ""))
     if module and find_spec(module) is None:
-        raise FormatError(f'--out {path}: {path.suffix} needs {module}: pip install "aasp-features[{extra}]".')
+        raise FormatError(f'{what} {path}: {path.suffix} needs {module}: pip install "aasp-features[{extra}]".')
 
 
-def _chunks(table: RowTable) -> Iterator[tuple[int, list[list[Any]]]]:
+def _chunks(table: Table) -> Iterator[tuple[int, list[list[Any]]]]:
     lines = iter(table)
     while chunk := list(islice(lines, CHUNK_ROWS)):
         yield chunk[0][0], [[_plain(value) for value in line] for line in chunk]
 
 
-def _columns(table: RowTable) -> dict[str, NDArray[Any]]:
+def _columns(table: Table) -> dict[str, NDArray[Any]]:
     """Return the table as arrays, by column; None becomes NaN."""
     values: dict[str, list[Any]] = {name: [] for name in table.columns}
     for line in table:
         for name, value in zip(table.columns, line, strict=True):
             values[name].append(_plain(value))
-    kinds = {"row": np.int64, "path": np.str_, "sample_rate": np.int64, "channels": np.int64}
-    return {name: np.array(column, kinds.get(name, np.float64)) for name, column in values.items()}
+    kinds = {**dict.fromkeys(NUMBERS, np.float64), **dict.fromkeys(INTEGERS, np.int64)}
+    return {name: np.array(column, kinds.get(name, np.str_)) for name, column in values.items()}
 
 
 def _plain(value: Any) -> Any:

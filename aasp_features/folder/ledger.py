@@ -138,18 +138,19 @@ class Ledger:
             size, changed, touched = self.plan.stamps[index]
             yield DoneSound(sound.name, sound.start, sound.end, (size, changed, touched), self.outcome(index))
 
-    def take(self, done: Iterable[DoneSound], source: int) -> None:
-        """Take over what is done already, if the sound still holds the bytes that were read, under any name.
+    def take(self, done: Iterable[DoneSound], source: int, *, renamed: bool = True) -> None:
+        """Take over what is done already, if the sound still holds the bytes that were read.
 
         Args:
             done: sounds in the order of their rows.
             source: where the rows are; failures in ``EARLIER`` results are not taken over, so they are tried again.
+            renamed: take over also what has another name now.
         """
         wanted: dict[tuple[Any, ...], list[int]] = defaultdict(list)  # open sounds by name and part
         for index in self.open():
             sound = self.plan.sounds[index]
             wanted[sound.name, sound.start, sound.end].append(index)
-        others: dict[tuple[Any, ...], list[tuple[DoneSound, int]]] = defaultdict(list)  # by size and part
+        others: dict[tuple[Any, ...], list[tuple[DoneSound, int]]] = defaultdict(list)  # by content and part
         first = 0
         for each in done:
             known = wanted.get((each.name, each.start, each.end))
@@ -157,23 +158,21 @@ class Ledger:
                 continue
             if known and self._holds(known[0], each):
                 self.note(known.pop(0), each.outcome, source, first)
-            else:
-                others[each.stamp[0], each.start, each.end].append((each, first))
+            elif each.outcome.sha256:
+                others[each.outcome.sha256, each.start, each.end].append((each, first))
             first += each.outcome.rows
-        if others:
+        if others and renamed:
             self._take_renamed(others, source)
 
     def _take_renamed(self, others: dict[tuple[Any, ...], list[tuple[DoneSound, int]]], source: int) -> None:
-        """Take over sounds of another name by their content, and take them out of ``others``."""
+        """Take over sounds of another name by their content; only files of a known size are read."""
+        sizes = {each.stamp[0] for alike in others.values() for each, _ in alike}
         for index in self.open():
-            sound = self.plan.sounds[index]
-            alike = others.get((int(self.plan.stamps[index, 0]), sound.start, sound.end), [])
-            content = sound.content().sha256 if alike else ""
-            for number, (each, first) in enumerate(alike if content else ()):
-                if each.outcome.sha256 == content:
+            if int(self.plan.stamps[index, 0]) in sizes:
+                sound = self.plan.sounds[index]
+                if alike := others.get((sound.content().sha256, sound.start, sound.end)):
+                    each, first = alike.pop(0)
                     self.note(index, each.outcome, source, first)
-                    del alike[number]
-                    break
 
     def _holds(self, index: int, done: DoneSound) -> bool:
         """Return whether a sound has the bytes that were read: by its stamp, or else by its content."""

@@ -55,6 +55,8 @@ def side_file(out: Path, ending: str) -> Path:
 
 def result_files(out: Path) -> list[Path]:
     """Return all files that a run may write: vectors, table, record, list of sounds, list of failures."""
+    if out.suffix == ".lance":
+        return [out, side_file(out, ".errors.csv")]
     return [out, *(side_file(out, ending) for ending in (".csv", ".json", ".sounds.jsonl", ".errors.csv"))]
 
 
@@ -70,7 +72,7 @@ def check_writable(out: Path) -> None:
         OutputError: a folder, or a file in a folder that is missing or may not be written.
     """
     try:
-        is_folder, has_parent = out.is_dir(), out.parent.is_dir()
+        is_folder, has_parent = out.is_dir() and out.suffix != ".lance", out.parent.is_dir()
         if has_parent and not is_folder:
             probe = out.with_name(f".{out.name}.{os.getpid()}.tmp")
             probe.touch()
@@ -190,12 +192,6 @@ def earlier_record(out: Path, plan: Plan) -> dict[str, Any] | None:
     if not _is_complete(out, record):
         raise OutputError(f"--out {out}: some of the earlier results are missing; {CHOOSE}")
     return record
-
-
-def read_earlier(out: Path) -> tuple[NDArray[Any], list[int]] | None:
-    """Return the rows that an update starts from, and torch's threads that computed them; None for no results."""
-    record = read_sealed(side_file(out, ".json"))
-    return None if record is None else (np.load(out, mmap_mode="r"), record["threads"])
 
 
 def read_sounds(out: Path) -> Iterator[DoneSound]:

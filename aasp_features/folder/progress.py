@@ -1,4 +1,4 @@
-"""Progress of a run: a bar in a terminal, a line every 30 s elsewhere."""
+"""Progress of a run: a bar in a terminal, a line every 10 s elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 HEADERS_READ = 200
-LINE_EVERY = 30.0  # seconds
+LINE_EVERY = 10.0  # seconds
 
 
 def estimated_seconds(sounds: Sequence[Sound]) -> float:
@@ -65,7 +65,7 @@ def progress_bar(console: Console, seconds: float) -> Iterator[Callable[[float],
 
 
 class ProgressLines:
-    """Progress in lines, one every 30 s. Called, from any thread, with the amount that was done.
+    """Progress in lines, one every 10 s. Called, from any thread, with the amount that was done.
 
     The first call tells what was done before, and does not count for the speed.
 

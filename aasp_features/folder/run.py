@@ -14,6 +14,7 @@ from aasp_features.audio.resampling import MAX_UNHEARD, warn_unheard
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
 from aasp_features.folder.formats import RowTable
+from aasp_features.folder.lance_table import finished_table, publish_table, table_sounds
 from aasp_features.folder.ledger import EARLIER, STATE, Ledger
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
@@ -28,10 +29,10 @@ from aasp_features.folder.output import (
     make_results,
     move_results,
     partial_folder,
-    read_earlier,
     read_sounds,
 )
 from aasp_features.folder.plan import Batch, Plan, make_plan
+from aasp_features.folder.results import read_earlier
 from aasp_features.folder.state import BatchResult, ChangedRunError, OnSeconds, RunState, unfinished
 from aasp_features.sounds.discovery import Discovery
 
@@ -154,6 +155,8 @@ def embed_sounds(
 
 def _finished(out: Path, plan: Plan, replaces: str) -> dict[str, Any] | None:
     """Return the record of results that need no more work, if there are such; see ``finished_record``."""
+    if out.suffix == ".lance":
+        return finished_table(out, plan, replaces)
     if not replaces:
         return finished_record(out, plan)
     record = earlier_record(out, plan)
@@ -179,14 +182,16 @@ class FolderRun:
     def __init__(self, plan: Plan, lost: Callable[[], bool], out: Path, replaces: str, again: str) -> None:
         self.plan, self.lost, self.out, self.replaces, self.again = plan, lost, out, replaces, again
         self.state = RunState(partial_folder(out), plan)
-        self.earlier = read_earlier(out) if replaces == "update" else None
+        self.earlier = read_earlier(out) if replaces == "update" and out.suffix != ".lance" else None
         self.ledger, self.batches = self._take_stock()
         self.state.begin(replaces)
 
     def _take_stock(self) -> tuple[Ledger, list[Batch]]:
         """Return what is done, and the batches of what this run computes, done or not."""
         ledger = Ledger(self.plan)
-        if self.earlier is not None:
+        if self.replaces == "update" and self.out.suffix == ".lance":
+            ledger.take(table_sounds(self.out), EARLIER, renamed=False)
+        elif self.earlier is not None:
             ledger.take(read_sounds(self.out), EARLIER)
         batches = self.plan.batches(ledger.open())
         if self.state.sounds:
@@ -266,12 +271,16 @@ class FolderRun:
                 f"{self.plan.sounds[index].name}: {reason}"
             )
         self._check_folder()
-        if not self.replaces:
-            finished_record(self.out, self.plan)  # somebody else may have written there meanwhile
         table = RowTable(self.plan.sounds, ledger.outcomes, self.plan.settings.options)
-        rows = RunRows(ledger, self.state, *(self.earlier or ()))
-        make_results(rows, table, self.out, problems)
-        move_results(self.state.folder, self.out)
+        if self.out.suffix == ".lance":
+            publish_table(RunRows(ledger, self.state), table, self.out, problems, self.replaces)
+            clear(self.state.folder)
+        else:
+            if not self.replaces:
+                finished_record(self.out, self.plan)  # somebody else may have written there meanwhile
+            make_results(RunRows(ledger, self.state, *(self.earlier or ())), table, self.out, problems)
+            self.earlier = None  # closes a file that is replaced now, which some systems require
+            move_results(self.state.folder, self.out)
         self._warn_unheard()
         return len(problems) + len(ledger.errors)
 

@@ -21,7 +21,6 @@ from aasp_features.train.options import DEVICE_HELP
 from aasp_features.train.release import command as release
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # as aasp-embed

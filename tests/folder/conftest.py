@@ -1,5 +1,6 @@
 """Fixtures of folder runs."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +48,13 @@ def long_sounds(tmp_path: Path) -> Discovery:
     failing = np.append(rng.normal(size=22050 * 40) * 0.1, np.nan)
     soundfile.write(folder / "c_failing.wav", failing, 22050, subtype="FLOAT")
     return find_sounds([folder])
+
+
+@pytest.fixture
+def growing(sounds: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "growing"
+    folder.mkdir()
+    for name, source in zip("abcd", sorted(sounds.rglob("*.wav")), strict=False):
+        shutil.copy(source, folder / f"{name}.wav")
+    (folder / "broken.wav").write_bytes(b"no sound")
+    return folder

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from aasp_features import AaSPEncoder
 from aasp_features.folder import RunOptions, RunResult, embed_sounds, find_sounds
@@ -15,6 +16,7 @@ from aasp_features.options import EmbedOptions
 
 FILES = ("emb.npy", "emb.csv", "emb.json", "emb.sounds.jsonl", "emb.errors.csv")
 FRAMES = RunOptions(frames=True, hop=0.04, normalize=True)
+SEGMENTS = RunOptions(segment=0.8, overlap=0.3, pooling="mean+std")
 
 
 def run_settings(pooling: str = "mean", dtype: str = "float32", threads: int = 1) -> RunSettings:
@@ -50,3 +52,12 @@ def stop_after(batches: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunState, "commit", commit_and_stop)
         yield
+
+
+def grow(folder: Path) -> None:
+    """Of five sounds, change one, delete one, rename one, repair one; add two."""
+    (folder / "c.wav").unlink()
+    (folder / "d.wav").rename(folder / "renamed.wav")
+    for name, source in {"b.wav": "a.wav", "broken.wav": "a.wav", "0.wav": "a.wav", "z.wav": "renamed.wav"}.items():
+        samples, rate = soundfile.read(folder / source)
+        soundfile.write(folder / name, samples[rate // 10 * len(name) :], rate)

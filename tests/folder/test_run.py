@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from engine_runs import FRAMES, embed, stop_after, written
+from engine_runs import FRAMES, SEGMENTS, embed, grow, stop_after, written
 from helpers import read_csv, relative_difference
 
 from aasp_features import AaSPEncoder
@@ -252,28 +252,6 @@ def test_the_record_names_the_weights(checkpoint: Path, sounds: Path, tmp_path: 
     record = json.loads((tmp_path / "emb.json").read_text())
     expected = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
     assert (record["checkpoint_sha256"], record["rows"], record["dimension"]) == (expected, 2, 1536)
-
-
-SEGMENTS = RunOptions(segment=0.8, overlap=0.3, pooling="mean+std")
-
-
-def grow(folder: Path) -> None:
-    """Of five sounds, change one, delete one, rename one, repair one; add two."""
-    (folder / "c.wav").unlink()
-    (folder / "d.wav").rename(folder / "renamed.wav")
-    for name, source in {"b.wav": "a.wav", "broken.wav": "a.wav", "0.wav": "a.wav", "z.wav": "renamed.wav"}.items():
-        samples, rate = soundfile.read(folder / source)
-        soundfile.write(folder / name, samples[rate // 10 * len(name) :], rate)
-
-
-@pytest.fixture
-def growing(sounds: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "growing"
-    folder.mkdir()
-    for name, source in zip("abcd", sorted(sounds.rglob("*.wav")), strict=False):
-        shutil.copy(source, folder / f"{name}.wav")
-    (folder / "broken.wav").write_bytes(b"no sound")
-    return folder
 
 
 @pytest.mark.usefixtures("small_batches")

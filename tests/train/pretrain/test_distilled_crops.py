@@ -1,6 +1,7 @@
 """Runs that learn from teachers: each crop once a round, resumed equals uninterrupted while crops are still made."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from train_helpers import OWN_LOSSES_OFF, at_its_start, moments, tiny_recipe
 
 from aasp_features.train.data.waveform_crops import PIECE
 from aasp_features.train.distillation_settings import CropLength, CropSettings, NoiseAugmentationSettings
-from aasp_features.train.pretrain.distilled_crops import ROUNDS_FILE, DistilledCrops
+from aasp_features.train.pretrain.distilled_crops import ROUNDS_FILE, DistilledCrops, log_mel_statistics
 from aasp_features.train.pretrain.feature_makers import Makers
 from aasp_features.train.pretrain.loop import Pretraining
 from aasp_features.train.pretrain.run_folder import METRICS_FILE
@@ -20,6 +21,7 @@ from aasp_features.train.recipe import Recipe
 from aasp_features.train.release.run_summary import describe
 
 CPU = torch.device("cpu")
+STATISTICS: dict[str, tuple[float, float]] = {}  # of a corpus, measured once
 CROPS = CropSettings(lengths=[CropLength(2, 0.6), CropLength(4, 0.4)])
 
 
@@ -28,10 +30,11 @@ def recipe(
     longer_from: float = 0.0,
     balanced_by: str = "",
     balance: float = 0.5,
+    batch: int = 64,
     noise_augmentation: NoiseAugmentationSettings = NoiseAugmentationSettings(),  # noqa: B008
     **changes: dict[str, object],
 ) -> Recipe:
-    settings = {"teachers": ["levels.yaml"], "crops": 8 * PIECE, "workers": 0, "batch": 64, "fit_crops": PIECE}
+    settings = {"teachers": ["levels.yaml"], "crops": 8 * PIECE, "workers": 0, "batch": batch, "fit_crops": PIECE}
     settings.update(
         last_layers=2, longer_from=longer_from, parts=parts, crop=CROPS, noise_augmentation=noise_augmentation
     )
@@ -45,25 +48,40 @@ def one_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_callable(tmp_path_factory.mktemp("teacher"))
 
 
-def features_of(sounds: Path, folder: Path, path: Path, pieces: int) -> TeacherFeatures:
-    features = TeacherFeatures(sounds, folder, CROPS, 0, [description(path)])
+@pytest.fixture(scope="module")
+def made(sound_folder: Path, one_teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> TeacherFeatures:
+    """Eight pieces, for tests to copy from."""
+    features = TeacherFeatures(sound_folder, tmp_path_factory.mktemp("made"), CROPS, 0, [description(one_teacher)])
+    for piece in range(8):
+        features.make(piece, [teacher(one_teacher)])
+    return features
+
+
+def features_of(made: TeacherFeatures, folder: Path, pieces: int) -> TeacherFeatures:
+    """The first of the pieces in a folder of their own."""
+    for path in made.folder.glob("*.*"):
+        folder.mkdir(exist_ok=True)
+        shutil.copy(path, folder)
+    features = TeacherFeatures(made.data, folder, CROPS, 0, made.teachers)
+    features.path("levels", 0).parent.mkdir(exist_ok=True)
     for piece in range(pieces):
-        features.make(piece, [teacher(path)])
+        shutil.copy(made.path("levels", piece), features.path("levels", piece))
     return features
 
 
 def crops_of(features: TeacherFeatures, folder: Path, **changes: object) -> DistilledCrops:
-    return DistilledCrops(features, Makers(features, 8, 0), recipe(**changes), folder)
+    corpus = features.sounds.sha256
+    if corpus not in STATISTICS:
+        STATISTICS[corpus] = log_mel_statistics(features, recipe())
+    return DistilledCrops(features, Makers(features, 8, 0), recipe(**changes), folder, STATISTICS[corpus])
 
 
 def rounds(run: Path) -> list[dict[str, int]]:
     return [json.loads(line) for line in (run / ROUNDS_FILE).read_text().splitlines()]
 
 
-def test_a_round_uses_each_crop_once_and_the_next_what_is_new(
-    sound_folder: Path, one_teacher: Path, tmp_path: Path
-) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 2)
+def test_a_round_uses_each_crop_once_and_the_next_what_is_new(made: TeacherFeatures, tmp_path: Path) -> None:
+    features = features_of(made, tmp_path / "f", 2)
     crops = crops_of(features, tmp_path)
     seen, step = [], 0
     while not crops.rounds or len(crops.rounds) == 1:
@@ -76,15 +94,15 @@ def test_a_round_uses_each_crop_once_and_the_next_what_is_new(
         assert len({crops.features.cropper.columns(int(n) // PIECE) for n in numbers}) == 1
     assert crops.rounds[1] == (step - 1, 2, True)
     assert last.max() < 2 * PIECE
-    features_of(sound_folder, tmp_path / "f", one_teacher, 4)
+    features_of(made, tmp_path / "f", 4)
     for later in range(step, 3 * step + 5):
         crops._numbers(later, 0.0)
     assert [one["pieces"] for one in rounds(tmp_path)] == [2, 2, 4]
     crops.close()
 
 
-def test_longer_crops_come_in_when_the_recipe_says(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 8)
+def test_longer_crops_come_in_when_the_recipe_says(made: TeacherFeatures, tmp_path: Path) -> None:
+    features = features_of(made, tmp_path / "f", 8)
     lengths = [features.cropper.columns(piece) for piece in range(8)]
     assert set(lengths) == {2, 4}
     crops = crops_of(features, tmp_path, longer_from=0.5)
@@ -110,9 +128,9 @@ def test_longer_crops_come_in_when_the_recipe_says(sound_folder: Path, one_teach
     ],
 )
 def test_a_run_tells_when_longer_crops_came_in_and_what_the_student_alone_heard(
-    sound_folder: Path, one_teacher: Path, tmp_path: Path, longer_from: float, told: str, longest: float
+    made: TeacherFeatures, tmp_path: Path, longer_from: float, told: str, longest: float
 ) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)  # four batches, of six
+    features = features_of(made, tmp_path / "f", 1)  # four batches, of six
     augmented = NoiseAugmentationSettings(noise_probability=0.5, band_probability=0.1)
     crops = crops_of(
         features, tmp_path / "run", longer_from=longer_from, noise_augmentation=augmented, balanced_by="levels"
@@ -129,10 +147,10 @@ def test_a_run_tells_when_longer_crops_came_in_and_what_the_student_alone_heard(
 
 
 def test_batches_carry_the_sound_its_log_mel_and_what_was_said_of_it(
-    sound_folder: Path, one_teacher: Path, tmp_path: Path
+    made: TeacherFeatures, one_teacher: Path, tmp_path: Path
 ) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
-    crops = crops_of(features, tmp_path)
+    features = features_of(made, tmp_path / "f", 1)
+    crops = DistilledCrops(features, Makers(features, 8, 0), recipe(), tmp_path)
     numbers = crops._numbers(0, 0.0)
     batch, _ = crops.batch(0, at_its_start)
     assert batch.waveform is not None
@@ -153,30 +171,28 @@ def test_batches_carry_the_sound_its_log_mel_and_what_was_said_of_it(
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-def test_resumed_equals_uninterrupted_while_crops_are_made(
-    sound_folder: Path, one_teacher: Path, tmp_path: Path, parts: int
-) -> None:
+def test_resumed_equals_uninterrupted_while_crops_are_made(made: TeacherFeatures, tmp_path: Path, parts: int) -> None:
     """The killed run loses steps since its last save, and finds more crops each time; it replays its rounds."""
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
+    features = features_of(made, tmp_path / "f", 1)
     pieces = 1
-    for part in range(5):
-        crops = crops_of(features, tmp_path / "cut", run={"steps": 16}, parts=parts)
+    for part in range(4):
+        crops = crops_of(features, tmp_path / "cut", run={"steps": 13}, parts=parts)
         run = Pretraining(crops, tmp_path / "cut", CPU)
         assert run.progress.step == 3 * part
         for _ in range(3):
             run.step()
         run.save()
-        if part < 4:
+        if part < 3:
             run.step()  # lost: never saved
         crops.close()
         pieces += 1
-        features_of(sound_folder, tmp_path / "f", one_teacher, pieces)
+        features_of(made, tmp_path / "f", pieces)
     assert len(rounds(tmp_path / "cut")) > 2
     (tmp_path / "whole").mkdir()
     (tmp_path / "whole" / ROUNDS_FILE).write_text((tmp_path / "cut" / ROUNDS_FILE).read_text())
-    crops = crops_of(features, tmp_path / "whole", run={"steps": 16}, parts=parts)
+    crops = crops_of(features, tmp_path / "whole", run={"steps": 13}, parts=parts)
     whole = Pretraining(crops, tmp_path / "whole", CPU)
-    for _ in range(15):
+    for _ in range(12):
         whole.step()
     crops.close()
     for key, value in whole.objective.state_dict().items():
@@ -186,11 +202,11 @@ def test_resumed_equals_uninterrupted_while_crops_are_made(
             assert torch.equal(value, moments(run)[b][kind])
 
 
-def test_killed_runs_equal_an_uninterrupted_one(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
+def test_killed_runs_equal_an_uninterrupted_one(made: TeacherFeatures, tmp_path: Path) -> None:
     """With all crops there, nothing is copied: each run knows only its own folder. The last line is torn each time."""
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
-    for part in range(5):
-        crops = crops_of(features, tmp_path / "cut", run={"steps": 16})
+    features = features_of(made, tmp_path / "f", 1)
+    for part in range(3):
+        crops = crops_of(features, tmp_path / "cut", run={"steps": 10})
         run = Pretraining(crops, tmp_path / "cut", CPU)
         while run.progress.step < 3 * part + 3:
             run.step()
@@ -199,29 +215,29 @@ def test_killed_runs_equal_an_uninterrupted_one(sound_folder: Path, one_teacher:
         crops.close()
         with (tmp_path / "cut" / ROUNDS_FILE).open("a") as file:
             file.write('{"first_step": 99, "pie')
-    crops = crops_of(features, tmp_path / "whole", run={"steps": 16})
+    crops = crops_of(features, tmp_path / "whole", run={"steps": 10})
     whole = Pretraining(crops, tmp_path / "whole", CPU)
-    for _ in range(16):
+    for _ in range(10):
         whole.step()
     crops.close()
-    assert whole.progress.step == run.progress.step == 16
+    assert whole.progress.step == run.progress.step == 10
     for key, value in whole.objective.state_dict().items():
         assert torch.equal(value, run.objective.state_dict()[key]), key
 
 
 def test_a_run_stopped_where_longer_crops_come_in_equals_an_uninterrupted_one(
-    sound_folder: Path, one_teacher: Path, tmp_path: Path
+    made: TeacherFeatures, tmp_path: Path
 ) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 8)
+    features = features_of(made, tmp_path / "f", 8)
     found: list[dict[str, torch.Tensor]] = []
     for stop in (4, 5, 6, 16):  # 5 of 10 steps are half of them
-        crops = crops_of(features, tmp_path / str(stop), longer_from=0.5, run={"steps": 10})
+        crops = crops_of(features, tmp_path / str(stop), longer_from=0.5, batch=16, run={"steps": 10})
         run = Pretraining(crops, tmp_path / str(stop), CPU)
         while run.done < 1.0 and run.progress.step < stop:
             run.step()
         run.save()
         crops.close()
-        crops = crops_of(features, tmp_path / str(stop), longer_from=0.5, run={"steps": 10})
+        crops = crops_of(features, tmp_path / str(stop), longer_from=0.5, batch=16, run={"steps": 10})
         run = Pretraining(crops, tmp_path / str(stop), CPU)
         run.run()
         crops.close()
@@ -234,8 +250,8 @@ def test_a_run_stopped_where_longer_crops_come_in_equals_an_uninterrupted_one(
         assert all(torch.equal(value, found[0][key]) for key, value in state.items())
 
 
-def test_noise_augments_the_students_crops_alone(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
+def test_noise_augments_the_students_crops_alone(made: TeacherFeatures, tmp_path: Path) -> None:
+    features = features_of(made, tmp_path / "f", 1)
     often = NoiseAugmentationSettings(noise_probability=0.5, noise_lowest_db=10, noise_highest_db=20)
     crops, clean = crops_of(features, tmp_path / "a", noise_augmentation=often), crops_of(features, tmp_path / "b")
     batch, expected = crops.batch(0, at_its_start)[0], clean.batch(0, at_its_start)[0]
@@ -251,8 +267,8 @@ def test_noise_augments_the_students_crops_alone(sound_folder: Path, one_teacher
         one.close()
 
 
-def test_rounds_drawn_by_a_teachers_clusters(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 4)
+def test_rounds_drawn_by_a_teachers_clusters(made: TeacherFeatures, tmp_path: Path) -> None:
+    features = features_of(made, tmp_path / "f", 4)
     changes = {"balanced_by": "levels", "balance": 1.0}
     crops, again = (crops_of(features, tmp_path / name, **changes) for name in "ab")
     steps = range(3 * PIECE // 64)
@@ -268,18 +284,18 @@ def test_rounds_drawn_by_a_teachers_clusters(sound_folder: Path, one_teacher: Pa
         crops_of(features, tmp_path, balanced_by="mn04")
 
 
-def test_a_piece_that_was_deleted_is_made_again(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 3)
+def test_a_piece_that_was_deleted_is_made_again(made: TeacherFeatures, one_teacher: Path, tmp_path: Path) -> None:
+    features = features_of(made, tmp_path / "f", 3)
     crops_of(features, tmp_path).batch(0, at_its_start)
     features.path("levels", 2).unlink()
     with pytest.raises(ValueError, match="holds features of 512 crops, but 768 are needed"):
         crops_of(features, tmp_path)
-    features_of(sound_folder, tmp_path / "f", one_teacher, 3)
+    features.make(2, [teacher(one_teacher)])
     crops_of(features, tmp_path).batch(1, at_its_start)
 
 
-def test_distinct_crops_are_counted(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 2)
+def test_distinct_crops_are_counted(made: TeacherFeatures, tmp_path: Path) -> None:
+    features = features_of(made, tmp_path / "f", 2)
     crops = crops_of(features, tmp_path)
     seen: set[int] = set()
     for step in range(12):
@@ -290,8 +306,8 @@ def test_distinct_crops_are_counted(sound_folder: Path, one_teacher: Path, tmp_p
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_a_step_on_a_gpu_is_that_on_the_cpu(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
+def test_a_step_on_a_gpu_is_that_on_the_cpu(made: TeacherFeatures, tmp_path: Path) -> None:
+    features = features_of(made, tmp_path / "f", 1)
     losses = []
     for device in ("cpu", "cuda"):
         crops = DistilledCrops(features, Makers(features, 8, 0), recipe(), tmp_path / device)
@@ -305,8 +321,8 @@ def test_a_step_on_a_gpu_is_that_on_the_cpu(sound_folder: Path, one_teacher: Pat
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2)
 
 
-def test_a_torn_line_of_rounds_is_dropped(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 1)
+def test_a_torn_line_of_rounds_is_dropped(made: TeacherFeatures, tmp_path: Path) -> None:
+    features = features_of(made, tmp_path / "f", 1)
     (tmp_path / ROUNDS_FILE).write_text('{"first_step": 0, "pieces": 1}\n{"first_st')
     crops = crops_of(features, tmp_path)
     assert crops.rounds == [(0, 1, True)]
@@ -314,9 +330,9 @@ def test_a_torn_line_of_rounds_is_dropped(sound_folder: Path, one_teacher: Path,
     crops.close()
 
 
-def test_the_student_learns_what_the_teacher_says(sound_folder: Path, one_teacher: Path, tmp_path: Path) -> None:
-    features = features_of(sound_folder, tmp_path / "f", one_teacher, 2)
-    crops = crops_of(features, tmp_path, run={"steps": 60}, optimizer={"learning_rate": 3e-3})
+def test_the_student_learns_what_the_teacher_says(made: TeacherFeatures, tmp_path: Path) -> None:
+    features = features_of(made, tmp_path / "f", 2)
+    crops = crops_of(features, tmp_path, batch=16, run={"steps": 60}, optimizer={"learning_rate": 3e-3})
     assert Pretraining(crops, tmp_path, CPU).run()
     crops.close()
     losses = [json.loads(line)["loss_levels"] for line in (tmp_path / METRICS_FILE).read_text().splitlines()]
