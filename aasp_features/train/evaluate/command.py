@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     Read = tuple[Sequence[str | None], Sequence[int | None], torch.device]  # poolings, last layers, device
 
-TELL_EVERY = 10.0  # seconds
-
 Checkpoints = Annotated[
     list[str] | None, typer.Argument(help="Checkpoint folders or Hub names (default: the bundled one).")
 ]
@@ -212,12 +210,12 @@ def measure(
 @contextmanager
 def telling_time(doing: str) -> Iterator[None]:
     """Print a line on stderr every ten seconds while work without countable steps runs."""
-    from aasp_features.folder.progress import clock
+    from aasp_features.folder.progress import LINE_EVERY, clock
 
     done, begun = Event(), time.monotonic()
 
     def tell() -> None:
-        while not done.wait(TELL_EVERY):
+        while not done.wait(LINE_EVERY):
             typer.echo(f"{doing} for {clock(time.monotonic() - begun)}", err=True)
 
     thread = Thread(target=tell, daemon=True)
