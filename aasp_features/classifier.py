@@ -1,15 +1,9 @@
-"""AaSPClassifier: sound in, names out; and its two files, which stand beside the encoder's in a checkpoint.
-
-``classifier.json`` holds the names of the classes, in the order of the scores, and three checksums: of both files of
-weights, so that a head is never read with an encoder that it was not trained on, and of what it holds itself.
-``classifier.safetensors`` holds ``weight`` (classes, d) and ``bias`` (classes,).
-"""
+"""AaSPClassifier: sound in, names out; its files are those of ``classifier_files``."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, overload
@@ -17,32 +11,25 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from aasp_features import checkpoint
-from aasp_features.checkpoint import CLASSIFIER_FILES, WEIGHTS_FILE
-from aasp_features.config import Precision, read_json
-from aasp_features.contents import sha256
+from aasp_features.classifier_files import check_labels, check_scores, check_thresholds, read_files, write_files
+from aasp_features.config import Precision
 from aasp_features.encoder import AaSPEncoder
-from aasp_features.errors import CheckpointError, OptionError
-from aasp_features.events import THRESHOLD, Event, check_threshold, find_events
+from aasp_features.errors import OptionError
+from aasp_features.events import MERGE_GAP, MIN_DURATION, SMOOTH, THRESHOLD, Event, EventOptions, find_events, smoothed
 from aasp_features.inference import FrameEmbeddings
 from aasp_features.inputs import SingleSound
 from aasp_features.options import check_choice, check_device, check_whole
-from aasp_features.version import __version__
 from aasp_features.windows import COLUMN_SECONDS
 
 FRAME_POOLINGS = ("mean", "frequency")  # whose clip vector is the mean of the frame vectors
-LABELS_FILE, HEAD_FILE = CLASSIFIER_FILES
-FORMAT = 2
-MAX_VALUE = 1e6  # of a vector; the encoder normalises its tokens, so that values stay below 100
-MAX_JSON = 2**24  # bytes; 527 classes need 20,000
-MAX_LABEL = 200
+OTHER = "other"  # label of sounds unlike all that the classifier learnt from
 
 
 class Prediction(NamedTuple):
-    """A class, and how likely it is that a sound is of it."""
+    """A class, and how likely it is that a sound is of it; NaN for ``other``, whose probability is unknown."""
 
     label: str
     probability: float
@@ -60,6 +47,25 @@ class FramePredictions(NamedTuple):
     times: Any
 
 
+class ClassMeans(NamedTuple):
+    """The vectors that a classifier learnt from, for distances to them.
+
+    Attributes:
+        centre: (d,) their mean.
+        means: (classes, d) means of the classes, minus ``centre``.
+        max_distance: distance that 95 % of held-out clips keep within; beyond, a sound is ``other``.
+    """
+
+    centre: Tensor
+    means: Tensor
+    max_distance: float
+
+    def distances(self, vectors: Tensor) -> Tensor:
+        """Return 1 minus the cosine of (…, d) vectors and the nearest class mean, (…) float64 from 0 to 2."""
+        means = nn.functional.normalize(self.means.double(), dim=-1)
+        return 1 - (nn.functional.normalize(vectors.double() - self.centre.double(), dim=-1) @ means.T).amax(dim=-1)
+
+
 class AaSPClassifier(nn.Module):
     """An encoder and one linear layer on its clip vectors, with the names of the classes.
 
@@ -71,13 +77,22 @@ class AaSPClassifier(nn.Module):
         head: linear, (d -> classes); a standardisation of the vectors is folded into it.
         multi_label: a clip may have several labels, or none. Probabilities are then each class's own (sigmoid), and
             not shared between the classes (softmax).
+        thresholds: least probability of an event, one for each class (default: 0.5).
+        known: what distances are measured to (default: none, so there are no distances and no ``other``).
 
     Raises:
-        OptionError: labels that are no names, or a head of another size.
+        OptionError: labels that are no names, a head of another size, or thresholds that are not accepted.
     """
 
     def __init__(
-        self, encoder: AaSPEncoder, labels: Sequence[str], head: nn.Linear, *, multi_label: bool = False
+        self,
+        encoder: AaSPEncoder,
+        labels: Sequence[str],
+        head: nn.Linear,
+        *,
+        multi_label: bool = False,
+        thresholds: Sequence[float] | None = None,
+        known: ClassMeans | None = None,
     ) -> None:
         super().__init__()
         self.labels = check_labels(labels, multi_label)
@@ -88,7 +103,8 @@ class AaSPClassifier(nn.Module):
                 f"{wanted[0]} labels and vectors of {wanted[1]} numbers need a head of {wanted[1]} -> {wanted[0]} with "
                 f"a bias, got {head.in_features} -> {head.out_features}{' without one' if head.bias is None else ''}."
             )
-        self.encoder, self.head = encoder, head
+        self.thresholds = check_thresholds(thresholds or [THRESHOLD] * len(self.labels), len(self.labels))
+        self.encoder, self.head, self.known = encoder, head, known
 
     @classmethod
     def from_pretrained(
@@ -116,10 +132,17 @@ class AaSPClassifier(nn.Module):
         encoder = AaSPEncoder.from_checkpoint(found)
         encoder.precision = precision
         with checkpoint.readable(found.source):
-            values, weights = _read_files(found, encoder.embedding_dim)
+            values, weights = read_files(found, encoder.embedding_dim)
         head = nn.Linear(encoder.embedding_dim, len(values["labels"]), device="meta").to_empty(device="cpu")
+        known = (
+            ClassMeans(weights.pop("centre"), weights.pop("means"), values["max_distance"])
+            if len(weights) > 2
+            else None
+        )
         head.load_state_dict(weights)
-        classifier = cls(encoder, values["labels"], head, multi_label=values["several"]).requires_grad_(False).eval()
+        kept = {"thresholds": values["thresholds"], "known": known}
+        classifier = cls(encoder, values["labels"], head, multi_label=values["several"], **kept)
+        classifier = classifier.requires_grad_(False).eval()
         return classifier.to(device) if device is not None else classifier
 
     def save_pretrained(self, folder: str | Path, *, card: str | None = None) -> Path:
@@ -130,24 +153,21 @@ class AaSPClassifier(nn.Module):
         Raises:
             CheckpointError: the folder cannot be written, or weights are NaN, infinite or too large.
         """
-        head = {name: value.detach().cpu().float().contiguous() for name, value in self.head.state_dict().items()}
-        _check_scores(head, str(folder))
+        tensors = {name: value.detach() for name, value in self.head.state_dict().items()}
+        if self.known is not None:
+            tensors |= {"centre": self.known.centre, "means": self.known.means}
+        tensors = {name: value.cpu().float().contiguous() for name, value in tensors.items()}
+        check_scores(tensors, str(folder))
         name = self.encoder.config.name
         card = card or f"# A classifier on {name}\n\nIts {len(self.labels)} classes: {', '.join(self.labels)}.\n"
         saved = self.encoder.save_pretrained(folder, card=card)
-        content = save(head, metadata={"format": "pt"})
         values = {
-            "model_type": "aasp-classifier",
-            "package_version": __version__,
-            "format": FORMAT,
             "several": self.multi_label,
             "labels": list(self.labels),
-            "encoder_sha256": sha256(saved / WEIGHTS_FILE),
-            "head_sha256": hashlib.sha256(content).hexdigest(),
+            "thresholds": list(self.thresholds),
+            "max_distance": None if self.known is None else self.known.max_distance,
         }
-        text = json.dumps({**values, "sha256": _checksum(values)}, indent=2, ensure_ascii=False) + "\n"
-        # The names go last: a folder that a crash leaves between the files is refused when it is read.
-        checkpoint.write_files(saved, {HEAD_FILE: content, LABELS_FILE: text.encode()})
+        write_files(saved, values, tensors)
         return saved
 
     def push_to_hub(self, repo_id: str, *, card: str | None = None, **hub_options: Any) -> str:
@@ -178,25 +198,63 @@ class AaSPClassifier(nn.Module):
         vectors = self.encoder.embed(sounds, sample_rate, pooling=None, last_layers=None, **choices)
         return _like(vectors, self.classify_vectors(vectors))
 
+    def distances(self, sounds: Any, sample_rate: int | None = None, **choices: Any) -> Any:
+        """Return how unlike sounds are to what was learnt from: a number for a single sound, (B,) for several.
+
+        A distance is 1 minus the cosine of the vector and the mean of the nearest class, both taken from the mean of
+        all training clips: 0 to 2. ``known.max_distance`` is the one that 95 % of held-out clips kept within.
+
+        Args:
+            sounds, sample_rate, choices: as of ``scores``.
+
+        Raises:
+            OptionError: the classifier has no distances; see also ``scores``.
+        """
+        self.check_distances()
+        vectors = self.encoder.embed(sounds, sample_rate, pooling=None, last_layers=None, **choices)
+        return _like(vectors, self.vector_distances(vectors))
+
     @overload
     def predict(self, sounds: SingleSound, sample_rate: int | None = None, **choices: Any) -> list[Prediction]: ...
     @overload
     def predict(self, sounds: list[Any], sample_rate: int | None = None, **choices: Any) -> list[list[Prediction]]: ...
     @overload
     def predict(self, sounds: NDArray[Any] | Tensor, sample_rate: int | None = None, **choices: Any) -> Any: ...
-    def predict(self, sounds: Any, sample_rate: int | None = None, *, top: int = 5, **choices: Any) -> Any:
+    def predict(
+        self, sounds: Any, sample_rate: int | None = None, *, top: int = 5, other: bool = False, **choices: Any
+    ) -> Any:
         """Return at most ``top`` ``Prediction``s for a single sound, the likeliest first; a list of such for several.
 
-        Other arguments and errors are those of ``scores``.
+        Args:
+            top: number of classes.
+            other: return the label ``other`` alone for a sound whose distance exceeds ``known.max_distance``.
+            sounds, sample_rate, choices: as of ``scores``, which also says what is raised.
+
+        Raises:
+            OptionError: ``other``, and the classifier has no distances.
         """
         check_whole("top", top)
         if top < 1:
             raise OptionError(f"top must be at least 1, got {top}.")
-        scores = np.asarray(torch.as_tensor(self.scores(sounds, sample_rate, **choices)).cpu())
-        return self.ranked(scores, top) if scores.ndim == 1 else [self.ranked(row, top) for row in scores]
+        if other:
+            self.check_distances()
+        vectors = self.encoder.embed(sounds, sample_rate, pooling=None, last_layers=None, **choices)
+        scores, unlike = (
+            self.classify_vectors(vectors),
+            self.is_other(vectors) if other else np.zeros(vectors.shape[:-1]),
+        )
+        if scores.ndim == 1:
+            return self.ranked(scores, top, bool(unlike))
+        return [self.ranked(row, top, bool(one)) for row, one in zip(scores, unlike, strict=True)]
 
     def predict_frames(
-        self, sounds: Any, sample_rate: int | None = None, *, hop: float = COLUMN_SECONDS, **choices: Any
+        self,
+        sounds: Any,
+        sample_rate: int | None = None,
+        *,
+        hop: float = COLUMN_SECONDS,
+        smooth: float = 0.0,
+        **choices: Any,
     ) -> Any:
         """Return probabilities along time: ``FramePredictions`` for a single sound, a list of them for several.
 
@@ -205,13 +263,15 @@ class AaSPClassifier(nn.Module):
         Args:
             sounds, sample_rate, choices: as of ``scores``.
             hop: seconds, as of ``AaSPEncoder.embed_frames``.
+            smooth: seconds over which the vectors are averaged first, a centred moving average.
 
         Raises:
             OptionError: a pooling whose clip vector is not the mean of frame vectors; see also ``scores``.
         """
         self.check_frames()
+        EventOptions(smooth=smooth).check()
         framed = self.encoder.embed_frames(sounds, sample_rate, hop=hop, pooling=None, last_layers=None, **choices)
-        return [self._along(one) for one in framed] if isinstance(framed, list) else self._along(framed)
+        return [self._along(one, smooth) for one in framed] if isinstance(framed, list) else self._along(framed, smooth)
 
     @overload
     def events(self, sounds: SingleSound, sample_rate: int | None = None, **choices: Any) -> list[Event]: ...
@@ -224,22 +284,27 @@ class AaSPClassifier(nn.Module):
         sounds: Any,
         sample_rate: int | None = None,
         *,
-        threshold: float = THRESHOLD,
+        threshold: float | None = None,
+        smooth: float = SMOOTH,
+        min_duration: float = MIN_DURATION,
+        merge_gap: float = MERGE_GAP,
         hop: float = COLUMN_SECONDS,
         **choices: Any,
     ) -> Any:
         """Return the ``Event``s of a single sound, stretches in which a class is likely; a list of such for several.
 
         Args:
-            threshold: the probability from which on a class counts as heard.
+            threshold: the probability from which on a class counts as heard (default: ``thresholds``, by class).
+            smooth, min_duration, merge_gap: seconds, as of ``EventOptions``; 0 turns each off.
             sounds, sample_rate, hop, choices: as of ``predict_frames``, which also says what is raised.
         """
-        check_threshold(threshold)
-        framed = self.predict_frames(sounds, sample_rate, hop=hop, **choices)
+        EventOptions(threshold, smooth, min_duration, merge_gap).check()
+        framed = self.predict_frames(sounds, sample_rate, hop=hop, smooth=smooth, **choices)
         found = []
         for one in framed if isinstance(framed, list) else [framed]:
             probabilities, times = (np.asarray(torch.as_tensor(part).cpu()) for part in one)
-            found.append(find_events(probabilities, times, self.labels, threshold, hop))
+            kept = {"min_duration": min_duration, "merge_gap": merge_gap}
+            found.append(find_events(probabilities, times, self.labels, threshold or self.thresholds, hop, **kept))
         return found if isinstance(framed, list) else found[0]
 
     def classify_vectors(self, vectors: Any) -> NDArray[np.float32]:
@@ -248,18 +313,38 @@ class AaSPClassifier(nn.Module):
         Raises:
             OptionError: vectors of another length.
         """
-        given = torch.as_tensor(vectors).detach().cpu().double()
-        if given.ndim == 0 or given.shape[-1] != self.head.in_features:
-            shape = tuple(given.shape)
-            raise OptionError(f"this classifier reads vectors of {self.head.in_features} numbers, got shape {shape}.")
+        given = self._checked(vectors)
         weight, bias = (part.detach().cpu().double() for part in (self.head.weight, self.head.bias))
         logits = given @ weight.T + bias
         return (logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)).float().numpy()
 
-    def ranked(self, probabilities: NDArray[np.float32], top: int) -> list[Prediction]:
-        """Return the ``top`` likeliest of (classes,) probabilities, the likeliest first."""
+    def vector_distances(self, vectors: Any) -> NDArray[np.float32]:
+        """Return (…) distances of (…, d) vectors, as ``distances``; errors as of ``classify_vectors``."""
+        return self.check_distances().distances(self._checked(vectors)).float().numpy()
+
+    def is_other(self, vectors: Any) -> NDArray[np.bool_]:
+        """Return (…) whether (…, d) vectors are farther than 95 % of held-out clips were."""
+        return np.asarray(self.vector_distances(vectors) > self.check_distances().max_distance)
+
+    def ranked(self, probabilities: NDArray[np.float32], top: int, other: bool = False) -> list[Prediction]:
+        """Return the ``top`` likeliest of (classes,) probabilities, the likeliest first; ``other`` alone if it is."""
+        if other:
+            return [Prediction(OTHER, math.nan)]
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [Prediction(self.labels[index], float(probabilities[index])) for index in order]
+
+    def _checked(self, vectors: Any) -> Tensor:
+        given = torch.as_tensor(vectors).detach().cpu().double()
+        if given.ndim == 0 or given.shape[-1] != self.head.in_features:
+            shape = tuple(given.shape)
+            raise OptionError(f"this classifier reads vectors of {self.head.in_features} numbers, got shape {shape}.")
+        return given
+
+    def check_distances(self) -> ClassMeans:
+        """Return what distances are measured to; raise OptionError if there is nothing."""
+        if self.known is None:
+            raise OptionError("this classifier has no distances; make one by aasp-train classify without --finetune.")
+        return self.known
 
     def check_frames(self) -> None:
         """Raise OptionError where the head cannot read frame vectors."""
@@ -270,90 +355,10 @@ class AaSPClassifier(nn.Module):
                 f"nothing of frames; train one with the pooling {' or '.join(FRAME_POOLINGS)}."
             )
 
-    def _along(self, framed: FrameEmbeddings) -> FramePredictions:
-        scores = self.classify_vectors(framed.embeddings)
+    def _along(self, framed: FrameEmbeddings, smooth: float) -> FramePredictions:
+        vectors, times = (np.asarray(torch.as_tensor(part).cpu()) for part in framed[:2])
+        scores = np.concatenate([self.classify_vectors(piece) for piece in smoothed(vectors, times, smooth)])
         return FramePredictions(_like(framed.embeddings, scores), framed.times)
-
-
-def check_labels(labels: Sequence[str], multi_label: bool) -> tuple[str, ...]:
-    """Return names of classes that are accepted.
-
-    Raises:
-        OptionError: fewer than two (one, where a clip may have several or none), one twice, or one that is no name.
-    """
-    least = 1 if multi_label else 2
-    if isinstance(labels, str) or len(labels) < least:
-        raise OptionError(f"labels must be {least} or more names, got {str(labels)[:60]!r}.")
-    for label in labels:
-        if not isinstance(label, str) or not (0 < len(label) <= MAX_LABEL and label.isprintable()):
-            raise OptionError(f"a label is a name of 1 to {MAX_LABEL} printable characters, got {str(label)[:60]!r}.")
-    if len(set(labels)) < len(labels):
-        twice = next(label for index, label in enumerate(labels) if label in labels[:index])
-        raise OptionError(f"labels must differ, got {twice!r} twice.")
-    return tuple(labels)
-
-
-def _read_files(found: checkpoint.Checkpoint, width: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return what both files of a classifier hold whose encoder makes vectors of ``width`` numbers."""
-    values = _read_values(found.folder / LABELS_FILE, found.source)
-    if values["encoder_sha256"] != found.sha256:
-        raise CheckpointError(
-            f"{found.source}: {LABELS_FILE} is of another encoder than {WEIGHTS_FILE}; save the classifier again."
-        )
-    classes, path = len(values["labels"]), found.folder / HEAD_FILE
-    if not path.is_file():
-        raise CheckpointError(f"{found.source}: no {HEAD_FILE}; a classifier has {LABELS_FILE} and {HEAD_FILE}.")
-    if checkpoint.read_shapes(path, found.source) != {"weight": (classes, width), "bias": (classes,)}:
-        raise CheckpointError(
-            f"{found.source}: {HEAD_FILE} is no head for {classes} labels and vectors of {width} numbers; it needs "
-            f"weight {(classes, width)} and bias {(classes,)}."
-        )
-    if sha256(path) != values["head_sha256"]:
-        raise CheckpointError(f"{found.source}: {HEAD_FILE} is not the one that {LABELS_FILE} names; save it again.")
-    weights = checkpoint.read_weights(path, found.source)
-    _check_scores(weights, f"{found.source}: {HEAD_FILE}")
-    return values, weights
-
-
-def _read_values(path: Path, source: str) -> dict[str, Any]:
-    """Return what ``classifier.json`` says: every key is there, and right."""
-    where = f"{source}: {path.name}"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{source}: no {path.name}, so it is an encoder alone; aasp-train classify makes a classifier."
-        )
-    with path.open("rb") as file:
-        text = file.read(MAX_JSON + 1)
-    try:
-        values = read_json(text, MAX_JSON)
-    except ValueError as error:
-        raise CheckpointError(f"{where} is not valid JSON ({error}).") from error
-    if not isinstance(values, dict) or (values.get("model_type"), values.get("format")) != ("aasp-classifier", FORMAT):
-        raise CheckpointError(
-            f"{where} is not of a classifier of format {FORMAT}; update the package, or make the classifier again by "
-            "aasp-train classify."
-        )
-    if values.pop("sha256", None) != _checksum(values):
-        raise CheckpointError(f"{where} was changed after it was saved; save the classifier again.")
-    kinds = {"several": bool, "labels": list, "encoder_sha256": str, "head_sha256": str}
-    if wrong := [name for name, kind in kinds.items() if not isinstance(values.get(name), kind)]:
-        raise CheckpointError(f"{where} has no {wrong[0]!r} that can be read; save the classifier again.")
-    try:
-        return {**values, "labels": check_labels(values["labels"], values["several"])}
-    except OptionError as error:
-        raise CheckpointError(f"{where}: {error}") from error
-
-
-def _checksum(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _check_scores(head: Mapping[str, Tensor], where: str) -> None:
-    """Check that no vector of an encoder makes a score that float32 does not hold."""
-    if not torch.isfinite(head["weight"].abs().sum(dim=1) * MAX_VALUE + head["bias"].abs()).all():
-        raise CheckpointError(
-            f"{where}: the classifier's weights are NaN, or so large that its scores would be infinite."
-        )
 
 
 def _like(given: Any, array: NDArray[np.float32]) -> Any:

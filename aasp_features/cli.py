@@ -21,7 +21,7 @@ from aasp_features import config, embed_options
 from aasp_features.audio.reading import MAX_HOURS
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
-from aasp_features.events import THRESHOLD, check_threshold
+from aasp_features.events import EventOptions
 from aasp_features.folder.options import RunOptions
 from aasp_features.options import check_count, check_device
 from aasp_features.windows import COLUMN_SECONDS
@@ -87,6 +87,10 @@ def embed(
     map_page: embed_options.MapPage = None,
     classifier: embed_options.Classifier = None,
     threshold: embed_options.Threshold = None,
+    smooth: embed_options.Smooth = None,
+    min_duration: embed_options.MinDuration = None,
+    merge_gap: embed_options.MergeGap = None,
+    other: embed_options.Other = False,
     quiet: embed_options.Quiet = False,
     version: embed_options.Version = False,
 ) -> None:
@@ -116,7 +120,9 @@ def embed(
     if update and overwrite:
         raise OptionError("keeps rows, and --overwrite computes all anew; give one of them.", option="update")
     output = Output(out, map_page, classifier, overwrite, update, not no_lock, quiet)
-    _check_classifier(output, model, rows, threshold)
+    spans = {"threshold": threshold, "smooth": smooth, "min_duration": min_duration, "merge_gap": merge_gap}
+    events = _event_options(spans, classifier is not None and frames)
+    _check_classifier(output, model, rows, other)
     if map_page is not None:
         _check_map(map_page, out, frames, overwrite)
     found = _find(paths or [], files, out)
@@ -125,11 +131,13 @@ def embed(
         warnings.showwarning = _tell  # type: ignore[assignment]  # it takes fewer named arguments
         devices = _devices(device, engine)
         encoder, named = _load(model, classifier, precision, rows)
+        if other and named is not None:
+            named.check_distances()
         if compiled:
             encoder.compile()
         result = _run(_engine(encoder, engine, devices, workers, replicas), found, output, rows)
     if named is not None:
-        _predict(output, named, frames, THRESHOLD if threshold is None else threshold)
+        _predict(output, named, frames, events, other)
     if map_page is not None:
         _draw_map(out, map_page)
     raise typer.Exit(1 if result.failures else 0)
@@ -146,11 +154,17 @@ def _columns(option: str, seconds: float | None) -> int | None:
     return nearest
 
 
-def _check_classifier(output: Output, model: str | None, rows: RunOptions, threshold: float | None) -> None:
-    if threshold is not None:
-        if output.classifier is None or not rows.frames:
-            raise OptionError("is for events: it needs --classifier and --frames.", option="threshold")
-        check_threshold(threshold)
+def _event_options(given: dict[str, float | None], wanted: bool) -> EventOptions:
+    """Return the options of events, checked; ``wanted`` says whether there are events."""
+    named = {name: value for name, value in given.items() if value is not None}
+    if named and not wanted:
+        raise OptionError("is for events: it needs --classifier and --frames.", option=next(iter(named)))
+    return EventOptions(**named).check()
+
+
+def _check_classifier(output: Output, model: str | None, rows: RunOptions, other: bool) -> None:
+    if other and output.classifier is None:
+        raise OptionError("needs --classifier.", option="other")
     if output.classifier is None:
         return
     if model not in (None, output.classifier):
@@ -305,7 +319,7 @@ def _more(result: RunResult, found: Discovery, out: Path) -> str:
     return f"{before}{failed}" + (f"; passed over: {', '.join(endings)}{rest}" if endings else "")
 
 
-def _predict(output: Output, classifier: AaSPClassifier, frames: bool, threshold: float) -> None:
+def _predict(output: Output, classifier: AaSPClassifier, frames: bool, events: EventOptions, other: bool) -> None:
     """Write the classifier's predictions; the vectors are complete."""
     from aasp_features.folder.output import OutputError
     from aasp_features.folder.predictions import predict_run
@@ -313,7 +327,7 @@ def _predict(output: Output, classifier: AaSPClassifier, frames: bool, threshold
 
     out = output.vectors
     try:
-        predicted = predict_run(out, classifier, threshold, overwrite=output.overwrite, lock=output.lock)
+        predicted = predict_run(out, classifier, events, other=other, overwrite=output.overwrite, lock=output.lock)
     except OutputError as error:
         raise WriteError(str(error)) from error
     except OSError as error:
@@ -322,7 +336,11 @@ def _predict(output: Output, classifier: AaSPClassifier, frames: bool, threshold
             "run the same command again."
         ) from error
     if not output.quiet:
-        more = f", events in {predicted.events}, label tracks in {predicted.tracks}" if frames else ""
+        more = (
+            f", events in {predicted.events} and {predicted.selections}, label tracks in {predicted.tracks}"
+            if frames
+            else ""
+        )
         typer.echo(f"predictions in {predicted.table}{more}", err=True)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from aasp_features import config
+from aasp_features.events import MERGE_GAP, MIN_DURATION, SMOOTH
 from aasp_features.folder import options
 from aasp_features.version import __version__
 
@@ -59,6 +60,14 @@ EngineOption = Annotated[EngineName, _machine(help="Run in this process or on a 
 Replicas = Annotated[int | None, _machine(help="Encoders of the ray engine (default: by its GPUs, else its CPUs).")]
 MapPage = Annotated[Path | None, _extras("--map", help="Page (.html) with a map of the sounds. Needs OUT.npy.")]
 Classifier = Annotated[str | None, _extras(help="Folder or Hub name; writes OUT.predictions.csv. Needs OUT.npy.")]
-Threshold = Annotated[float | None, _extras(help="Lowest probability in OUT.events.csv, with --frames (default: 0.5).")]
+Threshold = Annotated[
+    float | None, _frames(help="Least probability of an event (default: the classifier's, by class).")
+]
+Smooth = Annotated[
+    float | None, _frames(help=f"Average frames over this time for events, seconds (default: {SMOOTH:g}).")
+]
+MinDuration = Annotated[float | None, _frames(help=f"Drop shorter events, seconds (default: {MIN_DURATION:g}).")]
+MergeGap = Annotated[float | None, _frames(help=f"Merge events this close, seconds (default: {MERGE_GAP:g}).")]
+Other = Annotated[bool, _extras("--other", help="With --classifier, label sounds unlike its training clips 'other'.")]
 Quiet = Annotated[bool, _extras("--quiet", help="Print neither progress nor summary.")]
 Version = Annotated[bool, _extras("--version", callback=_print_version, is_eager=True, help="Print the version.")]

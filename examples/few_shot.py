@@ -1,7 +1,8 @@
 """Name sounds from a few examples: ``python examples/few_shot.py EXAMPLES SOUNDS``.
 
 EXAMPLES has one folder per name, with one or more sounds. Each sound gets the name whose mean example vector is nearest
-by cosine. With dozens of examples per name, use ``aasp-train classify``.
+by cosine, or ``other`` if the cosine is lower than that of 95 % of the examples with the rest of their name. With
+dozens of examples per name, use ``aasp-train classify``.
 """
 
 import sys
@@ -20,9 +21,19 @@ files = [sound.path for sound in find_sounds(folder).sounds]
 vectors = encoder.embed(files)
 # Vectors share a large common part; the difference from the mean separates sounds.
 common = np.concatenate([*shown, vectors]).mean(axis=0)
+
+
+def cosine(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return (ones * others).sum(-1) / np.linalg.norm(ones, axis=-1) / np.linalg.norm(others, axis=-1)
+
+
 means = np.stack([own.mean(axis=0) for own in shown]) - common
-centred = vectors - common
-cosines = centred @ means.T / np.linalg.norm(centred, axis=1)[:, None] / np.linalg.norm(means, axis=1)
+cosines = cosine(vectors[:, None] - common, means)
+# Each example with the mean of the others of its name tells how near a sound of a known name is.
+pairs = [(own - common, len(own) * mean - (own - common)) for own, mean in zip(shown, means, strict=True)]
+near = np.concatenate([cosine(own, others) for own, others in pairs if len(own) > 1] or [[-1.0]])
+least = np.quantile(near, 0.05, method="lower")
 for file, row in zip(files, cosines, strict=True):
     best, second = np.argsort(-row)[:2] if len(names) > 1 else (0, 0)
-    print(f"{names[best]}\t{row[best]:+.2f}\t{row[best] - row[second]:.2f} before {names[second]}\t{file}")
+    name = names[best] if row[best] >= least else "other"
+    print(f"{name}\t{row[best]:+.2f}\t{row[best] - row[second]:.2f} before {names[second]}\t{file}")

@@ -1,32 +1,29 @@
-"""AaSPClassifier against the plain formula, alone and in a batch, saved and loaded; and files that were damaged."""
+"""AaSPClassifier against the plain formula, alone and in a batch, saved and loaded; events of a scene."""
 
-import hashlib
-import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers import mixed_sounds, noise, relative_difference
-from safetensors.torch import load, save
 from torch import nn
 
 from aasp_features import (
     AaSPClassifier,
     AaSPConfig,
     AaSPEncoder,
-    CheckpointError,
     Event,
     FramePredictions,
     OptionError,
+    load_audio,
 )
+from aasp_features.classifier import ClassMeans
 from aasp_features.events import find_events
 
 pytestmark = pytest.mark.filterwarnings("ignore:this encoder's weights are random")
 
 LABELS = ("rain", "bell", "voice")
+PLAIN = {"smooth": 0, "min_duration": 0, "merge_gap": 0}
 
 
 def made_classifier(encoder: AaSPEncoder, *, multi_label: bool = False, scale: float = 0.3) -> AaSPClassifier:
@@ -117,11 +114,72 @@ def test_events_are_runs_of_frames(classifier: AaSPClassifier) -> None:
         framed = classifier.predict_frames(clips, hop=hop)
         assert all(isinstance(one, FramePredictions) for one in framed)
         threshold = float(np.median(framed[1].probabilities))
-        found = classifier.events(clips, threshold=threshold, hop=hop)
+        found = classifier.events(clips, threshold=threshold, hop=hop, **PLAIN)
         assert found == [find_events(*one, LABELS, threshold, hop) for one in framed]
         assert all(isinstance(event, Event) for event in found[1])
-    alone = classifier.events(clips[1], threshold=0.3)
+    alone = classifier.events(clips[1], threshold=0.3, **PLAIN)
     assert alone == find_events(*classifier.predict_frames(clips[1]), LABELS, 0.3, 0.16)
+
+
+def test_smoothing_vectors_is_smoothing_logits(small_encoder: AaSPEncoder) -> None:
+    classifier = made_classifier(small_encoder, multi_label=True)
+    framed, smooth = (classifier.predict_frames(noise(30000), smooth=width) for width in (0, 0.5))
+    logits, expected = (np.log(one.probabilities) - np.log1p(-one.probabilities) for one in (framed, smooth))
+    near = np.abs(framed.times[:, None] - framed.times) <= 0.25
+    np.testing.assert_allclose(near @ logits / near.sum(axis=1, keepdims=True), expected, atol=1e-4)
+
+
+def right(found: list[Event], truth: list[Event]) -> int:
+    """Events that share half of their union with one of the truth."""
+    return sum(
+        any(
+            one.label == other.label
+            and 2 * (min(one.end, other.end) - max(one.start, other.start))
+            >= max(one.end, other.end) - min(one.start, other.start)
+            for other in truth
+        )
+        for one in found
+    )
+
+
+def test_smoothed_events_of_a_scene_are_fewer_and_right(sounds: Path) -> None:
+    """The classifier learns from the first halves of sounds; the scene has the second ones, each repeated for long."""
+    from sklearn.linear_model import LogisticRegression
+
+    encoder, names = AaSPEncoder.from_pretrained(), ["engine", "siren", "chord", "rain", "vowels"]
+    clips = [np.split(load_audio(next(sounds.glob(f"*/{name}.*"))), [8000]) for name in names]
+    frames = [encoder.embed_frames(np.resize(first, 16000)).embeddings for first, _ in clips]
+    fitted = LogisticRegression(max_iter=3000).fit(
+        np.concatenate(frames), np.repeat(names, [len(one) for one in frames])
+    )
+    head = nn.Linear(encoder.embedding_dim, len(names))
+    head.load_state_dict({"weight": torch.tensor(fitted.coef_), "bias": torch.tensor(fitted.intercept_)})
+    classifier = AaSPClassifier(encoder, fitted.classes_.tolist(), head)
+    order = [0, 1, 2, 3, 4, 1, 0, 3, 2, 4]
+    scene = np.concatenate([np.resize(clips[index][1], 40000) for index in order])
+    truth = [Event(2.5 * place, 2.5 * place + 2.5, names[index], 1.0) for place, index in enumerate(order)]
+    plain, found = classifier.events(scene, **PLAIN), classifier.events(scene)
+    assert len(found) < len(plain)
+    assert right(found, truth) >= right(plain, truth) >= 7
+    assert right(found, truth) / len(found) > right(plain, truth) / len(plain)
+
+
+def test_sounds_unlike_the_known_are_other(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
+    vectors = small_encoder.embed(mixed_sounds()).astype(np.float64)
+    centre, means = vectors.mean(axis=0), vectors[:3] - vectors.mean(axis=0)
+    known = ClassMeans(torch.from_numpy(centre), torch.from_numpy(means), 0.05)
+    head = nn.Linear(small_encoder.embedding_dim, 3)
+    classifier = AaSPClassifier(small_encoder, LABELS, head, thresholds=[0.2, 0.3, 0.4], known=known)
+    again = AaSPClassifier.from_pretrained(classifier.save_pretrained(tmp_path))
+    assert (again.thresholds, again.known.max_distance) == ((0.2, 0.3, 0.4), 0.05)
+    rest = vectors - centre
+    cosines = rest @ means.T / np.linalg.norm(rest, axis=1)[:, None] / np.linalg.norm(means, axis=1)
+    np.testing.assert_allclose(again.distances(mixed_sounds()), 1 - cosines.max(axis=1), atol=1e-4)
+    first, *_, last = again.predict(mixed_sounds(), other=True)
+    assert first == again.predict(mixed_sounds()[0])
+    assert [one.label for one in last] == ["other"]
+    with pytest.raises(OptionError, match="has no distances"):
+        made_classifier(small_encoder).predict(noise(9000), other=True)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean+cls", "mean+std", "frequency+std"])
@@ -181,109 +239,3 @@ def test_what_is_not_accepted(small_encoder: AaSPEncoder, classifier: AaSPClassi
         classifier.classify_vectors(np.zeros((2, 7)))
     with pytest.raises(OptionError, match="device"):
         AaSPClassifier.from_pretrained("anywhere", device="abacus")
-
-
-@pytest.fixture(scope="module")
-def saved(small_encoder: AaSPEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    classifier = AaSPClassifier(small_encoder, ("a", "é"), nn.Linear(small_encoder.embedding_dim, 2))
-    return classifier.save_pretrained(tmp_path_factory.mktemp("saved"))
-
-
-@pytest.fixture
-def folder(saved: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(saved, tmp_path / "classifier"))
-
-
-def edit(sealed: bool = True, **changes: object) -> Callable[[Path], None]:
-    """Other values; the checksum of them all is made again, as whoever means harm would, unless ``sealed`` is false."""
-
-    def write(folder: Path) -> None:
-        values = json.loads((folder / "classifier.json").read_text())
-        kept = {key: value for key, value in {**values, **changes}.items() if value != "gone"}
-        if sealed:
-            rest = json.dumps({key: value for key, value in kept.items() if key != "sha256"}, sort_keys=True)
-            kept["sha256"] = hashlib.sha256(rest.encode()).hexdigest()
-        (folder / "classifier.json").write_text(json.dumps(kept))
-
-    return write
-
-
-def write_json(text: bytes) -> Callable[[Path], None]:
-    return lambda folder: (folder / "classifier.json").write_bytes(text)
-
-
-def head(change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> Callable[[Path], None]:
-    def write(folder: Path) -> None:
-        path = folder / "classifier.safetensors"
-        path.write_bytes(save(change(load(path.read_bytes()))))
-        edit(head_sha256=hashlib.sha256(path.read_bytes()).hexdigest())(folder)
-
-    return write
-
-
-def claim_much(folder: Path) -> None:
-    """A head of four tebibytes, by its header alone."""
-    shape = [2**20, 2**20]
-    header = json.dumps({"weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, 2**42]}}).encode()
-    (folder / "classifier.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-
-
-@pytest.mark.parametrize(
-    ("damage", "sentence"),
-    [
-        (lambda folder: (folder / "classifier.json").unlink(), "an encoder alone; aasp-train classify makes"),
-        (lambda folder: (folder / "classifier.safetensors").unlink(), "no classifier.safetensors"),
-        (write_json(b"{"), "is not valid JSON"),
-        (write_json(b" " * (2**24 + 1)), "longer than the"),
-        (write_json(b"[]"), "is not of a classifier"),
-        (edit(model_type="aasp"), "is not of a classifier"),
-        (edit(format=3), "not of a classifier of format 2; update the package, or make"),
-        (edit(labels="gone"), "has no 'labels' that can be read"),
-        (edit(labels="ab"), "has no 'labels' that can be read"),
-        (edit(labels=["a", 7]), "printable"),
-        (edit(labels=["a"]), "2 or more"),
-        (
-            edit(labels=["a", "b", "c"]),
-            r"no head for 3 labels and vectors of 1536 numbers; it needs weight \(3, 1536\) and bias \(3,\)",
-        ),
-        (edit(several=1), "has no 'several' that can be read"),
-        (edit(sealed=False, labels=["é", "a"]), "classifier.json was changed after it was saved"),
-        (edit(sealed=False, several=True), "classifier.json was changed after it was saved"),
-        (edit(sealed=False, sha256="gone"), "classifier.json was changed after it was saved"),
-        (edit(encoder_sha256="0" * 64), "is of another encoder"),
-        (edit(head_sha256="0" * 64), "is not the one that"),
-        (head(lambda tensors: {"weight": tensors["weight"]}), "no head for 2 labels"),
-        (head(lambda tensors: {**tensors, "more": torch.zeros(1)}), "no head for 2 labels"),
-        (head(lambda tensors: {**tensors, "weight": tensors["weight"].T.contiguous()}), "no head for 2 labels"),
-        (head(lambda tensors: {**tensors, "bias": torch.tensor([0, torch.nan])}), "NaN or infinite numbers in bias"),
-        (head(lambda tensors: {**tensors, "weight": tensors["weight"] * 1e37}), "scores would be infinite"),
-        (lambda folder: (folder / "classifier.safetensors").write_bytes(b"short"), "is damaged"),
-        (claim_much, "is damaged"),
-    ],
-)
-def test_damage_is_a_sentence(folder: Path, damage: Callable[[Path], None], sentence: str) -> None:
-    damage(folder)
-    with pytest.raises(CheckpointError, match=sentence) as caught:
-        AaSPClassifier.from_pretrained(folder)
-    assert str(caught.value).startswith(str(folder))
-    assert "\n" not in str(caught.value)
-
-
-def test_an_encoder_saved_over_it_is_noticed(folder: Path) -> None:
-    """The old head would say something of the new vectors, and nobody would see that it is nonsense."""
-    encoder = AaSPEncoder.from_pretrained(folder)
-    encoder.network.cls += 1
-    encoder.save_pretrained(folder)
-    with pytest.raises(CheckpointError, match="is of another encoder than"):
-        AaSPClassifier.from_pretrained(folder)
-
-
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e38])
-def test_no_numbers_are_not_saved(small_encoder: AaSPEncoder, folder: Path, value: float) -> None:
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    classifier = made_classifier(small_encoder)
-    torch.nn.init.constant_(classifier.head.weight, value)
-    with pytest.raises(CheckpointError, match="scores would be infinite"):
-        classifier.save_pretrained(folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -102,7 +102,7 @@ def test_events_are_where_the_sounds_are(tmp_path: Path, capsys: pytest.CaptureF
     events = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [label for _, _, label in events] == ["tone", "noise", "tone"]
     bounds = [[float(start), float(end)] for start, end, _ in events]
-    np.testing.assert_allclose(bounds, [[0, 3], [3, 5], [5, 8]], atol=0.33)  # two columns of the encoder
+    np.testing.assert_allclose(bounds, [[0, 3], [3, 5], [5, 8]], atol=0.5)  # half of the time that is averaged
 
 
 def test_the_picture_of_similarities(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ LAYERS = [
     ["embed_options"],
     ["folder"],
     ["classifier"],
+    ["classifier_files"],
     ["encoder"],
     ["stream", "typing"],
     ["inference"],

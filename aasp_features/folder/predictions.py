@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.audio.reading import AudioError, audio_info
 from aasp_features.classifier import AaSPClassifier
-from aasp_features.events import THRESHOLD, Event, audacity_labels, check_threshold, find_events
+from aasp_features.events import Event, EventOptions, audacity_labels, find_events, frame_edges, raven_table, smoothed
 from aasp_features.folder.formats import plain_text, write_csv
 from aasp_features.folder.options import config_sha256, weights_sha256
 from aasp_features.folder.output import OutputError, check_apart, claimed, side_file
@@ -38,61 +39,80 @@ class PredictionFiles(NamedTuple):
 
     table: Path
     events: Path
+    selections: Path
     tracks: Path
     record: Path
 
 
 def prediction_files(out: Path) -> PredictionFiles:
     """Return where the predictions for the vectors ``out`` go."""
-    endings = (".predictions.csv", ".events.csv", ".labels", ".predictions.json")
+    endings = (".predictions.csv", ".events.csv", ".selections.txt", ".labels", ".predictions.json")
     return PredictionFiles(*(side_file(out, ending) for ending in endings))
 
 
 def predict_run(
     out: Path,
     classifier: AaSPClassifier,
-    threshold: float = THRESHOLD,
+    options: EventOptions = EventOptions(),  # noqa: B008  (immutable)
     *,
+    other: bool = False,
     overwrite: bool = False,
     lock: bool = True,
 ) -> PredictionFiles:
     """Write a classifier's predictions for the vectors of a finished run.
 
-    ``OUT.predictions.csv`` has the run's table, and for each row the likeliest label, its probability, and a column
-    ``p(label)`` for each class. For frames there is also ``OUT.events.csv``, with path, start, end (seconds of the
-    file), label and probability of each event, and ``OUT.labels/``, a label track for each sound.
+    ``OUT.predictions.csv`` has the run's table, and for each row the likeliest label, its probability, its distance
+    (see ``AaSPClassifier.distances``; if the classifier has distances), and a column ``p(label)`` for each class. Rows
+    of frames are those that events were found in, after smoothing. For frames there is also ``OUT.events.csv``, with
+    path, start, end (seconds of the file), label and probability of each event, ``OUT.selections.txt``, the same for
+    Raven, and ``OUT.labels/``, a label track for each sound.
 
     Args:
         out: the vectors, ``.npy``, with their table beside them.
         classifier: on the encoder that computed them.
-        threshold: least probability of an event.
+        options: of events.
+        other: label rows ``other``, without a probability, if their distance exceeds the classifier's.
         overwrite: replace any file that is there.
         lock: keep other processes away.
 
     Raises:
         OutputError: no finished run, or not of the classifier's encoder; another process writes there; or a file there
             is no earlier prediction, or one of the sounds.
-        OptionError: frames, and a classifier that cannot read them.
+        OptionError: options that are not accepted, frames and a classifier that cannot read them, or ``other`` and a
+            classifier without distances.
         OSError: a file cannot be written; the next run writes it again.
     """
-    check_threshold(threshold)
+    options.check()
+    if other:
+        classifier.check_distances()
     hop, paths = _hop_of_run(out, classifier), prediction_files(out)
+    job = _Prediction(out, classifier, hop, options if hop is not None else None, other)
     check_apart(out, map(Path, dict.fromkeys(_names(out))), paths)
-    identity = _identify(out, classifier, hop, threshold)
+    identity = _identify(job)
     with claimed(out, lock):
         if _is_whole(out, identity):
             return paths
         tracks = {} if hop is None else label_tracks(_names(out))
-        written = [paths.table, *([] if hop is None else [paths.events])]
+        written = [paths.table, *([] if hop is None else [paths.events, paths.selections])]
         written += [paths.tracks / track for track in tracks.values()]
         check_replaceable(out, overwrite, written=written)
         _begin(out, identity, written)
-        _write_table(out, classifier, paths.table)
+        _write_table(job, paths.table)
         if hop is not None:
-            _write_events(out, classifier, hop, threshold, paths, tracks)
+            _write_events(job, hop, paths, tracks)
         files = {_relative_name(path, out): fingerprint(path) for path in written}
         _write_record(out, {**identity, "complete": True, "files": files})
     return paths
+
+
+class _Prediction(NamedTuple):
+    """What is predicted of which run; ``hop`` and ``options`` are those of frames, None for clips."""
+
+    out: Path
+    classifier: AaSPClassifier
+    hop: float | None
+    options: EventOptions | None
+    other: bool
 
 
 def _hop_of_run(out: Path, classifier: AaSPClassifier) -> float | None:
@@ -133,7 +153,7 @@ def check_replaceable(out: Path, overwrite: bool, *, written: Sequence[Path] = (
     """
     paths, record = prediction_files(out), _read_record(out)
     known = record["files"] if record else {}
-    results = [paths.table, paths.events, *written, *(out.parent / name for name in known)]
+    results = [paths.table, paths.events, paths.selections, *written, *(out.parent / name for name in known)]
     present = [path for path in dict.fromkeys(results) if os.path.exists(path)]  # Path's raises for names too long
     if record is None and paths.record.exists():
         present.append(paths.record)
@@ -146,19 +166,25 @@ def check_replaceable(out: Path, overwrite: bool, *, written: Sequence[Path] = (
             )
 
 
-def _identify(out: Path, classifier: AaSPClassifier, hop: float | None, threshold: float) -> dict[str, Any]:
+def _identify(job: _Prediction) -> dict[str, Any]:
     """Return everything that decides the results."""
-    head = [part.detach().cpu().numpy().tobytes().hex() for part in (classifier.head.weight, classifier.head.bias)]
+    out, classifier = job.out, job.classifier
+    learnt = [classifier.head.weight, classifier.head.bias, *(classifier.known or ())[:2]]
+    head = [part.detach().cpu().numpy().tobytes().hex() for part in learnt]
+    distance = classifier.known and classifier.known.max_distance
+    chosen = {"thresholds": list(classifier.thresholds), "max_distance": distance}
     return {
         "output": out.name,
         "run": fingerprint(side_file(out, ".json")),
         "vectors": fingerprint(out),
         "table": fingerprint(side_file(out, ".csv")),
         "encoder_weights_sha256": weights_sha256(classifier.encoder),
-        "head_sha256": checksum({"head": head, "multi_label": classifier.multi_label}),
+        "head_sha256": checksum({"head": head, "multi_label": classifier.multi_label, **chosen}),
         "labels": list(classifier.labels),
-        "hop": hop,
-        "threshold": None if hop is None else threshold,
+        "hop": job.hop,
+        "working_folder": None if job.hop is None else os.getcwd(),  # Raven's paths are absolute
+        "events": job.options and job.options._asdict(),
+        "other": job.other,
     }
 
 
@@ -170,7 +196,7 @@ def _read_record(out: Path) -> dict[str, Any] | None:
         return None
     for name in map(PurePosixPath, record["files"]):
         track = name.parts[:1] == (paths.tracks.name,) and ".." not in name.parts
-        if not track and str(name) not in (paths.table.name, paths.events.name):
+        if not track and str(name) not in (paths.table.name, paths.events.name, paths.selections.name):
             return None
     return record
 
@@ -207,61 +233,111 @@ def _lines(out: Path) -> Iterator[Line]:
         yield from csv.reader(file)
 
 
-def _rows(out: Path, classifier: AaSPClassifier) -> Iterator[tuple[Line, NDArray[np.float32]]]:
-    """Yield each line of the table with the probabilities of its row."""
-    vectors, lines = np.load(out, mmap_mode="r"), islice(_lines(out), 1, None)
-    for first in range(0, len(vectors), CHUNK_ROWS):
-        piece = np.array(vectors[first : first + CHUNK_ROWS])
-        yield from zip(islice(lines, len(piece)), classifier.classify_vectors(piece), strict=True)
+class _Piece(NamedTuple):
+    """Rows in their order: lines of the table, probabilities (rows, classes), and distances (rows,) if known."""
+
+    lines: list[Line]
+    probabilities: NDArray[np.float32]
+    distances: NDArray[np.float32] | None
+    other: NDArray[np.bool_]
 
 
-def _write_table(out: Path, classifier: AaSPClassifier, path: Path) -> None:
-    head = [*next(_lines(out)), "label", "probability", *(f"p({label})" for label in classifier.labels)]
-    rows = ([*line, *classifier.ranked(row, 1)[0], *row.tolist()] for line, row in _rows(out, classifier))
-    _write_csv(path, head, rows)
+def _pieces(job: _Prediction) -> Iterator[_Piece]:
+    """Yield what is predicted of all rows: some thousands of clips at a time, or of all frames of a sound."""
+    vectors, lines = np.load(job.out, mmap_mode="r"), islice(_lines(job.out), 1, None)
+    groups = ([line for _, line in group] for _, group in groupby(_numbered(lines, job.options), lambda one: one[0]))
+    first = 0
+    for own in groups:
+        rows, seconds = vectors[first : first + len(own)], job.options.smooth if job.options else 0.0
+        parts = [
+            _judged(job, piece) for piece in smoothed(rows, _times(own) if seconds else np.zeros(len(own)), seconds)
+        ]
+        yield _Piece(own, *(None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)))
+        first += len(own)
 
 
-def _write_events(
-    out: Path, classifier: AaSPClassifier, hop: float, threshold: float, paths: PredictionFiles, tracks: dict[str, str]
-) -> None:
-    """Write the table of events and the tracks, sound by sound; parts of one file share a track."""
+def _judged(job: _Prediction, vectors: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any]]:
+    known = job.classifier.known is not None
+    return (
+        job.classifier.classify_vectors(vectors),
+        job.classifier.vector_distances(vectors) if known else None,
+        job.classifier.is_other(vectors) if job.other else np.zeros(len(vectors), np.bool_),
+    )
+
+
+def _times(lines: Sequence[Line]) -> NDArray[np.float64]:
+    return np.array([float(line[-1]) for line in lines])
+
+
+def _write_table(job: _Prediction, path: Path) -> None:
+    classifier = job.classifier
+    head = [*next(_lines(job.out)), "label", "probability", *(["distance"] if classifier.known else [])]
+    _write_csv(path, [*head, *(f"p({label})" for label in classifier.labels)], _table_rows(job))
+
+
+def _table_rows(job: _Prediction) -> Iterator[list[Any]]:
+    for piece in _pieces(job):
+        for index, (line, row) in enumerate(zip(piece.lines, piece.probabilities, strict=True)):
+            label, probability = job.classifier.ranked(row, 1, bool(piece.other[index]))[0]
+            distance = [] if piece.distances is None else [float(piece.distances[index])]
+            yield [*line, label, "" if piece.other[index] else probability, *distance, *row.tolist()]
+
+
+def _write_events(job: _Prediction, hop: float, paths: PredictionFiles, tracks: dict[str, str]) -> None:
+    """Write both tables of events and the tracks, sound by sound; parts of one file share a track."""
     for track in tracks.values():
         (paths.tracks / track).parent.mkdir(parents=True, exist_ok=True)
         (paths.tracks / track).write_bytes(b"")
-    _write_csv(paths.events, EVENT_COLUMNS, _event_rows(out, classifier, hop, threshold, paths.tracks, tracks))
+    heard: dict[str, float] = {}  # where the last frame of each file ends
+    _write_csv(paths.events, EVENT_COLUMNS, _event_rows(job, hop, paths.tracks, tracks, heard))
+    seconds = {plain_text(name): _seconds(name, end) for name, end in heard.items()}
+    write_whole(paths.selections, raven_table(_read_events(paths.events), seconds))
+
+
+def _read_events(path: Path) -> Iterator[tuple[str, float, float, str, float]]:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        for name, start, end, label, probability in islice(csv.reader(file), 1, None):
+            yield plain_text(name), float(start), float(end), label, float(probability)
 
 
 def _event_rows(
-    out: Path, classifier: AaSPClassifier, hop: float, threshold: float, folder: Path, tracks: dict[str, str]
+    job: _Prediction, hop: float, folder: Path, tracks: dict[str, str], heard: dict[str, float]
 ) -> Iterator[list[Any]]:
-    for sound, times, probabilities in _framed_sounds(out, classifier):
-        name, begins = sound[0], float(sound[1]) if len(sound) > 1 and sound[1] else 0.0
-        found = find_events(probabilities, times, classifier.labels, threshold, hop)
+    classifier, options = job.classifier, job.options or EventOptions()
+    threshold, spans = options.threshold or classifier.thresholds, options._asdict()
+    spans = {name: spans[name] for name in ("min_duration", "merge_gap")}
+    for piece in _pieces(job):
+        _, name, *part, _ = piece.lines[0]
+        begins, times = float(part[0]) if part and part[0] else 0.0, _times(piece.lines)
+        heard[name] = max(heard.get(name, 0.0), begins + float(frame_edges(times, hop)[-1]))
+        found = find_events(piece.probabilities, times, classifier.labels, threshold, hop, **spans)
         events = [Event(begins + event.start, begins + event.end, *event[2:]) for event in found]
         with (folder / tracks[name]).open("a", encoding="utf-8", newline="\n") as file:
             file.write(audacity_labels(events))
         yield from ([name, *event] for event in events)
 
 
-def _framed_sounds(
-    out: Path, classifier: AaSPClassifier
-) -> Iterator[tuple[Line, NDArray[np.float64], NDArray[np.float32]]]:
-    """Yield path (with start and end, if the table has them), times and probabilities of each sound's frames."""
-    for _, frames in groupby(_numbered(_rows(out, classifier)), key=lambda frame: frame[0]):
-        lines, rows = zip(*((line, row) for _, line, row in frames), strict=True)
-        yield lines[0][1:-1], np.array([float(line[-1]) for line in lines]), np.stack(rows)
+def _seconds(name: str, heard: float) -> float:
+    """Return the length of a file; where it cannot be read again, the time up to which it was heard."""
+    try:
+        return max(heard, audio_info(name).seconds)
+    except (AudioError, OSError):  # members of shards; files that have gone since
+        return heard
 
 
-def _numbered(
-    frames: Iterator[tuple[Line, NDArray[np.float32]]],
-) -> Iterator[tuple[int, Line, NDArray[np.float32]]]:
-    """Add the number of its sound to each frame; the same sound may come twice, and its times then start again."""
+def _numbered(lines: Iterator[Line], options: EventOptions | None) -> Iterator[tuple[int, Line]]:
+    """Add the number of its piece to each line: thousands of clips, or a sound's frames.
+
+    The same sound may come twice, and the times of its frames then start again.
+    """
     number, before = 0, None
-    for line, row in frames:
-        if before is not None and (line[1:-1] != before[1:-1] or float(line[-1]) <= float(before[-1])):
+    for index, line in enumerate(lines):
+        if options is None:
+            number = index // CHUNK_ROWS
+        elif before is not None and (line[1:-1] != before[1:-1] or float(line[-1]) <= float(before[-1])):
             number += 1
         before = line
-        yield number, line, row
+        yield number, line
 
 
 def _names(out: Path) -> Iterator[str]:

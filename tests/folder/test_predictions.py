@@ -16,6 +16,7 @@ from torch import nn
 
 from aasp_features import AaSPClassifier, AaSPConfig, AaSPEncoder, Event
 from aasp_features.cli import app
+from aasp_features.events import EventOptions
 from aasp_features.folder import OutputError, predict_run, predictions
 from aasp_features.folder.predictions import check_replaceable, label_tracks
 from aasp_features.folder.state import read_sealed, seal
@@ -81,7 +82,7 @@ def test_frames_become_events_and_label_tracks(classifier: Path, sounds: Path, t
     options = ["--frames", "--hop", "0.08", "--threshold", "0.4"]
     code, said = embed("sounds", "--out", "emb.npy", "--classifier", classifier, *options, cwd=tmp_path)
     assert code == 1
-    assert said.splitlines()[-1].endswith("events in emb.events.csv, label tracks in emb.labels")
+    assert said.splitlines()[-1].endswith("events in emb.events.csv and emb.selections.txt, label tracks in emb.labels")
     whole = AaSPClassifier.from_pretrained(classifier)
     paths = sorted({row["path"] for row in read_csv(tmp_path / "emb.csv")})
     events = whole.events([tmp_path / path for path in paths], threshold=0.4, hop=0.08)
@@ -160,9 +161,9 @@ def test_one_that_was_stopped_ends_as_the_other(
     embed(*frames, cwd=tmp_path)
     expected = tables(tmp_path)
     for name in list(tables(tmp_path)):
-        if "predictions" in name or "events" in name or "labels" in name:
+        if "predictions" in name or "events" in name or "labels" in name or "selections" in name:
             (tmp_path / name).unlink()
-    for stop in range(3):
+    for stop in range(4):
         with monkeypatch.context() as patch:
             writes = iter(range(100))
 
@@ -192,13 +193,19 @@ def finished(classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def predicted(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def predicted(classifier: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That run in another folder, whose path Raven's table has."""
     shutil.copytree(finished, tmp_path / "run")
     monkeypatch.chdir(tmp_path / "run")
+    predict_run(Path("emb.npy"), AaSPClassifier.from_pretrained(classifier))
+    for row in Path("emb.selections.txt").read_text().splitlines()[1:]:
+        assert str(Path("a/x.wav").resolve()) in row.split("\t")
     return Path("emb.npy")
 
 
-@pytest.mark.parametrize("name", ["predictions.csv", "events.csv", "labels/x.wav.txt", "predictions.json"])
+@pytest.mark.parametrize(
+    "name", ["predictions.csv", "events.csv", "selections.txt", "labels/x.wav.txt", "predictions.json"]
+)
 @pytest.mark.parametrize("change", ["changed", "deleted", "a folder"])
 def test_only_an_earlier_prediction_as_it_was_left_is_replaced(
     classifier: Path, predicted: Path, name: str, change: str
@@ -226,7 +233,7 @@ def test_only_an_earlier_prediction_as_it_was_left_is_replaced(
 def test_files_of_others_in_the_folder_of_tracks_stay(classifier: Path, predicted: Path) -> None:
     notes = Path("emb.labels/notes.txt")
     notes.write_text("mine")
-    predict_run(predicted, AaSPClassifier.from_pretrained(classifier), threshold=0.3)
+    predict_run(predicted, AaSPClassifier.from_pretrained(classifier), EventOptions(threshold=0.3))
     assert notes.read_text() == "mine"
     with pytest.raises(OutputError, match=r"emb\.labels/notes\.txt is no earlier prediction"):
         check_replaceable(predicted, False, written=[notes])

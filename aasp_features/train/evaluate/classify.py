@@ -18,6 +18,8 @@ from aasp_features.errors import OptionError
 from aasp_features.options import check_last_layers
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.confusion import confusion_matrix, confusion_table, precision_table
+from aasp_features.train.evaluate.held_out import class_means
+from aasp_features.train.evaluate.held_out import described as described_held_out
 from aasp_features.train.evaluate.linear_head import fit_linear_head
 from aasp_features.train.evaluate.logistic import FIXED_C, inner_splits
 from aasp_features.train.evaluate.probe import ProbeResult
@@ -102,12 +104,13 @@ def linear_classifier(encoder: AaSPEncoder, vectors: NDArray[np.float32], task: 
         TrainError: The clips do not suffice to learn from.
     """
     head = fit_linear_head(vectors, task)
-    classifier = AaSPClassifier(encoder, head.labels, head.layer(), multi_label=task.labels.ndim == 2)
+    known = class_means(vectors, task)
+    classifier = AaSPClassifier(encoder, head.labels, head.layer(), multi_label=task.labels.ndim == 2, known=known)
     return classifier.requires_grad_(False).eval()
 
 
 def classifier_report(
-    task: Task, method: str, result: ProbeResult, labels: tuple[str, ...], learning: str = LINEAR
+    task: Task, method: str, result: ProbeResult, classifier: AaSPClassifier, learning: str = LINEAR
 ) -> str:
     """Return a Markdown report of the data, the held-out score and the confusions.
 
@@ -115,10 +118,10 @@ def classifier_report(
         task: Task of the classifier.
         method: Source of the vectors.
         result: Result of the task's splits.
-        labels: Labels that the classifier knows.
+        classifier: Classifier of all clips.
         learning: ``LINEAR`` or ``FINE_TUNED``.
     """
-    low, high = result.interval
+    labels, (low, high) = classifier.labels, result.interval
     splits = f"{len(result.splits)} folds, each held out in turn" if len(result.splits) > 1 else "its test part"
     how = " by Clopper and Pearson" if result.exact else ""
     multi_label = task.labels.ndim == 2
@@ -131,6 +134,7 @@ def classifier_report(
         precision_table(task, result) if multi_label else confusion_table(confusion_matrix(task, result), task.classes),
         "The saved classifier is trained on all clips, including those held out here.",
     ]
+    parts += described_held_out(task, result, labels, classifier.known)
     if unknown := [name for name in task.classes if name not in labels]:
         parts.append(f"No clip has the label {', '.join(unknown)}, so the classifier lacks it.")
     parts += remarks([task], logistic=learning == LINEAR)
@@ -177,11 +181,13 @@ classifier.predict({"recording.wav"!r})  # the most likely classes{frames}```"""
 
 
 def classifier_json(
-    task: Task, method: str, result: ProbeResult, labels: tuple[str, ...], learning: str = LINEAR
+    task: Task, method: str, result: ProbeResult, classifier: AaSPClassifier, learning: str = LINEAR
 ) -> dict[str, Any]:
     """Return the report for other programs; rows and columns of ``confusion`` are ``classes``."""
     numbers = as_json([task], {method: {task.name: result}}, learning, False)
-    numbers["labels"], numbers["classes"] = list(labels), list(task.classes)
+    numbers["labels"], numbers["classes"] = list(classifier.labels), list(task.classes)
+    numbers["thresholds"] = dict(zip(classifier.labels, classifier.thresholds, strict=True))
+    numbers["max_distance"] = classifier.known and classifier.known.max_distance
     if task.labels.ndim == 1:
         numbers["confusion"] = confusion_matrix(task, result).tolist()
     return numbers

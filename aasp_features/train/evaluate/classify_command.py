@@ -62,6 +62,7 @@ def classify(
     """
     from aasp_features.folder.output import check_unread
     from aasp_features.train.evaluate import classify as work
+    from aasp_features.train.evaluate.held_out import class_thresholds
     from aasp_features.train.evaluate.tasks.registry import TABLE
 
     task = work.read_task(folder)
@@ -76,8 +77,9 @@ def classify(
         _finetuned(task, encoder, out, *tuning) if tuning is not None else _linear(task, encoder, kept)
     )
     learning = work.FINE_TUNED if finetune else work.LINEAR
-    text = work.classifier_report(task, method, result, classifier.labels, learning)
-    numbers = work.classifier_json(task, method, result, classifier.labels, learning)
+    classifier.thresholds = class_thresholds(task, result, classifier.labels)
+    text = work.classifier_report(task, method, result, classifier, learning)
+    numbers = work.classifier_json(task, method, result, classifier, learning)
     sys.stdout.write(text)
     work.save(classifier, out, text, numbers, encoder_folder)
     typer.echo(f"wrote {out}", err=True)
@@ -102,14 +104,15 @@ def _tuning(
 
 def _linear(task: Task, encoder: AaSPEncoder, cache: Path | None) -> Learnt:
     from aasp_features.train.evaluate.classify import linear_classifier
-    from aasp_features.train.evaluate.command import with_progress
+    from aasp_features.train.evaluate.command import telling_time, with_progress
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.methods import encoder_method
     from aasp_features.train.evaluate.probe import probe
 
     method = encoder_method(encoder, encoder.config.name, None, None)
     vectors = with_progress(method, task.name, task.files, cache)
-    return method.name, probe(vectors, task, logistic_regression), linear_classifier(encoder, vectors, task)
+    with telling_time(f"{task.name}: fitting"):
+        return method.name, probe(vectors, task, logistic_regression), linear_classifier(encoder, vectors, task)
 
 
 def _finetuned(task: Task, encoder: AaSPEncoder, out: Path, recipe: FinetuneRecipe, device: torch.device) -> Learnt:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -197,10 +200,31 @@ def measure(
     """Probe one task's vectors, and print a line on stderr."""
     from aasp_features.train.evaluate.probe import probe
 
-    result = probe(vectors, task, classifier, selection)
+    with telling_time(f"{name}: {task.name}: fitting"):
+        result = probe(vectors, task, classifier, selection)
     low, high = result.interval
     typer.echo(f"{name}: {task.name} {result.value:.1f} ({low:.1f}-{high:.1f})", err=True)
     return result
+
+
+@contextmanager
+def telling_time(doing: str) -> Iterator[None]:
+    """Print a line on stderr every ten seconds while work without countable steps runs."""
+    from aasp_features.folder.progress import LINE_EVERY, clock
+
+    done, begun = Event(), time.monotonic()
+
+    def tell() -> None:
+        while not done.wait(LINE_EVERY):
+            typer.echo(f"{doing} for {clock(time.monotonic() - begun)}", err=True)
+
+    thread = Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def with_progress(method: Method, name: str, files: Sequence[Path], cache: Path | None) -> NDArray[np.float32]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from aasp_features.train.evaluate.probe import judged_together
 from aasp_features.train.evaluate.task import FOLDS, Split, Task
 
 MAX_NAMED = 5  # classes in a sentence
+FINAL_NUMBERS = re.compile(r"([-_. ]*\d+)+$")
 
 
 def few_clips(task: Task, selection: bool = False) -> list[str]:
@@ -33,11 +36,35 @@ def few_clips(task: Task, selection: bool = False) -> list[str]:
     if unknown := _unlearnable(task, splits):
         named = _named(unknown, "clip")
         sentences.append(f"{named} can only be recognised by chance: no clip of the class was left for training.")
+    sentences += split_recordings(task)
     folds = FOLDS if task.drawn else len(task.folds)
     units = task.units(np.arange(len(task.files))).tolist()
     if few := {name: folds - count for name, count in zip(task.classes, units, strict=True) if 0 < count < folds}:
         sentences.append(f"Add at least {_named(few, unit)}, so that each of {folds} folds can hold every class.")
     return sentences
+
+
+def split_recordings(task: Task) -> list[str]:
+    """Say whether clips of one recording seem to be in several folds; empty if not, or if groups were given.
+
+    Files of one folder whose names differ only in their final numbers count as one recording, unless all names in the
+    folder do, which is how unrelated clips are numbered.
+    """
+    if not task.drawn or len(np.unique(task.groups)) < len(task.files):
+        return []
+    folders: dict[Path, dict[str, list[int]]] = {}
+    for index, file in enumerate(task.files):
+        stem = FINAL_NUMBERS.sub("", file.stem)
+        folders.setdefault(file.parent, {}).setdefault(stem, []).append(index)
+    several = [clips for stems in folders.values() if len(stems) > 1 for clips in stems.values()]
+    cut = [clips for clips in several if len(np.unique(task.parts[clips])) > 1]
+    if not cut:
+        return []
+    one, other = (task.files[index].name for index in cut[0][:2])
+    return [
+        f"By their names, {len(cut)} recordings have clips in several folds, such as {one} and {other}, which makes "
+        "the score too high. Give a labels.csv with a column group that names the recording of each clip."
+    ]
 
 
 def fixed_penalty(task: Task, selection: bool = False) -> list[str]:

@@ -57,13 +57,11 @@ def test_report_and_files(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
     task = replace(made_task(), classes=("a", "b", "c", "never"), missing=(Path("gone.wav"),))
     vectors = features_of(task, 2.0, width=small_encoder.embedding_dim)
     result = probe(vectors, task, logistic_regression)
-    assert "Add at least" not in classify.classifier_report(task, "vectors", result, ("a", "b", "c"))
-    rare = replace(task, labels=np.where(np.arange(150) < 147, task.labels, 3))
-    assert "Add at least 2 groups of never" in classify.classifier_report(
-        rare, "vectors", result, ("a", "b", "c", "never")
-    )
     classifier = classify.linear_classifier(small_encoder, vectors, task)
-    text = classify.classifier_report(task, "vectors", result, classifier.labels)
+    assert "Add at least" not in classify.classifier_report(task, "vectors", result, classifier)
+    rare = replace(task, labels=np.where(np.arange(150) < 147, task.labels, 3))
+    assert "Add at least 2 groups of never" in classify.classifier_report(rare, "vectors", result, classifier)
+    text = classify.classifier_report(task, "vectors", result, classifier)
     low, high = result.interval
     assert f"balanced accuracy {result.value:.1f} %, 95 % interval {low:.1f}–{high:.1f}." in text
     assert "No clip has the label never" in text
@@ -71,7 +69,7 @@ def test_report_and_files(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
     (tmp_path / "encoder").mkdir()
     for name in ("LICENSE", "ATTRIBUTION.md", "other"):
         (tmp_path / "encoder" / name).write_text(name)
-    numbers = classify.classifier_json(task, "vectors", result, classifier.labels)
+    numbers = classify.classifier_json(task, "vectors", result, classifier)
     classify.save(classifier, tmp_path / "out", text, numbers, tmp_path / "encoder")
     assert (tmp_path / "out" / "LICENSE").read_text() == "LICENSE"
     assert not (tmp_path / "out" / "other").exists()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import warnings
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from helpers import read_csv
 from teacher_helpers import write_callable, write_graph
 from typer.testing import CliRunner
 
+from aasp_features.folder import progress
 from aasp_features.train.cli import app
+from aasp_features.train.evaluate.command import telling_time
 
 
 @pytest.mark.parametrize("command", [["linear", "--quick"], ["knn"]])
@@ -133,3 +136,13 @@ def test_a_place_that_cannot_be_written_comes_before_any_work(
     done = CliRunner().invoke(app, [*command, "no-such-checkpoint", *tasks, "--out", str(tmp_path / "file" / "out")])
     assert (done.exit_code, done.stdout) == (2, "")
     assert f"--out {tmp_path / 'file' / 'out'} cannot be written (Not a directory)" in done.stderr
+
+
+def test_long_work_without_steps_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.001)
+    before, said = threading.active_count(), ""
+    with telling_time("mine: fitting"):
+        while "\n" not in said:
+            said += capsys.readouterr().err
+    assert said.startswith("mine: fitting for 0:0")
+    assert threading.active_count() == before

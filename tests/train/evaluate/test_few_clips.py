@@ -1,12 +1,13 @@
 """What few clips are said to do to a score."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from evaluate_helpers import made_task
 
-from aasp_features.train.evaluate.few_clips import few_clips, fixed_penalty
+from aasp_features.train.evaluate.few_clips import few_clips, fixed_penalty, split_recordings
 from aasp_features.train.evaluate.task import Task
 
 ALONE = "There are few clips, so each fold is a single clip."
@@ -66,3 +67,18 @@ def test_groups_and_fixed_parts() -> None:
 def test_where_the_penalty_is_fixed() -> None:
     assert fixed_penalty(drawn(10, 10)) == []
     assert fixed_penalty(drawn(2, 2)) == ["C is 0.1 in 4 of 4 splits: too few clips to choose it."]
+
+
+def named(*names: str) -> Task:
+    task = made_task(len(names), len(names), [str(1 + index % 2) for index in range(len(names))])
+    return replace(task, files=[Path(name) for name in names], drawn=True)
+
+
+def test_recordings_that_are_cut_across_folds() -> None:
+    pieces = [f"mine/rain/{name}-{start}.wav" for name in ("north", "south") for start in (0, 8000, 16000)]
+    assert split_recordings(named(*pieces))[0].startswith(
+        "By their names, 2 recordings have clips in several folds, such as north-0.wav and north-8000.wav"
+    )
+    assert split_recordings(named(*(f"mine/rain/clip_{index:03}.wav" for index in range(6)))) == []  # numbered clips
+    assert split_recordings(named("a/x1.wav", "a/y.wav", "b/x2.wav")) == []
+    assert split_recordings(replace(named(*pieces), groups=np.array(["g"] * 6))) == []
