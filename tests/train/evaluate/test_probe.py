@@ -9,6 +9,7 @@ from evaluate_helpers import features_of, made_task
 from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score
 
+from aasp_features.train.evaluate import linear
 from aasp_features.train.evaluate.classifier import Classifier, Examples
 from aasp_features.train.evaluate.knn import nearest_neighbours
 from aasp_features.train.evaluate.linear import linear_layer
@@ -38,6 +39,13 @@ def test_known_answers(classifier: Classifier) -> None:
     assert np.mean(chance.seeds) == pytest.approx(chance.value)
 
 
+@pytest.fixture
+def five_epochs(few_epochs: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what holds of any layer, however little it has learnt."""
+    monkeypatch.setattr(linear, "EPOCHS", 5)
+
+
+@pytest.mark.usefixtures("five_epochs")
 @pytest.mark.parametrize("classifier", ALL)
 def test_changed_clips_are_tested_and_never_learnt_from(classifier: Classifier) -> None:
     task = made_task(parts=FIXED)
@@ -52,6 +60,7 @@ def test_changed_clips_are_tested_and_never_learnt_from(classifier: Classifier) 
     np.testing.assert_allclose(other.scores, [scores[::-1] for scores in plain.scores], atol=1e-9)
 
 
+@pytest.mark.usefixtures("five_epochs")
 @pytest.mark.parametrize("parts", [None, FIXED])
 @pytest.mark.parametrize("classifier", ALL)
 def test_what_is_left_out_is_never_read(classifier: Classifier, parts: list[str] | None) -> None:
