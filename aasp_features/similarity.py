@@ -143,7 +143,8 @@ def _as_list(queries: Any) -> list[Query]:
 
 def _direction(rows: list[Vectors], mean: Vectors) -> Vectors:
     """Return the mean over queries of their directions from the mean."""
-    return np.stack([_unit(_unit(each - mean).mean(axis=0)) for each in rows]).mean(axis=0)
+    directions: Vectors = np.stack([_unit(_unit(each - mean).mean(axis=0)) for each in rows])
+    return np.asarray(directions.mean(axis=0))
 
 
 def _unit(vectors: Vectors) -> Vectors:

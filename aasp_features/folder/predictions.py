@@ -252,7 +252,9 @@ def _pieces(job: _Prediction) -> Iterator[_Piece]:
         parts = [
             _judged(job, piece) for piece in smoothed(rows, _times(own) if seconds else np.zeros(len(own)), seconds)
         ]
-        yield _Piece(own, *(None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)))
+        probabilities, distances, other = zip(*parts, strict=True)
+        far = None if distances[0] is None else np.concatenate(distances)
+        yield _Piece(own, np.concatenate(probabilities), far, np.concatenate(other))
         first += len(own)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features import checkpoint
-from aasp_features.classifier import FRAME_POOLINGS, AaSPClassifier, check_labels
+from aasp_features.classifier import FRAME_POOLINGS, AaSPClassifier
+from aasp_features.classifier_files import check_labels
 from aasp_features.config import Pooling
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
