@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +13,13 @@ import typer
 
 from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
-from aasp_features.events import Event, audacity_labels
+from aasp_features.events import Event, audacity_labels, raven_table
 from aasp_features.folder.formats import plain_text, write_csv
 from aasp_features.similarity import Hit, Query, SearchError, hit_sound, search
 
-MAX_HEARD = 8000  # Hz
 RAVEN_ENDING = ".selections.txt"
-RAVEN_COLUMNS = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"]
-RAVEN_COLUMNS += ["Begin Path", "File Offset (s)", "Score", "Annotation"]
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 class SearchCommand(SentenceCommand):
@@ -88,7 +86,8 @@ def table_text(hits: Sequence[Hit]) -> str:
 def _labels(hits: Sequence[Hit], path: Path, label: str) -> str:
     """Return the hits as the kind of labels that the ending names."""
     if path.name.endswith(RAVEN_ENDING):
-        return raven_table((hit.path, hit.start or 0.0, hit.end or 0.0, hit.score, label) for hit in hits)
+        seconds = {hit.path: _seconds(hit) for hit in hits}
+        return raven_table(((hit.path, hit.start or 0.0, hit.end or 0.0, label, hit.score) for hit in hits), seconds)
     if len({hit.path for hit in hits}) > 1:
         raise OptionError(
             f"{path}: hits are of several files, and an Audacity label track is of one; end the name in "
@@ -99,14 +98,11 @@ def _labels(hits: Sequence[Hit], path: Path, label: str) -> str:
     return audacity_labels(sorted(events))
 
 
-def raven_table(rows: Iterable[tuple[str, float, float, float, str]]) -> str:
-    """Return a Raven selection table of (path, start, end, score, label), times in seconds of each file."""
-    lines = [RAVEN_COLUMNS]
-    for number, (path, start, end, score, label) in enumerate(rows, 1):
-        times = [f"{start:.6f}", f"{end:.6f}"]
-        place = [plain_text(os.path.abspath(path)), times[0]]
-        lines.append([str(number), "Spectrogram 1", "1", *times, "0", str(MAX_HEARD), *place, f"{score:.4f}", label])
-    return "".join("\t".join(line) + "\n" for line in lines)
+def _seconds(hit: Hit) -> float:
+    """Return the length of the file of a hit."""
+    stream = replace(hit_sound(hit), start=None, end=None).stream(16000)
+    stream.close()
+    return stream.info.seconds
 
 
 def export_hits(hits: Sequence[Hit], folder: Path) -> list[Path]:
