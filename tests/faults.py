@@ -43,7 +43,7 @@ from aasp_features import cli
 from aasp_features.folder.state import RunState
 commit = RunState.commit
 def commit_and_wait(state, *arguments):
-    first = state.done == 0
+    first = state.sounds == 0
     commit(state, *arguments)
     if first:
         print("committed", flush=True), sys.stdin.read()
