@@ -22,6 +22,7 @@ from aasp_features.train.release import command as release
 
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # as aasp-embed
     help="Pre-train, evaluate and fine-tune AaSP encoders.",
