@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,13 +147,16 @@ class Ledger:
             source: where the rows are; failures in ``EARLIER`` results are not taken over, so they are tried again.
             renamed: take over also what has another name now.
         """
+        entries = iter(done)
+        if (one := next(entries, None)) is None:
+            return
         wanted: dict[tuple[Any, ...], list[int]] = defaultdict(list)  # open sounds by name and part
         for index in self.open():
             sound = self.plan.sounds[index]
             wanted[sound.name, sound.start, sound.end].append(index)
         others: dict[tuple[Any, ...], list[tuple[DoneSound, int]]] = defaultdict(list)  # by content and part
         first = 0
-        for each in done:
+        for each in chain([one], entries):
             known = wanted.get((each.name, each.start, each.end))
             if source == EARLIER and each.outcome.error is not None:
                 continue

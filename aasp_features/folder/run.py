@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import AaSPError
 from aasp_features.folder.formats import RowTable
 from aasp_features.folder.lance_table import finished_table, publish_table, table_sounds
-from aasp_features.folder.ledger import EARLIER, STATE, Ledger
+from aasp_features.folder.ledger import EARLIER, STATE, DoneSound, Ledger
 from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.output import (
@@ -189,16 +189,30 @@ class FolderRun:
     def _take_stock(self) -> tuple[Ledger, list[Batch]]:
         """Return what is done, and the batches of what this run computes, done or not."""
         ledger = Ledger(self.plan)
-        if self.replaces == "update" and self.out.suffix == ".lance":
-            ledger.take(table_sounds(self.out), EARLIER, renamed=False)
-        elif self.earlier is not None:
-            ledger.take(read_sounds(self.out), EARLIER)
+        ledger.take(self._earlier_sounds(), EARLIER, renamed=self.out.suffix != ".lance")
         batches = self.plan.batches(ledger.open())
         if self.state.sounds:
             ledger.take(self.state.done_sounds(), STATE)
             if self.replaces != "update":
                 self._check_resumed(ledger, batches)
         return ledger, batches
+
+    def _earlier_sounds(self) -> Iterator[DoneSound]:
+        """Return an iterator over the sounds of the results that an update starts from."""
+        if self.replaces == "update" and self.out.suffix == ".lance":
+            return table_sounds(self.out)
+        return read_sounds(self.out) if self.earlier is not None else iter(())
+
+    def _check_searched(self, problems: dict[str, str]) -> None:
+        """Check that no row would be dropped because its folder cannot be searched at the moment."""
+        names = {sound.name for sound in self.plan.sounds} if problems else set()
+        for sound in self._earlier_sounds() if problems else ():
+            parents = {sound.name, *map(str, Path(sound.name).parents)}
+            if sound.name not in names and (hidden := parents & problems.keys()):
+                raise OutputError(
+                    f"--out {self.out}: --update would drop the rows of {hidden.pop()}, which cannot be searched now; "
+                    "nothing was done: give it again when it can be read."
+                )
 
     def _check_resumed(self, ledger: Ledger, batches: list[Batch]) -> None:
         """Check that whole batches are done, of the sounds of then in their order: the bytes depend on it."""
@@ -217,6 +231,7 @@ class FolderRun:
     ) -> RunResult:
         """Embed and publish; if something stops it, raise a sentence on what is kept and how to continue."""
         resumed = self.ledger.done
+        self._check_searched(problems)
         try:
             self._embed(engine, on_sound, on_seconds)
             return RunResult(self.ledger.rows, self._publish(problems), resumed)

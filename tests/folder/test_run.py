@@ -310,3 +310,18 @@ def test_an_update_keeps_rows_of_the_same_settings_only(
     assert (tmp_path / "emb.npy").read_bytes() == before
     (tmp_path / "first").mkdir()
     assert embed(small_encoder, [growing], tmp_path / "first", RunOptions(), update=True).rows == 6  # nothing was there
+
+
+@pytest.mark.parametrize("name", ["emb.npy", "emb.lance"])
+def test_an_update_drops_no_rows_of_a_folder_that_cannot_be_searched(
+    small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, name: str
+) -> None:
+    pytest.importorskip("lancedb") if name == "emb.lance" else None
+    out = tmp_path / name
+    embed_sounds(small_encoder, find_sounds([sounds / "voice", sounds / "nature"]), out)
+    found = find_sounds(sounds / "voice")
+    found.problems[str(sounds / "nature")] = "this folder may not be read (Permission denied)."
+    with pytest.raises(OutputError, match=r"would drop the rows of \S*/nature, which cannot be searched now"):
+        embed_sounds(small_encoder, found, out, update=True)
+    found.problems = {str(tmp_path / "elsewhere"): "this folder may not be read (Permission denied)."}
+    assert embed_sounds(small_encoder, found, out, update=True).rows == 2
