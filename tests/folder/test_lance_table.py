@@ -13,6 +13,7 @@ from aasp_features.folder import OutputError, RunOptions, embed_sounds, find_sou
 from aasp_features.folder.run import InterruptedRun
 
 lancedb = pytest.importorskip("lancedb")
+pytestmark = pytest.mark.slow  # for its threads: other tests of the same worker fork, and a worker died since
 
 
 def table(out: Path) -> "lancedb.table.Table":
