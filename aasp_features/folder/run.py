@@ -273,6 +273,7 @@ class FolderRun:
         for index, outcome in zip(batch, result.outcomes, strict=True):
             self.ledger.note(index, outcome, STATE, first)
             first += outcome.rows
+        for index, outcome in zip(batch, result.outcomes, strict=True):
             on_sound(self.plan.sounds[index].name, outcome.error)
 
     def _publish(self, problems: dict[str, str]) -> int:

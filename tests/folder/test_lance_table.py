@@ -1,7 +1,9 @@
 """A LanceDB table has the rows of the other formats, and grows in place."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +14,12 @@ from aasp_features import AaSPEncoder
 from aasp_features.folder import OutputError, RunOptions, embed_sounds, find_sounds, run
 from aasp_features.folder.run import InterruptedRun
 
-lancedb = pytest.importorskip("lancedb")
-pytestmark = pytest.mark.slow  # for its threads: other tests of the same worker fork, and a worker died since
+pytestmark = pytest.mark.skipif(find_spec("lancedb") is None, reason="lancedb is not installed")
 
 
-def table(out: Path) -> "lancedb.table.Table":
+def table(out: Path) -> Any:
+    import lancedb
+
     return lancedb.connect(out.parent).open_table(out.stem)
 
 
@@ -95,6 +98,8 @@ def test_what_is_no_table_of_this_run_is_left_alone(small_encoder: AaSPEncoder, 
     (out / "mine").touch()
     with pytest.raises(OutputError, match="exists and is no LanceDB table"):
         embed_sounds(small_encoder, found, out)
+    import lancedb
+
     other = lancedb.connect(tmp_path).create_table("other", [{"a": 1}])
     with pytest.raises(OutputError, match="is a table of something else"):
         embed_sounds(small_encoder, found, tmp_path / "other.lance", update=True)

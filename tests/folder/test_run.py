@@ -312,7 +312,7 @@ def test_an_update_keeps_rows_of_the_same_settings_only(
     assert embed(small_encoder, [growing], tmp_path / "first", RunOptions(), update=True).rows == 6  # nothing was there
 
 
-@pytest.mark.parametrize("name", ["emb.npy", pytest.param("emb.lance", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["emb.npy", "emb.lance"])
 def test_an_update_drops_no_rows_of_a_folder_that_cannot_be_searched(
     small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, name: str
 ) -> None:
