@@ -134,14 +134,18 @@ class AaSPClassifier(nn.Module):
         with checkpoint.readable(found.source):
             values, weights = read_files(found, encoder.embedding_dim)
         head = nn.Linear(encoder.embedding_dim, len(values["labels"]), device="meta").to_empty(device="cpu")
-        known = (
-            ClassMeans(weights.pop("centre"), weights.pop("means"), values["max_distance"])
-            if len(weights) > 2
-            else None
-        )
+        known = None
+        if values["max_distance"] is not None:
+            known = ClassMeans(weights.pop("centre"), weights.pop("means"), values["max_distance"])
         head.load_state_dict(weights)
-        kept = {"thresholds": values["thresholds"], "known": known}
-        classifier = cls(encoder, values["labels"], head, multi_label=values["several"], **kept)
+        classifier = cls(
+            encoder,
+            values["labels"],
+            head,
+            multi_label=values["multi_label"],
+            thresholds=values["thresholds"],
+            known=known,
+        )
         classifier = classifier.requires_grad_(False).eval()
         return classifier.to(device) if device is not None else classifier
 
@@ -162,7 +166,7 @@ class AaSPClassifier(nn.Module):
         card = card or f"# A classifier on {name}\n\nIts {len(self.labels)} classes: {', '.join(self.labels)}.\n"
         saved = self.encoder.save_pretrained(folder, card=card)
         values = {
-            "several": self.multi_label,
+            "multi_label": self.multi_label,
             "labels": list(self.labels),
             "thresholds": list(self.thresholds),
             "max_distance": None if self.known is None else self.known.max_distance,
@@ -239,10 +243,8 @@ class AaSPClassifier(nn.Module):
         if other:
             self.check_distances()
         vectors = self.encoder.embed(sounds, sample_rate, pooling=None, last_layers=None, **choices)
-        scores, unlike = (
-            self.classify_vectors(vectors),
-            self.is_other(vectors) if other else np.zeros(vectors.shape[:-1]),
-        )
+        scores = self.classify_vectors(vectors)
+        unlike = self.is_other(vectors) if other else np.zeros(scores.shape[:-1], np.bool_)
         if scores.ndim == 1:
             return self.ranked(scores, top, bool(unlike))
         return [self.ranked(row, top, bool(one)) for row, one in zip(scores, unlike, strict=True)]

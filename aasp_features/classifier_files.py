@@ -66,7 +66,7 @@ def write_files(saved: Path, values: Mapping[str, Any], tensors: Mapping[str, Te
 
     Args:
         saved: folder of the encoder's checkpoint.
-        values: several, labels, thresholds and max_distance.
+        values: multi_label, labels, thresholds and max_distance.
         tensors: as ``classifier.safetensors`` names them; checked by ``check_scores``.
     """
     content = save(dict(tensors), metadata={"format": "pt"})
@@ -128,14 +128,14 @@ def _read_values(path: Path, source: str) -> dict[str, Any]:
         )
     if values.pop("sha256", None) != _checksum(values):
         raise CheckpointError(f"{where} was changed after it was saved; save the classifier again.")
-    kinds: dict[str, Any] = {"several": bool, "labels": list, "encoder_sha256": str, "head_sha256": str}
+    kinds: dict[str, Any] = {"multi_label": bool, "labels": list, "encoder_sha256": str, "head_sha256": str}
     kinds |= {"thresholds": list, "max_distance": (float, type(None))}
     if wrong := [name for name, kind in kinds.items() if not isinstance(values.get(name), kind)]:
         raise CheckpointError(f"{where} has no {wrong[0]!r} that can be read; save the classifier again.")
     if values["max_distance"] is not None and not 0 <= values["max_distance"] < math.inf:
         raise CheckpointError(f"{where}: max_distance is no distance, got {values['max_distance']}.")
     try:
-        labels = check_labels(values["labels"], values["several"])
+        labels = check_labels(values["labels"], values["multi_label"])
         return {**values, "labels": labels, "thresholds": check_thresholds(values["thresholds"], len(labels))}
     except OptionError as error:
         raise CheckpointError(f"{where}: {error}") from error

@@ -6,7 +6,6 @@ Torch is imported in functions, so help and usage errors appear at once.
 from __future__ import annotations
 
 import copy
-import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -51,10 +50,24 @@ class Output:
     vectors: Path
     page: Path | None  # of the map
     classifier: str | None
+    events: EventOptions
+    other: bool
     overwrite: bool
     update: bool
     lock: bool
     quiet: bool
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a call computes."""
+
+    device: str | None
+    precision: config.Precision
+    compiled: bool
+    engine: embed_options.EngineName
+    workers: int | None
+    replicas: int | None
 
 
 @app.command(no_args_is_help=True, cls=EmbedCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -109,61 +122,48 @@ def embed(
 
     Exit codes: 0 every sound is done, 1 some sounds or the writing failed, 2 nothing was done.
     """
-    columns = _columns("window", window), _columns("context", context)
-    rows = RunOptions(
-        pooling, last_layers, batch_size, *columns, frames, hop, dtype, normalize, max_hours, segment, overlap
-    )
-    check_count("workers", workers)
-    check_count("replicas", replicas)
-    if replicas is not None and engine == "local":
-        raise OptionError("counts the encoders of --engine ray; on this machine, use --device a,b.", option="replicas")
-    if update and overwrite:
-        raise OptionError("keeps rows, and --overwrite computes all anew; give one of them.", option="update")
-    output = Output(out, map_page, classifier, overwrite, update, not no_lock, quiet)
+    columns = embed_options.columns("window", window), embed_options.columns("context", context)
+    vectors = (pooling, last_layers, batch_size, *columns)
+    rows = RunOptions(*vectors, frames, hop, dtype, normalize, max_hours, segment, overlap)
+    machine = Machine(device, precision, compiled, engine, workers, replicas)
     spans = {"threshold": threshold, "smooth": smooth, "min_duration": min_duration, "merge_gap": merge_gap}
-    events = _event_options(spans, classifier is not None and frames)
-    _check_classifier(output, model, rows, other)
-    if map_page is not None:
-        _check_map(map_page, out, frames, overwrite)
+    events = embed_options.event_options(spans, classifier is not None and frames)
+    output = Output(out, map_page, classifier, events, other, overwrite, update, not no_lock, quiet)
+    _check_options(output, model, rows, machine)
     found = _find(paths or [], files, out)
     _check_unread(found, output, files, model)
+    raise typer.Exit(_embed(found, model, rows, output, machine))
+
+
+def _embed(found: Discovery, model: str | None, rows: RunOptions, output: Output, machine: Machine) -> int:
+    """Embed, predict and draw, as asked for; return the exit code."""
     with warnings.catch_warnings():
         warnings.showwarning = _tell  # type: ignore[assignment]  # it takes fewer named arguments
-        devices = _devices(device, engine)
-        encoder, named = _load(model, classifier, precision, rows)
-        if other and named is not None:
-            named.check_distances()
-        if compiled:
-            encoder.compile()
-        result = _run(_engine(encoder, engine, devices, workers, replicas), found, output, rows)
+        devices = _devices(machine)
+        encoder, named = _load(model, rows, output, machine)
+        result = _run(_engine(encoder, devices, machine), found, output, rows)
     if named is not None:
-        _predict(output, named, frames, events, other)
-    if map_page is not None:
-        _draw_map(out, map_page)
-    raise typer.Exit(1 if result.failures else 0)
+        _predict(output, named, rows.frames)
+    if output.page is not None:
+        _draw_map(output.vectors, output.page)
+    return 1 if result.failures else 0
 
 
-def _columns(option: str, seconds: float | None) -> int | None:
-    """Return seconds as a number of columns of 160 ms."""
-    if seconds is None:
-        return None
-    nearest = round(seconds / COLUMN_SECONDS) if math.isfinite(seconds) else 0
-    if not abs(nearest * COLUMN_SECONDS - seconds) <= 1e-6:
-        advice = f"; nearest is {nearest * COLUMN_SECONDS:.2f}" if math.isfinite(seconds) else ""
-        raise OptionError(f"must be a multiple of {COLUMN_SECONDS} seconds, got {seconds}{advice}.", option=option)
-    return nearest
+def _check_options(output: Output, model: str | None, rows: RunOptions, machine: Machine) -> None:
+    """Check what options say of each other, before anything is read."""
+    check_count("workers", machine.workers)
+    check_count("replicas", machine.replicas)
+    if machine.replicas is not None and machine.engine == "local":
+        raise OptionError("counts the encoders of --engine ray; on this machine, use --device a,b.", option="replicas")
+    if output.update and output.overwrite:
+        raise OptionError("keeps rows, and --overwrite computes all anew; give one of them.", option="update")
+    _check_classifier(output, model, rows)
+    if output.page is not None:
+        _check_map(output.page, output.vectors, rows.frames, output.overwrite)
 
 
-def _event_options(given: dict[str, float | None], wanted: bool) -> EventOptions:
-    """Return the options of events, checked; ``wanted`` says whether there are events."""
-    named = {name: value for name, value in given.items() if value is not None}
-    if named and not wanted:
-        raise OptionError("is for events: it needs --classifier and --frames.", option=next(iter(named)))
-    return EventOptions(**named).check()
-
-
-def _check_classifier(output: Output, model: str | None, rows: RunOptions, other: bool) -> None:
-    if other and output.classifier is None:
+def _check_classifier(output: Output, model: str | None, rows: RunOptions) -> None:
+    if output.other and output.classifier is None:
         raise OptionError("needs --classifier.", option="other")
     if output.classifier is None:
         return
@@ -222,32 +222,34 @@ def _check_unread(found: Discovery, output: Output, files: str | None, model: st
     check_apart(output.vectors, dict.fromkeys(read), written)
 
 
-def _devices(given: str | None, engine: embed_options.EngineName) -> list[str]:
+def _devices(machine: Machine) -> list[str]:
     """Return the devices to use; only the kind is checked of a cluster's."""
     import torch
 
+    given, ray = machine.device, machine.engine == "ray"
     if given is None:
-        return [] if engine == "ray" else ["cuda" if torch.cuda.is_available() else "cpu"]
+        return [] if ray else ["cuda" if torch.cuda.is_available() else "cpu"]
     names = given.split(",")
     for name in names:
         check_device(name, here=False)
     if len({torch.device(name).type for name in names}) > 1:
         raise OptionError(f"{given} names several kinds; name devices of one kind.", option="device")
-    for name in [] if engine == "ray" else names:
+    for name in [] if ray else names:
         check_device(name)
     return names
 
 
 def _load(
-    model: str | None, classifier: str | None, precision: config.Precision, rows: RunOptions
+    model: str | None, rows: RunOptions, output: Output, machine: Machine
 ) -> tuple[AaSPEncoder, AaSPClassifier | None]:
     """Return the encoder, and the classifier that it belongs to if one is named."""
     from aasp_features.classifier import AaSPClassifier
     from aasp_features.encoder import AaSPEncoder
 
+    classifier = output.classifier
     if classifier is None:
-        return AaSPEncoder.from_pretrained(model, precision=precision), None
-    named = AaSPClassifier.from_pretrained(classifier, precision=precision)
+        return AaSPEncoder.from_pretrained(model, precision=machine.precision), None
+    named = AaSPClassifier.from_pretrained(classifier, precision=machine.precision)
     own = named.encoder.config
     if rows.pooling not in (None, own.pooling) or rows.last_layers not in (None, own.last_layers):
         blocks = "block" if own.last_layers == 1 else f"{own.last_layers} blocks"
@@ -257,20 +259,22 @@ def _load(
         )
     if rows.frames:
         named.check_frames()
+    if output.other:
+        named.check_distances()
     return named.encoder, named
 
 
-def _engine(
-    encoder: AaSPEncoder, name: embed_options.EngineName, devices: list[str], workers: int | None, replicas: int | None
-) -> Engine:
+def _engine(encoder: AaSPEncoder, devices: list[str], machine: Machine) -> Engine:
     """Return the engine of the run; the encoder itself moves to the first device."""
     from aasp_features.folder.local_engine import LocalEngine
     from aasp_features.folder.ray_engine import RayEngine
 
-    if name == "ray":
-        return RayEngine(encoder, replicas, devices[0] if devices else None)
+    if machine.compiled:
+        encoder.compile()
+    if machine.engine == "ray":
+        return RayEngine(encoder, machine.replicas, devices[0] if devices else None)
     copies = [copy.deepcopy(encoder).to(other) for other in devices[1:]]
-    chosen = LocalEngine([encoder.to(devices[0]), *copies], workers)
+    chosen = LocalEngine([encoder.to(devices[0]), *copies], machine.workers)
     if encoder.compiled:
         _try_compiled(encoder)
     return chosen
@@ -319,7 +323,7 @@ def _more(result: RunResult, found: Discovery, out: Path) -> str:
     return f"{before}{failed}" + (f"; passed over: {', '.join(endings)}{rest}" if endings else "")
 
 
-def _predict(output: Output, classifier: AaSPClassifier, frames: bool, events: EventOptions, other: bool) -> None:
+def _predict(output: Output, classifier: AaSPClassifier, frames: bool) -> None:
     """Write the classifier's predictions; the vectors are complete."""
     from aasp_features.folder.output import OutputError
     from aasp_features.folder.predictions import predict_run
@@ -327,7 +331,8 @@ def _predict(output: Output, classifier: AaSPClassifier, frames: bool, events: E
 
     out = output.vectors
     try:
-        predicted = predict_run(out, classifier, events, other=other, overwrite=output.overwrite, lock=output.lock)
+        how = {"other": output.other, "overwrite": output.overwrite, "lock": output.lock}
+        predicted = predict_run(out, classifier, output.events, **how)
     except OutputError as error:
         raise WriteError(str(error)) from error
     except OSError as error:
@@ -336,12 +341,8 @@ def _predict(output: Output, classifier: AaSPClassifier, frames: bool, events: E
             "run the same command again."
         ) from error
     if not output.quiet:
-        more = (
-            f", events in {predicted.events} and {predicted.selections}, label tracks in {predicted.tracks}"
-            if frames
-            else ""
-        )
-        typer.echo(f"predictions in {predicted.table}{more}", err=True)
+        also = f", events in {predicted.events} and {predicted.selections}, label tracks in {predicted.tracks}"
+        typer.echo(f"predictions in {predicted.table}{also if frames else ''}", err=True)
 
 
 def _draw_map(out: Path, page: Path) -> None:

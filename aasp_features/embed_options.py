@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,9 +10,11 @@ from typing import Annotated, Literal
 import typer
 
 from aasp_features import config
-from aasp_features.events import MERGE_GAP, MIN_DURATION, SMOOTH
+from aasp_features.errors import OptionError
+from aasp_features.events import MERGE_GAP, MIN_DURATION, SMOOTH, EventOptions
 from aasp_features.folder import options
 from aasp_features.version import __version__
+from aasp_features.windows import COLUMN_SECONDS
 
 
 def _print_version(wanted: bool) -> None:
@@ -71,3 +74,22 @@ MergeGap = Annotated[float | None, _frames(help=f"Merge events this close, secon
 Other = Annotated[bool, _extras("--other", help="With --classifier, label sounds unlike its training clips 'other'.")]
 Quiet = Annotated[bool, _extras("--quiet", help="Print neither progress nor summary.")]
 Version = Annotated[bool, _extras("--version", callback=_print_version, is_eager=True, help="Print the version.")]
+
+
+def columns(option: str, seconds: float | None) -> int | None:
+    """Return seconds as a number of columns of 160 ms."""
+    if seconds is None:
+        return None
+    nearest = round(seconds / COLUMN_SECONDS) if math.isfinite(seconds) else 0
+    if not abs(nearest * COLUMN_SECONDS - seconds) <= 1e-6:
+        advice = f"; nearest is {nearest * COLUMN_SECONDS:.2f}" if math.isfinite(seconds) else ""
+        raise OptionError(f"must be a multiple of {COLUMN_SECONDS} seconds, got {seconds}{advice}.", option=option)
+    return nearest
+
+
+def event_options(given: dict[str, float | None], wanted: bool) -> EventOptions:
+    """Return the options of events, checked; ``wanted`` says whether there are events."""
+    named = {name: value for name, value in given.items() if value is not None}
+    if named and not wanted:
+        raise OptionError("is for events: it needs --classifier and --frames.", option=next(iter(named)))
+    return EventOptions(**named).check()

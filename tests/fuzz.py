@@ -310,7 +310,7 @@ def damaged_classifier(rng: Rng, folder: Path) -> None:
     files, fate = dict(intact(half=False)), rng.random()
     text, head = files["classifier.json"], files["classifier.safetensors"]
     values = json.loads(text)
-    changes = [{one_of(rng, list(values)): hostile(rng)}, {"labels": values["labels"][::-1]}, {"several": True}]
+    changes = [{one_of(rng, list(values)): hostile(rng)}, {"labels": values["labels"][::-1]}, {"multi_label": True}]
     texts = [*(json.dumps({**values, **change}).encode() for change in changes), flipped(rng, text), cut(rng, text)]
     scaled = {name: value * float(rng.choice([1e10, 1e38, -1.0])) for name, value in load(head).items()}
     if fate < 0.6:

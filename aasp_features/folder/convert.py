@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from aasp_features.command_line import SentenceCommand
-from aasp_features.folder.formats import WRITERS, check_format, write_csv
+from aasp_features.folder.formats import check_format, write_vectors
 from aasp_features.folder.lance_table import table_sounds, write_table
-from aasp_features.folder.output import OutputError, check_unread, check_writable, read_sounds, side_file
+from aasp_features.folder.output import (
+    OutputError,
+    check_unread,
+    check_writable,
+    read_sounds,
+    side_file,
+    write_table_and_record,
+)
 from aasp_features.folder.results import READERS, Results, read_results
-from aasp_features.folder.state import fingerprint, read_sealed, seal
+from aasp_features.folder.state import read_sealed
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -57,7 +62,8 @@ def convert_results(source: Path, out: Path, *, overwrite: bool = False) -> Resu
     check_writable(out)
     try:
         with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            made = _write(results, Path(folder) / out.name)
+            _write(results, Path(folder), out)
+            made = sorted(Path(folder).iterdir(), key=lambda path: path.name == out.name)  # the vectors last
             _move([path for path in made if not _is_same(path, out.with_name(path.name))], out.parent, overwrite)
     except OutputError:
         raise
@@ -70,36 +76,25 @@ def _move(made: list[Path], folder: Path, overwrite: bool) -> None:
     for there in (folder / path.name for path in made):
         if os.path.lexists(there) and not overwrite:
             raise OutputError(f"{there} exists; choose another output, or give --overwrite.")
-    for path in reversed(made):  # the vectors last: until then, the record says that others are not its own
+    for path in made:
         if path.is_dir() and os.path.lexists(folder / path.name):
             shutil.rmtree(folder / path.name)
         os.replace(path, folder / path.name)
 
 
-def _write(results: Results, out: Path) -> list[Path]:
-    """Write vectors, table, list of sounds and record, as far as they are known; return their paths in this order."""
+def _write(results: Results, folder: Path, out: Path) -> None:
+    """Write vectors, table, list of sounds and record into a folder, as far as they are known."""
     source, record = results.path, {**results.record, "output": out.name} if results.record else {}
-    listed = side_file(source, ".sounds.jsonl").exists()
+    sounds = side_file(source, ".sounds.jsonl")
     if out.suffix == ".lance":
-        if not record or not (listed or source.suffix == ".lance"):
+        if not record or not (sounds.exists() or source.suffix == ".lance"):
             raise OutputError(f"{source}: a table needs its record and .sounds.jsonl; put both beside the vectors.")
-        write_table(out, results, read_sounds(source) if listed else table_sounds(source))
-        return [out]
-    if out.suffix == ".npy":
-        np.save(out, results.vectors)
-    else:
-        metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in record.items()}
-        WRITERS[out.suffix](out, results.vectors, results, metadata)
-    paths = [out, side_file(out, ".csv")]
-    write_csv(paths[-1], results.columns, results)
-    if listed:
-        paths.append(side_file(out, ".sounds.jsonl"))
-        shutil.copyfile(side_file(source, ".sounds.jsonl"), paths[-1])
-    if record:
-        files = {path.name: fingerprint(path) for path in paths}
-        paths.append(side_file(out, ".json"))
-        paths[-1].write_text(seal({**record, "files": files}, indent=2), encoding="utf-8")
-    return paths
+        write_table(folder / out.name, results, read_sounds(source) if sounds.exists() else table_sounds(source))
+        return
+    write_vectors(folder / out.name, results.vectors, results, record)
+    if sounds.exists():
+        shutil.copyfile(sounds, folder / side_file(out, ".sounds.jsonl").name)
+    write_table_and_record(folder, out, results, record)
 
 
 def _is_same(made: Path, there: Path) -> bool:

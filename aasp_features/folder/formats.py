@@ -177,6 +177,17 @@ WRITERS: dict[str, Callable[[Path, Rows, Table, Metadata], None]] = {
     ".safetensors": write_safetensors,
     ".jsonl": write_jsonl,
 }
+
+
+def write_vectors(path: Path, rows: Rows, table: Table, record: dict[str, Any]) -> None:
+    """Write a file of vectors in the format that its ending names; most formats hold the table and the record, too."""
+    if path.suffix == ".npy":
+        np.save(path, rows)
+    else:
+        metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in record.items()}
+        WRITERS[path.suffix](path, rows, table, metadata)
+
+
 ENDINGS = [".npy", *WRITERS, ".lance"]
 LIBRARIES = {".parquet": ("pyarrow", "parquet"), ".h5": ("h5py", "hdf5"), ".lance": ("lancedb", "lance")}  # and extra
 

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from aasp_features.folder.formats import ERROR_COLUMNS, RowTable, plain_text, write_csv
 from aasp_features.folder.ledger import EARLIER, STATE, DoneSound, Ledger
-from aasp_features.folder.output import CHOOSE, OutputError, RunRows, side_file
+from aasp_features.folder.output import CHOOSE, OutputError, side_file
 from aasp_features.folder.plan import Plan
+from aasp_features.folder.state import RunRows
 
 if TYPE_CHECKING:
     import pyarrow
@@ -55,7 +56,7 @@ def open_table(out: Path) -> Any:
 def finished_table(out: Path, plan: Plan, replaces: str) -> dict[str, Any] | None:
     """Return the numbers of rows and failures of a table that has this plan's rows, and no others.
 
-    None says that there is work: no table yet, or one to be updated.
+    None stands for no table yet, or one that is to be updated.
 
     Raises:
         OutputError: a table of something else, of other settings, or (unless it is to be updated) of other sounds.
@@ -71,13 +72,13 @@ def finished_table(out: Path, plan: Plan, replaces: str) -> dict[str, Any] | Non
         raise OutputError(f"--out {out} is a table of something else; choose another --out.") from error
     if difference := plan.changed_settings(record):
         raise OutputError(f"--out {out} holds rows of other settings: {difference}; {CHOOSE}")
+    if replaces:
+        return None
     ledger = Ledger(plan)
     ledger.take(table_sounds(out), EARLIER, renamed=False)
     failed = {row["path"] for row in _read_errors(errors)}
     new = [index for index in ledger.open() if plan.sounds[index].name not in failed]
     gone = sum(1 for _ in _gone(ledger, out))
-    if replaces:
-        return None if new or gone or failed else {"rows": ledger.rows, "failures": 0}
     if new or gone:
         raise OutputError(
             f"--out {out} is a table of other sounds: {len(new)} of {len(plan.sounds)} have no rows yet, and {gone} "
@@ -126,11 +127,13 @@ def publish_table(run: RunRows, lines: RowTable, out: Path, problems: dict[str, 
         _connect(out).create_table(out.stem, new, schema=schema, mode="overwrite")
         return
     gone = ", ".join(f"'{name}'" for name in _gone(run.ledger, out))
-    if not gone:
+    facts = run.ledger.facts
+    adds = bool((facts["rows"][facts["source"] == STATE] > 0).any())
+    if adds and not gone:
         table.add(pyarrow.RecordBatchReader.from_batches(schema, new))
-    elif run.state.rows == 0:
+    elif gone and not adds:
         table.delete(f"id IN ({gone})")
-    else:
+    elif gone:
         merge = table.merge_insert(["id", "number"]).when_not_matched_insert_all()
         merge = merge.when_not_matched_by_source_delete(f"id IN ({gone})")
         merge.execute(pyarrow.RecordBatchReader.from_batches(schema, new))

@@ -14,22 +14,18 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aasp_features.errors import AaSPError
-from aasp_features.folder.formats import ERROR_COLUMNS, WRITERS, RowTable, write_csv, write_json_lines
-from aasp_features.folder.ledger import STATE, DoneSound, Ledger
+from aasp_features.folder.formats import ERROR_COLUMNS, RowTable, Table, write_csv, write_json_lines, write_vectors
+from aasp_features.folder.ledger import DoneSound
 from aasp_features.folder.lock import FileLock, LockedError, NoLocksError
 from aasp_features.folder.plan import Plan, contents_digest
 from aasp_features.folder.state import (
-    NPY_HEADER,
+    GATHERED_FILE,
     ROWS_FILE,
-    RunState,
+    RunRows,
     fingerprint,
     map_rows,
     read_sealed,
@@ -38,8 +34,6 @@ from aasp_features.folder.state import (
 )
 
 LOCK_FILE, MAKING, READY = "lock", "making", "ready"
-GATHERED_FILE = "gathered.bin"
-GATHERED_ROWS = 4096
 RECORDED = {"output", "sounds", "settings", "names_sha256", "parts_sha256", "stamps_sha256", "contents_sha256", "files"}
 CHOOSE = "choose another --out, or give --overwrite."
 
@@ -260,68 +254,37 @@ def make_results(run: RunRows, table: RowTable, out: Path, problems: dict[str, s
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir()
     failures = [*([name, reason] for name, reason in problems.items()), *table.failures()]
-    record = _make_record(run, out, len(failures))
-    write_csv(making / side_file(out, ".csv").name, table.columns, table)
-    write_json_lines(making / side_file(out, ".sounds.jsonl").name, (each.to_json() for each in run.ledger.sounds()))
     if failures:
         write_csv(making / side_file(out, ".errors.csv").name, ERROR_COLUMNS, failures)
-    files = {path.name: fingerprint(path) for path in sorted(making.iterdir())}
-    rows_path, rows = run.in_order(), run.ledger.rows
+    write_json_lines(making / side_file(out, ".sounds.jsonl").name, (each.to_json() for each in run.ledger.sounds()))
+    record, rows_path, rows = _make_record(run, out, len(failures)), run.in_order(), run.ledger.rows
     if out.suffix == ".npy":
         write_npy_header(rows_path, rows, settings)
-        files[out.name] = fingerprint(rows_path)
     else:
-        metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in record.items()}
-        WRITERS[out.suffix](making / out.name, map_rows(rows_path, rows, settings), table, metadata)
-        files[out.name] = fingerprint(making / out.name)
-    text = seal({**record, "files": files}, indent=2)
-    (making / side_file(out, ".json").name).write_text(text, encoding="utf-8")
+        write_vectors(making / out.name, map_rows(rows_path, rows, settings), table, record)
+    write_table_and_record(making, out, table, record, rows_path)
     os.replace(making, run.folder / READY)
 
 
-@dataclass(frozen=True)
-class RunRows:
-    """Rows of a run whose sounds are all done: computed by the run, or taken from earlier results.
+def write_table_and_record(
+    folder: Path, out: Path, table: Table, record: dict[str, Any], rows: Path | None = None
+) -> None:
+    """Write the table and, unless it is empty, the record of results whose other files are in a folder already.
 
-    Attributes:
-        ledger: of the run.
-        state: its rows.
-        earlier: rows of the earlier results, (rows, width); None where there are none.
-        threads: of torch that computed the earlier rows.
+    Args:
+        folder: of the files.
+        out: where the vectors will be; all files are named after it.
+        table: with ``columns``.
+        record: without its list of files.
+        rows: file of the vectors if it is elsewhere.
     """
-
-    ledger: Ledger
-    state: RunState
-    earlier: NDArray[Any] | None = None
-    threads: Sequence[int] = ()
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the state."""
-        return self.state.folder
-
-    def in_order(self) -> Path:
-        """Return the file that has the rows in the order of the sounds, like ``rows.bin``; it is written if needed."""
-        facts, gathered = self.ledger.facts, self.folder / GATHERED_FILE
-        if self.state.rows == self.ledger.rows and self.ledger.in_order().all():
-            if gathered.exists():  # of a process that died
-                gathered.unlink()
-            return self.state.rows_path
-        with gathered.open("wb") as file:
-            file.write(bytes(NPY_HEADER))
-            for source, first, end in _stretches(facts[facts["rows"] > 0]):
-                rows = self.state.array() if source == STATE or self.earlier is None else self.earlier
-                for start in range(first, end, GATHERED_ROWS):
-                    file.write(np.ascontiguousarray(rows[start : min(start + GATHERED_ROWS, end)]).tobytes())
-        return gathered
-
-
-def _stretches(facts: NDArray[Any]) -> Iterator[tuple[int, int, int]]:
-    """Yield source, first row and end of rows that follow each other where they are."""
-    source, first, end = facts["source"], facts["first"], facts["first"] + facts["rows"]
-    breaks = np.flatnonzero((source[1:] != source[:-1]) | (first[1:] != end[:-1])) + 1
-    for start, stop in zip([0, *breaks], [*breaks, len(facts)], strict=True):
-        yield int(source[start]), int(first[start]), int(end[stop - 1])
+    write_csv(folder / side_file(out, ".csv").name, table.columns, table)
+    if record:
+        files = {path.name: fingerprint(path) for path in sorted(folder.iterdir())}
+        if out.name not in files and rows is not None:
+            files[out.name] = fingerprint(rows)
+        text = seal({**record, "files": files}, indent=2)
+        (folder / side_file(out, ".json").name).write_text(text, encoding="utf-8")
 
 
 def _make_record(run: RunRows, out: Path, failures: int) -> dict[str, Any]:

@@ -92,16 +92,7 @@ def predict_run(
     with claimed(out, lock):
         if _is_whole(out, identity):
             return paths
-        tracks = {} if hop is None else label_tracks(_names(out))
-        written = [paths.table, *([] if hop is None else [paths.events, paths.selections])]
-        written += [paths.tracks / track for track in tracks.values()]
-        check_replaceable(out, overwrite, written=written)
-        _begin(out, identity, written)
-        _write_table(job, paths.table)
-        if hop is not None:
-            _write_events(job, hop, paths, tracks)
-        files = {_relative_name(path, out): fingerprint(path) for path in written}
-        _write_record(out, {**identity, "complete": True, "files": files})
+        _write(job, identity, paths, overwrite)
     return paths
 
 
@@ -113,6 +104,21 @@ class _Prediction(NamedTuple):
     hop: float | None
     options: EventOptions | None
     other: bool
+
+
+def _write(job: _Prediction, identity: dict[str, Any], paths: PredictionFiles, overwrite: bool) -> None:
+    """Write all files of a prediction, the record last."""
+    out, hop = job.out, job.hop
+    tracks = {} if hop is None else label_tracks(_names(out))
+    written = [paths.table, *([] if hop is None else [paths.events, paths.selections])]
+    written += [paths.tracks / track for track in tracks.values()]
+    check_replaceable(out, overwrite, written=written)
+    _begin(out, identity, written)
+    _write_table(job, paths.table)
+    if hop is not None:
+        _write_events(job, hop, paths, tracks)
+    files = {_relative_name(path, out): fingerprint(path) for path in written}
+    _write_record(out, {**identity, "complete": True, "files": files})
 
 
 def _hop_of_run(out: Path, classifier: AaSPClassifier) -> float | None:
@@ -249,9 +255,8 @@ def _pieces(job: _Prediction) -> Iterator[_Piece]:
     first = 0
     for own in groups:
         rows, seconds = vectors[first : first + len(own)], job.options.smooth if job.options else 0.0
-        parts = [
-            _judged(job, piece) for piece in smoothed(rows, _times(own) if seconds else np.zeros(len(own)), seconds)
-        ]
+        times = _times(own) if seconds else np.zeros(len(own))
+        parts = [_judged(job, piece) for piece in smoothed(rows, times, seconds)]
         probabilities, distances, other = zip(*parts, strict=True)
         far = None if distances[0] is None else np.concatenate(distances)
         yield _Piece(own, np.concatenate(probabilities), far, np.concatenate(other))

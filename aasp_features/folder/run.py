@@ -20,7 +20,6 @@ from aasp_features.folder.local_engine import LocalEngine
 from aasp_features.folder.options import RunOptions
 from aasp_features.folder.output import (
     OutputError,
-    RunRows,
     check_apart,
     claimed,
     clear,
@@ -33,7 +32,7 @@ from aasp_features.folder.output import (
 )
 from aasp_features.folder.plan import Batch, Plan, make_plan
 from aasp_features.folder.results import read_earlier
-from aasp_features.folder.state import BatchResult, ChangedRunError, OnSeconds, RunState, unfinished
+from aasp_features.folder.state import BatchResult, ChangedRunError, OnSeconds, RunRows, RunState, unfinished
 from aasp_features.sounds.discovery import Discovery
 
 OnSound = Callable[[str, str | None], None]  # a sound that is done, and its error
@@ -136,21 +135,28 @@ def embed_sounds(
     plan = make_plan(found.sounds, settings)
     try:
         with claimed(out, lock) as lost:
-            folder = partial_folder(out)
-            move_results(folder, out)
-            if overwrite:
-                clear(folder)
-            begun = unfinished(folder, plan)
-            replaces = "overwrite" if overwrite or begun == "overwrite" else "update" if update or begun else ""
-            if replaces != "overwrite" and (record := _finished(out, plan, replaces)):
-                return RunResult(record["rows"], record["failures"], len(plan.sounds))
-            again = "the command again without --overwrite" if overwrite else "the same command again"
-            run = FolderRun(plan, lost, out, replaces, again)
+            run = _begin(plan, lost, out, overwrite, update)
+            if isinstance(run, RunResult):
+                return run
             return run.carry_out(engine, found.problems, on_sound, on_seconds)
     except ChangedRunError as error:
         raise OutputError(
             f"--out {out}: its unfinished run was another one: {error}; run that again, or give --overwrite."
         ) from error
+
+
+def _begin(plan: Plan, lost: Callable[[], bool], out: Path, overwrite: bool, update: bool) -> FolderRun | RunResult:
+    """Return the run, begun or continued, or the result where nothing is to be done."""
+    folder = partial_folder(out)
+    move_results(folder, out)
+    if overwrite:
+        clear(folder)
+    begun = unfinished(folder, plan)
+    replaces = "overwrite" if overwrite or begun == "overwrite" else "update" if update or begun else ""
+    if replaces != "overwrite" and (record := _finished(out, plan, replaces)):
+        return RunResult(record["rows"], record["failures"], len(plan.sounds))
+    again = "the command again without --overwrite" if overwrite else "the same command again"
+    return FolderRun(plan, lost, out, replaces, again)
 
 
 def _finished(out: Path, plan: Plan, replaces: str) -> dict[str, Any] | None:
@@ -176,7 +182,8 @@ class FolderRun:
         again: how the command is repeated to continue, for messages.
 
     Raises:
-        ChangedRunError: the unfinished run has other settings; or sounds that are done are gone, and it is no update.
+        ChangedRunError: the unfinished run has other settings.
+        OutputError: sounds that are done were changed or moved, and it is no update.
     """
 
     def __init__(self, plan: Plan, lost: Callable[[], bool], out: Path, replaces: str, again: str) -> None:
@@ -221,9 +228,10 @@ class FolderRun:
         if done == list(range(self.state.sounds)) and not moved:
             return
         first = self.plan.sounds[moved[0]].name if moved else "the last batch"
-        raise ChangedRunError(
-            f"{self.state.sounds} of its sounds are done, and since then sounds were changed, added, removed or moved "
-            f"(see {first}); give --update to go on with the sounds of now"
+        raise OutputError(
+            f"--out {self.out}: its unfinished run was another one: {self.state.sounds} of its sounds are done, and "
+            f"since then sounds were changed, added, removed or moved (see {first}); give --update to go on with the "
+            "sounds of now, or --overwrite."
         )
 
     def carry_out(
@@ -248,7 +256,9 @@ class FolderRun:
     def _kept(self) -> str:
         if self.lost():
             return f"{self.state.folder} was deleted meanwhile, and nothing is kept"
-        return f"{self.ledger.done} of {len(self.plan.sounds)} sounds are done and kept in {self.state.folder}"
+        earlier = int(np.count_nonzero(self.ledger.facts["source"] == EARLIER))
+        done = min(earlier + self.state.sounds, len(self.plan.sounds))  # as the disk has it
+        return f"{done} of {len(self.plan.sounds)} sounds are done and kept in {self.state.folder}"
 
     def _embed(self, engine: Engine, on_sound: OnSound, on_seconds: OnSeconds) -> None:
         """Compute what is left, and once more what the disk does not hold as it was committed."""

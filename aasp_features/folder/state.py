@@ -25,7 +25,8 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -34,11 +35,12 @@ from numpy.typing import NDArray
 
 from aasp_features import contents
 from aasp_features.errors import AaSPError
-from aasp_features.folder.ledger import DoneSound, Outcome
+from aasp_features.folder.ledger import STATE, DoneSound, Ledger, Outcome
 from aasp_features.folder.options import RunSettings
 from aasp_features.folder.plan import Batch, Plan
 
 PLAN_FILE, ROWS_FILE, LOG_FILE = "plan.json", "rows.bin", "log.jsonl"
+GATHERED_FILE, GATHERED_ROWS = "gathered.bin", 4096
 NPY_HEADER = 128  # bytes in front of the rows
 END_BYTES = 2**20
 OnSeconds = Callable[[float], None]  # takes seconds of sound as they are encoded, in any thread
@@ -229,6 +231,51 @@ class RunState:
             for line in log:
                 if line.endswith(b"\n"):  # a kill may cut the last one off
                     yield line
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """Rows of a run whose sounds are all done: computed by the run, or taken from earlier results.
+
+    Attributes:
+        ledger: of the run.
+        state: its rows.
+        earlier: rows of the earlier results, (rows, width); None where there are none.
+        threads: of torch that computed the earlier rows.
+    """
+
+    ledger: Ledger
+    state: RunState
+    earlier: NDArray[Any] | None = None
+    threads: Sequence[int] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the state."""
+        return self.state.folder
+
+    def in_order(self) -> Path:
+        """Return the file that has the rows in the order of the sounds, like ``rows.bin``; it is written if needed."""
+        facts, gathered = self.ledger.facts, self.folder / GATHERED_FILE
+        if self.state.rows == self.ledger.rows and self.ledger.in_order().all():
+            if gathered.exists():  # of a process that died
+                gathered.unlink()
+            return self.state.rows_path
+        with gathered.open("wb") as file:
+            file.write(bytes(NPY_HEADER))
+            for source, first, end in _stretches(facts[facts["rows"] > 0]):
+                rows = self.state.array() if source == STATE or self.earlier is None else self.earlier
+                for start in range(first, end, GATHERED_ROWS):
+                    file.write(np.ascontiguousarray(rows[start : min(start + GATHERED_ROWS, end)]).tobytes())
+        return gathered
+
+
+def _stretches(facts: NDArray[Any]) -> Iterator[tuple[int, int, int]]:
+    """Yield source, first row and end of rows that follow each other where they are."""
+    source, first, end = facts["source"], facts["first"], facts["first"] + facts["rows"]
+    breaks = np.flatnonzero((source[1:] != source[:-1]) | (first[1:] != end[:-1])) + 1
+    for start, stop in zip([0, *breaks], [*breaks, len(facts)], strict=True):
+        yield int(source[start]), int(first[start]), int(end[stop - 1])
 
 
 def seal(values: dict[str, Any], before: str = "", indent: int | None = None) -> str:

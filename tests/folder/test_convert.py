@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from aasp_features import AaSPEncoder
-from aasp_features.folder import convert as module
+from aasp_features.folder import formats
 from aasp_features.folder.convert import app, convert_results
 from aasp_features.folder.formats import FormatError
 from aasp_features.folder.options import RunOptions
@@ -94,7 +94,7 @@ def test_failing_leaves_the_old_file(emb: Path, tmp_path: Path, monkeypatch: pyt
 
     convert_results(emb, tmp_path / "b.npz")
     before = (tmp_path / "b.npz").read_bytes()
-    monkeypatch.setitem(module.WRITERS, ".npz", fail)
+    monkeypatch.setitem(formats.WRITERS, ".npz", fail)
     with pytest.raises(OutputError, match=r"b.npz could not be written \(no space left.*\); what was there is kept"):
         convert_results(emb, tmp_path / "b.npz", overwrite=True)
     assert (tmp_path / "b.npz").read_bytes() == before

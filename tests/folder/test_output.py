@@ -16,7 +16,6 @@ from aasp_features.folder.ledger import STATE, Ledger, Outcome
 from aasp_features.folder.output import (
     READY,
     OutputError,
-    RunRows,
     check_apart,
     check_writable,
     claimed,
@@ -27,7 +26,7 @@ from aasp_features.folder.output import (
     partial_folder,
 )
 from aasp_features.folder.plan import Plan, make_plan
-from aasp_features.folder.state import BatchResult, RunState
+from aasp_features.folder.state import BatchResult, RunRows, RunState
 from aasp_features.sounds.sound import Sound
 
 

@@ -71,5 +71,5 @@ def described(task: Task, result: ProbeResult, labels: Sequence[str], known: Cla
     if few:
         sentences += [f"{len(few)} classes with under {MIN_CLIPS} held-out clips have {THRESHOLD:g}."]
     if known is not None:
-        sentences += [f"{WITHIN:.0%} of the held-out clips are within a distance of {known.max_distance:.2f}."]
-    return [" ".join(sentences).replace("95%", "95 %")]
+        sentences += [f"{100 * WITHIN:.0f} % of the held-out clips are within a distance of {known.max_distance:.2f}."]
+    return [" ".join(sentences)]
