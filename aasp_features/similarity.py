@@ -1,6 +1,6 @@
 """Search: the rows of a collection that are most similar to sounds or vectors; ``aasp_features.search``.
 
-Vectors share a large common part, so the collection's mean is subtracted from all of them before the cosine.
+The vectors of a checkpoint may share a large part, so the collection's mean is subtracted before the cosine.
 """
 
 from __future__ import annotations

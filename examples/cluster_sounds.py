@@ -26,7 +26,7 @@ else:
     files = [sound.path for sound in find_sounds(folder).sounds]
     vectors = AaSPEncoder.from_pretrained().embed(files)
 
-# Vectors share a large common part; the difference from the mean separates sounds.
+# Vectors may share a large part; the difference from the mean separates sounds.
 centred = vectors - vectors.mean(axis=0)
 centred /= np.linalg.norm(centred, axis=1, keepdims=True)
 labels = KMeans(groups, n_init=10, random_state=0).fit_predict(centred)

@@ -19,7 +19,7 @@ names = sorted(path.name for path in examples.iterdir() if path.is_dir())
 shown = [encoder.embed([sound.path for sound in find_sounds(examples / name).sounds]) for name in names]
 files = [sound.path for sound in find_sounds(folder).sounds]
 vectors = encoder.embed(files)
-# Vectors share a large common part; the difference from the mean separates sounds.
+# Vectors may share a large part; the difference from the mean separates sounds.
 common = np.concatenate([*shown, vectors]).mean(axis=0)
 
 

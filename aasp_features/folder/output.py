@@ -180,7 +180,7 @@ def earlier_record(out: Path, plan: Plan) -> dict[str, Any] | None:
         return None
     if difference := plan.changed_settings(record):
         raise OutputError(
-            f"--out {out}: --update keeps rows of the same settings only: {difference}; give the settings of then, "
+            f"--out {out}: --update keeps rows of the same settings only: {difference}; give the original settings, "
             f"{CHOOSE}"
         )
     if not _is_complete(out, record):

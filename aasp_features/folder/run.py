@@ -222,7 +222,7 @@ class FolderRun:
                 )
 
     def _check_resumed(self, ledger: Ledger, batches: list[Batch]) -> None:
-        """Check that whole batches are done, of the sounds of then in their order: the bytes depend on it."""
+        """Check that whole batches are done, in the current order of the sounds: the bytes depend on it."""
         done = [index for batch in batches if not ledger.open(batch) for index in batch]
         moved = np.flatnonzero(~ledger.in_order()[: self.state.sounds]).tolist()
         if done == list(range(self.state.sounds)) and not moved:
@@ -230,8 +230,8 @@ class FolderRun:
         first = self.plan.sounds[moved[0]].name if moved else "the last batch"
         raise OutputError(
             f"--out {self.out}: its unfinished run was another one: {self.state.sounds} of its sounds are done, and "
-            f"since then sounds were changed, added, removed or moved (see {first}); give --update to go on with the "
-            "sounds of now, or --overwrite."
+            f"since then sounds were changed, added, removed or moved (see {first}); give --update to continue "
+            "with the current sounds, or --overwrite."
         )
 
     def carry_out(

@@ -41,8 +41,7 @@ def pool_clip(features: Features, pooling: Pooling) -> Tensor:
 def similarity(a: Any, b: Any) -> Tensor:
     """Return the cosines of vectors (n, d) with vectors (m, d), arrays or tensors, as (n, m); (d,) counts as one.
 
-    Vectors of sounds share a large common part. Subtract the mean of your collection from both first, as
-    ``aasp_features.search`` does: similar sounds then stand out.
+    The vectors of a checkpoint may share a large part. ``aasp_features.search`` subtracts the collection's mean first.
     """
     first, second = (torch.as_tensor(each).float() for each in (a, b))
     rows, columns = (normalize(each[None] if each.ndim == 1 else each, dim=-1) for each in (first, second))
