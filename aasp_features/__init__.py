@@ -10,6 +10,7 @@ from aasp_features.version import __version__ as __version__
 if TYPE_CHECKING:
     from aasp_features.audio.reading import AudioError as AudioError
     from aasp_features.audio.reading import load_audio as load_audio
+    from aasp_features.checkpoints import list_checkpoints as list_checkpoints
     from aasp_features.classifier import AaSPClassifier as AaSPClassifier
     from aasp_features.classifier import FramePredictions as FramePredictions
     from aasp_features.classifier import Prediction as Prediction
@@ -44,6 +45,7 @@ _HOME_OF = {
     "Prediction": "classifier",
     "SearchError": "similarity",
     "VectorError": "inference",
+    "list_checkpoints": "checkpoints",
     "load_audio": "audio.reading",
     "search": "similarity",
 }

@@ -12,6 +12,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from aasp_features.checkpoints import BUNDLED, CONFIG_FILE, DEFAULT, WEIGHTS_FILE, bundled_folder
 from aasp_features.config import MAX_JSON, AaSPConfig
 from aasp_features.contents import sha256
 from aasp_features.errors import CheckpointError
@@ -27,18 +29,7 @@ from aasp_features.forked import mind_fork
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.version import __version__
 
-BUNDLED = {  # checkpoints in this package, by name, with the sha256 of their weights and of their config
-    "aasp-tiny-open-3": (
-        "ce0a97490d0d1826dc62e3404c7ea68295eb3cbd02b27cd584bedb1ff8e787fd",
-        "9efec197085decf6960151ddd688625004aecf9034edb95d228490b9a7db03ae",
-    ),
-    "aasp-tiny-pack-1": (
-        "f88d9dab42c5723742f1618c90507336b4018e1999cd3c30062c03cf7186dd47",
-        "d09aa03baf18263b9ecef26fcbe8fc4c65c1ab68ee45934db54b2711cd9eabc6",
-    ),
-}
-DEFAULT = "aasp-tiny-open-3"
-CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+CARD_FILE = "README.md"
 SAVED = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)  # in this order
 CLASSIFIER_FILES = ("classifier.json", "classifier.safetensors")  # of checkpoints that name sounds, too
 DOWNLOADED = [*SAVED, *CLASSIFIER_FILES, "ATTRIBUTION.md", "LICENSE*"]
@@ -108,24 +99,6 @@ def read_card(name: str | Path | None = None) -> str:
         return ""
     with path.open("rb") as file:
         return file.read(MAX_CARD).decode("utf-8", errors="replace")
-
-
-def bundled_folder(name: str = DEFAULT) -> Path:
-    """Return the folder of a checkpoint in this package, the sha256 of its weights and config verified.
-
-    Args:
-        name: one of ``BUNDLED``.
-
-    Raises:
-        CheckpointError: it is missing or was changed.
-    """
-    folder = Path(__file__).parent / "checkpoints" / name
-    for file, expected in zip((WEIGHTS_FILE, CONFIG_FILE), BUNDLED[name], strict=True):
-        there = (folder / file).is_file()
-        if not there or sha256(folder / file) != expected:
-            fault = "was changed" if there else "is missing"
-            raise CheckpointError(f"{file} of the bundled checkpoint {name} {fault}; install aasp-features again.")
-    return folder
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
@@ -317,8 +290,9 @@ def _find(name: str | Path | None, revision: str | None, **hub_options: Any) -> 
     if str(name) and os.path.isdir(name):  # and not Path's, which raises for what cannot be a name
         return Path(name), str(name)
     if not HUB_NAME.fullmatch(str(name)):
+        known = get_close_matches(str(name), BUNDLED, n=1) or BUNDLED
         raise CheckpointError(
-            f"{str(name)[:200]!r} is no folder and no checkpoint's name; give {' or '.join(map(repr, BUNDLED))} "
+            f"{str(name)[:200]!r} is no folder and no checkpoint's name; give {' or '.join(map(repr, known))} "
             "(bundled), a folder, or org/name[@revision]."
         )
     repository, _, at = str(name).partition("@")

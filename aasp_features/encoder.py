@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,14 +19,20 @@ from torch import Tensor, nn
 from aasp_features import checkpoint
 from aasp_features.audio.resampling import warn_unheard
 from aasp_features.config import AaSPConfig, Pooling, Precision
-from aasp_features.errors import OptionError
 from aasp_features.forked import mind_fork
 from aasp_features.inference import FrameEmbeddings, clip_windows, encode_clips, encode_frames, run_network
-from aasp_features.inputs import Clip, Inputs, check_waveform, read_inputs
+from aasp_features.inputs import Inputs, check_waveform, read_inputs
 from aasp_features.model.log_mel import LogMel
-from aasp_features.model.network import AaSPNetwork, Features, first_values
+from aasp_features.model.network import AaSPNetwork, Features
 from aasp_features.model.pooling import pool_clip, similarity
-from aasp_features.options import EmbedOptions, check_choice, check_device, check_last_layers, resolve_options
+from aasp_features.options import (
+    EmbedOptions,
+    check_choice,
+    check_device,
+    check_known,
+    check_last_layers,
+    resolve_options,
+)
 from aasp_features.stream import EmbeddingStream, window_of_latency
 from aasp_features.windows import COLUMN_SECONDS, grid_offsets
 
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from aasp_features import typing as types
+    from aasp_features.typing import Array, ArraySounds, EmbedChoices, Rate, Sounds, TensorSounds
 
 
 class AaSPEncoder(nn.Module):
@@ -43,9 +49,11 @@ class AaSPEncoder(nn.Module):
     ``AaSPEncoder.from_pretrained()`` gives trained weights; ``AaSPEncoder(config)`` gives random ones.
 
     Every embed call takes: a 1-D array or tensor; ``(array, rate)``; ``{"array": …, "sampling_rate": …}``; a path;
-    a list of any of these; a 2-D float array as a batch (B, N). Files are mixed down to mono by the mean of their
-    channels; arrays are mixed down only if you pass ``channel_axis``. Anything not at 16 kHz is resampled.
-    numpy in, numpy out; tensor in, tensor out on its device; float32.
+    an open file or its bytes; ``{"bytes": …}`` or ``{"path": …}``; torchcodec's ``AudioDecoder`` and ``AudioSamples``;
+    a list of any of these, or a column (pandas, polars, Arrow, ``datasets``); a 2-D float array as a batch (B, N).
+    Files are mixed down to mono by the mean of their channels; arrays are mixed down only if you pass
+    ``channel_axis``. Anything not at 16 kHz is resampled. numpy in, numpy out; tensor in, tensor out on its device;
+    float32.
 
     Args:
         config: gives the architecture (default: ``AaSPConfig()``).
@@ -64,9 +72,8 @@ class AaSPEncoder(nn.Module):
         self.precision: Precision = "float32"
         self.log_mel = LogMel(self.config)
         self.network = AaSPNetwork(self.config)
-        self._random = None if self.device.type == "meta" else first_values(self.network)  # None once this was checked
         self.requires_grad_(False)
-        self.eval()
+        self.float().eval()  # whatever torch's default dtype is
 
     def __repr__(self) -> str:
         config, millions = self.config, sum(weight.numel() for weight in self.network.parameters()) / 1e6
@@ -118,7 +125,6 @@ class AaSPEncoder(nn.Module):
         encoder = cls(found.config)
         checkpoint.load_weights(encoder.network, found.weights, found.source)
         encoder.sha256 = found.sha256
-        encoder._random = None
         return encoder
 
     def save_pretrained(self, folder: str | Path, *, card: str | None = None, half: bool = False) -> Path:
@@ -200,17 +206,11 @@ class AaSPEncoder(nn.Module):
         return self.network(self.log_mel(waveform, lengths), frame_lengths, last_layers)  # type: ignore[no-any-return]
 
     @overload
-    def embed(
-        self, inputs: types.TensorSounds, sample_rate: int | None = ..., **choices: Unpack[types.EmbedChoices]
-    ) -> Tensor: ...
+    def embed(self, inputs: TensorSounds, sample_rate: Rate = ..., **choices: Unpack[EmbedChoices]) -> Tensor: ...
     @overload
-    def embed(
-        self, inputs: types.ArraySounds, sample_rate: int | None = ..., **choices: Unpack[types.EmbedChoices]
-    ) -> types.Array: ...
+    def embed(self, inputs: ArraySounds, sample_rate: Rate = ..., **choices: Unpack[EmbedChoices]) -> Array: ...
     @overload
-    def embed(
-        self, inputs: types.Sounds, sample_rate: int | None = ..., **choices: Unpack[types.EmbedChoices]
-    ) -> Tensor | types.Array: ...
+    def embed(self, inputs: Sounds, sample_rate: Rate = ..., **choices: Unpack[EmbedChoices]) -> Tensor | Array: ...
     def embed(
         self,
         inputs: Any,
@@ -222,6 +222,8 @@ class AaSPEncoder(nn.Module):
         window: int | None = None,
         context: int | None = None,
         channel_axis: int | None = None,
+        progress: bool = False,
+        **unknown: Any,
     ) -> Any:
         """Return one vector for each clip: (d,) for a single clip, (B, d) for several.
 
@@ -237,6 +239,7 @@ class AaSPEncoder(nn.Module):
             context: overlap of windows on each side, used as context and then discarded, in columns of 160 ms
                 (default: the config's).
             channel_axis: the axis of channels in raw 2-D (or 3-D batched) arrays, which are then averaged.
+            progress: show a bar of the clips in a terminal.
 
         Raises:
             InputError, AudioError: an input that cannot be embedded; the sentence names it.
@@ -244,30 +247,30 @@ class AaSPEncoder(nn.Module):
             OptionError: an option that is not accepted.
         """
         options = self.options(
-            pooling=pooling, last_layers=last_layers, batch_size=batch_size, window=window, context=context
+            pooling=pooling, last_layers=last_layers, batch_size=batch_size, window=window, context=context, **unknown
         )
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
-        return _like(given, self._clip_vectors(given, given.clips, options))
+        return _like(given, self._clip_vectors(given, options, progress))
 
     @overload
     def embed_frames(
-        self, inputs: types.OneArraySound, sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
+        self, inputs: types.OneArraySound, sample_rate: Rate = ..., **choices: Unpack[types.FrameChoices]
     ) -> FrameEmbeddings: ...
     @overload
     def embed_frames(
-        self, inputs: types.TensorSound, sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
+        self, inputs: types.TensorSound, sample_rate: Rate = ..., **choices: Unpack[types.FrameChoices]
     ) -> types.TensorFrames | list[types.TensorFrames]: ...
     @overload
     def embed_frames(
-        self, inputs: Sequence[types.TensorSound], sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
+        self, inputs: Sequence[types.TensorSound], sample_rate: Rate = ..., **choices: Unpack[types.FrameChoices]
     ) -> list[types.TensorFrames]: ...
     @overload
     def embed_frames(
-        self, inputs: Sequence[types.ArraySound], sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
+        self, inputs: Sequence[types.ArraySound], sample_rate: Rate = ..., **choices: Unpack[types.FrameChoices]
     ) -> list[FrameEmbeddings]: ...
     @overload
     def embed_frames(
-        self, inputs: NDArray[Any] | list[float], sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
+        self, inputs: NDArray[Any] | list[float], sample_rate: Rate = ..., **choices: Unpack[types.FrameChoices]
     ) -> FrameEmbeddings | list[FrameEmbeddings]: ...
     def embed_frames(
         self,
@@ -281,6 +284,8 @@ class AaSPEncoder(nn.Module):
         window: int | None = None,
         context: int | None = None,
         channel_axis: int | None = None,
+        progress: bool = False,
+        **unknown: Any,
     ) -> Any:
         """Return vectors along time: a ``FrameEmbeddings`` for a single clip, a list of them for several.
 
@@ -289,19 +294,21 @@ class AaSPEncoder(nn.Module):
         results interleaved, at 2, 4, 8, 16 times the cost. Other arguments and errors are those of ``embed``.
         """
         options = self.options(
-            pooling=pooling, last_layers=last_layers, batch_size=batch_size, window=window, context=context
+            pooling=pooling, last_layers=last_layers, batch_size=batch_size, window=window, context=context, **unknown
         )
         offsets = grid_offsets(hop)
         given = read_inputs(inputs, sample_rate, channel_axis, self.config.sample_rate)
-        windows = clip_windows(given.clips, self.log_mel, options, offsets)
+        clips = track(given.clips, "Embedding") if progress else given.clips
+        windows = clip_windows(clips, self.log_mel, options, offsets)
         names, run = [clip.name for clip in given.clips], partial(run_network, self.network, options)
         framed = encode_frames(names, windows, run, self.config, options, hop)
         warn_unheard([(clip.name, clip.unheard) for clip in given.clips], stacklevel=2)
         converted = [FrameEmbeddings(_like(given, one.embeddings), _like(given, one.times)) for one in framed]
         return converted[0] if given.single else converted
 
-    def _clip_vectors(self, given: Inputs, clips: Iterable[Clip], options: EmbedOptions) -> types.Array:
-        """Return (d,) or (B, d); ``clips`` are the inputs', in order."""
+    def _clip_vectors(self, given: Inputs, options: EmbedOptions, progress: bool) -> Array:
+        """Return (d,) or (B, d)."""
+        clips = track(given.clips, "Embedding") if progress else given.clips
         windows = clip_windows(clips, self.log_mel, options)
         names, run = [clip.name for clip in given.clips], partial(run_network, self.network, options)
         vectors = encode_clips(names, windows, run, self.config, options)
@@ -310,27 +317,18 @@ class AaSPEncoder(nn.Module):
 
     def options(self, device: str | None = None, **choices: Any) -> EmbedOptions:
         """Check the choices of a call and fill in defaults; arguments and errors are those of ``resolve_options``."""
+        check_known(choices)
         self._check_ready()
-        random, self._random = self._random, None
-        if random is not None and torch.equal(random, first_values(self.network)):
-            warnings.warn(
-                "this encoder's weights are random; its vectors are those of an untrained network: use "
-                "AaSPEncoder.from_pretrained(), or load weights.",
-                stacklevel=3,
-            )
+        self.network.warn_if_random(stacklevel=4)  # where embed was called
         return resolve_options(self.config, device or self.device.type, precision=self.precision, **choices)
 
     def _check_ready(self) -> None:
         mind_fork()
-        if (dtype := self.network.cls.dtype) != torch.float32:
-            raise OptionError(
-                f"the encoder's weights were converted to {str(dtype).removeprefix('torch.')}, and it computes with "
-                "float32 weights; load it again, with precision='bfloat16' if it is to be faster."
-            )
+        self.network.check_dtype()
 
     def stream(
         self,
-        rate: int = 16000,
+        sample_rate: int = 16000,
         *,
         latency: float | None = None,
         pooling: Pooling | None = None,
@@ -339,7 +337,7 @@ class AaSPEncoder(nn.Module):
         """Open a stream of vectors of a live signal; see ``EmbeddingStream``.
 
         Args:
-            rate: of the signal, in Hz.
+            sample_rate: of the signal, in Hz.
             latency: in seconds, at least 0.51 (default: the config's window, 10.3 s). Shorter windows see less context.
             pooling: as of ``embed_frames``.
             last_layers: as of ``embed_frames``.
@@ -349,20 +347,20 @@ class AaSPEncoder(nn.Module):
         """
         window, context = window_of_latency(latency, self.config.window, self.config.context)
         options = self.options(pooling=pooling, last_layers=last_layers, window=window, context=context)
-        return EmbeddingStream(self.log_mel, self.network, options, rate)
+        return EmbeddingStream(self.log_mel, self.network, options, sample_rate)
 
     @overload
     def encode(
-        self, inputs: types.Sounds, *, convert_to_tensor: Literal[True], **choices: Unpack[types.EncodeChoices]
+        self, inputs: Sounds, *, convert_to_tensor: Literal[True], **choices: Unpack[types.EncodeChoices]
     ) -> Tensor: ...
     @overload
     def encode(
-        self, inputs: types.Sounds, *, convert_to_numpy: Literal[False], **choices: Unpack[types.EncodeChoices]
+        self, inputs: Sounds, *, convert_to_numpy: Literal[False], **choices: Unpack[types.EncodeChoices]
     ) -> Tensor | list[Tensor]: ...
     @overload
     def encode(
-        self, inputs: types.Sounds, *, convert_to_numpy: Literal[True] = ..., **choices: Unpack[types.EncodeChoices]
-    ) -> types.Array: ...
+        self, inputs: Sounds, *, convert_to_numpy: Literal[True] = ..., **choices: Unpack[types.EncodeChoices]
+    ) -> Array: ...
     def encode(
         self,
         inputs: Any,
@@ -374,6 +372,7 @@ class AaSPEncoder(nn.Module):
         normalize_embeddings: bool = False,
         *,
         sample_rate: int | None = None,
+        **unknown: Any,
     ) -> Any:
         """Embed with the argument names and return types of sentence-transformers.
 
@@ -383,10 +382,9 @@ class AaSPEncoder(nn.Module):
         if device is not None:
             check_device(device)
             self.to(device)
-        options = self.options(batch_size=batch_size)
+        options = self.options(batch_size=batch_size, **unknown)
         given = read_inputs(inputs, sample_rate, model_rate=self.config.sample_rate)
-        clips: Iterable[Clip] = track(given.clips, "Encoding") if show_progress_bar else given.clips
-        result = torch.as_tensor(_like(given, self._clip_vectors(given, clips, options)))
+        result = torch.as_tensor(_like(given, self._clip_vectors(given, options, bool(show_progress_bar))))
         if normalize_embeddings:
             result = nn.functional.normalize(result, dim=-1)
         if convert_to_tensor:

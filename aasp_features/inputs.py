@@ -1,13 +1,15 @@
-"""The input grammar of every embed call: arrays, tensors, (array, rate), dicts, paths, and lists of them."""
+"""The input grammar of every embed call: arrays, tensors, (array, rate), dicts, paths, files, and lists of them."""
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = TypeVar("Array", NDArray[np.float32], "Tensor")
-SingleSound = str | os.PathLike[str] | tuple[Any, Any] | Mapping[str, Any]  # forms that are one sound, never a batch
+SingleSound = (  # forms that are one sound, never a batch
+    str | os.PathLike[str] | bytes | bytearray | BinaryIO | tuple[Any, Any] | Mapping[str, Any]
+)
 BLOCK_SECONDS, MAX_BLOCK = 20, 20 * 16000  # samples resampled at once, whose result is bounded at any rate
 LOUD = 8.0  # 18 dB over full scale: float recordings go above 1, but not so far; 8-bit numbers held in floats reach 127
 MAX_CHANNELS = 8
@@ -30,9 +34,11 @@ NO_FULL_SCALE = (
 )
 NOT_FINITE = "holds NaN or infinite samples, or numbers beyond float32; repair the sound."
 ACCEPTED = (
-    "a 1-D array or tensor, (array, rate), {'array': …, 'sampling_rate': …}, a path, or a list of these; "
-    "a 2-D float array is a batch"
+    "a 1-D array or tensor, (array, rate), {'array': …, 'sampling_rate': …}, a path, an open file or its bytes, or a "
+    "list or column of these; a 2-D float array is a batch"
 )
+KEYS = "'array' and 'sampling_rate', or 'bytes', or 'path'"
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 class InputError(AaSPError, ValueError):
@@ -45,30 +51,35 @@ class Clip:
 
     Attributes:
         name: for messages: its index in the input, or its path.
-        source: a path; (samples,) float32 mono samples; or these on a GPU, a tensor, at the model's rate already.
-        rate: of the samples; not used for a path.
+        source: a path, an open file, or a decoder; (samples,) float32 mono samples; or these on a GPU, a tensor, at the
+            model's rate already.
+        rate: of the samples; not used for others.
         model_rate: rate that ``blocks`` yields.
         unheard: share of its energy above half the model's rate, once ``blocks`` were read.
     """
 
     name: str
-    source: str | NDArray[np.float32] | Tensor
+    source: Any
     rate: int
     model_rate: int
     unheard: float = 0.0
 
     def blocks(self) -> Iterator[NDArray[np.float32] | Tensor]:
         """Yield (samples,) float32 mono blocks at the model's rate."""
-        if isinstance(self.source, str):
-            stream = stream_audio(self.source, self.model_rate)
+        source, rate = self.source, self.rate
+        if isinstance(source, str) or hasattr(source, "read"):
+            stream = stream_audio(source, self.model_rate)
             yield from stream
             self.unheard = stream.info.unheard
-        elif isinstance(self.source, np.ndarray):
-            resampler = Resampler(self.rate, self.model_rate)
-            yield from resample_blocks(split(self.source, self.rate), resampler)
-            self.unheard = resampler.unheard
+        elif _is_tensor(source):
+            yield from split(source, rate)
         else:
-            yield from split(self.source, self.rate)
+            if hasattr(source, "get_all_samples"):
+                decoded = source.get_all_samples()
+                source, rate = decoded.data.mean(dim=0).numpy(), check_rate(decoded.sample_rate)
+            resampler = Resampler(rate, self.model_rate)
+            yield from resample_blocks(split(source, rate), resampler)
+            self.unheard = resampler.unheard
 
 
 def split(samples: Array, rate: int) -> Iterator[Array]:
@@ -111,7 +122,7 @@ def read_inputs(
         OptionError: a sample rate that is not one.
     """
     reader = _Reader(None if sample_rate is None else check_rate(sample_rate), channel_axis, model_rate)
-    single = False
+    single, inputs = False, _plain(inputs)
     if isinstance(inputs, list) and not _is_numbers(inputs):
         clips = [reader.clip(item, f"clip {index}") for index, item in enumerate(inputs)]
     elif _is_array(inputs) and inputs.ndim == (2 if channel_axis is None else 3):
@@ -132,6 +143,10 @@ def _channels_of_rows(batch: Any, channel_axis: int | None) -> int | None:
         if channel_axis not in (1, 2, -1, -2):
             raise InputError(f"channel_axis of a 3-D batch must be 1 or 2, got {channel_axis}; axis 0 is the batch.")
         return channel_axis % 3 - 1
+    if not _is_tensor(batch) and batch.dtype.kind in "OUST":
+        raise InputError(
+            f"a table of {batch.shape[1]} columns holds no sounds; give one column, such as table['path']."
+        )
     if not (batch.is_floating_point() if _is_tensor(batch) else batch.dtype.kind == "f"):
         raise InputError(
             f"a 2-D array of {batch.dtype} is ambiguous: a batch is 2-D float; for channels give channel_axis."
@@ -140,6 +155,12 @@ def _channels_of_rows(batch: Any, channel_axis: int | None) -> int | None:
         raise InputError(
             f"an array of shape {tuple(batch.shape)} looks like {batch.shape[0]} samples of {batch.shape[1]} "
             "channels: give channel_axis=1; if its rows are clips, give a list of them."
+        )
+    if len(batch) == 2 and batch.shape[1] > MAX_CHANNELS:
+        warnings.warn(
+            f"an array of shape {tuple(batch.shape)} is two clips; if its rows are the channels of one sound, give "
+            "channel_axis=0; a list of its rows is two clips without this warning.",
+            stacklevel=4,
         )
     return None
 
@@ -174,12 +195,25 @@ class _Reader:
 
     def clip(self, item: Any, name: str) -> Clip:
         if isinstance(item, (str, os.PathLike)):
-            return Clip(os.fspath(item), os.fspath(item), 0, self.model_rate)
+            path = os.fsdecode(item)
+            if URL.match(path):
+                raise InputError(f"{path}: sounds are not downloaded; download it, and give the path or the bytes.")
+            return Clip(path, path, 0, self.model_rate)
+        if isinstance(item, (bytes, bytearray)):
+            return Clip(name, _named(io.BytesIO(item), name), 0, self.model_rate)
+        if hasattr(item, "read"):
+            return Clip(name, _seekable(item, name), 0, self.model_rate)
+        if hasattr(item, "get_all_samples"):  # of torchcodec, and of a data set's column; decoded in its turn
+            return Clip(name, item, 0, self.model_rate)
+        if hasattr(item, "sample_rate") and _is_tensor(getattr(item, "data", None)):  # torchcodec's AudioSamples
+            return self._samples(item.data.mean(dim=0), self._rate(item.sample_rate, name), name)
         if isinstance(item, Mapping):
-            if not {"array", "sampling_rate"} <= set(item):
-                keys = sorted(map(str, item))
-                raise InputError(f"{name}: a dict needs 'array' and 'sampling_rate', got keys {keys}.")
-            return self._samples(item["array"], self._rate(item["sampling_rate"], name), name)
+            if {"array", "sampling_rate"} <= set(item):
+                return self._samples(item["array"], self._rate(item["sampling_rate"], name), name)
+            held = item.get("path") if item.get("bytes") is None else item["bytes"]
+            if held is None:
+                raise InputError(f"{name}: a dict needs {KEYS}, got keys {sorted(map(str, item))}.")
+            return self.clip(held, str(item.get("path") or name))
         if isinstance(item, tuple):
             if len(item) != 2 or (_is_array(item[1]) and item[1].ndim):
                 given = _describe(item)
@@ -201,6 +235,7 @@ class _Reader:
             if all(isinstance(number, int) for number in item):
                 raise InputError(f"{name}: {NO_FULL_SCALE}.")
             item = np.asarray(item, np.float32)
+        item = _plain(item)
         if not _is_array(item):
             raise InputError(f"{name}: got {_describe(item)}; accepted are {ACCEPTED}.")
         self._check_shape(tuple(item.shape), name)
@@ -272,6 +307,29 @@ def scale_to_float(array: NDArray[Any], name: str = "array") -> NDArray[np.float
     if kind in (np.int8, np.int16, np.int32):
         return (array.astype(np.float64) / 2.0 ** (8 * kind.itemsize - 1)).astype(np.float32)
     raise InputError(f"{name}: samples of {kind} are not sound; give float or signed integers (or uint8).")
+
+
+def _plain(held: Any) -> Any:
+    """Return a column (Series, Arrow, data set) as an array, or as a list if it holds objects; others as they are."""
+    if not _is_array(held) and hasattr(held, "__array__") and hasattr(held, "__len__"):
+        held = np.asarray(held)
+    if isinstance(held, np.ndarray) and held.ndim == 1 and held.dtype.kind in "OUST":
+        return held.tolist()
+    return list(held) if isinstance(held, Sequence) and not isinstance(held, (str, bytes, bytearray, tuple)) else held
+
+
+def _seekable(file: BinaryIO, name: str) -> BinaryIO:
+    """Return an open file, read into memory where it cannot be sought in."""
+    if not isinstance(file.read(0), bytes):
+        raise InputError(f"{name}: a file opened as text; open it as binary (mode 'rb').")
+    if hasattr(file, "seek") and (not hasattr(file, "seekable") or file.seekable()):
+        return file
+    return _named(io.BytesIO(file.read()), name)
+
+
+def _named(file: io.BytesIO, name: str) -> io.BytesIO:
+    file.name = name  # what messages call it
+    return file
 
 
 def _is_array(item: Any) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any, cast, get_args
 
@@ -14,6 +15,7 @@ WINDOWS_ON_A_CPU = 8  # measured: with more, activations no longer fit in the ca
 WINDOWS_ON_A_GPU = 256
 GPU_SHARE = 1 / 8  # of the GPU's memory, for one batch
 LIVE_VALUES = 16  # floats held for each value of a token: state, queries, keys, values, hidden layer, last blocks
+RATE_NAMES = {"sr", "sampling_rate", "rate", "fs", "samplerate", "orig_sr", "orig_freq"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,13 @@ def resolve_options(
         context,
         cast(Precision, precision),
     )
+
+
+def check_known(choices: Mapping[str, Any]) -> None:
+    """Raise TypeError for an option that embed calls have not; other libraries' names of the sample rate get a hint."""
+    for name in choices.keys() - {field.name for field in fields(EmbedOptions)}:
+        hint = "; the rate of raw arrays is sample_rate" if name in RATE_NAMES else ""
+        raise TypeError(f"unexpected keyword argument {name!r}{hint}.")
 
 
 def check_choice(name: str, value: object, kind: Any) -> None:

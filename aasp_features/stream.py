@@ -66,7 +66,8 @@ class EmbeddingStream:
         """Take the next samples of the signal.
 
         Args:
-            block: (samples,) array or tensor, mono, of any length; integers are scaled by their dtype's range.
+            block: (samples,) or (samples, 1) array or tensor, mono, of any length; integers are scaled by their dtype's
+                range.
 
         Returns:
             The vectors that are complete, none or more: (T, d) float32 and their times, numpy.
@@ -148,8 +149,10 @@ def _samples(block: Any) -> tuple[NDArray[np.float32], float]:
         block = block.detach().cpu()
         block = block.float() if block.dtype == torch.bfloat16 else block  # numpy has no bfloat16
     array = np.asarray(block)
+    if array.ndim == 2 and array.shape[1] == 1:  # as sound cards' libraries give it
+        array = array[:, 0]
     if array.ndim != 1:
-        raise InputError(f"a block of a stream is 1-D mono samples, got shape {array.shape}.")
+        raise InputError(f"a block of a stream is mono samples, 1-D or (samples, 1), got shape {array.shape}.")
     samples = scale_to_float(array, "the block")
     peak = peak_of(samples) if len(samples) else 0.0
     if not np.isfinite(peak):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, TypedDict
+from typing import Any, BinaryIO, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -19,19 +19,46 @@ from aasp_features.inference import FrameEmbeddings
 
 Array = NDArray[np.float32]
 TensorFrames = FrameEmbeddings[Tensor, Tensor]
+Rate = int | None
+
+
+class Decoder(Protocol):
+    """torchcodec's ``AudioDecoder``, which also the columns of ``datasets`` hold."""
+
+    def get_all_samples(self) -> Any:
+        """Return the samples, with their rate."""
+
+
+class DecodedSamples(Protocol):
+    """torchcodec's ``AudioSamples``: ``data`` is (channels, samples)."""
+
+    data: Tensor
+    sample_rate: int
+
+
+class Column(Protocol):
+    """A column of sounds: a Series of pandas or polars, an Arrow array."""
+
+    def __array__(self) -> NDArray[Any]: ...
+    def __len__(self) -> int: ...
+
 
 OneArraySound = (  # one clip, whatever its shape
     str
     | PathLike[str]
+    | bytes
+    | bytearray
+    | BinaryIO
+    | Decoder
     | np.ndarray[tuple[int], np.dtype[Any]]
     | tuple[NDArray[Any] | list[float], float]
-    | Mapping[str, NDArray[Any] | list[float] | float | str | None]
+    | Mapping[str, NDArray[Any] | list[float] | float | str | bytes | None]
 )
 ArraySound = OneArraySound | NDArray[Any]
-TensorSound = Tensor | tuple[Tensor, float] | Mapping[str, Tensor | float | str | None]
-ArraySounds = ArraySound | Sequence[ArraySound | list[float] | float]
+TensorSound = Tensor | DecodedSamples | tuple[Tensor, float] | Mapping[str, Tensor | float | str | None]
+ArraySounds = ArraySound | Column | Sequence[ArraySound | list[float] | float]
 TensorSounds = TensorSound | Sequence[TensorSound]
-Sounds = ArraySound | TensorSound | Sequence[ArraySound | TensorSound | list[float] | float]
+Sounds = ArraySound | TensorSound | Column | Sequence[ArraySound | TensorSound | list[float] | float]
 
 
 class EmbedChoices(TypedDict, total=False):
@@ -43,6 +70,7 @@ class EmbedChoices(TypedDict, total=False):
     window: int | None
     context: int | None
     channel_axis: int | None
+    progress: bool
 
 
 class FrameChoices(EmbedChoices, total=False):

@@ -9,8 +9,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from aasp_features import AaSPConfig, AaSPEncoder
-from aasp_features import checkpoint as checkpoints
+from aasp_features import AaSPConfig, AaSPEncoder, list_checkpoints
+from aasp_features import checkpoint as loading
+from aasp_features.checkpoints import DEFAULT
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,7 +52,7 @@ def checkpoint(small_encoder: AaSPEncoder, tmp_path_factory: pytest.TempPathFact
 def shallow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled checkpoints, of which all have the first two blocks of the default's twelve."""
     folder, whole = tmp_path_factory.mktemp("shallow"), AaSPEncoder.from_pretrained()
-    for name in checkpoints.BUNDLED:
+    for name in list_checkpoints():
         shallow = AaSPEncoder(whole.config.replace(name=name, depth=2))
         shallow.network.load_state_dict(whole.network.state_dict(), strict=False)
         shallow.save_pretrained(folder / name)
@@ -61,7 +62,7 @@ def shallow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shallow(shallow_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Quick checkpoints under the bundled ones' names, where a test is not of their quality."""
-    monkeypatch.setattr(checkpoints, "bundled_folder", lambda name=checkpoints.DEFAULT: shallow_folder / name)
+    monkeypatch.setattr(loading, "bundled_folder", lambda name=DEFAULT: shallow_folder / name)
 
 
 @pytest.fixture

@@ -17,18 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from aasp_features import AaSPEncoder, CheckpointError
-from aasp_features import checkpoint as loading
-from aasp_features.checkpoint import (
-    BUNDLED,
-    DEFAULT,
-    bundled_folder,
-    load_checkpoint,
-    read_card,
-    read_shapes,
-    read_weights,
-    save_checkpoint,
-)
+from aasp_features import AaSPEncoder, CheckpointError, checkpoints, list_checkpoints
+from aasp_features.checkpoint import load_checkpoint, read_card, read_shapes, read_weights, save_checkpoint
+from aasp_features.checkpoints import BUNDLED, DEFAULT, bundled_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(5).half(), "c": torch.zeros(1, 2, 3).bfloat16()}
@@ -40,7 +31,8 @@ def copy_of(checkpoint: Path, folder: Path) -> Path:
 
 def test_the_bundled_checkpoints_are_complete() -> None:
     folders = [bundled_folder(name) for name in BUNDLED]
-    assert {path.name for path in (ROOT / "aasp_features" / "checkpoints").iterdir() if path.is_dir()} == set(BUNDLED)
+    assert {path.parent.name for path in (ROOT / "aasp_features" / "checkpoints").glob("*/config.json")} == set(BUNDLED)
+    assert list_checkpoints() == [DEFAULT, *(name for name in BUNDLED if name != DEFAULT)]
     assert sum(path.stat().st_size for folder in folders for path in folder.iterdir()) <= 24_000_000
     for folder in folders:
         for words in ("license: apache-2.0", "## Limits", "aasp-train linear"):
@@ -77,16 +69,16 @@ def test_the_bundled_checkpoint_beats_the_untrained_network(shared_audio: Path) 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
 def test_a_bundled_checkpoint_that_was_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     """In a copy of the package: one character of the config or one byte of the weights."""
-    package = Path(shutil.copytree(Path(loading.__file__).parent / "checkpoints", tmp_path / "checkpoints")).parent
-    monkeypatch.setattr(loading, "__file__", str(package / "checkpoint.py"))
+    copy = copy_of(Path(checkpoints.__file__).parent, tmp_path / "checkpoints")
+    monkeypatch.setattr(checkpoints, "__file__", str(copy / "__init__.py"))
     load_checkpoint()
-    data = bytearray((package / "checkpoints" / DEFAULT / file).read_bytes())
+    data = bytearray((copy / DEFAULT / file).read_bytes())
     place = data.index(b"-") if file == "config.json" else len(data) // 2
     data[place] ^= 1
-    (package / "checkpoints" / DEFAULT / file).write_bytes(data)
+    (copy / DEFAULT / file).write_bytes(data)
     with pytest.raises(CheckpointError, match=rf"{file} of the bundled checkpoint {DEFAULT} was changed; install"):
         load_checkpoint()
-    (package / "checkpoints" / DEFAULT / file).unlink()
+    (copy / DEFAULT / file).unlink()
     with pytest.raises(CheckpointError, match=rf"{file} of the bundled checkpoint {DEFAULT} is missing; install"):
         load_checkpoint()
 
@@ -94,6 +86,12 @@ def test_a_bundled_checkpoint_that_was_changed(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("name", ["tiny", "a b/c", "a/b/c", "", "org/tiny@", "a" * 5000, "a\0b"])
 def test_names_that_name_nothing(name: str) -> None:
     with pytest.raises(CheckpointError, match=rf"is no folder and no checkpoint's name; give '{next(iter(BUNDLED))}'"):
+        load_checkpoint(name)
+
+
+@pytest.mark.parametrize("name", ["aasp-tiny-open3", "aasp_tiny_open_3", "AaSP-tiny-open-3", "tiny-open-3"])
+def test_a_name_is_guessed(name: str) -> None:
+    with pytest.raises(CheckpointError, match=r"give 'aasp-tiny-open-3' \(bundled\), a folder, or org/name"):
         load_checkpoint(name)
 
 

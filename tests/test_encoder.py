@@ -135,9 +135,13 @@ def test_a_progress_bar_changes_nothing(
 ) -> None:
     """Batches as ever, so the same bits."""
     expected = small_encoder.encode(inputs, batch_size=2)
-    assert "Encoding" not in capsys.readouterr().out
+    assert "Embedding" not in capsys.readouterr().out
     np.testing.assert_array_equal(small_encoder.encode(inputs, batch_size=2, show_progress_bar=True), expected)
-    assert "Encoding" in capsys.readouterr().out
+    assert "Embedding" in capsys.readouterr().out
+    np.testing.assert_array_equal(small_encoder.embed(inputs, batch_size=2, progress=True), expected)
+    assert "Embedding" in capsys.readouterr().out
+    small_encoder.embed_frames(inputs, progress=True)
+    assert "Embedding" in capsys.readouterr().out
     with pytest.raises(OptionError, match="batch_size must be at least 1, got 0"):
         small_encoder.encode(inputs, batch_size=0, show_progress_bar=True)
 
@@ -199,6 +203,25 @@ def test_weights_of_another_type_are_a_sentence(checkpoint: Path, dtype: torch.d
     for call in (encoder.embed, encoder.embed_frames, lambda _: encoder.stream(), lambda _: encoder(batch.to(dtype))):
         with pytest.raises(OptionError, match=f"were converted to {str(dtype)[6:]}, and it computes with float32"):
             call(SOUND)
+
+
+def test_the_default_dtype_changes_nothing(checkpoint: Path) -> None:
+    expected = AaSPEncoder.from_pretrained(checkpoint).embed(SOUND)
+    torch.set_default_dtype(torch.float64)
+    try:
+        encoder = AaSPEncoder.from_pretrained(checkpoint)
+        np.testing.assert_array_equal(encoder.embed(SOUND), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_unknown_options_are_a_sentence(small_encoder: AaSPEncoder) -> None:
+    calls: list[Callable[..., object]] = [small_encoder.embed, small_encoder.embed_frames, small_encoder.encode]
+    for call in calls:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'sr'; the rate of raw arrays is sample_rate"):
+            call(SOUND, sr=8000)
+        with pytest.raises(TypeError, match=r"unexpected keyword argument 'pool'\.$"):
+            call(SOUND, pool="mean")
 
 
 def test_inference_only_until_asked(checkpoint: Path) -> None:

@@ -1,18 +1,24 @@
 """The input grammar, form by form, against soundfile and the scaling formulas."""
 
+import io
 import re
 import warnings
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas
+import pyarrow
 import pytest
+import soundfile
 import soxr
 import torch
 from helpers import noise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aasp_features import InputError, OptionError, load_audio
+from aasp_features import AudioError, InputError, OptionError, load_audio
 from aasp_features.inputs import peak_of, read_inputs, scale_to_float
 
 SOUND = np.random.default_rng(0).normal(size=5000).astype(np.float32) * 0.1
@@ -54,6 +60,87 @@ def test_paths_equal_load_audio(sounds: Path) -> None:
         np.testing.assert_array_equal(samples_of(inputs)[0], load_audio(path))
 
 
+class Pipe(io.RawIOBase):
+    """A binary stream that only goes forward, as a network's or a process' does."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._content.read(size)
+
+
+def test_open_files_and_bytes_equal_their_path(sounds: Path) -> None:
+    path = sounds / "nature" / "bird_chirps.flac"
+    content, expected = path.read_bytes(), load_audio(path)
+    with path.open("rb") as file:
+        file.seek(100)
+        for held in (content, bytearray(content), io.BytesIO(content), Pipe(content), file):
+            inputs = [held, {"bytes": content, "path": None}, {"path": str(path)}, {"bytes": None, "path": path}, held]
+            for samples in samples_of(inputs if not isinstance(held, Pipe) else [held]):
+                np.testing.assert_array_equal(samples, expected)
+        assert not file.closed
+    with pytest.raises(AudioError, match=r"^clip 1: an empty file"):
+        samples_of([content, b""])
+    with pytest.raises(AudioError, match=r"^songs/a\.flac: "):
+        samples_of([{"bytes": b"text, and no sound", "path": "songs/a.flac"}])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.array,
+        lambda paths: np.array(paths, object),
+        pandas.Series,
+        lambda paths: pytest.importorskip("polars").Series(list(map(str, paths))),
+        lambda paths: pyarrow.array(list(map(str, paths))),
+        lambda paths: pyarrow.chunked_array([[str(path)] for path in paths]),
+        lambda paths: pyarrow.array([{"bytes": path.read_bytes(), "path": path.name} for path in paths]),
+        lambda paths: deque(paths),
+    ],
+)
+def test_columns_of_sounds(sounds: Path, column: Callable[[list[Path]], object]) -> None:
+    paths = sorted((sounds / "nature").glob("*.flac"))[:2]
+    read = read_inputs(column(paths))
+    assert not read.single
+    for samples, path in zip(samples_of(column(paths)), paths, strict=True):
+        np.testing.assert_array_equal(samples, load_audio(path))
+
+
+def test_a_column_of_numbers_is_one_sound() -> None:
+    for column in (pandas.Series(SOUND), pyarrow.array(SOUND), pyarrow.chunked_array([SOUND])):
+        assert read_inputs(column).single
+        np.testing.assert_array_equal(samples_of(column)[0], SOUND)
+        np.testing.assert_array_equal(samples_of([(column, 16000), column])[1], SOUND)
+    np.testing.assert_array_equal(samples_of(pandas.Series([-(2**15), 2**14], dtype=np.int16))[0], [-1, 0.5])
+
+
+def test_columns_of_data_sets(sounds: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    paths = sorted(map(str, (sounds / "voice").glob("*.flac")))[:2]
+    held = datasets.Dataset.from_dict({"audio": paths}).cast_column("audio", datasets.Audio(decode=False))
+    for samples, path in zip(samples_of(held["audio"]), paths, strict=True):
+        np.testing.assert_array_equal(samples, load_audio(path))
+
+
+def test_decoders_of_torchcodec(tmp_path: Path) -> None:
+    try:
+        from torchcodec.decoders import AudioDecoder
+    except Exception as error:  # it needs FFmpeg's libraries, and a build for this torch
+        pytest.skip(f"torchcodec cannot be used here: {error!s:.60}")
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([SOUND, SOUND / 2], 1), 44100, subtype="FLOAT")
+    expected = load_audio(path)
+    decoder = AudioDecoder(str(path))
+    for held in (decoder, decoder.get_all_samples()):
+        np.testing.assert_allclose(samples_of([held, held])[1], expected, atol=1e-6)
+    assert not read_inputs(decoder).as_tensor
+    assert read_inputs(decoder.get_all_samples()).as_tensor
+
+
 @given(st.sampled_from([np.int8, np.int16, np.int32]), st.data())
 def test_integers_are_scaled_by_their_range(dtype: type, data: st.DataObject) -> None:
     limits = np.iinfo(dtype)
@@ -67,6 +154,17 @@ def test_other_dtypes() -> None:
     np.testing.assert_allclose(scale_to_float(np.array([2**30, -(2**31)], np.int32)), [0.5, -1])
     np.testing.assert_allclose(samples_of(torch.tensor([0.5, -0.25]).bfloat16())[0], [0.5, -0.25])
     np.testing.assert_allclose(samples_of(np.array([0.5, -0.25], np.float16))[0], [0.5, -0.25])
+
+
+def test_two_rows_are_two_clips_and_a_warning() -> None:
+    stereo = np.stack([SOUND, SOUND / 2])
+    with pytest.warns(UserWarning, match=r"shape \(2, 5000\) is two clips; .* give channel_axis=0"):
+        assert len(samples_of(torch.from_numpy(stereo))) == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(samples_of(list(stereo))) == 2
+        assert len(samples_of(stereo, channel_axis=0)) == 1
+        assert len(samples_of(np.stack([SOUND] * 3))) == 3
 
 
 def test_channels_only_by_name() -> None:
@@ -113,7 +211,18 @@ def test_arrays_and_files_are_resampled_alike(sounds: Path) -> None:
         ((SOUND, 8000), {"sample_rate": 16000}, "says 8000 Hz"),
         ((SOUND, SOUND), {}, "use a list for several"),
         ((SOUND, 1, 2), {}, "a tuple of 3"),
-        ({"array": SOUND}, {}, "'array' and 'sampling_rate'"),
+        ({"array": SOUND}, {}, "a dict needs 'array' and 'sampling_rate', or 'bytes', or 'path', got keys .'array'"),
+        ({"bytes": None, "path": None}, {}, "a dict needs"),
+        (io.StringIO("text"), {}, "a file opened as text; open it as binary"),
+        (
+            "https://example.org/a.wav",
+            {},
+            "a.wav: sounds are not downloaded; download it, and give",
+        ),
+        (np.array([["a.wav", "b.wav"]]), {}, r"a table of 2 columns holds no sounds; give one column"),
+        (pandas.Series([1, 2]), {}, "whole numbers of no stated range"),
+        (pandas.Series(["a.wav", None]), {}, "clip 1: got"),
+        ((item for item in [SOUND]), {}, "got generator; accepted are"),
         (None, {}, "got NoneType"),
         ([SOUND, None], {}, "clip 1: got NoneType"),
         (SOUND, {"channel_axis": 0}, "not 2-D"),
@@ -157,7 +266,7 @@ def test_blocks_are_bounded_at_any_rate(rate: int) -> None:
         ((SOUND * 32768).round(), "the input: floats up to 1.* where full scale is 1;"),
         (torch.from_numpy((SOUND * 32768).round()), "the input: floats up to"),
         ([SOUND, SOUND * 300, SOUND * 32768], r"clip 1: floats up to .* \(and 1 more like it\); if these are integers"),
-        (np.stack([SOUND * 300, SOUND]), "row 0: floats up to"),
+        (np.stack([SOUND * 300, SOUND, SOUND]), "row 0: floats up to"),
         ((SOUND * 20).tolist(), None),
         ((SOUND * 32768).astype(np.int16), None),
     ],

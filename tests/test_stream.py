@@ -55,6 +55,14 @@ def test_forms_of_blocks(small_encoder: AaSPEncoder) -> None:
     np.testing.assert_allclose(results[0], results[2], atol=1e-6)
 
 
+def test_blocks_of_one_column(small_encoder: AaSPEncoder) -> None:
+    flat, column, sound = small_encoder.stream(), small_encoder.stream(), noise(20_000)
+    for start in range(0, len(sound), 1024):  # as a sound card gives them
+        flat.push(sound[start : start + 1024])
+        column.push(torch.from_numpy(sound[start : start + 1024, None]))
+    np.testing.assert_array_equal(column.finish().embeddings, flat.finish().embeddings)
+
+
 def test_sentences(small_encoder: AaSPEncoder) -> None:
     with pytest.raises(OptionError, match=r"latency must be at least 0.505 seconds, got 0.3"):
         small_encoder.stream(latency=0.3)
@@ -66,7 +74,7 @@ def test_sentences(small_encoder: AaSPEncoder) -> None:
     stream = small_encoder.stream()
     with pytest.raises(InputError, match="no sample was pushed"):
         stream.finish()
-    with pytest.raises(InputError, match=r"1-D mono samples, got shape .2, 100."):
+    with pytest.raises(InputError, match=r"mono samples, 1-D or \(samples, 1\), got shape .2, 100."):
         stream.push(np.zeros((2, 100)))
     with pytest.raises(InputError, match="NaN"):
         stream.push(np.array([np.nan]))

@@ -18,8 +18,9 @@ SCALED = [np.float32, np.int8, np.int16, np.int32, np.uint8]  # dtypes that embe
 class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """A frozen checkpoint that turns sounds into vectors.
 
-    X is one of three: a list, 1-D array or Series of anything that ``AaSPEncoder.embed`` takes; one column of these (a
-    DataFrame or 2-D array, as a ``ColumnTransformer`` passes it); or a 2-D array of numbers, one waveform a row.
+    X is one of three: a list, 1-D array, Series or Arrow array of anything that ``AaSPEncoder.embed`` takes; one column
+    of these (a pandas or polars DataFrame, an Arrow table or a 2-D array, as a ``ColumnTransformer`` passes it); or a
+    2-D array of numbers, one waveform a row.
     Weights are loaded by the first ``fit`` or ``transform`` and are not pickled.
 
     Args:
@@ -102,8 +103,8 @@ class AaSPTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _column(X: Any) -> Any:  # noqa: N803
-    """Return a Series or a column of objects as a 1-D array, and any other X as it is."""
-    held = X.to_numpy() if hasattr(X, "to_numpy") else X
+    """Return a Series, Arrow array or column of objects as a 1-D array, and any other X as it is."""
+    held = np.asarray(X) if hasattr(X, "__array__") else X
     if not isinstance(held, np.ndarray) or (held.ndim == 2 and held.dtype.kind not in "OUS"):
         return X
     if held.ndim == 1 or all(isinstance(item, Number) for item in held.flat):

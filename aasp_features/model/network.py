@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp_features.config import PATCH, AaSPConfig
-from aasp_features.errors import AaSPError
+from aasp_features.errors import AaSPError, OptionError
 from aasp_features.model.log_mel import length_mask
 from aasp_features.model.patch_embed import build_patch_embed
 from aasp_features.model.transformer import NORM_EPSILON, Block, sincos_positions
@@ -55,6 +56,7 @@ class AaSPNetwork(nn.Module):
         self.compile_options: dict[str, Any] | None = None
         self.apply(_initialise)
         nn.init.normal_(self.cls, std=0.02)
+        self._random = None if self.cls.is_meta else _first_values(self)  # None once this was checked
 
     def forward(self, log_mel: Tensor, frame_lengths: Tensor | None = None, last_layers: int | None = None) -> Features:
         """Encode standardised log-mels.
@@ -125,6 +127,24 @@ class AaSPNetwork(nn.Module):
         for block in self.blocks:
             block.compile(**self.compile_options)
 
+    def check_dtype(self) -> None:
+        """Raise OptionError unless the weights are float32."""
+        if (dtype := self.cls.dtype) != torch.float32:
+            raise OptionError(
+                f"the encoder's weights were converted to {str(dtype).removeprefix('torch.')}, and it computes with "
+                "float32 weights; load it again, with precision='bfloat16' if it is to be faster."
+            )
+
+    def warn_if_random(self, stacklevel: int) -> None:
+        """Warn, at most once, that the weights are still those of the constructor."""
+        random, self._random = self._random, None
+        if random is not None and torch.equal(random, _first_values(self)):
+            warnings.warn(
+                "this encoder's weights are random; its vectors are those of an untrained network: use "
+                "AaSPEncoder.from_pretrained(), or load weights.",
+                stacklevel=stacklevel,
+            )
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         if self.compile_options is not None:  # modules drop it from their copies
@@ -155,9 +175,9 @@ def token_mask(column_frames: Tensor, rows: int) -> Tensor:
     return torch.cat([cls, tokens], dim=1)[:, None, None]
 
 
-def first_values(network: nn.Module) -> Tensor:
-    """Return the first value of each parameter, on the CPU; any way in which weights come in changes some."""
-    return torch.stack([weight.detach().flatten()[0].float() for weight in network.parameters()]).cpu()
+def _first_values(network: nn.Module) -> Tensor:
+    """Return the first value of each parameter; any way in which weights come in changes some."""
+    return torch.stack([weight.detach().flatten()[0].float().to("cpu") for weight in network.parameters()])
 
 
 def _initialise(module: nn.Module) -> None:

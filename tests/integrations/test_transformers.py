@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from aasp_features import AaSPConfig, AaSPEncoder
-from aasp_features.checkpoint import bundled_folder
+from aasp_features.checkpoints import bundled_folder
 from aasp_features.config import ConfigError
 from aasp_features.integrations.transformers import AaSPFeatureExtractor, AaSPHubConfig, AaSPModel
 

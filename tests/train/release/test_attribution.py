@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aasp_features.checkpoint import BUNDLED, bundled_folder
+from aasp_features.checkpoints import BUNDLED, bundled_folder
 from aasp_features.train.release.attribution import source_link, write_attribution
 
 
