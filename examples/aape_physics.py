@@ -1,6 +1,6 @@
 """Response of one state of the SBLU: tuning, shift stability, aliases, sensitivity to ω.
 
-``python examples/aape_physics.py --out figures`` prints the tables and draws three figures. The stimuli are sinusoids
+``python examples/aape_physics.py --out figures`` prints the tables and draws four figures. The stimuli are sinusoids
 in one mel band of the log-mel, at all phases. Each patch's mean is removed, as AaPE does by default.
 """
 
@@ -141,14 +141,39 @@ ALIASES = ((4.0, 4.0 + PATCH_RATE), (5.0, 2 * PATCH_RATE - 5.0), (9.0, 9.0 + 3 *
 NOT_ALIASES = ((4.0, 6.0), (9.0, 13.0))
 
 
+def alias_of(frequency: float) -> float:
+    """Return the modulation that one looks like from patch to patch, 0 to 3.125 Hz."""
+    return abs(frequency - PATCH_RATE * round(frequency / PATCH_RATE))
+
+
+def draw_alias(path: Path, frequency: float = 10.0, seconds: float = 1.6) -> None:
+    """Draw a modulation as the frames have it, what a patch each 160 ms sees of it, and what that looks like."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 2.8), layout="constrained")
+    axes, time = figure.subplots(), np.arange(0, seconds, 0.001)
+    centres = np.arange(0.5, seconds * PATCH_RATE) / PATCH_RATE
+    alias = alias_of(frequency)
+    axes.plot(time, np.cos(2 * np.pi * frequency * time), color="0.7", label=f"loudness that changes at {frequency:g} Hz")
+    shift = np.pi * round(frequency / PATCH_RATE)  # as patches are read at their centres
+    axes.plot(time, np.cos(2 * np.pi * alias * time + shift), "--", label=f"its alias, {alias:g} Hz")
+    axes.plot(centres, np.cos(2 * np.pi * frequency * centres), "o", label="at the centre of each patch")
+    for edge in np.arange(0, seconds + 1e-9, 1 / PATCH_RATE):
+        axes.axvline(edge, color="0.9", linewidth=0.8, zorder=0)
+    axes.set(xlabel="time (s)", xlim=(0, seconds), ylim=(-1.2, 1.9), yticks=[])
+    axes.legend(loc="upper center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
 def draw(folder: Path) -> None:
-    """Write tuning.png, shift_stability.png and sensitivity.png."""
+    """Write patches_alias.png, tuning.png, shift_stability.png and sensitivity.png."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     folder.mkdir(parents=True, exist_ok=True)
+    draw_alias(folder / "patches_alias.png")
     frequencies = np.arange(0.5, 50.01, 0.25)
     figure, panels = plt.subplots(1, 3, figsize=(13, 4), sharey=True, layout="constrained")
     for panel, kernel in zip(panels, KERNELS, strict=True):
