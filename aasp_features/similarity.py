@@ -195,7 +195,7 @@ class _QueryRows:
 
     def _load(self) -> AaSPEncoder:
         """Return the encoder that the record names, once its weights are known to be those."""
-        from aasp_features.checkpoint import BUNDLED
+        from aasp_features.checkpoints import BUNDLED
         from aasp_features.encoder import AaSPEncoder
 
         path, record, given = self.results.path, self.results.record, self.model

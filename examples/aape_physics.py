@@ -154,7 +154,9 @@ def draw_alias(path: Path, frequency: float = 10.0, seconds: float = 1.6) -> Non
     axes, time = figure.subplots(), np.arange(0, seconds, 0.001)
     centres = np.arange(0.5, seconds * PATCH_RATE) / PATCH_RATE
     alias = alias_of(frequency)
-    axes.plot(time, np.cos(2 * np.pi * frequency * time), color="0.7", label=f"loudness that changes at {frequency:g} Hz")
+    axes.plot(
+        time, np.cos(2 * np.pi * frequency * time), color="0.7", label=f"loudness that changes at {frequency:g} Hz"
+    )
     shift = np.pi * round(frequency / PATCH_RATE)  # as patches are read at their centres
     axes.plot(time, np.cos(2 * np.pi * alias * time + shift), "--", label=f"its alias, {alias:g} Hz")
     axes.plot(centres, np.cos(2 * np.pi * frequency * centres), "o", label="at the centre of each patch")

@@ -5,10 +5,14 @@ class for silence or any other background of the recording. The output is a labe
 Labels).
 """
 
-import sys
+from argparse import ArgumentParser
 
 from aasp_features import AaSPClassifier
-from aasp_features.events import audacity_labels
 
-classifier = AaSPClassifier.from_pretrained(sys.argv[1])
-print(audacity_labels(classifier.events(sys.argv[2], hop=0.08)), end="")
+parser = ArgumentParser(usage="detect_events.py CLASSIFIER RECORDING > labels.txt", description=__doc__)
+parser.add_argument("classifier")
+parser.add_argument("recording")
+given = parser.parse_args()
+classifier = AaSPClassifier.from_pretrained(given.classifier)
+for event in classifier.events(given.recording, hop=0.08):
+    print(f"{event.start:.6f}\t{event.end:.6f}\t{event.label}")

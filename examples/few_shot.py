@@ -5,7 +5,7 @@ by cosine, or ``other`` if the cosine is lower than that of 95 % of the examples
 dozens of examples per name, use ``aasp-train classify``.
 """
 
-import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,16 @@ import numpy as np
 from aasp_features import AaSPEncoder
 from aasp_features.folder import find_sounds
 
-examples, folder = Path(sys.argv[1]), Path(sys.argv[2])
+parser = ArgumentParser(usage="few_shot.py EXAMPLES SOUNDS", description=__doc__)
+parser.add_argument("examples", type=Path)
+parser.add_argument("sounds", type=Path)
+given = parser.parse_args()
 encoder = AaSPEncoder.from_pretrained()
-names = sorted(path.name for path in examples.iterdir() if path.is_dir())
-shown = [encoder.embed([sound.path for sound in find_sounds(examples / name).sounds]) for name in names]
-files = [sound.path for sound in find_sounds(folder).sounds]
+names = sorted(path.name for path in given.examples.glob("*/"))
+if not names:
+    parser.error(f"{given.examples} has no folders; make one for each name, with some sounds of it.")
+shown = [encoder.embed([sound.path for sound in find_sounds(given.examples / name).sounds]) for name in names]
+files = [sound.path for sound in find_sounds(given.sounds).sounds]
 vectors = encoder.embed(files)
 # Vectors may share a large part; the difference from the mean separates sounds.
 common = np.concatenate([*shown, vectors]).mean(axis=0)

@@ -1,5 +1,7 @@
 """The example scripts do what their first lines say."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -244,3 +246,22 @@ def test_ablation_trains_measures_and_goes_on(
     with pytest.raises(SystemExit):
         run_example("ablate_patch_embedding.py", "masked", *places, "--only", "lowpass")
     assert "--only lowpass: masked has aape, conv, no contrast" in capsys.readouterr().err
+
+
+def test_the_notebook_prints_what_it_shows(sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    pytest.importorskip("sklearn")
+    matplotlib.use("Agg")
+    shutil.copytree(sounds, tmp_path / "sounds")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "notebook"}
+    cells = json.loads((ROOT / "examples" / "quickstart.ipynb").read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        code = "".join(line for line in cell["source"] if not line.startswith("%"))
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            if cell["cell_type"] == "code":
+                exec(compile(code, "<cell>", "exec"), names)
+        shown = ["".join(one["text"]) for one in cell.get("outputs", []) if one["output_type"] == "stream"]
+        assert printed.getvalue() == "".join(shown)
+    for link in re.findall(r"\]\((\.\./[^)]+)\)", str(cells)):
+        assert (ROOT / "examples" / link).exists(), link
