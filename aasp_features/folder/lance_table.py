@@ -47,7 +47,7 @@ def open_table(out: Path) -> Any:
     if not out.exists():
         return None
     if (out / "_versions").is_dir():
-        return _connect(out).open_table(out.stem)
+        return connect(out).open_table(out.stem)
     if out.is_dir() and {path.name for path in out.iterdir()} <= {"data", "_transactions"}:
         return None
     raise OutputError(f"--out {out} exists and is no LanceDB table; choose another --out.")
@@ -124,7 +124,7 @@ def publish_table(run: RunRows, lines: RowTable, out: Path, problems: dict[str, 
     if table is None or replaces == "overwrite":
         if table is None and out.exists():  # a first commit was cut off
             shutil.rmtree(out)
-        _connect(out).create_table(out.stem, new, schema=schema, mode="overwrite")
+        connect(out).create_table(out.stem, new, schema=schema, mode="overwrite")
         return
     gone = ", ".join(f"'{name}'" for name in _gone(run.ledger, out))
     facts = run.ledger.facts
@@ -139,7 +139,8 @@ def publish_table(run: RunRows, lines: RowTable, out: Path, problems: dict[str, 
         merge.execute(pyarrow.RecordBatchReader.from_batches(schema, new))
 
 
-def _connect(out: Path) -> Any:
+def connect(out: Path) -> Any:
+    """Return the LanceDB database that is a table's folder."""
     os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of a table that does not exist yet
     import lancedb
 
@@ -152,7 +153,7 @@ def write_table(out: Path, results: Results, sounds: Iterable[DoneSound]) -> Non
     schema = _schema(results.columns, results.vectors.dtype, results.vectors.shape[1], record)
     ids = ((done, number) for done in sounds for number in range(done.outcome.rows))
     lines = ((line[0], [*line[1:], *_own(*own)]) for line, own in zip(results, ids, strict=True))
-    _connect(out).create_table(out.stem, _batches(results.vectors, lines, schema), schema=schema)
+    connect(out).create_table(out.stem, _batches(results.vectors, lines, schema), schema=schema)
 
 
 def _schema(columns: Sequence[str], dtype: Any, width: int, record: dict[str, Any]) -> pyarrow.Schema:
