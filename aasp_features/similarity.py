@@ -56,7 +56,7 @@ class Hit(NamedTuple):
 
 
 def search(
-    collection: Name | Results | NDArray[Any],
+    collection: Name | Results | IndexedTable | NDArray[Any],
     query: Query | list[Query],
     *,
     top: int = 20,
