@@ -20,7 +20,8 @@ from aasp_features.folder.results import Record, Results, from_arrow, open_lance
 
 SAMPLE_BLOCKS, BLOCK_ROWS = 1024, 32  # neighbouring rows are read together
 DISTANCES = (0.1, 0.5, 0.9)  # quantiles of the sample's
-CANDIDATES, PROBES = 5, 20  # for each hit and distance; partitions of the index
+CANDIDATES, MIN_CANDIDATES = 5, 50  # for each hit, and for all of them, at each distance
+PROBES = 20  # partitions of the index
 
 
 class IndexedTable:
@@ -56,7 +57,8 @@ class IndexedTable:
         """Return the rows among which the ``top`` most similar to a (d,) direction are; ``row`` is LanceDB's row id."""
         lengths = np.quantile(np.linalg.norm(self._sample - self.mean, axis=1), DISTANCES)
         points = (self.mean + lengths[:, None] * direction).astype(np.float32)
-        nearest = self.table.search(points).nprobes(PROBES).limit(CANDIDATES * top).with_row_id(True).to_arrow()
+        count = max(MIN_CANDIDATES, CANDIDATES * top)
+        nearest = self.table.search(points).nprobes(PROBES).limit(count).with_row_id(True).to_arrow()
         rows, firsts = np.unique(nearest["_rowid"].to_numpy(), return_index=True)  # each once, in order
         found = nearest.take(firsts).drop_columns([*OWN_COLUMNS, "query_index", "_distance", "_rowid"])
         vectors, table = from_arrow(found)
