@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import webbrowser
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote, urlencode
 
 import typer
 
@@ -15,7 +17,10 @@ from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
 from aasp_features.events import Event, audacity_labels, raven_table
 from aasp_features.folder.formats import plain_text, write_csv
-from aasp_features.similarity import Hit, Query, SearchError, hit_sound, search
+from aasp_features.folder.lance_index import IndexedTable, build_index, open_index
+from aasp_features.folder.map_page import is_map_of
+from aasp_features.similarity import Hit, Query, SearchError, hit_sounds, search
+from aasp_features.sounds.sound import Sound
 
 RAVEN_ENDING = ".selections.txt"
 
@@ -43,11 +48,15 @@ def command(
         Path | None, typer.Option(help=f"Raven table of the hits (*{RAVEN_ENDING}), or Audacity labels (*.txt).")
     ] = None,
     export: Annotated[Path | None, typer.Option(help="Folder for the hits as WAV files.")] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the map beside the vectors at the first hit.")] = False,
+    index: Annotated[bool, typer.Option("--index", help="Build the index of a .lance table first, or anew.")] = False,
     model: Annotated[str | None, typer.Option(help="Checkpoint folder or Hub name (default: by the record).")] = None,
 ) -> None:
     """Print the sounds of a collection that are most similar to the queries, with cosines after mean removal."""
     _check_new(path for path in (out, labels) if path is not None)
-    hits = search(collection, _queries(queries, start, end), top=top, unlike=list(unlike or []), model=model)
+    page = find_map(collection) if show else None
+    searched = _opened(collection, index)
+    hits = search(searched, _queries(queries, start, end), top=top, unlike=list(unlike or []), model=model)
     typer.echo(table_text(hits))
     if out is not None:
         write_csv(out, list(Hit._fields), map(list, hits))
@@ -55,6 +64,41 @@ def command(
         labels.write_text(_labels(hits, labels, ", ".join(Path(name).stem for name in queries)), encoding="utf-8")
     if export is not None:
         export_hits(hits, export)
+    if page is not None:
+        address = map_address(page, hits[0])
+        typer.echo(f"map: {address}", err=True)
+        webbrowser.open(address)
+
+
+def _opened(collection: Path, index: bool) -> Path | IndexedTable:
+    """Return the collection, or its table with an index, which is built first if asked for."""
+    if index and collection.suffix != ".lance":
+        raise OptionError(f"needs a .lance table, got {collection}; aasp-embed convert makes one.", option="index")
+    if index:
+        typer.echo(f"building the index of {collection}", err=True)
+        build_index(collection)
+    table = open_index(collection)
+    if table is not None:
+        typer.echo(f"{collection} has an index, so the hits are approximate.", err=True)
+    return table or collection
+
+
+def find_map(vectors: Path) -> Path:
+    """Return the map of a file of vectors that is in its folder.
+
+    Raises:
+        OptionError: there is none.
+    """
+    for page in sorted(vectors.parent.glob("*.html")):
+        if is_map_of(page, vectors):
+            return page
+    raise OptionError(f"needs the map of {vectors} beside it; aasp-embed --map draws it.", option="open")
+
+
+def map_address(page: Path, hit: Hit) -> str:
+    """Return the URL of a map that shows a hit."""
+    part = {"start": hit.start} if hit.start else {}
+    return f"{page.resolve().as_uri()}#{urlencode({'sound': plain_text(hit.path), **part}, quote_via=quote)}"
 
 
 def _queries(names: list[str], start: float | None, end: float | None) -> list[Query]:
@@ -86,7 +130,7 @@ def table_text(hits: Sequence[Hit]) -> str:
 def _labels(hits: Sequence[Hit], path: Path, label: str) -> str:
     """Return the hits as the kind of labels that the ending names."""
     if path.name.endswith(RAVEN_ENDING):
-        seconds = {hit.path: _seconds(hit) for hit in hits}
+        seconds = {hit.path: _seconds(sound) for hit, sound in zip(hits, hit_sounds(hits), strict=True)}
         return raven_table(((hit.path, hit.start or 0.0, hit.end or 0.0, label, hit.score) for hit in hits), seconds)
     if len({hit.path for hit in hits}) > 1:
         raise OptionError(
@@ -98,9 +142,9 @@ def _labels(hits: Sequence[Hit], path: Path, label: str) -> str:
     return audacity_labels(sorted(events))
 
 
-def _seconds(hit: Hit) -> float:
-    """Return the length of the file of a hit."""
-    stream = replace(hit_sound(hit), start=None, end=None).stream(16000)
+def _seconds(sound: Sound) -> float:
+    """Return the length of the file of a sound."""
+    stream = replace(sound, start=None, end=None).stream(16000)
     stream.close()
     return stream.info.seconds
 
@@ -118,8 +162,8 @@ def export_hits(hits: Sequence[Hit], folder: Path) -> list[Path]:
     stems = [plain_text(Path(hit.path).stem)[:80].encode("ascii", "replace").decode().replace("?", "_") for hit in hits]
     paths = [folder / f"{rank:03d}_{stem}.wav" for rank, stem in enumerate(stems, 1)]
     _check_new(paths)
-    for hit, path in zip(hits, paths, strict=True):
-        stream = hit_sound(hit).stream(16000)
+    for sound, path in zip(hit_sounds(hits), paths, strict=True):
+        stream = sound.stream(16000)
         try:
             with soundfile.SoundFile(path, "x", stream.info.rate, stream.info.channels, "FLOAT") as file:
                 for _, block in stream.blocks():

@@ -6,7 +6,7 @@ The vectors of a checkpoint may share a large part, so the collection's mean is 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.errors import AaSPError, OptionError
+from aasp_features.folder.lance_index import IndexedTable, open_index
 from aasp_features.folder.options import RunOptions, config_sha256, weights_sha256
 from aasp_features.folder.results import Results, read_results
 from aasp_features.options import check_count
@@ -42,7 +43,7 @@ class Hit(NamedTuple):
 
     Attributes:
         score: cosine with the query, -1 to 1, after the mean was subtracted.
-        row: index in the collection.
+        row: index in the collection; of a table with an index, LanceDB's row id.
         path: of the sound; empty for a plain array of vectors.
         start, end: seconds of the file; None where the collection does not tell.
     """
@@ -55,7 +56,7 @@ class Hit(NamedTuple):
 
 
 def search(
-    collection: Name | Results | NDArray[Any],
+    collection: Name | Results | IndexedTable | NDArray[Any],
     query: Query | list[Query],
     *,
     top: int = 20,
@@ -64,9 +65,10 @@ def search(
 ) -> list[Hit]:
     """Return the most similar rows of a collection, the best first; equal scores stand in the order of the rows.
 
-    The search is exact. Let u(x) be x minus the collection's mean, scaled to length 1. Rows are ranked by the cosine of
-    u(row) with mean u(queries) - 0.3 mean u(unlike). A sound with several rows (segments, frames) counts as the mean
-    of their u, scaled to length 1.
+    Let u(x) be x minus the collection's mean, scaled to length 1. Rows are ranked by the cosine of u(row) with
+    mean u(queries) - 0.3 mean u(unlike). A sound with several rows (segments, frames) counts as the mean of their u,
+    scaled to length 1. The search is exact, except in a ``.lance`` table with an index: its hits are approximate, and
+    the mean is that of at most 32,768 rows.
 
     Args:
         collection: file of vectors that ``aasp-embed`` wrote; or the same, read; or an array (rows, d).
@@ -82,18 +84,23 @@ def search(
         ResultsError, FormatError: as of ``read_results``.
     """
     check_count("top", top)
-    results = _as_results(collection)
-    likes, unlikes = _as_list(query), _as_list(unlike)
+    found, likes, unlikes = _as_collection(collection), _as_list(query), _as_list(unlike)
     if not likes:
         raise SearchError("give at least one query: a path, or a vector.")
-    rows = _QueryRows(results, model)
-    mean = mean_vector(results.vectors)
+    mean = found.mean if isinstance(found, IndexedTable) else mean_vector(found.vectors)
+    rows = _QueryRows(found, len(mean), model)
     direction = _direction([rows.of(each) for each in likes], mean)
     if unlikes:
         direction = direction - UNLIKE_WEIGHT * _direction([rows.of(each) for each in unlikes], mean)
     if np.linalg.norm(direction) < 1e-12:
         raise SearchError("the query equals the mean of the collection; give another.")
-    scores = score_rows(results.vectors, mean, _unit(direction))
+    return _best(found, mean, _unit(direction), top)
+
+
+def _best(found: Results | IndexedTable, mean: Vectors, direction: Vectors, top: int) -> list[Hit]:
+    """Return the rows with the highest scores."""
+    results = found.candidates(direction, top) if isinstance(found, IndexedTable) else found
+    scores = score_rows(results.vectors, mean, direction)
     if not np.isfinite(scores).all():
         raise SearchError(f"row {int(np.argmin(np.isfinite(scores)))} of the collection, or a query, is not finite.")
     best = np.argsort(-scores, kind="stable")[:top]
@@ -124,11 +131,11 @@ def score_rows(
     return scores
 
 
-def _as_results(collection: Name | Results | NDArray[Any]) -> Results:
-    if isinstance(collection, Results):
+def _as_collection(collection: Name | Results | IndexedTable | NDArray[Any]) -> Results | IndexedTable:
+    if isinstance(collection, (Results, IndexedTable)):
         return collection
     if isinstance(collection, (str, os.PathLike)):
-        return read_results(Path(collection))
+        return open_index(Path(collection)) or read_results(Path(collection))
     vectors = np.asarray(collection)
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise SearchError(f"a collection is a path or floats (rows, d), got {vectors.dtype} of shape {vectors.shape}.")
@@ -156,8 +163,8 @@ def _unit(vectors: Vectors) -> Vectors:
 class _QueryRows:
     """Vectors of queries; the model is loaded for the first that needs it."""
 
-    def __init__(self, results: Results, model: AaSPEncoder | Name | None) -> None:
-        self.results, self.model = results, model
+    def __init__(self, collection: Results | IndexedTable, dimension: int, model: AaSPEncoder | Name | None) -> None:
+        self.collection, self.dimension, self.model = collection, dimension, model
         self.encoder: AaSPEncoder | None = None
 
     def of(self, query: Query) -> Vectors:
@@ -165,14 +172,14 @@ class _QueryRows:
         if isinstance(query, tuple):
             rows = self._embed(_sound(*query))
         elif isinstance(query, (str, os.PathLike)):
-            name = os.fspath(query)
-            known = np.flatnonzero(self.results.table.get("path", np.empty(0, object)) == name)
-            rows = self.results.vectors[known] if len(known) else self._embed(_sound(name))
+            known = self.collection.rows_of(os.fspath(query))
+            rows = known if len(known) else self._embed(_sound(query))
         else:
             rows = np.atleast_2d(np.asarray(query))
-        dimension = self.results.vectors.shape[1]
-        if rows.ndim != 2 or rows.shape[1] != dimension or not len(rows):
-            raise SearchError(f"the collection has vectors of {dimension} numbers, got a query of shape {rows.shape}.")
+        if rows.ndim != 2 or rows.shape[1] != self.dimension or not len(rows):
+            raise SearchError(
+                f"the collection has vectors of {self.dimension} numbers, got a query of shape {rows.shape}."
+            )
         return rows.astype(np.float64)
 
     def _embed(self, sound: Sound) -> NDArray[Any]:
@@ -181,7 +188,7 @@ class _QueryRows:
 
         if self.encoder is None:
             self.encoder = self._load()
-        settings, found = self.results.record["settings"], Discovery()
+        settings, found = self.collection.record["settings"], Discovery()
         options = {field.name: settings[field.name] for field in fields(RunOptions) if field.name in settings}
         found.sounds.append(sound)
         reasons: list[str | None] = []
@@ -198,7 +205,7 @@ class _QueryRows:
         from aasp_features.checkpoints import BUNDLED
         from aasp_features.encoder import AaSPEncoder
 
-        path, record, given = self.results.path, self.results.record, self.model
+        path, record, given = self.collection.path, self.collection.record, self.model
         if "settings" not in record:
             raise SearchError(
                 f"{path} has no record of its model; give queries by their path in its table, or vectors."
@@ -216,23 +223,31 @@ class _QueryRows:
         return encoder
 
 
-def _sound(name: Name, start: float | None = None, end: float | None = None) -> Sound:
-    """Return the sound of a name in tables: a file, or a member of a tar shard, or a part of them."""
-    path = Path(name)
+def _sound(
+    name: Name, start: float | None = None, end: float | None = None, shards: dict[Path, dict[str, Sound]] | None = None
+) -> Sound:
+    """Return the sound of a name in tables: a file, or a member of a tar shard, or a part of them.
+
+    ``shards`` holds the members of those that were listed, by name.
+    """
+    path, shards = Path(name), {} if shards is None else shards
     shard = next((parent for parent in path.parents if parent.suffix == ".tar" and parent.is_file()), None)
-    inside = find_sounds(shard).sounds if shard is not None else []
-    whole = next((sound for sound in inside if sound.name == str(path)), Sound(path))
-    return replace(whole, start=start, end=end)
+    if shard is not None and shard not in shards:
+        shards[shard] = {sound.name: sound for sound in find_sounds(shard).sounds}
+    inside = shards[shard] if shard is not None else {}
+    return replace(inside.get(str(path), Sound(path)), start=start, end=end)
 
 
-def hit_sound(hit: Hit) -> Sound:
-    """Return the sound of a hit, from its start to its end."""
-    return _sound(hit.path, hit.start, hit.end)
+def hit_sounds(hits: Iterable[Hit]) -> list[Sound]:
+    """Return the sounds of hits, from their starts to their ends; each shard is listed once."""
+    shards: dict[Path, dict[str, Sound]] = {}
+    return [_sound(hit.path, hit.start, hit.end, shards) for hit in hits]
 
 
 def _hit(results: Results, row: int, score: float) -> Hit:
     """Return a row with its times in the file."""
     columns = {name: values[row] for name, values in results.table.items()}
+    row = int(columns.get("row", row))
     numbers = {name: float(columns.get(name, np.nan)) for name in ("start", "end", "seconds", "time")}
     known = {name: value for name, value in numbers.items() if not np.isnan(value)}
     start, end = known.get("start", 0.0), known.get("end")

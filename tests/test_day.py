@@ -1,6 +1,7 @@
 """A day's work at the commands: a folder is embedded, grows, is searched, labelled, learnt from, and gives events."""
 
 import csv
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import soundfile
 from helpers import read_csv, run_command
 
 from aasp_features.cli import app as aasp_embed
+from aasp_features.folder.convert import app as aasp_convert
 from aasp_features.search_command import app as aasp_search
 
 RATE = 16000
@@ -70,6 +72,9 @@ def test_a_sound_designer_collects_what_resembles_a_sound(sounds: Path, tmp_path
     assert next(index for index, line in enumerate(others) if "bell.flac" in line) > len(others) // 2 or not any(
         "bell.flac" in line for line in others
     )
+    if find_spec("lancedb"):  # the library has grown large
+        done(aasp_convert, "library.parquet", "library.lance", cwd=tmp_path)
+        assert done(aasp_search, "library.lance", rain, "--top", 2, "--index", cwd=tmp_path) == shown
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -15,7 +15,7 @@ PAGES = sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
 NEEDED = {
     "guides/folders.md": ["pyarrow", "sklearn", "h5py"],
     "guides/frames.md": ["pyarrow"],
-    "guides/search.md": ["sklearn"],
+    "guides/search.md": ["sklearn", "lancedb"],
     "guides/fine_tuning.md": ["omegaconf", "sklearn", "matplotlib"],
     "guides/hub.md": ["transformers", "onnx", "onnxruntime", "onnxscript"],
     "guides/big_corpora.md": ["ray"],

@@ -2,6 +2,7 @@
 
 import csv
 import tarfile
+import webbrowser
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import soundfile
 from helpers import check_help, run_command
 
-from aasp_features import AaSPEncoder
+from aasp_features import AaSPEncoder, search, similarity
 from aasp_features.folder import RunOptions, embed_sounds, find_sounds
 from aasp_features.search_command import app
+from aasp_features.similarity import hit_sounds
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +98,63 @@ def test_a_member_of_a_shard_is_exported(small_encoder: AaSPEncoder, sounds: Pat
     assert (done.returncode, done.stderr) == (0, "")
     expected, _ = soundfile.read(sounds / "music/bell.flac")
     np.testing.assert_array_equal(soundfile.read(tmp_path / "clips" / "001_bell.wav")[0], expected)
+
+
+def test_a_table_with_an_index(small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lancedb")
+    embed_sounds(small_encoder, find_sounds([sounds]), tmp_path / "library.lance")
+    bell = sounds / "music/bell.flac"
+    exact = run_command(app, "library.lance", bell, cwd=tmp_path)
+    built = run_command(app, "library.lance", bell, "--index", cwd=tmp_path)
+    told = "library.lance has an index, so the hits are approximate.\n"
+    assert (exact.stderr, built.stderr) == ("", f"building the index of library.lance\n{told}")
+    assert exact.stdout == built.stdout
+    assert run_command(app, "library.lance", bell, cwd=tmp_path).stderr == told
+    none = run_command(app, "emb.npy", bell, "--index", cwd=tmp_path)
+    assert (none.returncode, none.stderr.splitlines()[-1]) == (
+        2,
+        "aasp-search: --index needs a .lance table, got emb.npy; aasp-embed convert makes one.",
+    )
+
+
+def test_the_map_opens_at_the_hit(
+    browser: object, small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's browser is Chromium here; parts are found by their times."""
+    pytest.importorskip("sklearn")
+    from aasp_features.folder.map_page import map_run
+
+    options = RunOptions(segment=0.5)
+    (tmp_path / "a+b ü").mkdir()
+    (tmp_path / "a+b ü" / "bell #1.flac").write_bytes((sounds / "music/bell.flac").read_bytes())
+    embed_sounds(small_encoder, find_sounds([tmp_path / "a+b ü", sounds / "nature"]), tmp_path / "emb.npy", options)
+    query = [tmp_path / "emb.npy", tmp_path / "a+b ü" / "bell #1.flac", "--open"]
+    missing = run_command(app, *query)
+    assert (missing.returncode, "--open needs the map of" in missing.stderr) == (2, True)
+    map_run(tmp_path / "emb.npy", tmp_path / "sounds.html")
+    monkeypatch.setattr(webbrowser, "open", browser.get)
+    shown = run_command(app, *query, "--top", 1).stdout.splitlines()[1]
+    start, end = shown.split()[-2:]
+    assert [browser.find_element("id", name).text for name in ("name", "note")] == [
+        str(query[1]),
+        f"{start} to {end} s",
+    ]
+    x, y = browser.execute_script("return place(selected)")
+    size = browser.find_element("id", "map").size
+    assert (x, y) == (pytest.approx(size["width"] / 2), pytest.approx(size["height"] / 2))
+    browser.execute_script("location.hash = '#sound=gone.wav'")
+    assert browser.find_element("id", "note").text == "This map has no sound gone.wav."
+    assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+
+
+def test_a_shard_is_listed_once_for_all_hits(
+    small_encoder: AaSPEncoder, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for path in sorted((sounds / "music").iterdir()):
+            shard.add(path, path.name)
+    embed_sounds(small_encoder, find_sounds([tmp_path / "a.tar"]), tmp_path / "emb.npy")
+    hits, listed = search(tmp_path / "emb.npy", np.load(tmp_path / "emb.npy")[0]), []
+    monkeypatch.setattr(similarity, "find_sounds", lambda path: (listed.append(path), find_sounds(path))[1])
+    assert [sound.name for sound in hit_sounds(hits)] == [hit.path for hit in hits]
+    assert listed == [tmp_path / "a.tar"]

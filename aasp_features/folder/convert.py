@@ -12,7 +12,7 @@ import typer
 
 from aasp_features.command_line import SentenceCommand
 from aasp_features.folder.formats import check_format, write_vectors
-from aasp_features.folder.lance_table import table_sounds, write_table
+from aasp_features.folder.lance_table import open_table, table_sounds, write_table
 from aasp_features.folder.output import (
     OutputError,
     check_unread,
@@ -62,7 +62,7 @@ def convert_results(source: Path, out: Path, *, overwrite: bool = False) -> Resu
     check_writable(out)
     try:
         with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            _write(results, Path(folder), out)
+            _write(results, Path(folder), out, overwrite)
             made = sorted(Path(folder).iterdir(), key=lambda path: path.name == out.name)  # the vectors last
             _move([path for path in made if not _is_same(path, out.with_name(path.name))], out.parent, overwrite)
     except OutputError:
@@ -73,23 +73,29 @@ def convert_results(source: Path, out: Path, *, overwrite: bool = False) -> Resu
 
 
 def _move(made: list[Path], folder: Path, overwrite: bool) -> None:
+    """Move what was made into a folder, once all of it is on the disk."""
     for there in (folder / path.name for path in made):
         if os.path.lexists(there) and not overwrite:
             raise OutputError(f"{there} exists; choose another output, or give --overwrite.")
+    for file in (file for path in made for file in [path, *path.rglob("*")] if file.is_file()):
+        with file.open("r+b") as written:
+            os.fsync(written.fileno())
     for path in made:
-        if path.is_dir() and os.path.lexists(folder / path.name):
-            shutil.rmtree(folder / path.name)
         os.replace(path, folder / path.name)
 
 
-def _write(results: Results, folder: Path, out: Path) -> None:
-    """Write vectors, table, list of sounds and record into a folder, as far as they are known."""
+def _write(results: Results, folder: Path, out: Path, overwrite: bool) -> None:
+    """Write vectors, table, list of sounds and record into a folder, as far as they are known.
+
+    A LanceDB table that is to be replaced gets a next version where it is.
+    """
     source, record = results.path, {**results.record, "output": out.name} if results.record else {}
     sounds = side_file(source, ".sounds.jsonl")
     if out.suffix == ".lance":
         if not record or not (sounds.exists() or source.suffix == ".lance"):
             raise OutputError(f"{source}: a table needs its record and .sounds.jsonl; put both beside the vectors.")
-        write_table(folder / out.name, results, read_sounds(source) if sounds.exists() else table_sounds(source))
+        done, replaces = read_sounds(source) if sounds.exists() else table_sounds(source), overwrite and open_table(out)
+        write_table(out if replaces else folder / out.name, results, done, "overwrite" if replaces else "create")
         return
     write_vectors(folder / out.name, results.vectors, results, record)
     if sounds.exists():

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from aasp_features.folder.formats import ERROR_COLUMNS, RowTable, plain_text, write_csv
 from aasp_features.folder.ledger import EARLIER, STATE, DoneSound, Ledger
-from aasp_features.folder.output import CHOOSE, OutputError, side_file
+from aasp_features.folder.output import CHOOSE, OutputError, partial_folder, side_file
 from aasp_features.folder.plan import Plan
-from aasp_features.folder.state import RunRows
+from aasp_features.folder.state import RunRows, has_work
 
 if TYPE_CHECKING:
     import pyarrow
@@ -47,7 +47,7 @@ def open_table(out: Path) -> Any:
     if not out.exists():
         return None
     if (out / "_versions").is_dir():
-        return _connect(out).open_table(out.stem)
+        return connect(out).open_table(out.stem)
     if out.is_dir() and {path.name for path in out.iterdir()} <= {"data", "_transactions"}:
         return None
     raise OutputError(f"--out {out} exists and is no LanceDB table; choose another --out.")
@@ -61,10 +61,11 @@ def finished_table(out: Path, plan: Plan, replaces: str) -> dict[str, Any] | Non
     Raises:
         OutputError: a table of something else, of other settings, or (unless it is to be updated) of other sounds.
     """
-    errors = side_file(out, ".errors.csv")
-    if (table := open_table(out)) is None:
-        if errors.exists():
-            raise OutputError(f"--out {out}: {errors.name} exists and is of something else; {CHOOSE}")
+    table, errors = open_table(out), side_file(out, ".errors.csv")
+    known = table is not None or has_work(partial_folder(out))
+    if errors.exists() and not (known and _is_own(errors)):
+        raise OutputError(f"--out {out}: {errors.name} exists and is of something else; {CHOOSE}")
+    if table is None:
         return None
     try:
         record = json.loads((table.schema.metadata or {})[RECORD.encode()])
@@ -85,6 +86,12 @@ def finished_table(out: Path, plan: Plan, replaces: str) -> dict[str, Any] | Non
             f"that have rows are gone or changed; give --update, {CHOOSE}"
         )
     return {"rows": ledger.rows, "failures": len(failed)}
+
+
+def _is_own(errors: Path) -> bool:
+    """Return whether a file has the columns of a list of failures, and no others."""
+    with errors.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return next(csv.reader(file), None) == ERROR_COLUMNS
 
 
 def _read_errors(path: Path) -> list[dict[str, str]]:
@@ -124,7 +131,7 @@ def publish_table(run: RunRows, lines: RowTable, out: Path, problems: dict[str, 
     if table is None or replaces == "overwrite":
         if table is None and out.exists():  # a first commit was cut off
             shutil.rmtree(out)
-        _connect(out).create_table(out.stem, new, schema=schema, mode="overwrite")
+        connect(out).create_table(out.stem, new, schema=schema, mode="overwrite")
         return
     gone = ", ".join(f"'{name}'" for name in _gone(run.ledger, out))
     facts = run.ledger.facts
@@ -139,20 +146,24 @@ def publish_table(run: RunRows, lines: RowTable, out: Path, problems: dict[str, 
         merge.execute(pyarrow.RecordBatchReader.from_batches(schema, new))
 
 
-def _connect(out: Path) -> Any:
+def connect(out: Path) -> Any:
+    """Return the LanceDB database that is a table's folder."""
     os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of a table that does not exist yet
     import lancedb
 
     return lancedb.connect(out.parent)
 
 
-def write_table(out: Path, results: Results, sounds: Iterable[DoneSound]) -> None:
-    """Write results of another format as a new table; ``sounds`` are those behind the rows, in order."""
+def write_table(out: Path, results: Results, sounds: Iterable[DoneSound], mode: str = "create") -> None:
+    """Write results of another format as a table; ``sounds`` are those behind the rows, in order.
+
+    With the mode ``overwrite``, they are the next version of a table that exists.
+    """
     record = {name: results.record[name] for name in (*NAMED, "settings")}
     schema = _schema(results.columns, results.vectors.dtype, results.vectors.shape[1], record)
     ids = ((done, number) for done in sounds for number in range(done.outcome.rows))
     lines = ((line[0], [*line[1:], *_own(*own)]) for line, own in zip(results, ids, strict=True))
-    _connect(out).create_table(out.stem, _batches(results.vectors, lines, schema), schema=schema)
+    connect(out).create_table(out.stem, _batches(results.vectors, lines, schema), schema=schema, mode=mode)
 
 
 def _schema(columns: Sequence[str], dtype: Any, width: int, record: dict[str, Any]) -> pyarrow.Schema:

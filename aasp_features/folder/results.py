@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -50,6 +51,10 @@ class Results:
         """Names of the table's columns."""
         return [*self.table]
 
+    def rows_of(self, name: str) -> NDArray[Any]:
+        """Return the vectors of a sound by its path, (n, d); n is 0 for one that the table lacks."""
+        return self.vectors[np.flatnonzero(self.table.get("path", np.empty(0, object)) == name)]
+
     def __iter__(self) -> Iterator[list[Any]]:
         for first in range(0, len(self.vectors), CHUNK_ROWS):
             chunk = [values[first : first + CHUNK_ROWS].tolist() for values in self.table.values()]
@@ -72,15 +77,22 @@ def read_results(path: str | Path) -> Results:
     check_format(path, "a file of vectors")
     if not path.exists():
         raise ResultsError(f"{path}: no such file; write it with aasp-embed.")
-    try:
+    with _readable(path):
         vectors, table, record = READERS[path.suffix](path)
+    _check(path, vectors, table)
+    return Results(path, vectors, {"row": np.arange(len(vectors)), **table}, record)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise ResultsError for any error of a library that reads."""
+    try:
+        yield
     except AaSPError:
         raise
     except Exception as error:  # of many kinds: each library's own
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise ResultsError(f"{path} is damaged, or not written by aasp-embed ({reason}).") from error
-    _check(path, vectors, table)
-    return Results(path, vectors, {"row": np.arange(len(vectors)), **table}, record)
 
 
 def read_earlier(out: Path) -> tuple[NDArray[Any], list[int]] | None:
@@ -116,10 +128,15 @@ def _read_parquet(path: Path) -> Content:
     from pyarrow import parquet
 
     read = parquet.read_table(path)
+    metadata = {key.decode(): value.decode() for key, value in (read.schema.metadata or {}).items()}
+    return *from_arrow(read), _from_metadata(metadata)
+
+
+def from_arrow(read: Any) -> tuple[NDArray[Any], Columns]:
+    """Return the vectors and the other columns of an Arrow table."""
     vectors = read["vector"].combine_chunks()
     table = {name: read[name].to_numpy() for name in read.column_names if name != "vector"}
-    metadata = {key.decode(): value.decode() for key, value in (read.schema.metadata or {}).items()}
-    return vectors.flatten().to_numpy().reshape(len(vectors), -1), _in_order(table), _from_metadata(metadata)
+    return vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size), _in_order(table)
 
 
 def _read_hdf5(path: Path) -> Content:
@@ -154,15 +171,27 @@ def _read_jsonl(path: Path) -> Content:
 
 
 def _read_lance(path: Path) -> Content:
-    """Read a table without what ties its rows to files; its rows are numbered as they come."""
-    from aasp_features.folder.lance_table import OWN_COLUMNS, RECORD, open_table
+    """Read a table; its rows are numbered as they come."""
+    from aasp_features.folder.lance_table import OWN_COLUMNS
 
-    table = open_table(path)
-    read = table.to_arrow().drop_columns(OWN_COLUMNS)
-    vectors = read["vector"].combine_chunks()
-    values = {name: read[name].to_numpy() for name in read.column_names if name != "vector"}
-    record = json.loads(table.schema.metadata[RECORD.encode()])
-    return vectors.flatten().to_numpy().reshape(len(vectors), -1), _in_order(values), record
+    table, record = open_lance(path)
+    return *from_arrow(table.to_arrow().drop_columns(OWN_COLUMNS)), record
+
+
+def open_lance(path: Path) -> tuple[Any, Record]:
+    """Return the LanceDB table at a path, and its record.
+
+    Raises:
+        ResultsError, FormatError: as of ``read_results``.
+    """
+    from aasp_features.folder.lance_table import RECORD, connect
+
+    check_format(path, "a file of vectors")
+    if not (path / "_versions").is_dir():
+        raise ResultsError(f"{path}: no such LanceDB table; write it with aasp-embed.")
+    with _readable(path):
+        table = connect(path).open_table(path.stem)
+        return table, json.loads(table.schema.metadata[RECORD.encode()])
 
 
 READERS: Mapping[str, Callable[[Path], Content]] = {  # one for each format that ``formats`` writes

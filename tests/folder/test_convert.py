@@ -137,3 +137,19 @@ def test_a_table_of_converted_results_grows(
     emb.with_name("emb.sounds.jsonl").unlink()
     with pytest.raises(OutputError, match="needs its record and"):
         convert_results(emb, tmp_path / "other.lance")
+
+
+def test_a_table_that_is_replaced_gets_a_next_version(emb: Path, tmp_path: Path) -> None:
+    lancedb = pytest.importorskip("lancedb")
+    out = tmp_path / "library.lance"
+    convert_results(emb, out)
+    with pytest.raises(OutputError, match=r"library.lance exists; choose another output, or give --overwrite"):
+        convert_results(emb, out)
+    convert_results(emb, out, overwrite=True)
+    assert lancedb.connect(tmp_path).open_table("library").version == 2
+    assert list(read_results(out)) == list(read_results(emb))
+    (tmp_path / "mine.lance").mkdir()
+    (tmp_path / "mine.lance" / "notes.txt").touch()
+    with pytest.raises(OutputError, match=r"mine.lance exists and is no LanceDB table"):
+        convert_results(emb, tmp_path / "mine.lance", overwrite=True)
+    assert (tmp_path / "mine.lance" / "notes.txt").exists()

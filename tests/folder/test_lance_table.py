@@ -11,7 +11,7 @@ from engine_runs import FRAMES, SEGMENTS, embed, grow, stop_after
 from helpers import read_csv
 
 from aasp_features import AaSPEncoder
-from aasp_features.folder import OutputError, RunOptions, embed_sounds, find_sounds, run
+from aasp_features.folder import OutputError, RunOptions, embed_sounds, find_sounds, lance_table, run
 from aasp_features.folder.run import InterruptedRun
 
 pytestmark = pytest.mark.skipif(find_spec("lancedb") is None, reason="lancedb is not installed")
@@ -90,6 +90,28 @@ def test_a_process_that_dies_after_the_commit(
     before = table(out).version
     embed_sounds(small_encoder, find_sounds(growing), out, overwrite=True)
     assert (len(rows(out)), table(out).version) == (2, before + 1)
+
+
+def test_a_process_that_dies_before_the_commit(
+    small_encoder: AaSPEncoder, growing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of failures is there already."""
+    out, found = tmp_path / "library.lance", find_sounds(growing)
+    with monkeypatch.context() as patch:
+        patch.setattr(lance_table, "_schema", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            embed_sounds(small_encoder, found, out)
+    assert (tmp_path / "library.errors.csv").exists()
+    assert embed_sounds(small_encoder, found, out).failures == 1
+
+
+def test_a_csv_of_the_user_beside_a_table_stays(small_encoder: AaSPEncoder, growing: Path, tmp_path: Path) -> None:
+    out, notes = tmp_path / "library.lance", tmp_path / "library.errors.csv"
+    embed_sounds(small_encoder, find_sounds(growing / "a.wav"), out)
+    notes.write_text("path,error,seen by\na.wav,hiss,me\n")
+    with pytest.raises(OutputError, match=r"library.errors.csv exists and is of something else"):
+        embed_sounds(small_encoder, find_sounds(growing), out, update=True)
+    assert notes.read_text().endswith("me\n")
 
 
 def test_what_is_no_table_of_this_run_is_left_alone(small_encoder: AaSPEncoder, growing: Path, tmp_path: Path) -> None:

@@ -25,36 +25,42 @@ if TYPE_CHECKING:
     Learnt = tuple[str, ProbeResult, AaSPClassifier]  # method, held-out result, classifier
 
 
+Folder = Annotated[
+    str,
+    typer.Argument(
+        help="Folder with a subfolder of sounds for each class, a .csv, a folder with labels.csv, or NAME:FOLDER "
+        "of a public task."
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Classifier folder to write.")]
+Settings = Annotated[list[str] | None, typer.Argument(help="With --finetune: recipe settings to change, as KEY=VALUE.")]
+Model = Annotated[str | None, typer.Option(help="Checkpoint folder or Hub name (default: the bundled checkpoint).")]
+OnePooling = Annotated[
+    Pooling | None,
+    typer.Option(help="Pooling; predictions along time need mean or frequency (default: the checkpoint's)."),
+]
+LastLayers = Annotated[int | None, typer.Option(help="Last blocks to average (default: the checkpoint's).")]
+Finetune = Annotated[
+    bool, typer.Option("--finetune", help="Also train the encoder, once for each fold and once on all clips.")
+]
+Recipe = Annotated[str | None, typer.Option(help="With --finetune: recipe name, or a .yaml file (default: small).")]
+Device = Annotated[str | None, typer.Option(help=f"With --finetune: {DEVICE_HELP}")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")]
+
+
 def classify(
-    folder: Annotated[
-        str,
-        typer.Argument(
-            help="Folder with a subfolder of sounds for each class, a .csv, a folder with labels.csv, or NAME:FOLDER "
-            "of a public task."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="Classifier folder to write.")],
-    settings: Annotated[
-        list[str] | None, typer.Argument(help="With --finetune: recipe settings to change, as KEY=VALUE.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Checkpoint folder or Hub name (default: the bundled checkpoint).")
-    ] = None,
-    pooling: Annotated[
-        Pooling | None,
-        typer.Option(help="Pooling; predictions along time need mean or frequency (default: the checkpoint's)."),
-    ] = None,
-    last_layers: Annotated[int | None, typer.Option(help="Last blocks to average (default: the checkpoint's).")] = None,
-    finetune: Annotated[
-        bool, typer.Option("--finetune", help="Also train the encoder, once for each fold and once on all clips.")
-    ] = False,
-    recipe: Annotated[
-        str | None, typer.Option(help="With --finetune: recipe name, or a .yaml file (default: small).")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help=f"With --finetune: {DEVICE_HELP}")] = None,
+    folder: Folder,
+    out: Out,
+    settings: Settings = None,
+    model: Model = None,
+    pooling: OnePooling = None,
+    last_layers: LastLayers = None,
+    finetune: Finetune = False,
+    recipe: Recipe = None,
+    device: Device = None,
     cache: Cache = None,
     no_cache: NoCache = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train a classifier on a folder of sounds.
 
@@ -62,7 +68,6 @@ def classify(
     """
     from aasp_features.folder.output import check_unread
     from aasp_features.train.evaluate import classify as work
-    from aasp_features.train.evaluate.held_out import class_thresholds
     from aasp_features.train.evaluate.tasks.registry import TABLE
 
     task = work.read_task(folder)
@@ -73,14 +78,20 @@ def classify(
     tuning = _tuning(finetune, recipe, settings or [], device)
     kept = None if no_cache else vector_cache(cache)
     task = readable(task, kept)
-    method, result, classifier = (
-        _finetuned(task, encoder, out, *tuning) if tuning is not None else _linear(task, encoder, kept)
-    )
-    learning = work.FINE_TUNED if finetune else work.LINEAR
+    learnt = _finetuned(task, encoder, out, *tuning) if tuning is not None else _linear(task, encoder, kept)
+    _report(task, learnt, out, encoder_folder, work.FINE_TUNED if finetune else work.LINEAR)
+
+
+def _report(task: Task, learnt: Learnt, out: Path, encoder_folder: Path, learning: str) -> None:
+    """Choose the thresholds of a classifier, print its report, and save it."""
+    from aasp_features.train.evaluate import classify as work
+    from aasp_features.train.evaluate.held_out import class_thresholds
+
+    method, result, classifier = learnt
     classifier.thresholds = class_thresholds(task, result, classifier.labels)
     text = work.classifier_report(task, method, result, classifier, learning)
-    numbers = work.classifier_json(task, method, result, classifier, learning)
     sys.stdout.write(text)
+    numbers = work.classifier_json(task, method, result, classifier, learning)
     work.save(classifier, out, text, numbers, encoder_folder)
     typer.echo(f"wrote {out}", err=True)
 
