@@ -49,6 +49,7 @@ class Output:
 
     vectors: Path
     page: Path | None  # of the map
+    labels: Path | None
     classifier: str | None
     events: EventOptions
     other: bool
@@ -98,6 +99,7 @@ def embed(
     engine: embed_options.EngineOption = "local",
     replicas: embed_options.Replicas = None,
     map_page: embed_options.MapPage = None,
+    labels: embed_options.Labels = None,
     classifier: embed_options.Classifier = None,
     threshold: embed_options.Threshold = None,
     smooth: embed_options.Smooth = None,
@@ -128,7 +130,7 @@ def embed(
     machine = Machine(device, precision, compiled, engine, workers, replicas)
     spans = {"threshold": threshold, "smooth": smooth, "min_duration": min_duration, "merge_gap": merge_gap}
     events = embed_options.event_options(spans, classifier is not None and frames)
-    output = Output(out, map_page, classifier, events, other, overwrite, update, not no_lock, quiet)
+    output = Output(out, map_page, labels, classifier, events, other, overwrite, update, not no_lock, quiet)
     _check_options(output, model, rows, machine)
     found = _find(paths or [], files, out)
     _check_unread(found, output, files, model)
@@ -145,7 +147,7 @@ def _embed(found: Discovery, model: str | None, rows: RunOptions, output: Output
     if named is not None:
         _predict(output, named, rows.frames)
     if output.page is not None:
-        _draw_map(output.vectors, output.page)
+        _draw_map(output, output.page)
     return 1 if result.failures else 0
 
 
@@ -158,8 +160,14 @@ def _check_options(output: Output, model: str | None, rows: RunOptions, machine:
     if output.update and output.overwrite:
         raise OptionError("keeps rows, and --overwrite computes all anew; give one of them.", option="update")
     _check_classifier(output, model, rows)
+    if output.labels is not None and output.page is None:
+        raise OptionError("needs --map.", option="labels")
     if output.page is not None:
-        _check_map(output.page, output.vectors, rows.frames, output.overwrite)
+        from aasp_features.folder.map_page import check_page
+
+        if rows.frames:
+            raise OptionError("shows a point for each sound or segment; remove --frames.", option="map")
+        check_page(output.page, output.vectors, output.overwrite)
 
 
 def _check_classifier(output: Output, model: str | None, rows: RunOptions) -> None:
@@ -176,18 +184,6 @@ def _check_classifier(output: Output, model: str | None, rows: RunOptions) -> No
     from aasp_features.folder.predictions import check_replaceable
 
     check_replaceable(output.vectors, output.overwrite)
-
-
-def _check_map(page: Path, out: Path, frames: bool, overwrite: bool) -> None:
-    from aasp_features.folder.map_page import check_map, is_map_of
-    from aasp_features.folder.output import check_writable
-
-    if frames or out.suffix != ".npy" or page.suffix != ".html":
-        raise OptionError("needs a .html file, an --out that ends in .npy, and no --frames.", option="map")
-    check_map()
-    check_writable(page)
-    if page.exists() and not overwrite and not is_map_of(page, out):
-        raise OptionError(f"{page} exists and is no map of {out}; choose another, or use --overwrite.", option="map")
 
 
 def _find(paths: list[Path], files: str | None, out: Path) -> Discovery:
@@ -345,14 +341,25 @@ def _predict(output: Output, classifier: AaSPClassifier, frames: bool) -> None:
         typer.echo(f"predictions in {predicted.table}{also if frames else ''}", err=True)
 
 
-def _draw_map(out: Path, page: Path) -> None:
+def _draw_map(output: Output, page: Path) -> None:
     from aasp_features.folder.map_page import map_run
+    from aasp_features.folder.progress import ProgressLines
     from aasp_features.folder.run import WriteError
 
+    out = output.vectors
+    say = (lambda line: None) if output.quiet else _tell
     try:
-        map_run(out, page)
+        map_run(out, page, output.labels, lambda rows: ProgressLines(say, lambda: rows, _drawn))
+    except OptionError:
+        raise
     except (OSError, ValueError) as error:
         raise WriteError(f"--map {page}: the map could not be drawn ({error}); {out} is complete.") from error
+    if not output.quiet:
+        typer.echo(f"map in {page}", err=True)
+
+
+def _drawn(done: float, total: float, speed: float | None) -> str:
+    return f"{done:.0f} of {total:.0f} pictures of the map"
 
 
 @contextmanager

@@ -61,7 +61,10 @@ Workers = Annotated[int | None, _machine(help="Decoding threads (default: one fo
 Compiled = Annotated[bool, _machine("--compile", help="Compile the network with torch.compile first.")]
 EngineOption = Annotated[EngineName, _machine(help="Run in this process or on a Ray cluster (RAY_ADDRESS).")]
 Replicas = Annotated[int | None, _machine(help="Encoders of the ray engine (default: by its GPUs, else its CPUs).")]
-MapPage = Annotated[Path | None, _extras("--map", help="Page (.html) with a map of the sounds. Needs OUT.npy.")]
+MapPage = Annotated[
+    Path | None, _extras("--map", help="Page (.html) with a map of the sounds, to see, play and label.")
+]
+Labels = Annotated[Path | None, _extras(help="With --map: .csv of file and label, to colour the points by.")]
 Classifier = Annotated[str | None, _extras(help="Folder or Hub name; writes OUT.predictions.csv. Needs OUT.npy.")]
 Threshold = Annotated[
     float | None, _frames(help="Least probability of an event (default: the classifier's, by class).")

@@ -142,7 +142,7 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         ),
         (["sound.wav", "--context", "5.12"], "--context must leave columns in the window, got 32 on each side of 64"),
         (["sound.wav", "--context", "-0.16"], "--context must leave columns in the window, got -1"),
-        (["sound.wav", "--map", "map.png"], "--map needs a .html file"),
+        (["sound.wav", "--map", "map.png"], "--map must end in .html, got map.png"),
         (["sound.wav", "--frames", "--map", "map.html"], "and no --frames"),
         (["sound.wav", "--dtype", "int8"], "'int8' is not one of 'float32', 'float16'"),
         (["sound.wav", "--out", "emb.txt"], "--out must end in one of .npy"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,21 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.errors import AaSPError
+from aasp_features.errors import AaSPError, OptionError
 from aasp_features.folder.formats import plain_text
+from aasp_features.folder.map_colours import NONE, Colouring, colourings, read_labels
+from aasp_features.folder.output import check_writable, side_file
+from aasp_features.folder.results import Results, read_results
+from aasp_features.sounds.sound import Sound
 
+Progress = Callable[[int], Callable[[float], object]]
 NEIGHBOURS = 10
 DATA = re.compile(r'<script id="data" type="application/json">(\{"of":.*\})</script>')
-PCA_DIMENSIONS = 50
+COMPONENTS = 64  # of the vectors that the page ranks by; the projection has the first 50
+PROJECTED = 50
+MAX_PICTURES = 10_000  # sounds; of more, the page shows none
+PICTURE = 48, 24  # columns and rows of a picture
+PICTURE_SECONDS, PICTURE_RANGE = 10.0, 9.0  # of sound; of log power (39 dB), from the loudest down
 
 
 class MapError(AaSPError, RuntimeError):
@@ -39,19 +51,50 @@ def check_map() -> None:
         raise MapError('--map needs scikit-learn: pip install "aasp-features[map]".')
 
 
-def map_run(out: Path, page: Path) -> None:
+def check_page(page: Path, out: Path, overwrite: bool) -> None:
+    """Check, before any computation, that ``page`` can become the map of the vectors ``out``.
+
+    Raises:
+        MapError: see the class.
+        OptionError: no .html file, or one that is no map of ``out``, unless it may be overwritten.
+        OutputError: it cannot be written.
+    """
+    if page.suffix != ".html":
+        raise OptionError(f"must end in .html, got {page}.", option="map")
+    check_map()
+    check_writable(page)
+    if page.exists() and not overwrite and not is_map_of(page, out):
+        raise OptionError(f"{page} exists and is no map of {out}; choose another, or use --overwrite.", option="map")
+
+
+def map_run(
+    out: Path, page: Path, labels: Path | None = None, progress: Progress = lambda rows: lambda done: None
+) -> None:
     """Draw the map of a run's results.
 
     Args:
-        out: its ``.npy``, with the table beside it.
+        out: results in any format, with the predictions of a classifier beside them if there are some.
         page: as for ``write_map``, which also says what is raised.
+        labels: a table of labels to colour by; see ``read_labels``.
+        progress: takes the number of rows; returns what is called, from any thread, with how many more have pictures.
     """
-    with out.with_suffix(".csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        table = [
-            {"path": row["path"], **{name: float(row[name]) for name in ("start", "end") if row.get(name)}}
-            for row in csv.DictReader(file)
-        ]
-    write_map(page, np.load(out, mmap_mode="r"), table, of=out.name)
+    results = read_results(out)
+    table = [
+        {name: value for name, value in zip(results.columns, line, strict=True) if value is not None}
+        for line in results
+    ]
+    known = [] if labels is None else read_labels(labels, table)
+    write_map(page, results.vectors, table, labels=[*known, *_predictions(results)], of=out.name, progress=progress)
+
+
+def _predictions(results: Results) -> list[Colouring]:
+    """Return the labels that ``aasp-embed --classifier`` wrote beside the vectors, if it wrote some for these rows."""
+    file = side_file(results.path, ".predictions.csv")
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as opened:
+        labels = [row.get("label") or NONE for row in csv.DictReader(opened)]
+    return [Colouring("prediction", labels)] if len(labels) == len(results.vectors) else []
 
 
 def is_map_of(page: Path, out: Path) -> bool:
@@ -61,7 +104,14 @@ def is_map_of(page: Path, out: Path) -> bool:
 
 
 def write_map(
-    page: Path, vectors: NDArray[Any], table: Iterable[dict[str, Any]], *, seed: int = 0, of: str = ""
+    page: Path,
+    vectors: NDArray[Any],
+    table: Iterable[dict[str, Any]],
+    *,
+    labels: Sequence[Colouring] = (),
+    seed: int = 0,
+    of: str = "",
+    progress: Progress = lambda rows: lambda done: None,
 ) -> None:
     """Draw the map of vectors.
 
@@ -69,8 +119,10 @@ def write_map(
         page: the ``.html`` file to write; it finds the sounds by their paths relative to its own.
         vectors: (rows, d), at least 1 row.
         table: ``path`` of each row, and ``start`` and ``end`` in seconds for a part.
-        seed: of the projection; the same seed gives the same page.
+        labels: what to colour the points by, before folders, clusters and the time in a recorder's file name.
+        seed: of projection and clusters; the same seed gives the same page.
         of: name of the vectors' file, written into the page.
+        progress: as of ``map_run``.
 
     Raises:
         MapError: scikit-learn is not installed.
@@ -80,20 +132,28 @@ def write_map(
     lines = list(table)
     names = [line["path"] for line in lines]
     nearest, cosines = neighbours(vectors)
+    reduced = components(vectors, seed)
     data = {
         "of": plain_text(of),
+        "folder": plain_text(os.getcwd()),
         "names": [plain_text(name) for name in names],
-        "groups": folders(names),
+        "colourings": [one._asdict() for one in colourings(names, reduced, labels, seed)],
         "sounds": [_address(page, line) for line in lines],
         "parts": [_part(line) for line in lines],
         "shards": [plain_text(_shard(name)) for name in names],
-        "places": project(vectors, seed).round(4).tolist(),
+        "places": project(reduced, seed).round(4).tolist(),
         "nearest": nearest.tolist(),
         "cosines": cosines.round(3).tolist(),
+        "vectors": {"width": reduced.shape[1], "bytes": compressed(reduced)},
+        "pictures": {"size": PICTURE, "bytes": pictures(lines, progress)},
     }
-    template = resources.files("aasp_features.folder").joinpath("map_page.html").read_text(encoding="utf-8")
-    safe = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name can close the script
-    page.write_text(template.replace("/*DATA*/", safe), encoding="utf-8")
+    parts = {name: _template(name) for name in ("map_page.css", "map_page.js")}
+    parts["DATA"] = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name can close the script
+    page.write_text(re.sub(r"/\*(\w[\w.]*)\*/", lambda found: parts[found[1]], _template("map_page.html")), "utf-8")
+
+
+def _template(name: str) -> str:
+    return resources.files("aasp_features.folder").joinpath(name).read_text(encoding="utf-8")
 
 
 def neighbours(vectors: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -107,17 +167,26 @@ def neighbours(vectors: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.flo
     return indices, 1 - distances
 
 
-def project(vectors: NDArray[Any], seed: int) -> NDArray[np.float64]:
-    """Project (rows, d) to (rows, 2) in 0…1, by t-SNE on the first 50 principal components of the unit vectors."""
+def components(vectors: NDArray[Any], seed: int) -> NDArray[np.float64]:
+    """Return the first principal components of the unit vectors, (rows, at most 64)."""
     from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
 
     unit = np.asarray(vectors, np.float64)
     unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
-    rows = len(unit)
+    if len(unit) < 2:
+        return np.zeros((len(unit), 1))
+    count = min(COMPONENTS, len(unit) - 1, unit.shape[1])
+    reduced: NDArray[np.float64] = PCA(count, random_state=seed).fit_transform(unit)
+    return reduced
+
+
+def project(reduced: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Project (rows, components) to (rows, 2) in 0…1, by t-SNE on the first 50."""
+    from sklearn.manifold import TSNE
+
+    rows, reduced = len(reduced), reduced[:, :PROJECTED]
     if rows < 4:
         return np.column_stack([(np.arange(rows) + 1.0) / (rows + 1), np.full(rows, 0.5)])
-    reduced = PCA(min(PCA_DIMENSIONS, rows - 1, unit.shape[1]), random_state=seed).fit_transform(unit)
     perplexity = min(30.0, (rows - 1) / 3)
     flat = TSNE(perplexity=perplexity, init="pca" if reduced.std() > 1e-9 else "random", random_state=seed)
     places: NDArray[np.float64] = flat.fit_transform(reduced).astype(np.float64)
@@ -126,12 +195,56 @@ def project(vectors: NDArray[Any], seed: int) -> NDArray[np.float64]:
     return places
 
 
-def folders(names: Sequence[str]) -> list[str]:
-    """Return the first folder of each path below the folder that all share; empty for files directly in it."""
-    parents = [os.path.dirname(os.path.abspath(name)) for name in names]
-    shared = os.path.commonpath(parents) if parents else ""
-    below = [os.path.relpath(parent, shared).split(os.sep)[0] for parent in parents]
-    return ["" if name == os.curdir else plain_text(name) for name in below]
+def compressed(reduced: NDArray[np.float64]) -> str:
+    """Return vectors of 8-bit numbers with one scale for all, in base64."""
+    scale = max(float(np.abs(reduced).max()), 1e-12)
+    return base64.b64encode(np.round(reduced * (127 / scale)).astype(np.int8).tobytes()).decode()
+
+
+def pictures(lines: Sequence[dict[str, Any]], progress: Progress = lambda rows: lambda done: None) -> str:
+    """Return small log-mel pictures of the rows, (48, 24) in 16 greys, time first, in base64; nothing for many rows.
+
+    The sound of a row that cannot be read, or is longer than ``PICTURE_SECONDS``, has a blank one, or one of its start.
+    """
+    if len(lines) > MAX_PICTURES:
+        return ""
+
+    def draw(line: dict[str, Any]) -> bytes:
+        try:
+            return _picture(line)
+        except (AaSPError, OSError):  # a member of a shard, or a file that is gone
+            return bytes(PICTURE[0] * PICTURE[1] // 2)
+        finally:
+            drawn(1)
+
+    drawn = progress(len(lines))
+    drawn(0)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return base64.b64encode(b"".join(pool.map(draw, lines))).decode()
+
+
+@cache
+def _frontend() -> Callable[[Any], Any]:
+    from aasp_features.config import AaSPConfig
+    from aasp_features.model.log_mel import LogMel
+
+    return LogMel(AaSPConfig(mean=0.0, std=1.0))
+
+
+def _picture(line: dict[str, Any]) -> bytes:
+    """Return a row's picture: a byte for two greys."""
+    import torch
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    start, end = _part(line) or (0.0, None)
+    last = start + PICTURE_SECONDS if end is None else min(end, start + PICTURE_SECONDS)
+    blocks = list(Sound(Path(line["path"]), start, last).stream(16000))
+    with torch.inference_mode():
+        log_mel = _frontend()(torch.from_numpy(np.concatenate(blocks)))
+        small = adaptive_avg_pool2d(log_mel[None], PICTURE)[0]
+        greys = (15 * (1 + (small - small.max()) / PICTURE_RANGE)).clamp(0, 15).round().to(torch.uint8).numpy()
+    flat = greys.reshape(-1, 2)
+    return bytes((flat[:, 0] << 4 | flat[:, 1]).tobytes())
 
 
 def _address(page: Path, line: dict[str, Any]) -> str:

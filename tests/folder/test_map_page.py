@@ -1,5 +1,6 @@
 """The map: numbers against plain formulas, names that try to break out, and the page in a real browser."""
 
+import base64
 import json
 import os
 import re
@@ -12,7 +13,8 @@ import soundfile
 
 pytest.importorskip("sklearn")
 
-from aasp_features.folder.map_page import folders, map_run, neighbours, project, write_map
+from aasp_features.folder.map_colours import Colouring
+from aasp_features.folder.map_page import components, compressed, map_run, neighbours, pictures, project, write_map
 
 
 def read(page: Path) -> dict:
@@ -47,12 +49,12 @@ def test_any_number_of_sounds(count: int, tmp_path: Path) -> None:
 
 
 def test_equal_vectors_do_not_break_the_projection() -> None:
-    assert np.isfinite(project(np.ones((12, 8), np.float32), seed=0)).all()
+    assert np.isfinite(project(components(np.ones((12, 8), np.float32), 0), 0)).all()
 
 
 def test_clusters_stay_together() -> None:
     vectors = np.repeat(rows(3), 20, axis=0) + 0.05 * rows(60, seed=1)
-    places = project(vectors, seed=0).reshape(3, 20, 2)
+    places = project(components(vectors, 0), 0).reshape(3, 20, 2)
     within = max(np.linalg.norm(cluster - cluster.mean(axis=0), axis=1).max() for cluster in places)
     centres = places.mean(axis=1)
     assert min(np.linalg.norm(centres[a] - centres[b]) for a, b in [(0, 1), (0, 2), (1, 2)]) > within
@@ -74,9 +76,34 @@ def test_names_cannot_break_out_and_links_lead_home(tmp_path: Path) -> None:
         assert part == "t=1.5,2"
 
 
-def test_folders() -> None:
-    assert folders(["/a/b/x.wav", "/a/b/c/y.wav", "/a/b/c/d/z.wav", "/a/b/e/w.wav"]) == ["", "c", "c", "e"]
-    assert folders(["/a/x.wav"]) == [""]
+def test_components_and_their_compression() -> None:
+    """Cosines of what the page has, against those of the vectors from which their mean is taken."""
+    vectors = np.random.default_rng(0).normal(size=(30, 24)).astype(np.float32)
+    reduced = components(vectors, 0)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    centred = unit - unit.mean(axis=0)
+    np.testing.assert_allclose(reduced @ reduced.T, centred @ centred.T, atol=1e-5)
+    stored = np.frombuffer(base64.b64decode(compressed(reduced)), np.int8).reshape(reduced.shape)
+    np.testing.assert_allclose(stored * (np.abs(reduced).max() / 127), reduced, atol=np.abs(reduced).max() / 253)
+
+
+def test_pictures_against_the_frontend(tmp_path: Path) -> None:
+    """A tone that jumps up after half of the sound; parts have their own; what cannot be read has a blank one."""
+    time = np.arange(16000) / 16000
+    soundfile.write(tmp_path / "jump.wav", 0.5 * np.sin(2 * np.pi * np.where(time < 0.5, 400, 4000) * time), 16000)
+    soundfile.write(tmp_path / "low.wav", 0.5 * np.sin(2 * np.pi * 400 * time[:8000]), 16000)
+    lines = [{"path": str(tmp_path / "jump.wav")}, {"path": str(tmp_path / "jump.wav"), "end": 0.5}]
+    lines += [{"path": str(tmp_path / "low.wav")}, {"path": str(tmp_path / "gone.wav")}]
+    drawn: list[float] = []
+    stored = np.frombuffer(base64.b64decode(pictures(lines, lambda rows: drawn.append)), np.uint8).reshape(4, -1)
+    assert sum(drawn) == 4
+    jump = np.stack([stored[0] >> 4, stored[0] & 15], axis=1).reshape(48, 24)
+    loudest = jump.argmax(axis=1)
+    assert (loudest[:20] < 10).all()
+    assert (loudest[28:] > 14).all()
+    assert jump.max() == 15
+    np.testing.assert_array_equal(stored[1], stored[2])
+    assert not stored[3].any()
 
 
 @pytest.mark.slow
@@ -127,6 +154,107 @@ def test_in_a_browser(browser: object, sounds: Path, checkpoint: Path, tmp_path:
     browser.find_elements("css selector", "#legend button")[0].click()
     assert text("count") == "8 of 12 sounds"
     assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+
+
+def test_labelling(browser: object, tmp_path: Path) -> None:
+    """Two kinds of sounds: one mark finds the rest of its kind, keys confirm and reject, and undo takes back."""
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    kinds = np.arange(60) % 3
+    vectors = np.eye(24, dtype=np.float32)[kinds] + 0.1 * rows(60)
+    names = [f"{'abc'[kind]}{index}.wav" for index, kind in enumerate(kinds)]
+    write_map(tmp_path / "map.html", vectors, [{"path": name} for name in names])
+    browser.get((tmp_path / "map.html").as_uri())
+
+    def press(*keys: str) -> None:
+        ActionChains(browser).send_keys(*keys).perform()
+
+    def marked() -> str:
+        return browser.find_element("id", "marked").text
+
+    browser.execute_script("select(0, false)")
+    browser.find_element("id", "mark").click()
+    assert marked() == "Name the class first."
+    browser.find_element("id", "label").send_keys("bell")
+    browser.find_element("id", "rank").click()
+    assert marked().startswith("Mark some sounds of the class first")
+    browser.find_element("id", "mark").click()
+    assert marked() == "1 bell"
+    browser.find_element("id", "rank").click()
+    for _ in range(12):
+        row = browser.execute_script("return selected")
+        press("y" if kinds[row] == 0 else "n")
+    assert marked() == "13 bell"  # all twelve were of the kind
+    order = browser.execute_script("return rank('bell').map(([row]) => row)")
+    assert {int(kinds[row]) for row in order[:7]} == {0}
+    press("n")
+    rejected = browser.execute_script(
+        "return [...against].filter(([, names]) => names.has('bell')).map(([row]) => row)"
+    )
+    assert rejected == order[:1]
+    press("u", "u")
+    assert marked() == "12 bell"
+    table = browser.execute_script("return table()").splitlines()
+    assert table[0] == "file,label"
+    assert len(table) == 13
+    assert all(line.endswith(",bell") and Path(line.partition(",")[0]).name.startswith("a") for line in table[1:])
+    assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+
+
+def test_colours_names_search_and_lasso(browser: object, tmp_path: Path) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    vectors = np.repeat(np.eye(24, dtype=np.float32)[:2], 10, axis=0) + 0.05 * rows(20)
+    names = [f"{kind}_{index}.wav" for kind in ("dog", "rain") for index in range(10)]
+    labels = [Colouring("site", ["north", "south"] * 10)]
+    write_map(tmp_path / "map.html", vectors, [{"path": name} for name in names], labels=labels)
+    browser.get((tmp_path / "map.html").as_uri())
+
+    def legend() -> list[str]:
+        return [button.text for button in browser.find_elements("css selector", "#legend button")]
+
+    assert legend() == ["north", "south"]
+    by = browser.find_element("id", "by")
+    assert [option.text for option in by.find_elements("tag name", "option")] == ["site", "cluster"]
+    by.send_keys("cluster")
+    assert {name.partition(" ")[0] for name in legend()} == {"dog", "rain"}
+    search = browser.find_element("id", "search")
+    search.send_keys("rain", Keys.ENTER)
+    matches = browser.find_elements("css selector", "#matches button")
+    assert [button.get_attribute("title") for button in matches] == names[10:]
+    matches[3].click()
+    assert browser.find_element("id", "name").text == names[13]
+    browser.find_element("id", "label").send_keys("wet")
+    corners = browser.execute_script(
+        "const points = data.places.slice(10).map(onScreen), xs = points.map(p => p[0]), ys = points.map(p => p[1]);"
+        "return [Math.min(...xs) - 9, Math.min(...ys) - 9, Math.max(...xs) + 9, Math.max(...ys) + 9].map(Math.round)"
+    )
+    left, top, right, bottom = corners
+    canvas = browser.find_element("id", "map")
+    middle = canvas.size["width"] // 2, canvas.size["height"] // 2
+    chain = ActionChains(browser).key_down(Keys.SHIFT)
+    for step, (x, y) in enumerate([(left, top), (right, top), (right, bottom), (left, bottom)]):
+        chain.move_to_element_with_offset(canvas, x - middle[0], y - middle[1])
+        if step == 0:
+            chain.click_and_hold()
+    chain.release().key_up(Keys.SHIFT).perform()
+    assert browser.find_element("id", "marked").text == "10 wet"
+    assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+
+
+def test_every_format_has_a_map(sounds: Path, checkpoint: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from aasp_features import AaSPEncoder
+    from aasp_features.folder import embed_sounds, find_sounds
+
+    encoder, found = AaSPEncoder.from_pretrained(checkpoint), find_sounds([sounds / "music"])
+    pages = []
+    for ending in (".npy", ".npz", ".parquet"):
+        embed_sounds(encoder, found, tmp_path / f"emb{ending}", overwrite=True)
+        map_run(tmp_path / f"emb{ending}", tmp_path / "map.html")
+        pages.append(read(tmp_path / "map.html"))
+    assert all({**page, "of": ""} == {**pages[0], "of": ""} for page in pages)
 
 
 def listened(browser: object, page: Path, k: int) -> list:

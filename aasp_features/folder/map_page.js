@@ -1,0 +1,310 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const at = id => document.getElementById(id), canvas = at("map"), pen = canvas.getContext("2d"), player = at("player");
+const N = data.names.length, hidden = new Set(), lower = data.names.map(name => name.toLowerCase());
+let view = { x: 0.5, y: 0.5, zoom: 1 }, selected = -1, hovered = -1, words = [], lasso = null;
+
+// Colours
+
+let groups = [], groupOf = [], colour = [], middles = [];
+function colourBy(index) {
+  const own = data.colourings[index].groups;
+  groups = [...new Set(own)].sort(); const numbers = new Map(groups.map((name, k) => [name, k]));
+  groupOf = own.map(name => numbers.get(name)); hidden.clear();
+  colour = groups.map((name, k) => /^\((none|others)\)$/.test(name) ? "hsl(0 0% 60%)" : `hsl(${(k * 137.508 + 210) % 360} 65% 52%)`);
+  const median = values => values.sort((a, b) => a - b)[values.length >> 1];
+  middles = groups.map((_, k) => {
+    const members = data.places.filter((_, row) => groupOf[row] === k);
+    return [median(members.map(place => place[0])), median(members.map(place => place[1]))];
+  });
+  at("legend").replaceChildren(...groups.map((name, k) => {
+    const button = document.createElement("button"), dot = document.createElement("i");
+    dot.style.background = colour[k]; button.append(dot, name || "(top)"); button.setAttribute("aria-pressed", "true");
+    button.onclick = () => {
+      hidden.has(k) ? hidden.delete(k) : hidden.add(k);
+      button.setAttribute("aria-pressed", String(!hidden.has(k))); filter();
+    };
+    return button;
+  }));
+  at("folders").hidden = groups.length < 2 && data.colourings.length < 2; filter();
+}
+at("by").append(...data.colourings.map((one, k) => new Option(one.title, k)));
+at("by").onchange = () => colourBy(Number(at("by").value));
+at("named").onchange = () => redraw();
+
+// The map
+
+const shown = k => !hidden.has(groupOf[k]) && words.every(word => lower[k].includes(word));
+const scale = () => 0.92 * Math.min(canvas.clientWidth, canvas.clientHeight) * view.zoom;
+const onScreen = ([x, y]) => [
+  canvas.clientWidth / 2 + (x - view.x) * scale(), canvas.clientHeight / 2 - (y - view.y) * scale()];
+const place = k => onScreen(data.places[k]);
+
+function draw() {
+  const ratio = devicePixelRatio || 1, style = getComputedStyle(document.documentElement);
+  canvas.width = canvas.clientWidth * ratio; canvas.height = canvas.clientHeight * ratio;
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  const size = Math.max(2, Math.min(7, 60 / Math.sqrt(N) * Math.sqrt(view.zoom)));
+  for (const faint of [true, false]) for (let k = 0; k < N; k++) {
+    if (shown(k) === faint) continue;
+    const [x, y] = place(k);
+    pen.globalAlpha = faint ? 0.12 : 0.85; pen.fillStyle = colour[groupOf[k]];
+    pen.beginPath(); pen.arc(x, y, size, 0, 7); pen.fill();
+  }
+  pen.globalAlpha = 1; pen.strokeStyle = style.getPropertyValue("--ink");
+  for (const k of marks.keys()) ring(k, size + 1, 1.5);
+  pen.strokeStyle = style.getPropertyValue("--mark");
+  if (selected >= 0) for (const k of data.nearest[selected]) ring(k, size + 2, 1.2);
+  if (selected >= 0) ring(selected, size + 4, 3);
+  if (hovered >= 0) ring(hovered, size + 2, 2);
+  if (at("named").checked && groups.length > 1 && groups.length <= 40) nameGroups(style);
+  if (lasso) { pen.lineWidth = 1.5; pen.beginPath(); lasso.forEach(point => pen.lineTo(...point)); pen.stroke(); }
+}
+function nameGroups(style) {
+  pen.font = "600 12px system-ui, sans-serif"; pen.textAlign = "center"; pen.lineWidth = 4; pen.lineJoin = "round";
+  pen.strokeStyle = style.getPropertyValue("--paper"); pen.fillStyle = style.getPropertyValue("--ink");
+  groups.forEach((name, k) => {
+    if (hidden.has(k) || !name) return;
+    const [x, y] = onScreen(middles[k]);
+    pen.strokeText(name, x, y - 10); pen.fillText(name, x, y - 10);
+  });
+}
+function ring(k, radius, width) {
+  const [x, y] = place(k);
+  pen.lineWidth = width; pen.beginPath(); pen.arc(x, y, radius, 0, 7); pen.stroke();
+}
+let waiting = false;
+function redraw() { if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; draw(); }); } }
+
+function nearestTo(x, y, reach) {
+  let best = -1, least = reach * reach;
+  for (let k = 0; k < N; k++) if (shown(k)) {
+    const [px, py] = place(k), far = (px - x) ** 2 + (py - y) ** 2;
+    if (far < least) { least = far; best = k; }
+  }
+  return best;
+}
+function reveal(k) {
+  const [x, y] = place(k);
+  if (x < 20 || y < 20 || x > canvas.clientWidth - 20 || y > canvas.clientHeight - 20) [view.x, view.y] = data.places[k];
+  redraw();
+}
+function step(dx, dy) {
+  if (selected < 0) return select(nearestTo(canvas.clientWidth / 2, canvas.clientHeight / 2, 1e9), false);
+  const [x, y] = place(selected); let best = -1, least = Infinity;
+  for (let k = 0; k < N; k++) if (k !== selected && shown(k)) {
+    const [px, py] = place(k), along = (px - x) * dx + (py - y) * dy, across = Math.abs((px - x) * dy - (py - y) * dx);
+    if (along > 0.5 && across <= 2 * along && along + 2 * across < least) { least = along + 2 * across; best = k; }
+  }
+  if (best >= 0) { select(best, false); reveal(best); }
+}
+function zoom(factor, x, y) {
+  const before = scale(); view.zoom = Math.min(200, Math.max(0.5, view.zoom * factor));
+  const gain = 1 / before - 1 / scale();
+  view.x += (x - canvas.clientWidth / 2) * gain; view.y -= (y - canvas.clientHeight / 2) * gain; redraw();
+}
+
+// The selected sound
+
+const clock = seconds => {
+  const minutes = Math.floor(seconds / 60), rest = (seconds - 60 * minutes).toFixed(2);
+  return minutes ? `${minutes}:${rest.padStart(5, "0")}` : rest;
+};
+const times = k => {
+  const [start, end] = data.parts[k] || [0, null];
+  return !data.parts[k] ? "" : end === null ? `from ${clock(start)} s` : `${clock(start)} to ${clock(end)} s`;
+};
+const label = k => [data.names[k], times(k)].filter(Boolean).join(", ");
+const short = name => name.split("/").slice(-2).join("/");
+const whyNot = k => k < 0 || data.sounds[k] ? "" : data.shards[k]
+  ? `A browser cannot play a sound inside a shard, here ${data.shards[k]}. To listen, unpack the shard and map its folder.`
+  : "The file was not there when the map was drawn.";
+function note(text) { at("note").textContent = [selected < 0 ? "" : times(selected), text].filter(Boolean).join(". "); }
+function line(k, figure, current) {
+  const item = document.createElement("li"), button = document.createElement("button"), span = document.createElement("span");
+  button.append(short(label(k)), span); button.title = label(k); span.textContent = figure; item.append(button);
+  button.onclick = () => { select(k, true); reveal(k); if (current) current(item); };
+  return item;
+}
+function select(k, play) {
+  selected = k; at("alike").hidden = k < 0; at("list").replaceChildren();
+  at("name").textContent = k < 0 ? "Nothing selected." : data.names[k];
+  note(whyNot(k)); picture(at("picture"), k);
+  player.pause(); player.hidden = k < 0 || !data.sounds[k];
+  if (k >= 0 && data.sounds[k]) { player.src = data.sounds[k]; if (play) player.play().catch(() => {}); }
+  if (k >= 0) at("list").append(...data.nearest[k].map((other, rank) => line(other, data.cosines[k][rank].toFixed(2))));
+  redraw();
+}
+player.onerror = () => note("The browser cannot find or cannot play the file.");
+player.onplay = function watch() {  // the address names the end of a part, but a browser heeds it once
+  const [start, end] = data.parts[selected] || [0, null];
+  if (end !== null && player.currentTime >= end) { player.pause(); player.currentTime = start; }
+  else if (!player.paused) requestAnimationFrame(watch);
+};
+const bytesOf = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+const [wide, high] = data.pictures.size, greys = bytesOf(data.pictures.bytes);
+function picture(target, k) {
+  const first = k * wide * high / 2; target.hidden = k < 0 || first >= greys.length;
+  if (target.hidden) return;
+  target.width = wide; target.height = high;
+  const own = target.getContext("2d"), image = own.createImageData(wide, high);
+  for (let cell = 0; cell < wide * high; cell++) {
+    const level = (greys[first + (cell >> 1)] >> (cell % 2 ? 0 : 4) & 15) / 15, x = Math.floor(cell / high), y = high - 1 - cell % high;
+    image.data.set([255 * Math.min(1, 1.6 * level), 255 * level ** 2, 90 + 120 * Math.sin(Math.PI * level), 255], 4 * (y * wide + x));
+  }
+  own.putImageData(image, 0, 0);
+}
+function follow() {  // #sound=PATH, and &start=SECONDS of a part
+  const asked = new URLSearchParams(location.hash.slice(1)), name = asked.get("sound"), start = Number(asked.get("start"));
+  if (name === null) return;
+  const far = k => Math.abs((data.parts[k] || [0])[0] - start);
+  let found = -1;
+  for (let k = 0; k < N; k++) if (data.names[k] === name && (found < 0 || far(k) < far(found))) found = k;
+  select(found, false);
+  if (found < 0) note(`This map has no sound ${name}.`); else [view.x, view.y] = data.places[found];
+}
+
+// Labels: marked sounds, and the others ranked by a linear model of them
+
+const D = data.vectors.width, vectors = Float32Array.from(new Int8Array(bytesOf(data.vectors.bytes).buffer), v => v / 127);
+const marks = new Map();  // row -> name of the class; "" where it was said not to be of `against`
+const against = new Map();  // row -> names that it is not
+const history = [];
+const current = () => at("label").value.trim();
+function change(rows, name, not) {
+  history.push(rows.map(k => [k, marks.get(k), new Set(against.get(k))]));
+  for (const k of rows) {
+    if (not) { against.set(k, new Set(against.get(k)).add(name)); if (marks.get(k) === name) marks.delete(k); }
+    else { marks.set(k, name); against.get(k)?.delete(name); }
+  }
+  told();
+}
+function undo() {
+  for (const [k, name, not] of history.pop() || []) {
+    name === undefined ? marks.delete(k) : marks.set(k, name);
+    against.set(k, not);
+  }
+  told(); if (at("ranked").children.length) showRanked();
+}
+function told() {
+  const counts = new Map(); for (const name of marks.values()) counts.set(name, (counts.get(name) || 0) + 1);
+  at("marked").textContent = [...counts].map(([name, count]) => `${count} ${name}`).join(", "); redraw();
+}
+function mark(rows, not = false) {
+  if (!current()) { at("label").focus(); at("marked").textContent = "Name the class first."; return; }
+  change(rows.filter(k => k >= 0), current(), not);
+}
+// Logistic regression by gradient steps. A mark and a rejection weigh the same in sum; of the rest, some weigh a little.
+function rank(name) {
+  const yes = [...marks].filter(([, own]) => own === name).map(([k]) => k);
+  const no = [...Array(N).keys()].filter(k => against.get(k)?.has(name) || (marks.has(k) && marks.get(k) !== name));
+  const rest = [...Array(N).keys()].filter(k => !marks.has(k) && !against.get(k)?.has(name));
+  const some = rest.filter((_, k) => k % Math.ceil(rest.length / 300) === 0), w = new Float64Array(D + 1);
+  const sample = [[yes, 1, 1], [no, 0, 1], [some, 0, 0.25]].filter(([rows]) => rows.length);
+  const power = rest.concat(yes, no).reduce((sum, k) => { for (let d = 0; d < D; d++) sum += vectors[k * D + d] ** 2; return sum; }, 0) / N;
+  const gain = 1 / Math.sqrt(power || 1), score = k => { let sum = w[D]; for (let d = 0; d < D; d++) sum += w[d] * gain * vectors[k * D + d]; return sum; };
+  for (let round = 0; round < 150; round++) {
+    const slope = new Float64Array(D + 1);
+    for (const [rows, truth, weight] of sample) for (const k of rows) {
+      const error = (truth - 1 / (1 + Math.exp(-score(k)))) * weight / rows.length;
+      for (let d = 0; d < D; d++) slope[d] += error * gain * vectors[k * D + d];
+      slope[D] += error;
+    }
+    for (let d = 0; d < D; d++) w[d] += 2 * (slope[d] - 0.003 * w[d]);
+    w[D] += 2 * slope[D];
+  }
+  return rest.map(k => [k, 1 / (1 + Math.exp(-score(k)))]).sort((a, b) => b[1] - a[1]);
+}
+function showRanked(move) {
+  if (![...marks.values()].includes(current())) { at("marked").textContent = "Mark some sounds of the class first: click one, then Mark."; return; }
+  const chosen = item => { for (const other of at("ranked").children) other.classList.toggle("current", other === item); };
+  const top = rank(current()).slice(0, 30);
+  at("ranked").replaceChildren(...top.map(([k, share]) => line(k, share.toFixed(2), chosen)));
+  if (move && top.length) { select(top[0][0], true); reveal(top[0][0]); chosen(at("ranked").firstChild); }
+}
+function judge(not) {  // the selected sound of the list, and on to the next
+  mark([selected], not); showRanked(true);
+}
+function table() {
+  const quote = text => /[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text, parts = data.parts.some(Boolean);
+  const absolute = name => name.startsWith("/") || /^\w:/.test(name) ? name : `${data.folder}/${name}`;
+  const lines = [...marks].sort((a, b) => a[0] - b[0]).map(([k, name]) => {
+    const [start, end] = data.parts[k] || ["", ""];
+    return [quote(absolute(data.names[k])), quote(name), ...(parts ? [start, end ?? ""] : [])].join(",");
+  });
+  return [parts ? "file,label,start,end" : "file,label", ...lines, ""].join("\n");
+}
+at("mark").onclick = () => mark([selected]); at("reject").onclick = () => mark([selected], true);
+at("rank").onclick = () => showRanked(true); at("undo").onclick = undo;
+at("label").onkeydown = event => { if (event.key === "Enter") { mark([selected]); canvas.focus(); } };
+at("export").onclick = () => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([table()], { type: "text/csv" })); link.download = "labels.csv"; link.click();
+};
+
+// Search, mouse and keys
+
+function filter() {
+  words = at("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  let count = 0; for (let k = 0; k < N; k++) count += shown(k);
+  at("count").textContent = count === N ? `${N} sounds` : `${count} of ${N} sounds`; at("matches").replaceChildren(); redraw();
+}
+at("search").oninput = filter;
+at("search").onkeydown = event => {
+  if (event.key !== "Enter") return;
+  const found = []; for (let k = 0; k < N && found.length < 50; k++) if (shown(k)) found.push(k);
+  at("matches").replaceChildren(...found.map(k => line(k, "")));
+};
+const inside = ([x, y], path) => path.reduce((odd, [ax, ay], k) => {
+  const [bx, by] = path[(k + 1) % path.length];
+  return (ay > y) !== (by > y) && x < (bx - ax) * (y - ay) / (by - ay) + ax ? !odd : odd;
+}, false);
+let drag = null;
+canvas.onpointerdown = event => {
+  if (event.shiftKey) lasso = [[event.offsetX, event.offsetY]]; else drag = { x: event.offsetX, y: event.offsetY, far: 0 };
+  canvas.setPointerCapture(event.pointerId);
+};
+canvas.onpointermove = event => {
+  if (lasso) lasso.push([event.offsetX, event.offsetY]);
+  else if (drag) {
+    const dx = event.offsetX - drag.x, dy = event.offsetY - drag.y; drag.far += Math.abs(dx) + Math.abs(dy);
+    view.x -= dx / scale(); view.y += dy / scale(); drag.x = event.offsetX; drag.y = event.offsetY;
+  } else hovered = nearestTo(event.offsetX, event.offsetY, 14);
+  const tip = at("tip"); tip.style.display = hovered < 0 || drag || lasso ? "none" : "block";
+  if (hovered >= 0) {
+    tip.lastElementChild.textContent = label(hovered); picture(tip.firstElementChild, hovered);
+    tip.style.left = Math.min(event.offsetX + 14, canvas.clientWidth - 230) + "px";
+    tip.style.top = Math.min(event.offsetY + 14, canvas.clientHeight - 130) + "px";
+  }
+  redraw();
+};
+canvas.onpointerup = event => {
+  if (lasso) { const path = lasso; lasso = null; mark([...Array(N).keys()].filter(k => shown(k) && inside(place(k), path))); redraw(); }
+  if (drag && drag.far < 5) { const k = nearestTo(event.offsetX, event.offsetY, 14); if (k >= 0) select(k, true); }
+  drag = null;
+};
+canvas.onpointerleave = () => { hovered = -1; at("tip").style.display = "none"; redraw(); };
+canvas.onwheel = event => { event.preventDefault(); zoom(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY); };
+canvas.onkeydown = event => {
+  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  if (moves[event.key]) { step(...moves[event.key]); event.preventDefault(); }
+  else if (event.key === "Enter" && selected >= 0) select(selected, true);
+  else if (event.key === "+" || event.key === "-") zoom(event.key === "+" ? 1.3 : 1 / 1.3, canvas.clientWidth / 2, canvas.clientHeight / 2);
+};
+const typing = () => ["search", "text"].includes(document.activeElement.type) || document.activeElement.tagName === "SELECT";
+const keys = {
+  m: () => mark([selected]), n: () => at("ranked").children.length ? judge(true) : mark([selected], true), y: () => judge(false),
+  r: () => showRanked(true), u: undo, " ": () => player.paused ? player.play().catch(() => {}) : player.pause(),
+  "/": () => at("search").focus(),
+};
+addEventListener("keydown", event => {
+  if (event.key === "Escape") { at("search").value = ""; at("ranked").replaceChildren(); select(-1, false); filter(); canvas.focus(); }
+  else if (!typing() && keys[event.key] && !event.ctrlKey && !event.metaKey && !(event.key === " " && document.activeElement.tagName === "BUTTON")) {
+    keys[event.key](); event.preventDefault();
+  }
+});
+addEventListener("resize", redraw);
+addEventListener("hashchange", follow);
+matchMedia("(prefers-color-scheme: dark)").onchange = redraw;
+colourBy(0);
+follow();
