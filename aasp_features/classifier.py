@@ -18,7 +18,17 @@ from aasp_features.classifier_files import check_labels, check_scores, check_thr
 from aasp_features.config import Precision
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
-from aasp_features.events import MERGE_GAP, MIN_DURATION, SMOOTH, THRESHOLD, Event, EventOptions, find_events, smoothed
+from aasp_features.events import (
+    MERGE_GAP,
+    MIN_DURATION,
+    SMOOTH,
+    THRESHOLD,
+    Event,
+    EventOptions,
+    check_threshold,
+    find_events,
+    smoothed,
+)
 from aasp_features.inference import FrameEmbeddings
 from aasp_features.inputs import SingleSound
 from aasp_features.options import check_choice, check_device, check_whole
@@ -47,25 +57,6 @@ class FramePredictions(NamedTuple):
     times: Any
 
 
-class ClassMeans(NamedTuple):
-    """The vectors that a classifier learnt from, for distances to them.
-
-    Attributes:
-        centre: (d,) their mean.
-        means: (classes, d) means of the classes, minus ``centre``.
-        max_distance: distance that 95 % of held-out clips keep within; beyond, a sound is ``other``.
-    """
-
-    centre: Tensor
-    means: Tensor
-    max_distance: float
-
-    def distances(self, vectors: Tensor) -> Tensor:
-        """Return 1 minus the cosine of (…, d) vectors and the nearest class mean, (…) float64 from 0 to 2."""
-        means = nn.functional.normalize(self.means.double(), dim=-1)
-        return 1 - (nn.functional.normalize(vectors.double() - self.centre.double(), dim=-1) @ means.T).amax(dim=-1)
-
-
 class AaSPClassifier(nn.Module):
     """An encoder and one linear layer on its clip vectors, with the names of the classes.
 
@@ -78,7 +69,7 @@ class AaSPClassifier(nn.Module):
         multi_label: a clip may have several labels, or none. Probabilities are then each class's own (sigmoid), and
             not shared between the classes (softmax).
         thresholds: least probability of an event, one for each class (default: 0.5).
-        known: what distances are measured to (default: none, so there are no distances and no ``other``).
+        min_probability: a sound is ``other`` if all its probabilities are lower (default: none; no sound is).
 
     Raises:
         OptionError: labels that are no names, a head of another size, or thresholds that are not accepted.
@@ -92,7 +83,7 @@ class AaSPClassifier(nn.Module):
         *,
         multi_label: bool = False,
         thresholds: Sequence[float] | None = None,
-        known: ClassMeans | None = None,
+        min_probability: float | None = None,
     ) -> None:
         super().__init__()
         self.labels = check_labels(labels, multi_label)
@@ -104,7 +95,9 @@ class AaSPClassifier(nn.Module):
                 f"a bias, got {head.in_features} -> {head.out_features}{' without one' if head.bias is None else ''}."
             )
         self.thresholds = check_thresholds(thresholds or [THRESHOLD] * len(self.labels), len(self.labels))
-        self.encoder, self.head, self.known = encoder, head, known
+        self.encoder, self.head, self.min_probability = encoder, head, min_probability
+        if min_probability is not None:
+            check_threshold(min_probability, "min_probability")
 
     @classmethod
     def from_pretrained(
@@ -134,18 +127,9 @@ class AaSPClassifier(nn.Module):
         with checkpoint.readable(found.source):
             values, weights = read_files(found, encoder.embedding_dim)
         head = nn.Linear(encoder.embedding_dim, len(values["labels"]), device="meta").to_empty(device="cpu")
-        known = None
-        if values["max_distance"] is not None:
-            known = ClassMeans(weights.pop("centre"), weights.pop("means"), values["max_distance"])
         head.load_state_dict(weights)
-        classifier = cls(
-            encoder,
-            values["labels"],
-            head,
-            multi_label=values["multi_label"],
-            thresholds=values["thresholds"],
-            known=known,
-        )
+        chosen = {name: values[name] for name in ("multi_label", "thresholds", "min_probability")}
+        classifier = cls(encoder, values["labels"], head, **chosen)
         classifier = classifier.requires_grad_(False).eval()
         return classifier.to(device) if device is not None else classifier
 
@@ -157,10 +141,7 @@ class AaSPClassifier(nn.Module):
         Raises:
             CheckpointError: the folder cannot be written, or weights are NaN, infinite or too large.
         """
-        tensors = {name: value.detach() for name, value in self.head.state_dict().items()}
-        if self.known is not None:
-            tensors |= {"centre": self.known.centre, "means": self.known.means}
-        tensors = {name: value.cpu().float().contiguous() for name, value in tensors.items()}
+        tensors = {name: value.detach().cpu().float().contiguous() for name, value in self.head.state_dict().items()}
         check_scores(tensors, str(folder))
         name = self.encoder.config.name
         card = card or f"# A classifier on {name}\n\nIts {len(self.labels)} classes: {', '.join(self.labels)}.\n"
@@ -169,7 +150,7 @@ class AaSPClassifier(nn.Module):
             "multi_label": self.multi_label,
             "labels": list(self.labels),
             "thresholds": list(self.thresholds),
-            "max_distance": None if self.known is None else self.known.max_distance,
+            "min_probability": self.min_probability,
         }
         write_files(saved, values, tensors)
         return saved
@@ -202,22 +183,6 @@ class AaSPClassifier(nn.Module):
         vectors = self.encoder.embed(sounds, sample_rate, pooling=None, last_layers=None, **choices)
         return _like(vectors, self.classify_vectors(vectors))
 
-    def distances(self, sounds: Any, sample_rate: int | None = None, **choices: Any) -> Any:
-        """Return how unlike sounds are to what was learnt from: a number for a single sound, (B,) for several.
-
-        A distance is 1 minus the cosine of the vector and the mean of the nearest class, both taken from the mean of
-        all training clips: 0 to 2. ``known.max_distance`` is the one that 95 % of held-out clips kept within.
-
-        Args:
-            sounds, sample_rate, choices: as of ``scores``.
-
-        Raises:
-            OptionError: the classifier has no distances; see also ``scores``.
-        """
-        self.check_distances()
-        vectors = self.encoder.embed(sounds, sample_rate, pooling=None, last_layers=None, **choices)
-        return _like(vectors, self.vector_distances(vectors))
-
     @overload
     def predict(self, sounds: SingleSound, sample_rate: int | None = None, **choices: Any) -> list[Prediction]: ...
     @overload
@@ -231,20 +196,20 @@ class AaSPClassifier(nn.Module):
 
         Args:
             top: number of classes.
-            other: return the label ``other`` alone for a sound whose distance exceeds ``known.max_distance``.
+            other: return the label ``other`` alone for a sound whose probabilities are all below ``min_probability``.
             sounds, sample_rate, choices: as of ``scores``, which also says what is raised.
 
         Raises:
-            OptionError: ``other``, and the classifier has no distances.
+            OptionError: ``other``, and the classifier has no ``min_probability``.
         """
         check_whole("top", top)
         if top < 1:
             raise OptionError(f"top must be at least 1, got {top}.")
         if other:
-            self.check_distances()
+            self.check_other()
         vectors = self.encoder.embed(sounds, sample_rate, pooling=None, last_layers=None, **choices)
         scores = self.classify_vectors(vectors)
-        unlike = self.is_other(vectors) if other else np.zeros(scores.shape[:-1], np.bool_)
+        unlike = self.is_other(scores) if other else np.zeros(scores.shape[:-1], np.bool_)
         if scores.ndim == 1:
             return self.ranked(scores, top, bool(unlike))
         return [self.ranked(row, top, bool(one)) for row, one in zip(scores, unlike, strict=True)]
@@ -320,13 +285,13 @@ class AaSPClassifier(nn.Module):
         logits = given @ weight.T + bias
         return (logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)).float().numpy()
 
-    def vector_distances(self, vectors: Any) -> NDArray[np.float32]:
-        """Return (…) distances of (…, d) vectors, as ``distances``; errors as of ``classify_vectors``."""
-        return self.check_distances().distances(self._checked(vectors)).float().numpy()
+    def is_other(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return (…) whether the largest of (…, classes) probabilities is lower than ``min_probability``.
 
-    def is_other(self, vectors: Any) -> NDArray[np.bool_]:
-        """Return (…) whether (…, d) vectors are farther than 95 % of held-out clips were."""
-        return np.asarray(self.vector_distances(vectors) > self.check_distances().max_distance)
+        Raises:
+            OptionError: the classifier has no ``min_probability``.
+        """
+        return np.asarray(probabilities.max(axis=-1) < self.check_other())
 
     def ranked(self, probabilities: NDArray[np.float32], top: int, other: bool = False) -> list[Prediction]:
         """Return the ``top`` likeliest of (classes,) probabilities, the likeliest first; ``other`` alone if it is."""
@@ -342,11 +307,11 @@ class AaSPClassifier(nn.Module):
             raise OptionError(f"this classifier reads vectors of {self.head.in_features} numbers, got shape {shape}.")
         return given
 
-    def check_distances(self) -> ClassMeans:
-        """Return what distances are measured to; raise OptionError if there is nothing."""
-        if self.known is None:
-            raise OptionError("this classifier has no distances; make one by aasp-train classify without --finetune.")
-        return self.known
+    def check_other(self) -> float:
+        """Return ``min_probability``; raise OptionError if there is none."""
+        if self.min_probability is None:
+            raise OptionError("this classifier has no probability below which a sound is other; train it again.")
+        return self.min_probability
 
     def check_frames(self) -> None:
         """Raise OptionError where the head cannot read frame vectors."""

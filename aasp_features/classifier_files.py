@@ -1,16 +1,15 @@
 """The two files of a classifier, which stand beside the encoder's in a checkpoint.
 
-``classifier.json`` holds the names of the classes, in the order of the scores, their thresholds, the distance of other
-sounds, and three checksums: of both files of weights, so that a head is never read with an encoder that it was not
-trained on, and of what it holds itself. ``classifier.safetensors`` holds ``weight`` (classes, d) and ``bias``
-(classes,); and ``centre`` (d,) and ``means`` (classes, d) if distances are known.
+``classifier.json`` holds the names of the classes, in the order of the scores, their thresholds, the probability below
+which a sound is ``other``, and three checksums: of both files of weights, so that a head is never read with an encoder
+that it was not trained on, and of what it holds itself. ``classifier.safetensors`` holds ``weight`` (classes, d) and
+``bias`` (classes,).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from aasp_features.events import check_threshold
 from aasp_features.version import __version__
 
 LABELS_FILE, HEAD_FILE = CLASSIFIER_FILES
-FORMAT = 3
+FORMAT = 4
 MAX_VALUE = 1e6  # of a vector; the encoder normalises its tokens, so that values stay below 100
 MAX_JSON = 2**24  # bytes; 527 classes need 20,000
 MAX_LABEL = 200
@@ -66,7 +65,7 @@ def write_files(saved: Path, values: Mapping[str, Any], tensors: Mapping[str, Te
 
     Args:
         saved: folder of the encoder's checkpoint.
-        values: multi_label, labels, thresholds and max_distance.
+        values: multi_label, labels, thresholds and min_probability.
         tensors: as ``classifier.safetensors`` names them; checked by ``check_scores``.
     """
     content = save(dict(tensors), metadata={"format": "pt"})
@@ -94,8 +93,6 @@ def read_files(found: checkpoint.Checkpoint, width: int) -> tuple[dict[str, Any]
     if not path.is_file():
         raise CheckpointError(f"{found.source}: no {HEAD_FILE}; a classifier has {LABELS_FILE} and {HEAD_FILE}.")
     shapes = {"weight": (classes, width), "bias": (classes,)}
-    if values["max_distance"] is not None:
-        shapes |= {"centre": (width,), "means": (classes, width)}
     if checkpoint.read_shapes(path, found.source) != shapes:
         raise CheckpointError(
             f"{found.source}: {HEAD_FILE} is no head for {classes} labels and vectors of {width} numbers; it needs "
@@ -129,12 +126,12 @@ def _read_values(path: Path, source: str) -> dict[str, Any]:
     if values.pop("sha256", None) != _checksum(values):
         raise CheckpointError(f"{where} was changed after it was saved; save the classifier again.")
     kinds: dict[str, Any] = {"multi_label": bool, "labels": list, "encoder_sha256": str, "head_sha256": str}
-    kinds |= {"thresholds": list, "max_distance": (float, type(None))}
+    kinds |= {"thresholds": list, "min_probability": (float, type(None))}
     if wrong := [name for name, kind in kinds.items() if not isinstance(values.get(name), kind)]:
         raise CheckpointError(f"{where} has no {wrong[0]!r} that can be read; save the classifier again.")
-    if values["max_distance"] is not None and not 0 <= values["max_distance"] < math.inf:
-        raise CheckpointError(f"{where}: max_distance is no distance, got {values['max_distance']}.")
     try:
+        if values["min_probability"] is not None:
+            check_threshold(values["min_probability"], "min_probability")
         labels = check_labels(values["labels"], values["multi_label"])
         return {**values, "labels": labels, "thresholds": check_thresholds(values["thresholds"], len(labels))}
     except OptionError as error:

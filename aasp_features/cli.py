@@ -256,7 +256,7 @@ def _load(
     if rows.frames:
         named.check_frames()
     if output.other:
-        named.check_distances()
+        named.check_other()
     return named.encoder, named
 
 

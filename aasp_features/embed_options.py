@@ -74,7 +74,7 @@ Smooth = Annotated[
 ]
 MinDuration = Annotated[float | None, _frames(help=f"Drop shorter events, seconds (default: {MIN_DURATION:g}).")]
 MergeGap = Annotated[float | None, _frames(help=f"Merge events this close, seconds (default: {MERGE_GAP:g}).")]
-Other = Annotated[bool, _extras("--other", help="With --classifier, label sounds unlike its training clips 'other'.")]
+Other = Annotated[bool, _extras("--other", help="With --classifier, label sounds 'other' if no class is likely.")]
 Quiet = Annotated[bool, _extras("--quiet", help="Print neither progress nor summary.")]
 Version = Annotated[bool, _extras("--version", callback=_print_version, is_eager=True, help="Print the version.")]
 

@@ -70,10 +70,10 @@ class EventOptions(NamedTuple):
         return self
 
 
-def check_threshold(threshold: float) -> None:
+def check_threshold(threshold: float, name: str = "threshold") -> None:
     """Raise OptionError for anything but a probability above 0."""
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
-        raise OptionError(f"must be a probability above 0 and at most 1, got {threshold!r}.", option="threshold")
+        raise OptionError(f"must be a probability above 0 and at most 1, got {threshold!r}.", option=name)
 
 
 def smoothed(

@@ -17,7 +17,6 @@ from aasp_features import (
     OptionError,
     load_audio,
 )
-from aasp_features.classifier import ClassMeans
 from aasp_features.events import find_events
 
 pytestmark = pytest.mark.filterwarnings("ignore:this encoder's weights are random")
@@ -164,22 +163,22 @@ def test_smoothed_events_of_a_scene_are_fewer_and_right(sounds: Path) -> None:
     assert right(found, truth) / len(found) > right(plain, truth) / len(plain)
 
 
-def test_sounds_unlike_the_known_are_other(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
-    vectors = small_encoder.embed(mixed_sounds()).astype(np.float64)
-    centre, means = vectors.mean(axis=0), vectors[:3] - vectors.mean(axis=0)
-    known = ClassMeans(torch.from_numpy(centre), torch.from_numpy(means), 0.05)
-    head = nn.Linear(small_encoder.embedding_dim, 3)
-    classifier = AaSPClassifier(small_encoder, LABELS, head, thresholds=[0.2, 0.3, 0.4], known=known)
+def test_sounds_of_unlikely_classes_are_other(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
+    plain = made_classifier(small_encoder)
+    largest = plain.scores(mixed_sounds()).max(axis=1)
+    least = float(np.sort(largest)[1])
+    classifier = AaSPClassifier(small_encoder, LABELS, plain.head, thresholds=[0.2, 0.3, 0.4], min_probability=least)
     again = AaSPClassifier.from_pretrained(classifier.save_pretrained(tmp_path))
-    assert (again.thresholds, again.known.max_distance) == ((0.2, 0.3, 0.4), 0.05)
-    rest = vectors - centre
-    cosines = rest @ means.T / np.linalg.norm(rest, axis=1)[:, None] / np.linalg.norm(means, axis=1)
-    np.testing.assert_allclose(again.distances(mixed_sounds()), 1 - cosines.max(axis=1), atol=1e-4)
-    first, *_, last = again.predict(mixed_sounds(), other=True)
-    assert first == again.predict(mixed_sounds()[0])
-    assert [one.label for one in last] == ["other"]
-    with pytest.raises(OptionError, match="has no distances"):
-        made_classifier(small_encoder).predict(noise(9000), other=True)
+    assert (again.thresholds, again.min_probability) == ((0.2, 0.3, 0.4), least)
+    predictions = again.predict(mixed_sounds(), other=True)
+    assert [one[0].label == "other" for one in predictions] == (largest < least).tolist()
+    known = int(largest.argmax())
+    assert predictions[known] == again.predict(mixed_sounds()[known])
+    assert sum(one[0].label == "other" for one in predictions) == 1
+    with pytest.raises(OptionError, match="no probability below which a sound is other"):
+        plain.predict(noise(9000), other=True)
+    with pytest.raises(OptionError, match="min_probability must be a probability"):
+        AaSPClassifier(small_encoder, LABELS, plain.head, min_probability=1.5)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean+cls", "mean+std", "frequency+std"])

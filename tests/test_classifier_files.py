@@ -12,7 +12,6 @@ from safetensors.torch import load, save
 from torch import nn
 
 from aasp_features import AaSPClassifier, AaSPEncoder, CheckpointError
-from aasp_features.classifier import ClassMeans
 
 pytestmark = pytest.mark.filterwarnings("ignore:this encoder's weights are random")
 
@@ -72,7 +71,7 @@ def claim_much(folder: Path) -> None:
         (write_json(b" " * (2**24 + 1)), "longer than the"),
         (write_json(b"[]"), "is not of a classifier"),
         (edit(model_type="aasp"), "is not of a classifier"),
-        (edit(format=2), "not of a classifier of format 3; update the package, or make"),
+        (edit(format=2), "not of a classifier of format 4; update the package, or make"),
         (edit(labels="gone"), "has no 'labels' that can be read"),
         (edit(labels="ab"), "has no 'labels' that can be read"),
         (edit(labels=["a", 7]), "printable"),
@@ -83,9 +82,8 @@ def claim_much(folder: Path) -> None:
         ),
         (edit(thresholds=[0.5]), "2 labels need 2 thresholds, got 1"),
         (edit(thresholds=[0.5, 2]), "threshold must be a probability"),
-        (edit(max_distance="far"), "has no 'max_distance' that can be read"),
-        (edit(max_distance=-1.0), "max_distance is no distance, got -1.0"),
-        (edit(max_distance=0.5), r"it needs weight .* and means \(2, 1536\)"),
+        (edit(min_probability="few"), "has no 'min_probability' that can be read"),
+        (edit(min_probability=-1.0), "min_probability must be a probability above 0 and at most 1, got -1.0"),
         (edit(multi_label=1), "has no 'multi_label' that can be read"),
         (edit(sealed=False, labels=["é", "a"]), "classifier.json was changed after it was saved"),
         (edit(sealed=False, multi_label=True), "classifier.json was changed after it was saved"),
@@ -126,10 +124,3 @@ def test_no_numbers_are_not_saved(small_encoder: AaSPEncoder, folder: Path, valu
     with pytest.raises(CheckpointError, match="scores would be infinite"):
         AaSPClassifier(small_encoder, ("a", "b"), head).save_pretrained(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-def test_no_numbers_in_the_means_are_not_saved(small_encoder: AaSPEncoder, tmp_path: Path) -> None:
-    width = small_encoder.embedding_dim
-    known = ClassMeans(torch.zeros(width), torch.full((2, width), torch.nan), 0.5)
-    with pytest.raises(CheckpointError, match="weights are NaN"):
-        AaSPClassifier(small_encoder, ("a", "b"), nn.Linear(width, 2), known=known).save_pretrained(tmp_path / "out")

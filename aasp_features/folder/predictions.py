@@ -61,17 +61,17 @@ def predict_run(
 ) -> PredictionFiles:
     """Write a classifier's predictions for the vectors of a finished run.
 
-    ``OUT.predictions.csv`` has the run's table, and for each row the likeliest label, its probability, its distance
-    (see ``AaSPClassifier.distances``; if the classifier has distances), and a column ``p(label)`` for each class. Rows
-    of frames are those that events were found in, after smoothing. For frames there is also ``OUT.events.csv``, with
-    path, start, end (seconds of the file), label and probability of each event, ``OUT.selections.txt``, the same for
-    Raven, and ``OUT.labels/``, a label track for each sound.
+    ``OUT.predictions.csv`` has the run's table, and for each row the likeliest label, its probability, and a column
+    ``p(label)`` for each class. Rows of frames are those that events were found in, after smoothing. For frames there
+    is also ``OUT.events.csv``, with path, start, end (seconds of the file), label and probability of each event,
+    ``OUT.selections.txt``, the same for Raven, and ``OUT.labels/``, a label track for each sound.
 
     Args:
         out: the vectors, ``.npy``, with their table beside them.
         classifier: on the encoder that computed them.
         options: of events.
-        other: label rows ``other``, without a probability, if their distance exceeds the classifier's.
+        other: label rows ``other``, without a probability, if all their probabilities are below the classifier's
+            ``min_probability``.
         overwrite: replace any file that is there.
         lock: keep other processes away.
 
@@ -79,12 +79,12 @@ def predict_run(
         OutputError: no finished run, or not of the classifier's encoder; another process writes there; or a file there
             is no earlier prediction, or one of the sounds.
         OptionError: options that are not accepted, frames and a classifier that cannot read them, or ``other`` and a
-            classifier without distances.
+            classifier without ``min_probability``.
         OSError: a file cannot be written; the next run writes it again.
     """
     options.check()
     if other:
-        classifier.check_distances()
+        classifier.check_other()
     hop, paths = _hop_of_run(out, classifier), prediction_files(out)
     job = _Prediction(out, classifier, hop, options if hop is not None else None, other)
     check_apart(out, map(Path, dict.fromkeys(_names(out))), paths)
@@ -175,10 +175,9 @@ def check_replaceable(out: Path, overwrite: bool, *, written: Sequence[Path] = (
 def _identify(job: _Prediction) -> dict[str, Any]:
     """Return everything that decides the results."""
     out, classifier = job.out, job.classifier
-    learnt = [classifier.head.weight, classifier.head.bias, *(classifier.known or ())[:2]]
+    learnt = [classifier.head.weight, classifier.head.bias]
     head = [part.detach().cpu().numpy().tobytes().hex() for part in learnt]
-    distance = classifier.known and classifier.known.max_distance
-    chosen = {"thresholds": list(classifier.thresholds), "max_distance": distance}
+    chosen = {"thresholds": list(classifier.thresholds), "min_probability": classifier.min_probability}
     return {
         "output": out.name,
         "run": fingerprint(side_file(out, ".json")),
@@ -240,11 +239,10 @@ def _lines(out: Path) -> Iterator[Line]:
 
 
 class _Piece(NamedTuple):
-    """Rows in their order: lines of the table, probabilities (rows, classes), and distances (rows,) if known."""
+    """Rows in their order: lines of the table, probabilities (rows, classes), and whether it is other (rows,)."""
 
     lines: list[Line]
     probabilities: NDArray[np.float32]
-    distances: NDArray[np.float32] | None
     other: NDArray[np.bool_]
 
 
@@ -256,20 +254,11 @@ def _pieces(job: _Prediction) -> Iterator[_Piece]:
     for own in groups:
         rows, seconds = vectors[first : first + len(own)], job.options.smooth if job.options else 0.0
         times = _times(own) if seconds else np.zeros(len(own))
-        parts = [_judged(job, piece) for piece in smoothed(rows, times, seconds)]
-        probabilities, distances, other = zip(*parts, strict=True)
-        far = None if distances[0] is None else np.concatenate(distances)
-        yield _Piece(own, np.concatenate(probabilities), far, np.concatenate(other))
+        parts = [job.classifier.classify_vectors(piece) for piece in smoothed(rows, times, seconds)]
+        probabilities = np.concatenate(parts)
+        other = job.classifier.is_other(probabilities) if job.other else np.zeros(len(own), np.bool_)
+        yield _Piece(own, probabilities, other)
         first += len(own)
-
-
-def _judged(job: _Prediction, vectors: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any]]:
-    known = job.classifier.known is not None
-    return (
-        job.classifier.classify_vectors(vectors),
-        job.classifier.vector_distances(vectors) if known else None,
-        job.classifier.is_other(vectors) if job.other else np.zeros(len(vectors), np.bool_),
-    )
 
 
 def _times(lines: Sequence[Line]) -> NDArray[np.float64]:
@@ -278,7 +267,7 @@ def _times(lines: Sequence[Line]) -> NDArray[np.float64]:
 
 def _write_table(job: _Prediction, path: Path) -> None:
     classifier = job.classifier
-    head = [*next(_lines(job.out)), "label", "probability", *(["distance"] if classifier.known else [])]
+    head = [*next(_lines(job.out)), "label", "probability"]
     _write_csv(path, [*head, *(f"p({label})" for label in classifier.labels)], _table_rows(job))
 
 
@@ -286,8 +275,7 @@ def _table_rows(job: _Prediction) -> Iterator[list[Any]]:
     for piece in _pieces(job):
         for index, (line, row) in enumerate(zip(piece.lines, piece.probabilities, strict=True)):
             label, probability = job.classifier.ranked(row, 1, bool(piece.other[index]))[0]
-            distance = [] if piece.distances is None else [float(piece.distances[index])]
-            yield [*line, label, "" if piece.other[index] else probability, *distance, *row.tolist()]
+            yield [*line, label, "" if piece.other[index] else probability, *row.tolist()]
 
 
 def _write_events(job: _Prediction, hop: float, paths: PredictionFiles, tracks: dict[str, str]) -> None:

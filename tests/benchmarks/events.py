@@ -1,4 +1,4 @@
-"""Events of ten-minute scenes with known times, before and after smoothing; and `other` for classes held out.
+"""Events of ten-minute scenes with known times, before and after smoothing.
 
 ``python tests/benchmarks/events.py FOLDER [--scenes 5]``; FOLDER has a labels.csv of five-second clips in five
 folds, such as ESC-10. A scene strings clips of two folds together; the classifier learns from the other three. An event
@@ -12,14 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import roc_auc_score
 
 from aasp_features import AaSPClassifier, AaSPEncoder, Event, FrameEmbeddings, load_audio
 from aasp_features.events import EventOptions, find_events, smoothed
 from aasp_features.train.evaluate.classify import linear_classifier, read_task
-from aasp_features.train.evaluate.held_out import class_means, class_thresholds
+from aasp_features.train.evaluate.held_out import class_thresholds
 from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.probe import probe
 from aasp_features.train.evaluate.task import Task
@@ -96,23 +94,6 @@ def event_table(task: Task, vectors: np.ndarray, encoder: AaSPEncoder, scenes: i
         print(f"| {name} | {found / scenes:.0f} | {single / max(1, found):.0%} | {rates} |")
 
 
-def other_table(task: Task, vectors: np.ndarray) -> None:
-    """Hold out two classes at a time, and one fold: are their clips farther than those of known classes?"""
-    rows = []
-    for first in range(len(task.classes)):
-        unknown = np.isin(task.labels, [first, (first + 3) % len(task.classes)])
-        distances, limits = np.zeros(len(unknown)), np.zeros(len(unknown))
-        for fold in task.folds:
-            test = task.parts == fold
-            known = class_means(vectors[~test & ~unknown], part_of(task, ~test & ~unknown))
-            distances[test] = known.distances(torch.from_numpy(vectors[test])).numpy()
-            limits[test] = known.max_distance
-        other = distances > limits
-        rows.append((roc_auc_score(unknown, distances), other[unknown].mean(), other[~unknown].mean()))
-    auroc, caught, lost = np.mean(rows, axis=0)
-    print(f"\nother: AUROC {auroc:.3f}, {caught:.0%} of unknown clips caught, {lost:.1%} of known ones lost")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
@@ -121,7 +102,6 @@ def main() -> None:
     task, encoder = read_task(given.folder), AaSPEncoder.from_pretrained()
     files: list[Path] = task.files
     vectors = np.concatenate([encoder.embed(files[first : first + 50]) for first in range(0, len(files), 50)])
-    other_table(task, vectors)
     event_table(task, vectors, encoder, given.scenes)
 
 

@@ -19,7 +19,6 @@ from aasp_features.errors import OptionError
 from aasp_features.options import check_last_layers
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.confusion import confusion_matrix, confusion_table, precision_table
-from aasp_features.train.evaluate.held_out import class_means
 from aasp_features.train.evaluate.held_out import described as described_held_out
 from aasp_features.train.evaluate.linear_head import fit_linear_head
 from aasp_features.train.evaluate.logistic import FIXED_C, inner_splits
@@ -105,8 +104,7 @@ def linear_classifier(encoder: AaSPEncoder, vectors: NDArray[np.float32], task: 
         TrainError: The clips do not suffice to learn from.
     """
     head = fit_linear_head(vectors, task)
-    known = class_means(vectors, task)
-    classifier = AaSPClassifier(encoder, head.labels, head.layer(), multi_label=task.labels.ndim == 2, known=known)
+    classifier = AaSPClassifier(encoder, head.labels, head.layer(), multi_label=task.labels.ndim == 2)
     return classifier.requires_grad_(False).eval()
 
 
@@ -135,7 +133,7 @@ def classifier_report(
         precision_table(task, result) if multi_label else confusion_table(confusion_matrix(task, result), task.classes),
         "The saved classifier is trained on all clips, including those held out here.",
     ]
-    parts += described_held_out(task, result, labels, classifier.known)
+    parts += described_held_out(task, result, labels)
     if unknown := [name for name in task.classes if name not in labels]:
         parts.append(f"No clip has the label {', '.join(unknown)}, so the classifier lacks it.")
     parts += remarks([task], logistic=learning == LINEAR)
@@ -188,7 +186,7 @@ def classifier_json(
     numbers = as_json([task], {method: {task.name: result}}, learning, False)
     numbers["labels"], numbers["classes"] = list(classifier.labels), list(task.classes)
     numbers["thresholds"] = dict(zip(classifier.labels, classifier.thresholds, strict=True))
-    numbers["max_distance"] = classifier.known and classifier.known.max_distance
+    numbers["min_probability"] = classifier.min_probability
     if task.labels.ndim == 1:
         numbers["confusion"] = confusion_matrix(task, result).tolist()
     return numbers

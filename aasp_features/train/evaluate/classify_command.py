@@ -85,10 +85,11 @@ def classify(
 def _report(task: Task, learnt: Learnt, out: Path, encoder_folder: Path, learning: str) -> None:
     """Choose the thresholds of a classifier, print its report, and save it."""
     from aasp_features.train.evaluate import classify as work
-    from aasp_features.train.evaluate.held_out import class_thresholds
+    from aasp_features.train.evaluate.held_out import class_thresholds, least_probability
 
     method, result, classifier = learnt
     classifier.thresholds = class_thresholds(task, result, classifier.labels)
+    classifier.min_probability = least_probability(task, result)
     text = work.classifier_report(task, method, result, classifier, learning)
     sys.stdout.write(text)
     numbers = work.classifier_json(task, method, result, classifier, learning)
