@@ -35,7 +35,7 @@ from aasp_features.train.evaluate.report import differences, table
 from aasp_features.train.evaluate.stability.change import SHIFTS, changes, read_recordings
 from aasp_features.train.evaluate.stability.modulation import read_modulation
 from aasp_features.train.evaluate.task import Task
-from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 from aasp_features.train.whole_file import whole_file, write_atomically
 
 BLOCKS = 4

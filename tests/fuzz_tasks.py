@@ -15,7 +15,7 @@ from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.probe import probe
 from aasp_features.train.evaluate.readable import reading, without_unreadable
 from aasp_features.train.evaluate.report import probe_report
-from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 
 Rng = np.random.Generator
 SOUNDS, BROKEN = 14, 2

@@ -16,8 +16,7 @@ from aasp_features.train.evaluate.probe import ProbeResult
 from aasp_features.train.evaluate.report import LINEAR as LOGISTIC
 from aasp_features.train.evaluate.report import Results, described, interval_remarks, remarks
 from aasp_features.train.evaluate.task import Task
-from aasp_features.train.evaluate.tasks.public_task import PublicTask
-from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
+from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS, PublicTask
 
 LINEAR, FINE_TUNING, EITHER = "linear evaluation", "fine-tuning", "fine-tuning or linear evaluation, not said which"
 PRESUMED = ", presumably"

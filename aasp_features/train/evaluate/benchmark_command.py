@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def tasks() -> None:
     """List the public tasks with splits, metrics and folders. Their names are for --task NAME:FOLDER."""
     from aasp_features.train.evaluate.task import WHOLE
-    from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
+    from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS
 
     for task in PUBLIC_TASKS.values():
         length = "" if task.seconds is None else f", {task.seconds:g} s"

@@ -28,7 +28,7 @@ from aasp_features.train.evaluate.readable import write_unreadable
 from aasp_features.train.evaluate.report import LINEAR as LINEAR
 from aasp_features.train.evaluate.report import as_json, remarks
 from aasp_features.train.evaluate.task import Task
-from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 from aasp_features.train.options import check_folder
 
 FINE_TUNED = "Fine-tuning"  # the alternative to LINEAR

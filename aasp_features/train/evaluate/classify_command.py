@@ -63,7 +63,7 @@ def classify(
     from aasp_features.folder.output import check_unread
     from aasp_features.train.evaluate import classify as work
     from aasp_features.train.evaluate.held_out import class_thresholds
-    from aasp_features.train.evaluate.tasks.registry import TABLE
+    from aasp_features.train.evaluate.tasks.reading import TABLE
 
     task = work.read_task(folder)
     work.check_free(out, overwrite, finetune)

@@ -82,7 +82,7 @@ def linear(
     """Fit a linear probe on frozen vectors. Print each task's metric with 95 % intervals."""
     from aasp_features.train.evaluate.linear import linear_layer
     from aasp_features.train.evaluate.logistic import logistic_regression
-    from aasp_features.train.evaluate.tasks.registry import read_tasks
+    from aasp_features.train.evaluate.tasks.reading import read_tasks
 
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
     kept = None if no_cache else vector_cache(cache)
@@ -115,7 +115,7 @@ def knn(
     from functools import partial
 
     from aasp_features.train.evaluate.knn import NEIGHBOURS, nearest_neighbours
-    from aasp_features.train.evaluate.tasks.registry import read_tasks
+    from aasp_features.train.evaluate.tasks.reading import read_tasks
 
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
     kept = None if no_cache else vector_cache(cache)

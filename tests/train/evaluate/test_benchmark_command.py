@@ -16,7 +16,8 @@ from aasp_features.train.cli import app
 from aasp_features.train.evaluate import linear
 from aasp_features.train.evaluate.finetune import recipes
 from aasp_features.train.evaluate.finetune.recipes import load_recipe
-from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS, read_tasks
+from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 
 QUICKLY = ["run.epochs=1", "clips.seconds=0.5", "run.batch=32", "run.held_out=0"]
 

@@ -18,7 +18,7 @@ from aasp_features.train.evaluate.methods import log_mel_statistics
 from aasp_features.train.evaluate.metrics import ACCURACY, BALANCED_ACCURACY
 from aasp_features.train.evaluate.probe import judged, judged_together, probe
 from aasp_features.train.evaluate.task import Split
-from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 
 pytestmark = pytest.mark.usefixtures("few_epochs")
 ALL = [linear_layer, logistic_regression, nearest_neighbours]

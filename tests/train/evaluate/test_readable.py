@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aasp_features.train.evaluate.tasks.class_folders import read_class_folders
 from evaluate_helpers import write_tone
 
 from aasp_features.train.errors import TrainError
@@ -18,7 +19,6 @@ from aasp_features.train.evaluate.readable import (
     write_unreadable,
 )
 from aasp_features.train.evaluate.task import Task
-from aasp_features.train.evaluate.tasks.class_folders import read_class_folders
 from aasp_features.train.evaluate.vector_cache import task_vectors
 
 BROKEN = ("b/1.wav", "a/3.wav")

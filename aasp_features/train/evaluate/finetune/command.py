@@ -46,7 +46,7 @@ def finetune(
     from aasp_features.train.evaluate.finetune.runs import finetune as run
     from aasp_features.train.evaluate.finetune.summary import summary
     from aasp_features.train.evaluate.report import write_report
-    from aasp_features.train.evaluate.tasks.registry import read_tasks
+    from aasp_features.train.evaluate.tasks.reading import read_tasks
     from aasp_features.train.options import check_folder, checked_device, seconds_of
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
 

@@ -46,7 +46,7 @@ def robustness(
     from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.report import LINEAR, write_report
     from aasp_features.train.evaluate.robustness import under_conditions
-    from aasp_features.train.evaluate.tasks.registry import read_tasks
+    from aasp_features.train.evaluate.tasks.reading import read_tasks
     from aasp_features.train.options import check_folder
 
     check_folder("--out", out)

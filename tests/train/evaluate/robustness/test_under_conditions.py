@@ -22,7 +22,7 @@ from aasp_features.train.evaluate.robustness.under_conditions import (
     under,
 )
 from aasp_features.train.evaluate.task import Task
-from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 from aasp_features.train.evaluate.vector_cache import task_vectors
 
 NAMED = {condition.name: condition for condition in CONDITIONS}
