@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aasp_features.classifier import ClassMeans
 from aasp_features.events import THRESHOLD
-from aasp_features.train.evaluate.classifier import one_hot
+from aasp_features.train.evaluate.metrics import one_hot
 from aasp_features.train.evaluate.probe import ProbeResult
 from aasp_features.train.evaluate.task import Task
 

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,33 @@ def check_beside(wanted: Sequence[str]) -> None:
             )
         if not path.exists():
             raise OptionError(f"--beside {one} does not exist.")
+
+
+def find_methods(
+    checkpoints: Sequence[str] | None,
+    poolings: Sequence[str] | None,
+    last_layers: Sequence[int] | None,
+    beside: Sequence[str] | None,
+    graphs: str,
+    device: torch.device,
+) -> Iterator[Method]:
+    """Yield the checkpoints, then the methods to compare, each loaded when it is used.
+
+    Checkpoints and untrained networks run on the device; teachers, peers and log-mels choose their own.
+
+    Raises:
+        OptionError: A method to compare is unknown; other errors come with the methods.
+    """
+    models, beside = checkpoints or [""], beside or []
+    check_beside(beside)
+    read = poolings or [None], last_layers or [None], device
+    paths = [Path(one) for one in beside if one not in ("untrained", "log-mel")]
+    return chain(
+        encoder_methods(models, *read),
+        baseline_methods(models, *read, untrained="untrained" in beside, log_mel="log-mel" in beside),
+        (peer_method(path) for path in paths if path.suffix == ".py"),
+        teacher_methods([path for path in paths if path.suffix != ".py"], graphs),
+    )
 
 
 def encoder_methods(

@@ -194,8 +194,8 @@ SPEECH_COMMANDS_V2 = PublicTask(
     layout="validation_list.txt, testing_list.txt, and a folder of .wav for each of the 35 words",
     expected={TRAIN: 84_843, VALIDATION: 9_981, TEST: 11_005},
     list_clips=listings.list_speech_commands,
-    class_names="backward bed bird cat dog down eight five follow forward four go happy house learn left marvin nine no "
-    "off on one right seven sheila six stop three tree two up visual wow yes zero",
+    class_names="backward bed bird cat dog down eight five follow forward four go happy house learn left marvin nine "
+    "no off on one right seven sheila six stop three tree two up visual wow yes zero",
     hub="google/speech_commands",
 )
 # https://www.robots.ox.ac.uk/~vgg/data/voxceleb/ (meta/iden_split.txt): layout and split by utterance, as in
