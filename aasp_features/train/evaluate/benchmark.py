@@ -8,7 +8,7 @@ the others are presumed to follow the field. Figures of different protocols are 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -219,14 +219,6 @@ def _section(title: str, remark: str, benchmarks: Sequence[Benchmark], found: Fo
         task = PUBLIC_TASKS[benchmark.task]
         clips = len(found.tasks[task.name].files) if task.name in found.tasks else 0
         cells = [task.title, task.metric.name, f"{clips:,} of {sum(task.expected.values()):,}"]
-        cells += [_cell(by_task, task.name) for by_task in columns.values()]
+        cells += [by_task[task.name].cell if task.name in by_task else "–" for by_task in columns.values()]
         rows.append([*cells, f"{benchmark.figure:.1f}", benchmark.protocol])
     return [f"## {title}", remark, markdown.table(rows)]
-
-
-def _cell(by_task: Mapping[str, ProbeResult], name: str) -> str:
-    result = by_task.get(name)
-    if result is None:
-        return "–"
-    low, high = result.interval
-    return f"{result.value:.1f} ({low:.1f}–{high:.1f})"

@@ -30,6 +30,10 @@ class Examples(NamedTuple):
     labels: Labels
     groups: NDArray[np.str_]
 
+    def at(self, indices: NDArray[np.int64]) -> Examples:
+        """Return some of the examples."""
+        return Examples(self.vectors[indices], self.labels[indices], self.groups[indices])
+
 
 class Classifier(Protocol):
     """A function that learns from examples and scores other vectors."""
@@ -106,20 +110,16 @@ def logistic_regression(
 
 def choose_penalty(train: Examples, validation: Examples | None, classes: int, metric: Metric) -> float:
     """Return the C with the best metric; see ``logistic_regression``."""
-    given = len(train.vectors)
-    vectors = train.vectors if validation is None else np.concatenate([train.vectors, validation.vectors])
-    labels = train.labels if validation is None else np.concatenate([train.labels, validation.labels])
-    indices = np.arange(len(vectors))
-    inner = [(indices[:given], indices[given:])] if validation is not None else inner_splits(train.labels, train.groups)
-    if not inner:
+    pairs = [(train, validation)] if validation is not None else []
+    if validation is None:
+        pairs = [(train.at(rest), train.at(held)) for rest, held in inner_splits(train.labels, train.groups)]
+    if not pairs:
         return FIXED_C
-    means = []
-    for c in C_GRID:
-        found = [
-            metric.value(labels[held], _scores(fit(vectors[rest], labels[rest], c), vectors[held], classes))
-            for rest, held in inner
-        ]
-        means.append(np.mean(found))
+
+    def value(c: float, given: Examples, held: Examples) -> float:
+        return metric.value(held.labels, _scores(fit(given.vectors, given.labels, c), held.vectors, classes))
+
+    means = [np.mean([value(c, *pair) for pair in pairs]) for c in C_GRID]
     return C_GRID[int(np.argmax(means))]
 
 

@@ -82,11 +82,10 @@ def linear(
 ) -> None:
     """Fit a linear probe on frozen vectors. Print each task's metric with 95 % intervals."""
     from aasp_features.train.evaluate.methods import find_methods
-    from aasp_features.train.evaluate.vector_cache import vector_cache
 
     title, classifier = _linear_probe(quick, torch_device := checked_device(device))
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, torch_device)
-    evaluate(title, {"": classifier}, task, methods, selection, out, None if no_cache else vector_cache(cache))
+    evaluate(title, {"": classifier}, task, methods, selection, out, _kept(cache, no_cache))
 
 
 def knn(
@@ -113,13 +112,12 @@ def knn(
     """
     from aasp_features.train.evaluate.classifier import NEIGHBOURS, nearest_neighbours
     from aasp_features.train.evaluate.methods import find_methods
-    from aasp_features.train.evaluate.vector_cache import vector_cache
 
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, checked_device(device))
     counts = list(dict.fromkeys(k or [NEIGHBOURS]))
     classifiers = {f", k = {one}" if counts[1:] else "": partial(nearest_neighbours, k=one) for one in counts}
     title = f"k-nearest neighbours (k = {', '.join(map(str, counts))})"
-    evaluate(title, classifiers, task, methods, selection, out, None if no_cache else vector_cache(cache))
+    evaluate(title, classifiers, task, methods, selection, out, _kept(cache, no_cache))
 
 
 def robustness(
@@ -141,9 +139,9 @@ def robustness(
     from aasp_features.train.evaluate.classifier import NEIGHBOURS, logistic_regression, nearest_neighbours
     from aasp_features.train.evaluate.methods import find_methods
     from aasp_features.train.evaluate.report import LINEAR, write_report
-    from aasp_features.train.evaluate.vector_cache import vector_cache, with_progress
+    from aasp_features.train.evaluate.vector_cache import with_progress
 
-    kept = None if no_cache else vector_cache(cache)
+    kept = _kept(cache, no_cache)
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, checked_device(device))
     tasks, methods = _prepared(task, methods, out, kept)
     title, classifier = LINEAR, logistic_regression
@@ -263,13 +261,12 @@ def reproduce(
     from aasp_features.train.evaluate import benchmark as work
     from aasp_features.train.evaluate.methods import find_methods
     from aasp_features.train.evaluate.report import write_report
-    from aasp_features.train.evaluate.vector_cache import vector_cache
 
     check_folder("--out", out)
     title, classifier = _linear_probe(quick, torch_device := checked_device(device))
     found = work.find_benchmarks(data_root)
     methods = find_methods(checkpoint, pooling, last_layers, None, "", torch_device)
-    results = work.probe_benchmarks(found, methods, classifier, None if no_cache else vector_cache(cache))
+    results = work.probe_benchmarks(found, methods, classifier, _kept(cache, no_cache))
     tuned = {} if finetune is None else work.finetune_benchmarks(found, checkpoint or [""], finetune, torch_device)
     text = work.benchmark_report(found, results, title, tuned)
     sys.stdout.write(text)
@@ -290,6 +287,13 @@ def _linear_probe(quick: bool, device: torch.device) -> tuple[str, Classifier]:
     from aasp_features.train.evaluate.report import LINEAR
 
     return (LINEAR, logistic_regression) if quick else ("Linear layer", partial(linear_layer, device=device))
+
+
+def _kept(cache: Path | None, no_cache: bool) -> Path | None:
+    """Return the folder of cached vectors; None does not cache."""
+    from aasp_features.train.evaluate.vector_cache import vector_cache
+
+    return None if no_cache else vector_cache(cache)
 
 
 def _prepared(

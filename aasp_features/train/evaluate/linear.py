@@ -52,11 +52,8 @@ def linear_layer(
 
 def hold_out(train: Examples, seed: int) -> tuple[Examples, Examples]:
     """Split examples into nine tenths and one tenth, in whole groups."""
-    kept, held = (
-        Examples(train.vectors[indices], train.labels[indices], train.groups[indices])
-        for indices in hold_out_groups(train.groups, HELD_OUT, seed)
-    )
-    return kept, held
+    kept, held = hold_out_groups(train.groups, HELD_OUT, seed)
+    return train.at(kept), train.at(held)
 
 
 def hold_out_groups(groups: NDArray[np.str_], share: float, seed: int) -> tuple[Indices, Indices]:

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +122,8 @@ def encoder_methods(
         name = encoder.config.name
         called = f"{name} ({model})" if name in taken else name
         taken.add(name)
-        for pooling in poolings:
-            for count in last_layers:
-                yield encoder_method(encoder, called, pooling, count)
+        for pooling, count in product(poolings, last_layers):
+            yield encoder_method(encoder, called, pooling, count)
 
 
 def baseline_methods(
@@ -149,9 +148,8 @@ def baseline_methods(
         called = "untrained" if len(networks) == 1 else f"{config.name} untrained"
         for seed in UNTRAINED_SEEDS:
             encoder = untrained_encoder(config.replace(name="untrained"), seed).to(device)
-            for pooling in poolings:
-                for count in last_layers:
-                    yield encoder_method(encoder, f"{called}, seed {seed}", pooling, count)
+            for pooling, count in product(poolings, last_layers):
+                yield encoder_method(encoder, f"{called}, seed {seed}", pooling, count)
 
 
 def encoder_method(encoder: AaSPEncoder, name: str, pooling: str | None, last_layers: int | None) -> Method:

@@ -42,6 +42,12 @@ class ProbeResult:
     exact: bool = False
 
     @property
+    def cell(self) -> str:
+        """Value and interval, for tables."""
+        low, high = self.interval
+        return f"{self.value:.1f} ({low:.1f}–{high:.1f})"
+
+    @property
     def predicted(self) -> NDArray[np.int64]:
         """Indices of the most likely classes, on average over the seeds."""
         return np.asarray(np.mean(self.scores, axis=0).argmax(axis=1))

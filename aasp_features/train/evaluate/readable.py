@@ -20,6 +20,7 @@ from aasp_features.train.evaluate.methods import Method, Waveform, identity
 from aasp_features.train.evaluate.metrics import one_hot
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.vector_cache import with_progress
+from aasp_features.train.whole_file import whole_file
 
 SHOWN = 3  # files in a message
 
@@ -77,8 +78,8 @@ def without_unreadable(task: Task, good: NDArray[np.bool_]) -> Task:
     """
     if good.all():
         return task
-    files = [file for file, has in zip(task.files, good, strict=True) if not has]
-    unreadable = dict(zip(files, reasons(files), strict=True))
+    files = np.array(task.files, object)
+    unreadable = dict(zip(files[~good], reasons(files[~good]), strict=True))
     having = one_hot(task.labels, len(task.classes))
     lost = np.flatnonzero(having.any(axis=0) & ~having[good].any(axis=0))
     if len(lost):
@@ -89,7 +90,7 @@ def without_unreadable(task: Task, good: NDArray[np.bool_]) -> Task:
         )
     left = replace(
         task,
-        files=[file for file, has in zip(task.files, good, strict=True) if has],
+        files=files[good].tolist(),
         labels=task.labels[good],
         groups=task.groups[good],
         parts=task.parts[good],
@@ -112,7 +113,10 @@ def write_unreadable(folder: Path, name: str, unreadable: Mapping[str, str]) -> 
     if not unreadable:
         path.unlink(missing_ok=True)
         return
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         table = csv.writer(file)
         table.writerow(["file", "reason"])
         table.writerows(unreadable.items())

@@ -17,7 +17,7 @@ from aasp_features.train.evaluate.metrics import MEAN_AVERAGE_PRECISION, interva
 from aasp_features.train.evaluate.probe import ProbeResult
 from aasp_features.train.evaluate.readable import describe_unreadable, write_unreadable
 from aasp_features.train.evaluate.task import WHOLE, Task
-from aasp_features.train.whole_file import write_atomically
+from aasp_features.train.whole_file import whole_file, write_atomically
 
 Results = Mapping[str, Mapping[str, ProbeResult]]  # method -> task -> result
 MAX_COLUMNS = 20  # classes of a full confusion matrix
@@ -101,36 +101,30 @@ def write_report(folder: Path, tasks: Sequence[Task], text: str, numbers: Mappin
     for task in tasks:
         write_unreadable(folder, task.name, described(task)["unreadable"])
         path = folder / f"missing-{task.name}.txt"
-        path.unlink(missing_ok=True)
-        if task.missing:
-            lines = "".join(f"{path}\n" for path in task.missing)
-            path.write_text(lines, encoding="utf-8", errors="surrogateescape")
+        if not task.missing:
+            path.unlink(missing_ok=True)
+            continue
+        with whole_file(path) as temporary:
+            lines = "".join(f"{file}\n" for file in task.missing)
+            temporary.write_text(lines, encoding="utf-8", errors="surrogateescape")
 
 
 def table(tasks: Sequence[Task], results: Results) -> str:
     """Return a Markdown table of each method's metrics with 95 % intervals, and their average."""
-    rows = {}
+    rows = [["", *(task.name for task in tasks), "average"]]
     for method, found in results.items():
-        cells = [found[task.name] for task in tasks]
-        rows[method] = [(one.value, f" ({one.interval[0]:.1f}–{one.interval[1]:.1f})") for one in cells]
-    return _table(tasks, rows)
+        own = [found[task.name] for task in tasks]
+        rows.append([method, *(one.cell for one in own), f"{np.mean([one.value for one in own]):.1f}"])
+    return markdown.table(rows)
 
 
 def last_fold_table(tasks: Sequence[Task], results: Results) -> str:
     """Return a Markdown table of the last fold alone, without intervals."""
-    rows = {
-        method: [(found[task.name].splits[f"fold {task.folds[-1]}"], "") for task in tasks]
-        for method, found in results.items()
-    }
-    return _table(tasks, rows)
-
-
-def _table(tasks: Sequence[Task], rows: Mapping[str, Sequence[tuple[float, str]]]) -> str:
-    lines = [["", *(task.name for task in tasks), "average"]]
-    for method, cells in rows.items():
-        average = float(np.mean([value for value, _ in cells]))
-        lines.append([method, *(f"{value:.1f}{more}" for value, more in [*cells, (average, "")])])
-    return markdown.table(lines)
+    rows = [["", *(task.name for task in tasks), "average"]]
+    for method, found in results.items():
+        own = [found[task.name].splits[f"fold {task.folds[-1]}"] for task in tasks]
+        rows.append([method, *(f"{value:.1f}" for value in [*own, np.mean(own)])])
+    return markdown.table(rows)
 
 
 def differences(tasks: Sequence[Task], results: Results) -> str:
@@ -156,13 +150,7 @@ def as_json(tasks: Sequence[Task], results: Results, evaluation: str, selection:
     """Return the tables and the composition of the tasks for other programs."""
     rows = {
         method: {
-            name: {
-                "value": one.value,
-                "interval": one.interval,
-                "exact": one.exact,
-                "splits": one.splits,
-                "seeds": one.seeds,
-            }
+            name: {key: getattr(one, key) for key in ("value", "interval", "exact", "splits", "seeds")}
             for name, one in found.items()
         }
         for method, found in results.items()

@@ -42,8 +42,7 @@ def report_page(tasks: Sequence[Task], results: Results, evaluation: str, select
     ]
     for task in tasks:
         result = found[task.name]
-        low, high = result.interval
-        value = f"{task.metric.name} {result.value:.1f} ({low:.1f}–{high:.1f}), {len(result.tested):,} clips"
+        value = f"{task.metric.name} {result.cell}, {len(result.tested):,} clips"
         parts += [f"<h2>{escape(task.name)}</h2>", f"<p>{value}, {len(task.classes)} classes.</p>"]
         if task.labels.ndim == 1:
             parts += _confusions(task, result)
@@ -57,7 +56,7 @@ def _scores(tasks: Sequence[Task], results: Results) -> str:
     rows = []
     for method, found in results.items():
         values = [found[task.name] for task in tasks]
-        cells = [f"{one.value:.1f} <small>({one.interval[0]:.1f}–{one.interval[1]:.1f})</small>" for one in values]
+        cells = [f"{one.cell.replace(' ', ' <small>')}</small>" for one in values]
         rows.append([_inline(method), *cells, f"{np.mean([one.value for one in values]):.1f}"])
     return f'<div class="wide">{_table(["", *head, "average"], rows, "scores")}</div>'
 

@@ -109,10 +109,7 @@ class Task:
         within, none = np.isin(self.parts, used), np.empty(0, np.int64)
         return [
             Split(
-                f"fold {fold}",
-                np.flatnonzero(within & (self.parts != fold)),
-                none,
-                np.flatnonzero(self.parts == fold),
+                f"fold {fold}", np.flatnonzero(within & (self.parts != fold)), none, np.flatnonzero(self.parts == fold)
             )
             for fold in used
         ]

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from aasp_features.contents import Content
 from aasp_features.folder.progress import ProgressLines
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.errors import TrainError
@@ -74,12 +73,12 @@ def task_vectors(
 def _kept(method: Method, files: Sequence[Path], cache: Path) -> NDArray[np.float32]:
     """Return a block from the cache, or compute it; it is cached unless a file changed meanwhile."""
     contents = [Sound(path).content() for path in files]
-    entry = cache / f"{_key(method, contents)}.npy"
+    key = hashlib.sha256("\0".join([method.identity, *(content.sha256 for content in contents)]).encode())
+    entry = cache / f"{key.hexdigest()}.npy"
     if (block := _read(entry)) is None:
         block = _computed(method, files)
-        if all(
-            Sound(path).content(before).sha256 == before.sha256 for path, before in zip(files, contents, strict=True)
-        ):
+        after = [Sound(path).content(before) for path, before in zip(files, contents, strict=True)]
+        if [content.sha256 for content in after] == [content.sha256 for content in contents]:
             _write(entry, block)
     return block
 
@@ -94,13 +93,6 @@ def _computed(method: Method, files: Sequence[Path]) -> NDArray[np.float32]:
     if not (finite := np.isfinite(block).all(axis=1)).all():
         raise TrainError(f"{method.name}: its vector of {files[int(np.argmin(finite))]} is not finite.")
     return block
-
-
-def _key(method: Method, contents: Sequence[Content]) -> str:
-    digest = hashlib.sha256(method.identity.encode())
-    for content in contents:
-        digest.update(f"\0{content.sha256}".encode())
-    return digest.hexdigest()
 
 
 def _read(entry: Path) -> NDArray[np.float32] | None:

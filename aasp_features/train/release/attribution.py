@@ -80,12 +80,8 @@ def read_manifest(location: Path) -> list[ManifestRow]:
         raise TrainError(f"{path} is not UTF-8 CSV ({error}).") from error
     if not rows or not any(named.values()):
         raise TrainError(f"{path} needs rows, and a column of source, url, commit, licence or seconds.")
-    return [
-        ManifestRow(
-            row["source"], row["url"], row["commit"], row["licence"], _seconds(row["seconds"], f"{path}, row {number}")
-        )
-        for number, row in enumerate(rows, start=1)
-    ]
+    seconds = [_seconds(row.pop("seconds"), f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
+    return [ManifestRow(**row, seconds=length) for row, length in zip(rows, seconds, strict=True)]
 
 
 def _seconds(text: str, where: str) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig, Pooling
+from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig
 from aasp_features.train.distillation_settings import NoiseAugmentationSettings
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.run_folder import METRICS_FILE, read_metrics
@@ -59,7 +59,10 @@ def describe(runs: Sequence[Path]) -> RunSummary:
     """
     progress, record = read_record(runs[0])
     recipe = recipe_from_record(record)
-    config = recipe.config().replace(pooling=_pooling(recipe), last_layers=_last_layers(recipe))
+    heads: dict[str, Any] = {"pooling": "frequency", "last_layers": 1}
+    if recipe.distillation.teachers:
+        heads = {"pooling": recipe.distillation.pooling, "last_layers": recipe.distillation.last_layers}
+    config = recipe.config().replace(**heads)
     column = PATCH * FRAME_HOP / config.sample_rate
     lengths, longer = _lengths(recipe), _longer_from(recipe, record.get("rounds", []), progress.step)
     return RunSummary(
@@ -103,14 +106,6 @@ def _paragraph(recipe: str, progress: Progress, record: dict[str, Any], runs: in
     if runs > 1:
         text += f" The weights are the mean of {runs} such runs, which share a start but not their batches."
     return text
-
-
-def _pooling(recipe: Recipe) -> Pooling:
-    return recipe.distillation.pooling if recipe.distillation.teachers else "frequency"  # type: ignore[return-value]  # checked
-
-
-def _last_layers(recipe: Recipe) -> int:
-    return recipe.distillation.last_layers if recipe.distillation.teachers else 1
 
 
 def _lengths(recipe: Recipe) -> list[tuple[int, str]]:

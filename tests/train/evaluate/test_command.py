@@ -47,7 +47,7 @@ def test_reports(command: list[str], task_folder: Path, checkpoint: Path, tmp_pa
     numbers = json.loads((tmp_path / "out" / "report.json").read_text())
     assert f"{numbers['results'][own]['tones']['value']:.1f}" == dict(rows)[own]
     again = CliRunner().invoke(app, list(map(str, arguments)))
-    assert again.output == done.output  # with the kept vectors
+    assert again.stdout == done.stdout  # with the kept vectors
 
 
 def test_several_k_stand_beside_each_other(task_folder: Path, checkpoint: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from loop_helpers import start
 from train_helpers import model
@@ -60,9 +60,10 @@ def aasp_train(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-@pytest.fixture
-def three(tmp_path: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Runs of three seeds; the first two as checkpoints."""
+    tmp_path = tmp_path_factory.mktemp("three")
     runs = [start(tmp_path / str(seed), run={"seed": seed}) for seed in range(3)]
     assert all(run.run() for run in runs)
     first, second = (exact(run.folder, tmp_path / name) for run, name in zip(runs, ("first", "second"), strict=False))
@@ -119,6 +120,7 @@ def test_shares_that_are_none(pairs: list[str], sentence: str, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.text(min_size=1), st.floats(0.001, 0.09), max_size=8))
 def test_every_name_and_share_comes_back(shares: dict[str, float]) -> None:
     assert read_shares([f"{name}={share!r}" for name, share in shares.items()]) == shares
