@@ -93,7 +93,8 @@ def find_methods(
     """
     models, beside = checkpoints or [""], beside or []
     check_beside(beside)
-    read = poolings or [None], last_layers or [None], device
+    read: tuple[Sequence[str | None], Sequence[int | None], torch.device]
+    read = (poolings or [None], last_layers or [None], device)
     paths = [Path(one) for one in beside if one not in ("untrained", "log-mel")]
     return chain(
         encoder_methods(models, *read),

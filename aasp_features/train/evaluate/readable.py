@@ -79,7 +79,8 @@ def without_unreadable(task: Task, good: NDArray[np.bool_]) -> Task:
     if good.all():
         return task
     files = np.array(task.files, object)
-    unreadable = dict(zip(files[~good], reasons(files[~good]), strict=True))
+    bad: list[Path] = files[~good].tolist()
+    unreadable = dict(zip(bad, reasons(bad), strict=True))
     having = one_hot(task.labels, len(task.classes))
     lost = np.flatnonzero(having.any(axis=0) & ~having[good].any(axis=0))
     if len(lost):
