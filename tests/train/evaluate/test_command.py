@@ -29,6 +29,8 @@ from aasp_features.train.evaluate.robustness import CONDITIONS
 from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS
 from aasp_features.train.evaluate.tasks.reading import read_tasks
 
+pytestmark = pytest.mark.usefixtures("one_penalty")
+
 
 @pytest.mark.parametrize("command", [["linear", "--quick"], ["knn"]])
 def test_reports(command: list[str], task_folder: Path, checkpoint: Path, tmp_path: Path) -> None:

@@ -134,11 +134,11 @@ def open_table(table: Path, columns: Sequence[str]) -> ParquetFile:
         TrainError: It cannot be read, lacks a column or sounds, or pyarrow is missing.
     """
     try:
-        from pyarrow.parquet import ParquetFile
+        import pyarrow.parquet
     except ImportError:
         raise TrainError(f'unpacking {table} needs pyarrow: pip install "aasp-features[parquet]".') from None
     with _reading(table):
-        file = ParquetFile(table)
+        file = pyarrow.parquet.ParquetFile(table)
     fields = {field.name: str(field.type) for field in file.schema_arrow}
     lacking = [name for name in columns if name not in fields]
     if not lacking and fields[SOUND].startswith("struct"):
