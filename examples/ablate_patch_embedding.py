@@ -25,17 +25,14 @@ import numpy as np
 
 from aasp_features import AaSPEncoder
 from aasp_features.folder import find_sounds
-from aasp_features.train.evaluate.classifier import Classifier
-from aasp_features.train.evaluate.knn import nearest_neighbours
-from aasp_features.train.evaluate.logistic import logistic_regression
+from aasp_features.train.evaluate.classifier import Classifier, logistic_regression, nearest_neighbours
 from aasp_features.train.evaluate.methods import encoder_method
 from aasp_features.train.evaluate.metrics import interval
 from aasp_features.train.evaluate.probe import ProbeResult, probe
 from aasp_features.train.evaluate.report import differences, table
-from aasp_features.train.evaluate.stability.change import SHIFTS, changes, read_recordings
-from aasp_features.train.evaluate.stability.modulation import read_modulation
+from aasp_features.train.evaluate.stability import SHIFTS, changes, read_modulation, read_recordings
 from aasp_features.train.evaluate.task import Task
-from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 from aasp_features.train.whole_file import whole_file, write_atomically
 
 BLOCKS = 4

@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from aasp_features.train.evaluate.knn import nearest_neighbours
-from aasp_features.train.evaluate.linear_head import fit_linear_head
-from aasp_features.train.evaluate.logistic import logistic_regression
+from aasp_features.train.evaluate.classifier import fit_linear_head, logistic_regression, nearest_neighbours
 from aasp_features.train.evaluate.probe import probe
 from aasp_features.train.evaluate.readable import reading, without_unreadable
 from aasp_features.train.evaluate.report import probe_report
-from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 
 Rng = np.random.Generator
 SOUNDS, BROKEN = 14, 2

@@ -54,10 +54,10 @@ def test_a_bundled_checkpoint_gives_the_vectors_it_was_released_with(sounds: Pat
 @pytest.mark.data
 def test_the_bundled_checkpoint_beats_the_untrained_network(shared_audio: Path) -> None:
     """One task here; the card's table has all."""
-    from aasp_features.train.evaluate.logistic import logistic_regression
+    from aasp_features.train.evaluate.classifier import logistic_regression
     from aasp_features.train.evaluate.methods import baseline_methods, encoder_methods
     from aasp_features.train.evaluate.probe import probe
-    from aasp_features.train.evaluate.tasks.registry import read_tasks
+    from aasp_features.train.evaluate.tasks.reading import read_tasks
 
     (task,) = read_tasks([str(shared_audio / "tasks" / "speaker_id")])
     own = next(encoder_methods([""], [None], [None]))

@@ -11,12 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from aasp_features.command_line import SentenceCommand
-from aasp_features.train.evaluate.benchmark_command import reproduce, tasks
 from aasp_features.train.evaluate.classify_command import classify
-from aasp_features.train.evaluate.command import knn, linear
+from aasp_features.train.evaluate.command import knn, linear, reproduce, robustness, stability, tasks
 from aasp_features.train.evaluate.finetune.command import finetune
-from aasp_features.train.evaluate.robustness.robustness_command import robustness
-from aasp_features.train.evaluate.stability.stability_command import stability
 from aasp_features.train.options import DEVICE_HELP
 from aasp_features.train.release import command as release
 

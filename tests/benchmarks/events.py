@@ -16,9 +16,9 @@ from scipy.optimize import linear_sum_assignment
 
 from aasp_features import AaSPClassifier, AaSPEncoder, Event, FrameEmbeddings, load_audio
 from aasp_features.events import EventOptions, find_events, smoothed
+from aasp_features.train.evaluate.classifier import logistic_regression
 from aasp_features.train.evaluate.classify import linear_classifier, read_task
 from aasp_features.train.evaluate.held_out import class_thresholds
-from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.probe import probe
 from aasp_features.train.evaluate.task import Task
 from aasp_features.windows import COLUMN_SECONDS

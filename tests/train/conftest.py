@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from evaluate_helpers import few_epochs, task_folder
+from evaluate_helpers import few_epochs, one_penalty, task_folder
 from teacher_helpers import teachers
 from train_helpers import sound_folder
 from warm_process import CONTEXT
 
 from aasp_features.train.pretrain import feature_makers
 
-__all__ = ["few_epochs", "sound_folder", "task_folder", "teachers"]
+__all__ = ["few_epochs", "one_penalty", "sound_folder", "task_folder", "teachers"]
 
 
 @pytest.fixture(scope="session", autouse=True)

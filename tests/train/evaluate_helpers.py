@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp_features.train.evaluate import linear
+from aasp_features.train.evaluate import classifier, linear
 from aasp_features.train.evaluate.metrics import BALANCED_ACCURACY
 from aasp_features.train.evaluate.task import Task, make_folds
 
@@ -43,6 +43,12 @@ def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A linear layer that is trained quickly, where its best is not what is asked for."""
     monkeypatch.setattr(linear, "EPOCHS", 60)
     monkeypatch.setattr(linear, "RATES", (3e-3, 3e-2))
+
+
+@pytest.fixture
+def one_penalty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logistic regression that is fitted once, where the choice of C is not what is asked for."""
+    monkeypatch.setattr(classifier, "C_GRID", (0.1,))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from aasp_features.train.evaluate.finetune.examples import TaskExamples
 from aasp_features.train.evaluate.finetune.loop import Finetuning
 from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
 from aasp_features.train.evaluate.task import Task
-from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 
 CPU = torch.device("cpu")
 EVERYTHING = {

@@ -9,6 +9,7 @@ TRAIN = Path(__file__).resolve().parents[2] / "aasp_features" / "train"
 RANK = {
     "errors": 0,
     "options": 0,
+    "markdown": 0,
     "whole_file": 0.5,
     "distillation_settings": 0,
     "recipe": 1,

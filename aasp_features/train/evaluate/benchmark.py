@@ -7,17 +7,29 @@ the others are presumed to follow the field. Figures of different protocols are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+import typer
+
+from aasp_features.encoder import AaSPEncoder
+from aasp_features.errors import AaSPError
+from aasp_features.train import markdown
 from aasp_features.train.errors import TrainError
-from aasp_features.train.evaluate.probe import ProbeResult
+from aasp_features.train.evaluate.classifier import Classifier
+from aasp_features.train.evaluate.methods import Method
+from aasp_features.train.evaluate.probe import ProbeResult, measure
+from aasp_features.train.evaluate.readable import readable
 from aasp_features.train.evaluate.report import LINEAR as LOGISTIC
 from aasp_features.train.evaluate.report import Results, described, interval_remarks, remarks
 from aasp_features.train.evaluate.task import Task
-from aasp_features.train.evaluate.tasks.public_task import PublicTask
-from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
+from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS, PublicTask
+from aasp_features.train.evaluate.vector_cache import with_progress
+from aasp_features.train.pretrain.stopping import StoppedError, ending_in_a_sentence
 
 LINEAR, FINE_TUNING, EITHER = "linear evaluation", "fine-tuning", "fine-tuning or linear evaluation, not said which"
 PRESUMED = ", presumably"
@@ -90,10 +102,54 @@ def _holds(folder: Path, benchmark: Benchmark, task: PublicTask) -> bool:
     return official or (task.packed is not None and task.packed.is_in(folder))
 
 
-def fine_tuned(found: Found) -> list[str]:
-    """Return the found tasks whose figures are, or may be, by fine-tuning."""
-    names = [benchmark.task for benchmark in BENCHMARKS if not benchmark.protocol.startswith(LINEAR)]
-    return [name for name in names if name in found.tasks and name not in found.lacking]
+@contextmanager
+def _noted(found: Found, name: str, by: str = "") -> Iterator[None]:
+    """Note why a task cannot be measured in ``found.lacking``, and print it."""
+    try:
+        yield
+    except StoppedError:
+        raise
+    except AaSPError as error:
+        found.lacking[name] = str(error)
+        typer.echo(f"{by}{name}: {error}", err=True)
+
+
+def probe_benchmarks(
+    found: Found, methods: Iterator[Method], classifier: Classifier, cache: Path | None
+) -> dict[str, dict[str, ProbeResult]]:
+    """Evaluate every method on every task, without unreadable clips; failing tasks go to ``found.lacking``."""
+    for name, task in found.tasks.items():
+        with _noted(found, name):
+            found.tasks[name] = readable(task, cache)
+    results: dict[str, dict[str, ProbeResult]] = {}
+    for method in methods if found.tasks else ():
+        results[method.name] = {}
+        for name in [name for name in found.tasks if name not in found.lacking]:
+            with _noted(found, name, f"{method.name}: "):
+                vectors = with_progress(method, name, found.tasks[name].files, cache)
+                results[method.name][name] = measure(method.name, vectors, found.tasks[name], classifier)
+    return results
+
+
+def finetune_benchmarks(
+    found: Found, checkpoints: Sequence[str], folder: Path, device: torch.device
+) -> dict[str, dict[str, ProbeResult]]:
+    """Fine-tune every checkpoint on the tasks whose figures are, or may be, by fine-tuning."""
+    from aasp_features.train.evaluate.finetune.folds import finetune_splits
+    from aasp_features.train.evaluate.finetune.recipes import load_task_recipe
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    tuned = [benchmark.task for benchmark in BENCHMARKS if not benchmark.protocol.startswith(LINEAR)]
+    results: dict[str, dict[str, ProbeResult]] = {}
+    for checkpoint in checkpoints if found.tasks else ():
+        encoder = AaSPEncoder.from_pretrained(checkpoint or None)
+        method = encoder.config.name
+        results[method] = {}
+        for name in [name for name in tuned if name in found.tasks and name not in found.lacking]:
+            task, recipe = found.tasks[name], load_task_recipe(name, [])
+            with _noted(found, name, f"{method}, fine-tuned: "), ending_in_a_sentence():
+                results[method][name] = finetune_splits(encoder, task, recipe, folder / method / name, device)
+    return results
 
 
 def benchmark_report(found: Found, results: Results, evaluation: str, tuned: Results) -> str:
@@ -158,20 +214,11 @@ def benchmark_json(found: Found, results: Results, evaluation: str, tuned: Resul
 
 
 def _section(title: str, remark: str, benchmarks: Sequence[Benchmark], found: Found, columns: Results) -> list[str]:
-    head = ["benchmark", "metric", "clips", *columns, "the paper's", "its protocol"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    rows = [["benchmark", "metric", "clips", *columns, "the paper's", "its protocol"]]
     for benchmark in benchmarks:
         task = PUBLIC_TASKS[benchmark.task]
         clips = len(found.tasks[task.name].files) if task.name in found.tasks else 0
         cells = [task.title, task.metric.name, f"{clips:,} of {sum(task.expected.values()):,}"]
-        cells += [_cell(by_task, task.name) for by_task in columns.values()]
-        lines.append("| " + " | ".join([*cells, f"{benchmark.figure:.1f}", benchmark.protocol]) + " |")
-    return [f"## {title}", remark, "\n".join(lines)]
-
-
-def _cell(by_task: Mapping[str, ProbeResult], name: str) -> str:
-    result = by_task.get(name)
-    if result is None:
-        return "–"
-    low, high = result.interval
-    return f"{result.value:.1f} ({low:.1f}–{high:.1f})"
+        cells += [by_task[task.name].cell if task.name in by_task else "–" for by_task in columns.values()]
+        rows.append([*cells, f"{benchmark.figure:.1f}", benchmark.protocol])
+    return [f"## {title}", remark, markdown.table(rows)]

@@ -18,16 +18,14 @@ from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
 from aasp_features.options import check_last_layers
 from aasp_features.train.errors import TrainError
-from aasp_features.train.evaluate.confusion import confusion_matrix, confusion_table, precision_table
+from aasp_features.train.evaluate.classifier import FIXED_C, fit_linear_head, inner_splits
 from aasp_features.train.evaluate.held_out import described as described_held_out
-from aasp_features.train.evaluate.linear_head import fit_linear_head
-from aasp_features.train.evaluate.logistic import FIXED_C, inner_splits
 from aasp_features.train.evaluate.probe import ProbeResult
 from aasp_features.train.evaluate.readable import write_unreadable
 from aasp_features.train.evaluate.report import LINEAR as LINEAR
-from aasp_features.train.evaluate.report import as_json, remarks
+from aasp_features.train.evaluate.report import as_json, confusion_matrix, confusion_table, precision_table, remarks
 from aasp_features.train.evaluate.task import Task
-from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 from aasp_features.train.options import check_folder
 
 FINE_TUNED = "Fine-tuning"  # the alternative to LINEAR

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aasp_features.config import Pooling
-from aasp_features.train.evaluate.command import Cache, NoCache, readable, vector_cache
+from aasp_features.train.evaluate.command import Cache, NoCache
 from aasp_features.train.options import DEVICE_HELP
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def classify(
     """
     from aasp_features.folder.output import check_unread
     from aasp_features.train.evaluate import classify as work
-    from aasp_features.train.evaluate.tasks.registry import TABLE
+    from aasp_features.train.evaluate.readable import readable
+    from aasp_features.train.evaluate.tasks.reading import TABLE
+    from aasp_features.train.evaluate.vector_cache import vector_cache
 
     task = work.read_task(folder)
     work.check_free(out, overwrite, finetune)
@@ -115,11 +117,11 @@ def _tuning(
 
 
 def _linear(task: Task, encoder: AaSPEncoder, cache: Path | None) -> Learnt:
+    from aasp_features.train.evaluate.classifier import logistic_regression
     from aasp_features.train.evaluate.classify import linear_classifier
-    from aasp_features.train.evaluate.command import telling_time, with_progress
-    from aasp_features.train.evaluate.logistic import logistic_regression
     from aasp_features.train.evaluate.methods import encoder_method
-    from aasp_features.train.evaluate.probe import probe
+    from aasp_features.train.evaluate.probe import probe, telling_time
+    from aasp_features.train.evaluate.vector_cache import with_progress
 
     method = encoder_method(encoder, encoder.config.name, None, None)
     vectors = with_progress(method, task.name, task.files, cache)

@@ -1,33 +1,35 @@
-"""The commands ``aasp-train linear`` and ``knn``, and the options that evaluations share."""
+"""The commands ``aasp-train linear``, ``knn``, ``robustness``, ``stability``, ``reproduce`` and ``tasks``.
+
+Torch is imported in functions, so help and usage errors appear at once.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
-import time
-from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aasp_features.train.options import DEVICE_HELP
+from aasp_features.train.errors import TrainError
+from aasp_features.train.options import DEVICE_HELP, check_folder, checked_device
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
+    from aasp_features.sounds.sound import Sound
     from aasp_features.train.evaluate.classifier import Classifier
     from aasp_features.train.evaluate.methods import Method
     from aasp_features.train.evaluate.probe import ProbeResult
+    from aasp_features.train.evaluate.stability import Recordings, Stability
     from aasp_features.train.evaluate.task import Task
 
-    Read = tuple[Sequence[str | None], Sequence[int | None], torch.device]  # poolings, last layers, device
-
+MODEL_RATE = 16000
 Checkpoints = Annotated[
     list[str] | None, typer.Argument(help="Checkpoint folders or Hub names (default: the bundled one).")
 ]
@@ -57,6 +59,7 @@ Beside = Annotated[
 ]
 Graphs = Annotated[str, typer.Option(help="Folder of the teachers' files (default: beside their .yaml).")]
 Device = Annotated[str | None, typer.Option(help=DEVICE_HELP)]
+Quick = Annotated[bool, typer.Option("--quick", help="Fit a logistic regression instead, which takes seconds.")]
 Selection = Annotated[bool, typer.Option("--selection", help="Hold back the last fold and the test part.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for report.html, .md, .json, and lists of skipped clips.")]
 Cache = Annotated[Path | None, typer.Option(help="Folder of cached vectors (default: in the user's cache).")]
@@ -66,9 +69,7 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Do not cache vectors.
 def linear(
     task: Tasks,
     checkpoint: Checkpoints = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Fit a logistic regression instead, which takes seconds.")
-    ] = False,
+    quick: Quick = False,
     pooling: Poolings = None,
     last_layers: LastLayers = None,
     beside: Beside = None,
@@ -80,14 +81,11 @@ def linear(
     no_cache: NoCache = False,
 ) -> None:
     """Fit a linear probe on frozen vectors. Print each task's metric with 95 % intervals."""
-    from aasp_features.train.evaluate.linear import linear_layer
-    from aasp_features.train.evaluate.logistic import logistic_regression
-    from aasp_features.train.evaluate.tasks.registry import read_tasks
+    from aasp_features.train.evaluate.methods import find_methods
 
-    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
-    kept = None if no_cache else vector_cache(cache)
-    title, classifier = ("Logistic regression", logistic_regression) if quick else ("Linear layer", linear_layer)
-    evaluate(title, {"": classifier}, read_tasks(task), methods, selection, out, kept)
+    title, classifier = _linear_probe(quick, torch_device := checked_device(device))
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, torch_device)
+    evaluate(title, {"": classifier}, task, methods, selection, out, _kept(cache, no_cache))
 
 
 def knn(
@@ -112,56 +110,209 @@ def knn(
     Print each task's metric with 95 % intervals.
     The k nearest training clips vote with weight exp(cosine / 0.07), as in DINO's k-NN.
     """
-    from functools import partial
+    from aasp_features.train.evaluate.classifier import NEIGHBOURS, nearest_neighbours
+    from aasp_features.train.evaluate.methods import find_methods
 
-    from aasp_features.train.evaluate.knn import NEIGHBOURS, nearest_neighbours
-    from aasp_features.train.evaluate.tasks.registry import read_tasks
-
-    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, device)
-    kept = None if no_cache else vector_cache(cache)
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, checked_device(device))
     counts = list(dict.fromkeys(k or [NEIGHBOURS]))
     classifiers = {f", k = {one}" if counts[1:] else "": partial(nearest_neighbours, k=one) for one in counts}
     title = f"k-nearest neighbours (k = {', '.join(map(str, counts))})"
-    evaluate(title, classifiers, read_tasks(task), methods, selection, out, kept)
+    evaluate(title, classifiers, task, methods, selection, out, _kept(cache, no_cache))
 
 
-def find_methods(
-    checkpoints: list[str] | None,
-    poolings: list[str] | None,
-    last_layers: list[int] | None,
-    beside: list[str] | None,
-    graphs: str,
-    device: str | None,
-) -> Iterator[Method]:
-    """Yield the checkpoints, then the methods to compare, each loaded when it is used.
+def robustness(
+    task: Tasks,
+    checkpoint: Checkpoints = None,
+    knn: Annotated[bool, typer.Option("--knn", help="Use k-NN (k = 20) instead of a linear probe.")] = False,
+    pooling: Poolings = None,
+    last_layers: LastLayers = None,
+    beside: Beside = None,
+    graphs: Graphs = "",
+    device: Device = None,
+    selection: Selection = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.md, .json, and lists of skipped clips.")] = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Measure a probe on changed test sounds. They are cut, noisy, coded, loud or quiet."""
+    from aasp_features.train.evaluate import robustness as work
+    from aasp_features.train.evaluate.classifier import NEIGHBOURS, logistic_regression, nearest_neighbours
+    from aasp_features.train.evaluate.methods import find_methods
+    from aasp_features.train.evaluate.report import LINEAR, write_report
+    from aasp_features.train.evaluate.vector_cache import with_progress
 
-    Checkpoints and untrained networks run on the device; teachers, peers and log-mels choose their own.
+    kept = _kept(cache, no_cache)
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, checked_device(device))
+    tasks, methods = _prepared(task, methods, out, kept)
+    title, classifier = LINEAR, logistic_regression
+    if knn:
+        title, classifier = f"k-nearest neighbours (k = {NEIGHBOURS})", nearest_neighbours
+    results = {}
+    for method in methods:
+        results[method.name] = work.measure(
+            method,
+            tasks,
+            classifier,
+            lambda changed_method, one, files: with_progress(changed_method, one.name, files, kept),
+            selection,
+        )
+        typer.echo(f"{method.name}: measured", err=True)
+    text = work.robustness_report(tasks, results, title, selection)
+    sys.stdout.write(text)
+    if out is not None:
+        write_report(out, tasks, text, work.as_json(tasks, results, title, selection))
 
-    Raises:
-        OptionError: A method to compare is unknown, or the device is not available; other errors come with the methods.
+
+def stability(
+    checkpoint: Checkpoints = None,
+    sounds: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="File, folder, shard or pattern of sounds (default: measure modulation only). Repeatable.",
+        ),
+    ] = None,
+    recordings: Annotated[int, typer.Option(min=2, help="Largest number of sounds to use.")] = 200,
+    seconds: Annotated[float, typer.Option(min=0.5, max=10.0, help="Crop length, in seconds.")] = 4.0,
+    pooling: Poolings = None,
+    last_layers: LastLayers = None,
+    beside: Beside = None,
+    graphs: Graphs = "",
+    device: Device = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for stability.md, .json and .png.")] = None,
+) -> None:
+    """Measure how stable vectors are in time and speed.
+
+    Prints their changes when a sound shifts in time or speed, and whether they distinguish a modulation from its alias.
     """
-    from aasp_features.train.evaluate.methods import check_beside
-    from aasp_features.train.options import checked_device
+    from aasp_features.sounds.discovery import find_sounds
+    from aasp_features.train.evaluate.methods import find_methods
+    from aasp_features.train.evaluate.stability import as_json, draw, stability_report
+    from aasp_features.train.whole_file import write_atomically
 
-    check_beside(beside or [])
-    read: Read = (poolings or [None], last_layers or [None], checked_device(device))
-    return _in_turn(checkpoints or [""], read, beside or [], graphs)
+    check_folder("--out", out)
+    methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, checked_device(device))
+    found = find_sounds(sounds).sounds if sounds else []
+    results, count = _stability(methods, found, recordings, seconds)
+    text = stability_report(results, count, seconds)
+    sys.stdout.write(text)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / "stability.md", text)
+        write_atomically(out / "stability.json", json.dumps(as_json(results, count, seconds), indent=1) + "\n")
+        draw(results, out / "stability.png")
 
 
-def _in_turn(models: list[str], read: Read, beside: list[str], graphs: str) -> Iterator[Method]:
-    from aasp_features.train.evaluate.methods import baseline_methods, encoder_methods, peer_method, teacher_methods
+def _stability(
+    methods: Iterable[Method], sounds: Sequence[Sound], limit: int, seconds: float
+) -> tuple[dict[str, Stability], int]:
+    """Return each method's results and the number of recordings, and print a line on stderr for each."""
+    from aasp_features.train.evaluate.stability import Stability, changes, read_modulation, read_recordings
 
-    yield from encoder_methods(models, *read)
-    yield from baseline_methods(models, *read, untrained="untrained" in beside, log_mel="log-mel" in beside)
-    paths = [Path(one) for one in beside if one not in ("untrained", "log-mel")]
-    yield from (peer_method(path) for path in paths if path.suffix == ".py")
-    yield from teacher_methods([path for path in paths if path.suffix != ".py"], graphs)
+    results: dict[str, Stability] = {}
+    read: dict[int, Recordings] = {}
+    for method in methods:
+        rate = method.sample_rate or MODEL_RATE
+        if sounds and rate not in read:
+            read[rate] = read_recordings(sounds, rate, seconds, limit)
+            if read[rate].too_short:
+                typer.echo(f"{read[rate].too_short} sounds are too short for such crops and are skipped", err=True)
+            for name, reason in read[rate].unreadable.items():
+                typer.echo(f"{name}: {reason}", err=True)
+        moved = changes(method, read[rate].waveforms, rate, seconds) if sounds else None
+        results[method.name] = Stability(moved, read_modulation(method.embed, rate))
+        typer.echo(f"{method.name}: measured", err=True)
+    return results, max((len(one.waveforms) for one in read.values()), default=0)
+
+
+def tasks() -> None:
+    """List the public tasks with splits, metrics and folders. Their names are for --task NAME:FOLDER."""
+    from aasp_features.train.evaluate.task import WHOLE
+    from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS
+
+    for task in PUBLIC_TASKS.values():
+        classes = f"{task.classes} classes, {task.seconds:g} s"
+        typer.echo(f"{task.name}: {task.title}; {classes}; {task.metric.name}; {task.splits}.")
+        parts = [f"{part} {count:,}" for part, count in task.expected.items() if part.isalpha() and part != WHOLE]
+        counts = f" ({', '.join(parts)})" if parts else ""
+        typer.echo(f"    {sum(task.expected.values()):,} clips{counts}. {task.instructions}")
+        if task.note:
+            typer.echo(f"    {task.note}")
+
+
+def reproduce(
+    data_root: Annotated[Path, typer.Option(help="Folder of the benchmarks' folders.")],
+    checkpoint: Checkpoints = None,
+    quick: Quick = False,
+    pooling: Poolings = None,
+    last_layers: LastLayers = None,
+    finetune: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder for fine-tuning on the tasks that the paper fine-tunes; runs found there continue."
+        ),
+    ] = None,
+    device: Device = None,
+    out: Out = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Run the paper's benchmarks. Print the paper's figures beside those of linear probes."""
+    from aasp_features.train.evaluate import benchmark as work
+    from aasp_features.train.evaluate.methods import find_methods
+    from aasp_features.train.evaluate.report import write_report
+
+    check_folder("--out", out)
+    title, classifier = _linear_probe(quick, torch_device := checked_device(device))
+    found = work.find_benchmarks(data_root)
+    methods = find_methods(checkpoint, pooling, last_layers, None, "", torch_device)
+    results = work.probe_benchmarks(found, methods, classifier, _kept(cache, no_cache))
+    tuned = {} if finetune is None else work.finetune_benchmarks(found, checkpoint or [""], finetune, torch_device)
+    text = work.benchmark_report(found, results, title, tuned)
+    sys.stdout.write(text)
+    if out is not None:
+        write_report(out, list(found.tasks.values()), text, work.benchmark_json(found, results, title, tuned))
+    if failed := [name for name in found.folders if name in found.lacking]:
+        raise TrainError(f"{', '.join(failed)}: found, but not evaluated; the report gives the reasons.")
+    if not found.tasks:
+        raise TrainError(
+            f"--data-root {data_root} holds none of the paper's benchmarks; the report lists what it lacks."
+        )
+
+
+def _linear_probe(quick: bool, device: torch.device) -> tuple[str, Classifier]:
+    """Return the name of a linear evaluation, and its classifier."""
+    from aasp_features.train.evaluate.classifier import logistic_regression
+    from aasp_features.train.evaluate.linear import linear_layer
+    from aasp_features.train.evaluate.report import LINEAR
+
+    return (LINEAR, logistic_regression) if quick else ("Linear layer", partial(linear_layer, device=device))
+
+
+def _kept(cache: Path | None, no_cache: bool) -> Path | None:
+    """Return the folder of cached vectors; None does not cache."""
+    from aasp_features.train.evaluate.vector_cache import vector_cache
+
+    return None if no_cache else vector_cache(cache)
+
+
+def _prepared(
+    wanted: list[str], methods: Iterator[Method], out: Path | None, cache: Path | None
+) -> tuple[list[Task], Iterator[Method]]:
+    """Read tasks without unreadable clips, after what may fail at once."""
+    from aasp_features.train.evaluate.readable import readable
+    from aasp_features.train.evaluate.tasks.reading import read_tasks
+
+    check_folder("--out", out)
+    tasks = read_tasks(wanted)
+    methods = chain([next(methods)], methods)  # a missing first checkpoint fails before sounds are read
+    return [readable(task, cache) for task in tasks], methods
 
 
 def evaluate(
     evaluation: str,
     classifiers: Mapping[str, Classifier],
-    tasks: list[Task],
+    wanted: list[str],
     methods: Iterator[Method],
     selection: bool,
     out: Path | None,
@@ -171,13 +322,13 @@ def evaluate(
 
     The keys of ``classifiers`` are suffixes of the method's name in the report.
     """
+    from aasp_features.train.evaluate.probe import measure
     from aasp_features.train.evaluate.report import as_json, probe_report, write_report
     from aasp_features.train.evaluate.report_page import report_page
-    from aasp_features.train.options import check_folder
+    from aasp_features.train.evaluate.vector_cache import with_progress
+    from aasp_features.train.whole_file import write_atomically
 
-    check_folder("--out", out)
-    methods = chain([next(methods)], methods)  # a missing first checkpoint fails before sounds are read
-    tasks = [readable(task, cache) for task in tasks]
+    tasks, methods = _prepared(wanted, methods, out, cache)
     results: dict[str, dict[str, ProbeResult]] = {}
     for method in methods:
         vectors = {task.name: with_progress(method, task.name, task.files, cache) for task in tasks}
@@ -190,86 +341,4 @@ def evaluate(
     sys.stdout.write(text)
     if out is not None:
         write_report(out, tasks, text, as_json(tasks, results, evaluation, selection))
-        page = report_page(tasks, results, evaluation, selection, out)
-        (out / "report.html").write_text(page, encoding="utf-8")
-
-
-def measure(
-    name: str, vectors: NDArray[np.float32], task: Task, classifier: Classifier, selection: bool
-) -> ProbeResult:
-    """Probe one task's vectors, and print a line on stderr."""
-    from aasp_features.train.evaluate.probe import probe
-
-    with telling_time(f"{name}: {task.name}: fitting"):
-        result = probe(vectors, task, classifier, selection)
-    low, high = result.interval
-    typer.echo(f"{name}: {task.name} {result.value:.1f} ({low:.1f}-{high:.1f})", err=True)
-    return result
-
-
-@contextmanager
-def telling_time(doing: str) -> Iterator[None]:
-    """Print a line on stderr every ten seconds while work without countable steps runs."""
-    from aasp_features.folder.progress import LINE_EVERY, clock
-
-    done, begun = Event(), time.monotonic()
-
-    def tell() -> None:
-        while not done.wait(LINE_EVERY):
-            typer.echo(f"{doing} for {clock(time.monotonic() - begun)}", err=True)
-
-    thread = Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def with_progress(method: Method, name: str, files: Sequence[Path], cache: Path | None) -> NDArray[np.float32]:
-    """Return the vectors of files, with progress on stderr: a bar, or lines outside a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from aasp_features.folder.progress import ProgressLines
-    from aasp_features.train.evaluate.vector_cache import task_vectors
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-
-        def say(line: str) -> None:
-            typer.echo(f"{method.name}: {name}: {line}", err=True)
-
-        lines = ProgressLines(say, lambda: len(files), _files)
-        lines(0)
-        return task_vectors(method, files, cache, lines)
-    with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task(f"{method.name}: {name}", total=len(files))
-        return task_vectors(method, files, cache, lambda count: progress.advance(bar, count))
-
-
-def _files(done: float, total: float, speed: float) -> str:
-    return f"{done:.0f} of {total:.0f} files, {speed:.1f} a second"
-
-
-def readable(task: Task, cache: Path | None) -> Task:
-    """Return a task without its unreadable clips, and print their number on stderr.
-
-    Raises:
-        TrainError: A class loses all its clips.
-    """
-    from aasp_features.train.evaluate.readable import describe_unreadable, reading, without_unreadable
-
-    marks = with_progress(reading(), task.name, task.files, cache)
-    found = without_unreadable(task, marks[:, 0] > 0)
-    if found.unreadable:
-        typer.echo(f"{task.name}: {describe_unreadable(found)}", err=True)
-    return found
-
-
-def vector_cache(folder: Path | None) -> Path:
-    """Return the folder of cached vectors (default: in the user's cache)."""
-    from aasp_features.train.evaluate.vector_cache import default_cache
-
-    return folder or default_cache()
+        write_atomically(out / "report.html", report_page(tasks, results, evaluation, selection, out))

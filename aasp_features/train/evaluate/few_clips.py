@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from aasp_features.train.errors import TrainError
-from aasp_features.train.evaluate.classifier import one_hot
-from aasp_features.train.evaluate.logistic import FIXED_C, inner_splits
+from aasp_features.train.evaluate.classifier import FIXED_C, inner_splits
+from aasp_features.train.evaluate.metrics import one_hot
 from aasp_features.train.evaluate.probe import judged_together
 from aasp_features.train.evaluate.task import FOLDS, Split, Task
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.events import THRESHOLD
-from aasp_features.train.evaluate.classifier import one_hot
+from aasp_features.train.evaluate.metrics import one_hot
 from aasp_features.train.evaluate.probe import ProbeResult
 from aasp_features.train.evaluate.task import Task
 

@@ -21,6 +21,7 @@ from aasp_features.train.evaluate.classifier import Examples, Vectors
 from aasp_features.train.evaluate.metrics import Labels, Metric, Scores
 from aasp_features.train.evaluate.task import Indices
 
+CPU = torch.device("cpu")
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 SEEDS = (42, 43, 44)
 BATCH, EPOCHS, PATIENCE, DECAY = 200, 200, 20, 1e-8
@@ -28,9 +29,14 @@ HELD_OUT = 0.1  # of the training clips, where the task has no validation part
 
 
 def linear_layer(
-    train: Examples, validation: Examples | None, test: Vectors, classes: int, metric: Metric
+    train: Examples,
+    validation: Examples | None,
+    test: Vectors,
+    classes: int,
+    metric: Metric,
+    device: torch.device = CPU,
 ) -> list[Scores]:
-    """Return scores for each of three seeds; arguments as for ``Classifier``.
+    """Return scores for each of three seeds, trained on a device; other arguments as for ``Classifier``.
 
     Adam runs for at most 200 epochs with batches of 200. A head stops after 20 epochs without reaching its best
     validation value again, and its best weights are kept. The learning rate with the best validation value is used.
@@ -39,19 +45,15 @@ def linear_layer(
     scores = []
     for seed in SEEDS:
         kept, held = (train, validation) if validation is not None else hold_out(train, seed)
-        best = train_heads(kept, held, classes, metric, seed)
-        with torch.no_grad():
-            scores.append(best(torch.from_numpy(test).float()).double().numpy())
+        best = train_heads(kept, held, classes, metric, seed, device)
+        scores.append(_scores(best, torch.from_numpy(test).float().to(device)))
     return scores
 
 
 def hold_out(train: Examples, seed: int) -> tuple[Examples, Examples]:
     """Split examples into nine tenths and one tenth, in whole groups."""
-    kept, held = (
-        Examples(train.vectors[indices], train.labels[indices], train.groups[indices])
-        for indices in hold_out_groups(train.groups, HELD_OUT, seed)
-    )
-    return kept, held
+    kept, held = hold_out_groups(train.groups, HELD_OUT, seed)
+    return train.at(kept), train.at(held)
 
 
 def hold_out_groups(groups: NDArray[np.str_], share: float, seed: int) -> tuple[Indices, Indices]:
@@ -68,12 +70,17 @@ def hold_out_groups(groups: NDArray[np.str_], share: float, seed: int) -> tuple[
     return np.asarray(kept), np.asarray(held)
 
 
-def train_heads(train: Examples, validation: Examples, classes: int, metric: Metric, seed: int) -> nn.Linear:
-    """Train one head for each learning rate, and return the best on the validation part, at its best epoch."""
+def train_heads(
+    train: Examples, validation: Examples, classes: int, metric: Metric, seed: int, device: torch.device = CPU
+) -> nn.Linear:
+    """Train one head for each learning rate, and return the best on the validation part, at its best epoch.
+
+    Initial weights and the order of clips are drawn on the CPU, so they are the same on every device.
+    """
     generator = torch.Generator().manual_seed(seed)
-    vectors, labels = torch.from_numpy(train.vectors).float(), torch.from_numpy(train.labels)
-    held = torch.from_numpy(validation.vectors).float()
-    heads = [Head(rate, new_layer(vectors.shape[1], classes, generator)) for rate in RATES]
+    vectors, held = (torch.from_numpy(part.vectors).float().to(device) for part in (train, validation))
+    labels = torch.from_numpy(train.labels).to(device)
+    heads = [Head(rate, new_layer(vectors.shape[1], classes, generator).to(device)) for rate in RATES]
     optimizer = torch.optim.Adam(
         [{"params": head.layer.parameters(), "lr": head.rate} for head in heads], weight_decay=DECAY
     )
@@ -81,7 +88,7 @@ def train_heads(train: Examples, validation: Examples, classes: int, metric: Met
         training = [head for head in heads if epoch - head.best_epoch <= PATIENCE]
         if not training:
             break
-        order = torch.randperm(len(vectors), generator=generator)
+        order = torch.randperm(len(vectors), generator=generator).to(device)
         for batch in torch.split(order, BATCH):
             optimizer.zero_grad(set_to_none=True)  # without a gradient, a stopped head does not change
             total_loss([head.layer for head in training], vectors[batch], labels[batch]).backward()  # type: ignore[no-untyped-call]
@@ -130,7 +137,12 @@ class Head:
 
     def judge(self, vectors: Tensor, labels: Labels, metric: Metric, epoch: int) -> None:
         """Keep the weights if they are as good as the best so far."""
-        with torch.no_grad():
-            value = metric.value(labels, self.layer(vectors).double().numpy())
+        value = metric.value(labels, _scores(self.layer, vectors))
         if value >= self.best_value:
             self.best_value, self.best_epoch, self.best_layer = value, epoch, copy.deepcopy(self.layer)
+
+
+@torch.no_grad()
+def _scores(layer: nn.Linear, vectors: Tensor) -> Scores:
+    scores: Scores = layer(vectors).cpu().double().numpy()
+    return scores

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,34 @@ def check_beside(wanted: Sequence[str]) -> None:
             raise OptionError(f"--beside {one} does not exist.")
 
 
+def find_methods(
+    checkpoints: Sequence[str] | None,
+    poolings: Sequence[str] | None,
+    last_layers: Sequence[int] | None,
+    beside: Sequence[str] | None,
+    graphs: str,
+    device: torch.device,
+) -> Iterator[Method]:
+    """Yield the checkpoints, then the methods to compare, each loaded when it is used.
+
+    Checkpoints and untrained networks run on the device; teachers, peers and log-mels choose their own.
+
+    Raises:
+        OptionError: A method to compare is unknown; other errors come with the methods.
+    """
+    models, beside = checkpoints or [""], beside or []
+    check_beside(beside)
+    read: tuple[Sequence[str | None], Sequence[int | None], torch.device]
+    read = (poolings or [None], last_layers or [None], device)
+    paths = [Path(one) for one in beside if one not in ("untrained", "log-mel")]
+    return chain(
+        encoder_methods(models, *read),
+        baseline_methods(models, *read, untrained="untrained" in beside, log_mel="log-mel" in beside),
+        (peer_method(path) for path in paths if path.suffix == ".py"),
+        teacher_methods([path for path in paths if path.suffix != ".py"], graphs),
+    )
+
+
 def encoder_methods(
     models: Sequence[str],
     poolings: Sequence[str | None],
@@ -94,9 +123,8 @@ def encoder_methods(
         name = encoder.config.name
         called = f"{name} ({model})" if name in taken else name
         taken.add(name)
-        for pooling in poolings:
-            for count in last_layers:
-                yield encoder_method(encoder, called, pooling, count)
+        for pooling, count in product(poolings, last_layers):
+            yield encoder_method(encoder, called, pooling, count)
 
 
 def baseline_methods(
@@ -121,9 +149,8 @@ def baseline_methods(
         called = "untrained" if len(networks) == 1 else f"{config.name} untrained"
         for seed in UNTRAINED_SEEDS:
             encoder = untrained_encoder(config.replace(name="untrained"), seed).to(device)
-            for pooling in poolings:
-                for count in last_layers:
-                    yield encoder_method(encoder, f"{called}, seed {seed}", pooling, count)
+            for pooling, count in product(poolings, last_layers):
+                yield encoder_method(encoder, f"{called}, seed {seed}", pooling, count)
 
 
 def encoder_method(encoder: AaSPEncoder, name: str, pooling: str | None, last_layers: int | None) -> Method:

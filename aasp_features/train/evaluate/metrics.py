@@ -1,8 +1,10 @@
-"""Metrics of scores in %, and their intervals."""
+"""Labels and scores, their metrics in %, and intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +60,19 @@ def mean_average_precision(labels: Labels, scores: Scores) -> float:
 ACCURACY = Metric("accuracy", accuracy)
 BALANCED_ACCURACY = Metric("balanced accuracy", balanced_accuracy, by_class=True)
 MEAN_AVERAGE_PRECISION = Metric("mAP", mean_average_precision, 100, by_class=True)  # slow, as it sorts
+
+
+def one_hot(labels: Labels, classes: int) -> NDArray[np.bool_]:
+    """Return labels of either form as (clips, classes)."""
+    return labels if labels.ndim == 2 else labels[:, None] == np.arange(classes)
+
+
+@contextmanager
+def quiet_scikit_learn() -> Iterator[None]:
+    """Hide scikit-learn's warnings of rare and absent classes, which reports mention."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"sklearn\.")
+        yield
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event, Thread
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
+from aasp_features.folder import progress
 from aasp_features.train.errors import TrainError
-from aasp_features.train.evaluate.classifier import Classifier, Examples, one_hot, quiet_scikit_learn, standardise
-from aasp_features.train.evaluate.metrics import Scores, exact_interval, interval
+from aasp_features.train.evaluate.classifier import Classifier, Examples, standardise
+from aasp_features.train.evaluate.metrics import Scores, exact_interval, interval, one_hot, quiet_scikit_learn
 from aasp_features.train.evaluate.task import FOLDS, Indices, Split, Task
 
 
@@ -35,6 +40,12 @@ class ProbeResult:
     tested: Indices
     scores: list[Scores]
     exact: bool = False
+
+    @property
+    def cell(self) -> str:
+        """Value and interval, for tables."""
+        low, high = self.interval
+        return f"{self.value:.1f} ({low:.1f}–{high:.1f})"
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -134,3 +145,32 @@ def interval_of(
         units = task.units(tested)[clips > 0]
         count = min(count, len(units) ** 2 / float(np.sum(1 / units)))
     return exact_interval(value, count), True
+
+
+def measure(
+    name: str, vectors: NDArray[np.float32], task: Task, classifier: Classifier, selection: bool = False
+) -> ProbeResult:
+    """Probe one task's vectors, and print a line on stderr."""
+    with telling_time(f"{name}: {task.name}: fitting"):
+        result = probe(vectors, task, classifier, selection)
+    low, high = result.interval
+    typer.echo(f"{name}: {task.name} {result.value:.1f} ({low:.1f}-{high:.1f})", err=True)
+    return result
+
+
+@contextmanager
+def telling_time(doing: str) -> Iterator[None]:
+    """Print a line on stderr every ten seconds while work without countable steps runs."""
+    done, begun = Event(), time.monotonic()
+
+    def tell() -> None:
+        while not done.wait(progress.LINE_EVERY):
+            typer.echo(f"{doing} for {progress.clock(time.monotonic() - begun)}", err=True)
+
+    thread = Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -11,13 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from aasp_features.audio.reading import AudioError, stream_audio
 from aasp_features.train.errors import TrainError
-from aasp_features.train.evaluate.classifier import one_hot
 from aasp_features.train.evaluate.methods import Method, Waveform, identity
+from aasp_features.train.evaluate.metrics import one_hot
 from aasp_features.train.evaluate.task import Task
+from aasp_features.train.evaluate.vector_cache import with_progress
+from aasp_features.train.whole_file import whole_file
 
 SHOWN = 3  # files in a message
 
@@ -50,22 +53,36 @@ def reasons(files: Sequence[Path]) -> list[str]:
         return list(pool.map(reason, files))
 
 
-def without_unreadable(task: Task, readable: NDArray[np.bool_]) -> Task:
-    """Leave out the unreadable clips, and draw folds again if they were drawn.
-
-    Args:
-        task: Task, whose result names them in ``unreadable``.
-        readable: (clips,) whether each of its files can be read.
+def readable(task: Task, cache: Path | None) -> Task:
+    """Return a task without its unreadable clips, and print their number on stderr.
 
     Raises:
         TrainError: A class loses all its clips.
     """
-    if readable.all():
+    marks = with_progress(reading(), task.name, task.files, cache)
+    found = without_unreadable(task, marks[:, 0] > 0)
+    if found.unreadable:
+        typer.echo(f"{task.name}: {describe_unreadable(found)}", err=True)
+    return found
+
+
+def without_unreadable(task: Task, good: NDArray[np.bool_]) -> Task:
+    """Leave out the unreadable clips, and draw folds again if they were drawn.
+
+    Args:
+        task: Task, whose result names them in ``unreadable``.
+        good: (clips,) whether each of its files can be read.
+
+    Raises:
+        TrainError: A class loses all its clips.
+    """
+    if good.all():
         return task
-    files = [file for file, good in zip(task.files, readable, strict=True) if not good]
-    unreadable = dict(zip(files, reasons(files), strict=True))
+    files = np.array(task.files, object)
+    bad: list[Path] = files[~good].tolist()
+    unreadable = dict(zip(bad, reasons(bad), strict=True))
     having = one_hot(task.labels, len(task.classes))
-    lost = np.flatnonzero(having.any(axis=0) & ~having[readable].any(axis=0))
+    lost = np.flatnonzero(having.any(axis=0) & ~having[good].any(axis=0))
     if len(lost):
         first = task.files[int(np.argmax(having[:, lost[0]]))]
         raise TrainError(
@@ -74,10 +91,10 @@ def without_unreadable(task: Task, readable: NDArray[np.bool_]) -> Task:
         )
     left = replace(
         task,
-        files=[file for file, good in zip(task.files, readable, strict=True) if good],
-        labels=task.labels[readable],
-        groups=task.groups[readable],
-        parts=task.parts[readable],
+        files=files[good].tolist(),
+        labels=task.labels[good],
+        groups=task.groups[good],
+        parts=task.parts[good],
         unreadable=unreadable,
     )
     return left.draw_folds() if task.drawn else left
@@ -97,7 +114,10 @@ def write_unreadable(folder: Path, name: str, unreadable: Mapping[str, str]) -> 
     if not unreadable:
         path.unlink(missing_ok=True)
         return
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         table = csv.writer(file)
         table.writerow(["file", "reason"])
         table.writerows(unreadable.items())

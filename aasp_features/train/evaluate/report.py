@@ -1,4 +1,4 @@
-"""Reports of several methods on several tasks: tables in Markdown, and JSON."""
+"""Reports of several methods on several tasks: tables in Markdown, confusions, and JSON."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aasp_features.folder.output import check_unread
+from aasp_features.train import markdown
 from aasp_features.train.evaluate.few_clips import few_clips, fixed_penalty
-from aasp_features.train.evaluate.metrics import interval
+from aasp_features.train.evaluate.metrics import MEAN_AVERAGE_PRECISION, interval
 from aasp_features.train.evaluate.probe import ProbeResult
 from aasp_features.train.evaluate.readable import describe_unreadable, write_unreadable
 from aasp_features.train.evaluate.task import WHOLE, Task
+from aasp_features.train.whole_file import whole_file, write_atomically
 
 Results = Mapping[str, Mapping[str, ProbeResult]]  # method -> task -> result
+MAX_COLUMNS = 20  # classes of a full confusion matrix
+MAX_PAIRS = 20  # most frequent confusions
 LINEAR = "Logistic regression"  # the name of an evaluation
 EXACT = (
     "Intervals are Clopper and Pearson's where a bootstrap fails: all draws give one value, or a class has under five "
@@ -91,53 +96,46 @@ def write_report(folder: Path, tasks: Sequence[Task], text: str, numbers: Mappin
     reports = [folder / f"report.{ending}" for ending in ("md", "json", "html")]
     check_unread(reports, (file for task in tasks for file in task.files))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(text, encoding="utf-8")
-    (folder / "report.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    write_atomically(folder / "report.md", text)
+    write_atomically(folder / "report.json", json.dumps(numbers, indent=1) + "\n")
     for task in tasks:
         write_unreadable(folder, task.name, described(task)["unreadable"])
         path = folder / f"missing-{task.name}.txt"
-        path.unlink(missing_ok=True)
-        if task.missing:
-            lines = "".join(f"{path}\n" for path in task.missing)
-            path.write_text(lines, encoding="utf-8", errors="surrogateescape")
+        if not task.missing:
+            path.unlink(missing_ok=True)
+            continue
+        with whole_file(path) as temporary:
+            lines = "".join(f"{file}\n" for file in task.missing)
+            temporary.write_text(lines, encoding="utf-8", errors="surrogateescape")
 
 
 def table(tasks: Sequence[Task], results: Results) -> str:
     """Return a Markdown table of each method's metrics with 95 % intervals, and their average."""
-    rows = {}
+    rows = [["", *(task.name for task in tasks), "average"]]
     for method, found in results.items():
-        cells = [found[task.name] for task in tasks]
-        rows[method] = [(one.value, f" ({one.interval[0]:.1f}–{one.interval[1]:.1f})") for one in cells]
-    return _table(tasks, rows)
+        own = [found[task.name] for task in tasks]
+        rows.append([method, *(one.cell for one in own), f"{np.mean([one.value for one in own]):.1f}"])
+    return markdown.table(rows)
 
 
 def last_fold_table(tasks: Sequence[Task], results: Results) -> str:
     """Return a Markdown table of the last fold alone, without intervals."""
-    rows = {
-        method: [(found[task.name].splits[f"fold {task.folds[-1]}"], "") for task in tasks]
-        for method, found in results.items()
-    }
-    return _table(tasks, rows)
-
-
-def _table(tasks: Sequence[Task], rows: Mapping[str, Sequence[tuple[float, str]]]) -> str:
-    names = [task.name for task in tasks]
-    lines = ["| | " + " | ".join(names) + " | average |", "|---" * (len(names) + 2) + "|"]
-    for method, cells in rows.items():
-        average = float(np.mean([value for value, _ in cells]))
-        texts = [f"{value:.1f}{more}" for value, more in [*cells, (average, "")]]
-        lines.append(f"| {method} | " + " | ".join(texts) + " |")
-    return "\n".join(lines)
+    rows = [["", *(task.name for task in tasks), "average"]]
+    for method, found in results.items():
+        own = [found[task.name].splits[f"fold {task.folds[-1]}"] for task in tasks]
+        rows.append([method, *(f"{value:.1f}" for value in [*own, np.mean(own)])])
+    return markdown.table(rows)
 
 
 def differences(tasks: Sequence[Task], results: Results) -> str:
     """Return a Markdown table of the first method minus each other, paired by clip, with 95 % intervals."""
     first, *others = results
-    lines = [f"| {first} minus | " + " | ".join(task.name for task in tasks) + " |", "|---" * (len(tasks) + 1) + "|"]
+    rows = [[f"{first} minus", *(task.name for task in tasks)]]
     for other in others:
-        cells = [_difference(task, results[first][task.name], results[other][task.name]) for task in tasks]
-        lines.append(f"| {other} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(
+            [other, *(_difference(task, *(results[one][task.name] for one in (first, other))) for task in tasks)]
+        )
+    return markdown.table(rows)
 
 
 def _difference(task: Task, one: ProbeResult, other: ProbeResult) -> str:
@@ -152,13 +150,7 @@ def as_json(tasks: Sequence[Task], results: Results, evaluation: str, selection:
     """Return the tables and the composition of the tasks for other programs."""
     rows = {
         method: {
-            name: {
-                "value": one.value,
-                "interval": one.interval,
-                "exact": one.exact,
-                "splits": one.splits,
-                "seeds": one.seeds,
-            }
+            name: {key: getattr(one, key) for key in ("value", "interval", "exact", "splits", "seeds")}
             for name, one in found.items()
         }
         for method, found in results.items()
@@ -183,3 +175,42 @@ def described(task: Task) -> dict[str, Any]:
         "unreadable": {str(path): reason for path, reason in task.unreadable.items()},
         "note": task.note,
     }
+
+
+def confusion_matrix(task: Task, result: ProbeResult) -> NDArray[np.int64]:
+    """Count clips by label (row) and prediction (column), (classes, classes); not for multi-label tasks."""
+    matrix = np.zeros((len(task.classes), len(task.classes)), np.int64)
+    np.add.at(matrix, (task.labels[result.tested], result.predicted), 1)
+    return matrix
+
+
+def confusion_table(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
+    """Return the matrix as aligned Markdown, with the share of each class that was recognised.
+
+    With more than 20 classes, it lists the most frequent confusions.
+    """
+    if len(classes) > MAX_COLUMNS:
+        return markdown.table([["label", "predicted", "clips"], *confused(matrix, classes)], aligned=True)
+    rows = [["", *classes, "recognised"]]
+    for name, counts, right in zip(classes, matrix, np.diagonal(matrix), strict=True):
+        rows.append([name, *map(str, counts), f"{100 * right / counts.sum():.0f} %" if counts.any() else ""])
+    return markdown.table(rows, aligned=True)
+
+
+def confused(matrix: NDArray[np.int64], classes: Sequence[str], limit: int = MAX_PAIRS) -> list[list[str]]:
+    """Return label, prediction and clips of at most ``limit`` confusions, the most frequent first."""
+    wrong = matrix - np.diag(np.diagonal(matrix))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
+    pairs = [divmod(int(index), len(matrix)) for index in order if wrong.flat[index]]
+    return [[classes[one], classes[other], f"{matrix[one, other]} of {matrix[one].sum()}"] for one, other in pairs]
+
+
+def precision_table(task: Task, result: ProbeResult) -> str:
+    """Return clips and average precision (%, mean over seeds) of each class as aligned Markdown."""
+    rows = [["", "clips", "average precision"]]
+    for index, name in enumerate(task.classes):
+        labels = task.labels[result.tested][:, [index]]
+        values = [MEAN_AVERAGE_PRECISION.value(labels, scores[:, [index]]) for scores in result.scores if labels.any()]
+        value = f"{np.mean(values):.1f}" if values else ""
+        rows.append([name, str(int(labels.sum())), value])
+    return markdown.table(rows, aligned=True)

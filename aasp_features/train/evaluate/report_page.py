@@ -14,9 +14,9 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from aasp_features.train.evaluate.confusion import confusion_matrix, frequent_confusions
+from aasp_features.train.evaluate.metrics import one_hot
 from aasp_features.train.evaluate.probe import ProbeResult
-from aasp_features.train.evaluate.report import Results
+from aasp_features.train.evaluate.report import Results, confused, confusion_matrix
 from aasp_features.train.evaluate.task import Task
 
 MATRIX_CLASSES = 60  # larger matrices do not fit the page
@@ -42,8 +42,7 @@ def report_page(tasks: Sequence[Task], results: Results, evaluation: str, select
     ]
     for task in tasks:
         result = found[task.name]
-        low, high = result.interval
-        value = f"{task.metric.name} {result.value:.1f} ({low:.1f}–{high:.1f}), {len(result.tested):,} clips"
+        value = f"{task.metric.name} {result.cell}, {len(result.tested):,} clips"
         parts += [f"<h2>{escape(task.name)}</h2>", f"<p>{value}, {len(task.classes)} classes.</p>"]
         if task.labels.ndim == 1:
             parts += _confusions(task, result)
@@ -57,7 +56,7 @@ def _scores(tasks: Sequence[Task], results: Results) -> str:
     rows = []
     for method, found in results.items():
         values = [found[task.name] for task in tasks]
-        cells = [f"{one.value:.1f} <small>({one.interval[0]:.1f}–{one.interval[1]:.1f})</small>" for one in values]
+        cells = [f"{one.cell.replace(' ', ' <small>')}</small>" for one in values]
         rows.append([_inline(method), *cells, f"{np.mean([one.value for one in values]):.1f}"])
     return f'<div class="wide">{_table(["", *head, "average"], rows, "scores")}</div>'
 
@@ -68,12 +67,8 @@ def _confusions(task: Task, result: ProbeResult) -> list[str]:
     if len(task.classes) <= MATRIX_CLASSES:
         parts += ["<h3>Confusion matrix</h3>", '<p class="note">Rows: label. Columns: prediction. Clips.</p>']
         parts.append(_matrix(task.classes, matrix))
-    pairs = frequent_confusions(matrix, CONFUSIONS)
-    if pairs:
-        rows = [
-            [escape(task.classes[row]), escape(task.classes[column]), f"{matrix[row, column]} of {matrix[row].sum()}"]
-            for row, column in pairs
-        ]
+    if pairs := confused(matrix, task.classes, CONFUSIONS):
+        rows = [[escape(cell) for cell in row] for row in pairs]
         parts += ["<h3>Most often confused</h3>", _table(["label", "predicted", "clips"], rows, "text")]
     return parts
 
@@ -113,7 +108,7 @@ def margin(task: Task, result: ProbeResult) -> tuple[NDArray[np.float64], NDArra
     """Return the margin of each clip's least likely label over the likeliest other class, and that class."""
     scores = np.mean(result.scores, axis=0)
     labels = task.labels[result.tested]
-    own = labels if labels.ndim == 2 else labels[:, None] == np.arange(len(task.classes))
+    own = one_hot(labels, len(task.classes))
     others = np.where(own, -np.inf, scores)
     return np.where(own, scores, np.inf).min(axis=1) - others.max(axis=1), others.argmax(axis=1)
 

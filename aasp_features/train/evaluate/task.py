@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.train.errors import TrainError
-from aasp_features.train.evaluate.classifier import one_hot, quiet_scikit_learn
-from aasp_features.train.evaluate.metrics import ACCURACY, Labels, Metric, Scores
+from aasp_features.train.evaluate.metrics import ACCURACY, Labels, Metric, Scores, one_hot, quiet_scikit_learn
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 WHOLE = "whole"  # all parts together, in counts of clips
@@ -110,10 +109,7 @@ class Task:
         within, none = np.isin(self.parts, used), np.empty(0, np.int64)
         return [
             Split(
-                f"fold {fold}",
-                np.flatnonzero(within & (self.parts != fold)),
-                none,
-                np.flatnonzero(self.parts == fold),
+                f"fold {fold}", np.flatnonzero(within & (self.parts != fold)), none, np.flatnonzero(self.parts == fold)
             )
             for fold in used
         ]

@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
 
-from aasp_features.contents import Content
+from aasp_features.folder.progress import ProgressLines
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.methods import Method
@@ -21,9 +24,25 @@ BLOCK = 256  # files
 CHECKSUM = 32  # bytes after a block's values: sha256 of its key and its values
 
 
-def default_cache() -> Path:
-    """Return the default cache, in XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aasp-features" / "vectors"
+def vector_cache(folder: Path | None) -> Path:
+    """Return the folder of cached vectors (default: in XDG_CACHE_HOME or ~/.cache)."""
+    return folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aasp-features" / "vectors"
+
+
+def with_progress(method: Method, name: str, files: Sequence[Path], cache: Path | None) -> NDArray[np.float32]:
+    """Return the vectors of files, with progress on stderr: a bar, or lines outside a terminal."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with Progress(console=console, transient=True) as progress:
+            bar = progress.add_task(f"{method.name}: {name}", total=len(files))
+            return task_vectors(method, files, cache, lambda count: progress.advance(bar, count))
+    lines = ProgressLines(
+        lambda line: typer.echo(f"{method.name}: {name}: {line}", err=True),
+        lambda: len(files),
+        lambda done, total, speed: f"{done:.0f} of {total:.0f} files, {speed:.1f} a second",
+    )
+    lines(0)
+    return task_vectors(method, files, cache, lines)
 
 
 def task_vectors(
@@ -54,12 +73,12 @@ def task_vectors(
 def _kept(method: Method, files: Sequence[Path], cache: Path) -> NDArray[np.float32]:
     """Return a block from the cache, or compute it; it is cached unless a file changed meanwhile."""
     contents = [Sound(path).content() for path in files]
-    entry = cache / f"{_key(method, contents)}.npy"
+    key = hashlib.sha256("\0".join([method.identity, *(content.sha256 for content in contents)]).encode())
+    entry = cache / f"{key.hexdigest()}.npy"
     if (block := _read(entry)) is None:
         block = _computed(method, files)
-        if all(
-            Sound(path).content(before).sha256 == before.sha256 for path, before in zip(files, contents, strict=True)
-        ):
+        after = [Sound(path).content(before) for path, before in zip(files, contents, strict=True)]
+        if [content.sha256 for content in after] == [content.sha256 for content in contents]:
             _write(entry, block)
     return block
 
@@ -74,13 +93,6 @@ def _computed(method: Method, files: Sequence[Path]) -> NDArray[np.float32]:
     if not (finite := np.isfinite(block).all(axis=1)).all():
         raise TrainError(f"{method.name}: its vector of {files[int(np.argmin(finite))]} is not finite.")
     return block
-
-
-def _key(method: Method, contents: Sequence[Content]) -> str:
-    digest = hashlib.sha256(method.identity.encode())
-    for content in contents:
-        digest.update(f"\0{content.sha256}".encode())
-    return digest.hexdigest()
 
 
 def _read(entry: Path) -> NDArray[np.float32] | None:

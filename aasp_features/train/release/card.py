@@ -1,4 +1,4 @@
-"""The card (README.md) of a checkpoint, from a run's record, its metrics, its corpus' manifest and a template.
+"""Facts of a checkpoint, and its card (README.md) from a run's record and metrics, a manifest and a template.
 
 A template is Markdown with the names in ``FIELDS`` as ``$name`` or ``${name}``; ``$$`` is a dollar sign. A line that is
 one empty field is left out, and so is a section (``##``) without content.
@@ -7,19 +7,23 @@ one empty field is left out, and so is a section (``##``) without content.
 from __future__ import annotations
 
 import re
+import statistics
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
+import numpy as np
+import torch
 from huggingface_hub import ModelCardData
 
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig
+from aasp_features.encoder import AaSPEncoder
+from aasp_features.train import markdown
 from aasp_features.train.errors import TrainError
-from aasp_features.train.release.info import describe_config
-from aasp_features.train.release.manifest import ManifestRow, duration, table, total_seconds
-from aasp_features.train.release.mix import in_words
+from aasp_features.train.release.attribution import ManifestRow, duration, total_seconds
 from aasp_features.train.release.run_summary import RunSummary
 
 FIELDS = {
@@ -43,6 +47,7 @@ EMBEDDINGS = {
     "conv": "on plain patches of the log-mel",
     "lowpass": "on patches of the low-passed log-mel",
 }
+FEATURES = {"complex": "complex values", "modulus": "moduli", "both": "complex values and moduli"}
 SIGNS = ["target_variance", "clip_target_variance", "rankme_mean", "rankme_cls", "gradient_norm"]
 SIGNS += ["omega_hz_mean", "omega_hz_std", "alpha_mean", "alpha_std"]
 TEACHERS = """Linear heads on the student's embedding learned to predict the features of these networks for the same
@@ -106,13 +111,15 @@ def card_text(config: AaSPConfig, sources: Sources, author: Author | None = None
 
 def card_fields(config: AaSPConfig, sources: Sources, author: Author) -> dict[str, str]:
     """Return a text for each of ``FIELDS``."""
-    run = sources.run
+    run, facts = sources.run, describe_config(config)
+    if sources.stored:
+        facts["weights"] = f"stored as {sources.stored}, loaded as float32"
     return {
         "metadata": _metadata(run, author.licence),
         "name": config.name,
         "method": _method(config, run, sources.earlier),
         "dimensions": str(config.embedding_dim),
-        "network": "\n".join(f"- {name}: {fact}" for name, fact in _network(config, sources.stored).items()),
+        "network": "\n".join(f"- {name}: {fact}" for name, fact in facts.items()),
         "training": _training(sources),
         "losses": _losses(sources.metrics, run.contrast_chance),
         "teachers": _teachers(run),
@@ -151,11 +158,6 @@ def _metadata(run: RunSummary, licence: str) -> str:
     return data.to_yaml().strip()
 
 
-def _network(config: AaSPConfig, stored: str) -> dict[str, str]:
-    weights = {"weights": f"stored as {stored}, loaded as float32"} if stored else {}
-    return describe_config(config) | weights
-
-
 def _method(config: AaSPConfig, run: RunSummary, earlier: Sequence[RunSummary]) -> str:
     how = ["pre-trained without labels by AaSP"] if run.learns_masked else []
     if run.teachers:
@@ -171,7 +173,16 @@ def _method(config: AaSPConfig, run: RunSummary, earlier: Sequence[RunSummary]) 
 
 def _training(sources: Sources) -> str:
     earlier = [text for run in sources.earlier for text in (f"Earlier: {run.paragraph}", run.crops)]
-    return "\n\n".join([*earlier, sources.run.paragraph, sources.run.crops, in_words(sources.mix)]).strip()
+    return "\n\n".join([*earlier, sources.run.paragraph, sources.run.crops, mix_in_words(sources.mix)]).strip()
+
+
+def mix_in_words(shares: Mapping[str, float]) -> str:
+    """Return a sentence for cards, or an empty text without shares."""
+    if not shares:
+        return ""
+    others = ", ".join(f"`{Path(name).name}`'s ({100 * share:.3g} %)" for name, share in shares.items())
+    rest = 100 * (1 - sum(shares.values()))
+    return f"The checkpoint's weights are a weighted mean: this run's ({rest:.3g} %), {others}."
 
 
 def _losses(metrics: Sequence[dict[str, float]], chance: float | None) -> str:
@@ -183,7 +194,7 @@ def _losses(metrics: Sequence[dict[str, float]], chance: float | None) -> str:
     rows = [
         [name.replace("_", " "), *(f"{line[name]:.3f}" if name in line else "" for line in shown)] for name in names
     ]
-    text = table(["", *(f"step {int(line['step'])}" for line in shown)], rows)
+    text = markdown.table([["", *(f"step {int(line['step'])}" for line in shown)], *rows])
     if chance is not None:
         text += f"\n\nThe contrast loss at chance is ln(1 + views of other clips): {chance:.2f} in the first stage."
     return text
@@ -193,7 +204,7 @@ def _teachers(run: RunSummary) -> str:
     if not run.teachers:
         return ""
     rows = [[teacher[key] for key in ("name", "source", "licence", "labels")] for teacher in run.teachers]
-    return TEACHERS + table(["teacher", "source", "licence", "training labels"], rows)
+    return TEACHERS + markdown.table([["teacher", "source", "licence", "training labels"], *rows])
 
 
 def _sound(sounds: Sequence[ManifestRow]) -> str:
@@ -213,7 +224,7 @@ def _sound(sounds: Sequence[ManifestRow]) -> str:
         rows.append([licence or "not stated", str(count), *([] if seconds is None else [f"{seconds / 60:.1f}"])])
     timed = all(len(row) == 3 for row in rows)
     header = ["licence of the recordings", "recordings", *(["minutes"] if timed else [])]
-    return f"{', '.join(parts)}.\n\n{table(header, [row[: len(header)] for row in rows])}"
+    return f"{', '.join(parts)}.\n\n{markdown.table([header, *(row[: len(header)] for row in rows)])}"
 
 
 def _limits(config: AaSPConfig, run: RunSummary, author: Author) -> str:
@@ -235,3 +246,59 @@ def _licence(licence: str, sounds: Sequence[ManifestRow]) -> str:
         text += " The training recordings keep their own licences"
         text += ": see `ATTRIBUTION.md`." if all(sound.source for sound in sounds) else "."
     return text
+
+
+def describe_encoder(encoder: AaSPEncoder, seconds: float = 10.0) -> dict[str, str]:
+    """Return facts about an encoder by name, with its measured speed.
+
+    Args:
+        encoder: Encoder on any device.
+        seconds: Length of the sound for the measurement, in seconds.
+    """
+    millions = sum(parameter.numel() for parameter in encoder.network.parameters()) / 1e6
+    facts = describe_config(encoder.config)
+    return {
+        "name": encoder.config.name,
+        "sha256": encoder.sha256 or "none: not loaded from a file",
+        **facts,
+        "network": f"{facts['network']}, {millions:.1f} M parameters",
+        "speed here": f"{_speed(encoder, seconds):.0f} s of sound a second, {seconds:.0f} s at a time, "
+        f"{encoder.device.type}, {torch.get_num_threads()} threads",
+    }
+
+
+def describe_config(config: AaSPConfig) -> dict[str, str]:
+    """Return the facts in an encoder's config by name."""
+    column = PATCH * FRAME_HOP / config.sample_rate
+    read = "the last block" if config.last_layers == 1 else f"the mean of the last {config.last_layers} blocks"
+    return {
+        "network": f"{config.depth} blocks, {config.dim} wide, {config.heads} heads",
+        "patch embedding": describe_patch_embedding(config),
+        "input": f"{config.sample_rate} Hz mono, {config.mels} mel bands, {config.fft_length}-point FFT, "
+        f"mean {config.mean:.4f}, standard deviation {config.std:.4f}",
+        "clip vector": f"{config.embedding_dim} numbers (pooling {config.pooling} of {read})",
+        "frame rate": f"{1 / column:.2f} a second ({1000 * column:.0f} ms; down to 10 ms with hop)",
+        "window": f"{config.window * column:.2f} s, {config.context * column:.2f} s of context on each side",
+    }
+
+
+def describe_patch_embedding(config: AaSPConfig) -> str:
+    """Describe the variant of the patch embedding."""
+    if config.patch_embed == "aape":
+        return f"aape: {config.states} states, {config.kernel} kernel, {FEATURES[config.features]}"
+    patches = f"a linear map of each {PATCH} x {PATCH} patch"
+    if config.patch_embed == "conv":
+        return f"conv: {patches}"
+    cutoff, taps = config.lowpass_cutoff, config.lowpass_taps
+    return f"lowpass: modulations above {cutoff:g} Hz removed along time ({taps} taps), then {patches}"
+
+
+def _speed(encoder: AaSPEncoder, seconds: float, rounds: int = 5) -> float:
+    sound = np.random.default_rng(0).normal(size=int(seconds * encoder.config.sample_rate)).astype(np.float32) * 0.1
+    times = []
+    encoder.embed(sound)
+    for _ in range(rounds):
+        began = time.perf_counter()
+        encoder.embed(sound)
+        times.append(time.perf_counter() - began)
+    return seconds / statistics.median(times)

@@ -40,8 +40,7 @@ def export(
     """Export a run's encoder to a checkpoint folder, in float16."""
     from aasp_features.checkpoint import SAVED
     from aasp_features.folder.output import check_unread
-    from aasp_features.train.release.export import export_encoder
-    from aasp_features.train.release.mix import read_shares
+    from aasp_features.train.release.export import export_encoder, read_shares
 
     text, shares = _text(card) if card else None, read_shares(mix or [])
     check_unread([out / name for name in SAVED], [*runs, *map(Path, shares)])
@@ -75,12 +74,16 @@ def card(
     from aasp_features.config import AaSPConfig
     from aasp_features.folder.output import check_unread
     from aasp_features.train.pretrain.run_folder import METRICS_FILE, read_metrics
-    from aasp_features.train.release.attribution import ATTRIBUTION_FILE, write_attribution
+    from aasp_features.train.release.attribution import (
+        ATTRIBUTION_FILE,
+        manifest_file,
+        read_manifest,
+        write_attribution,
+    )
     from aasp_features.train.release.card import TEMPLATE, Author, Sources, card_text
-    from aasp_features.train.release.export import stored_as
-    from aasp_features.train.release.manifest import manifest_file, read_manifest
-    from aasp_features.train.release.mix import read_shares
+    from aasp_features.train.release.export import read_shares, stored_as
     from aasp_features.train.release.run_summary import describe
+    from aasp_features.train.whole_file import write_atomically
 
     own = [path for path in (results, limits, template, data and manifest_file(data)) if path]
     check_unread([checkpoint / CARD_FILE, checkpoint / ATTRIBUTION_FILE], [*runs, *(earlier or []), *own])
@@ -93,10 +96,7 @@ def card(
     text = card_text(config, sources, author)
     if data and any(sound.source for sound in sounds):
         write_attribution(data, checkpoint / ATTRIBUTION_FILE, host)
-    try:
-        (checkpoint / CARD_FILE).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise TrainError(f"{checkpoint} cannot be written ({error.strerror}).") from error
+    write_atomically(checkpoint / CARD_FILE, text)
 
 
 def info(
@@ -108,9 +108,9 @@ def info(
     """Print a checkpoint's facts and its speed on this machine."""
     from aasp_features.checkpoint import read_card
     from aasp_features.encoder import AaSPEncoder
-    from aasp_features.train.release.info import describe
+    from aasp_features.train.release.card import describe_encoder
 
-    facts = describe(AaSPEncoder.from_pretrained(model))
+    facts = describe_encoder(AaSPEncoder.from_pretrained(model))
     text = read_card(model) if card else ""
     width = max(map(len, facts))
     typer.echo(
@@ -124,7 +124,7 @@ def curves(
 ) -> None:
     """Plot a run's losses and health metrics."""
     from aasp_features.folder.output import check_unread
-    from aasp_features.train.release.curves import draw_curves
+    from aasp_features.train.release.run_summary import draw_curves
 
     check_unread([out], [run])
     draw_curves(run, out)

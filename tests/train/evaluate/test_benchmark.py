@@ -6,7 +6,7 @@ import pytest
 from public_task_helpers import mini_audioset, mini_crema_d, mini_esc50, mini_spcv2, mini_us8k
 
 from aasp_features.train.evaluate.benchmark import BENCHMARKS, benchmark_report, find_benchmarks
-from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
+from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS
 
 
 def test_data_is_recognised_by_what_it_holds(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from evaluate_helpers import features_of, made_task, write_tone
 from aasp_features import AaSPClassifier, AaSPEncoder, CheckpointError, OptionError
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate import classify
-from aasp_features.train.evaluate.logistic import logistic_regression
+from aasp_features.train.evaluate.classifier import logistic_regression
 from aasp_features.train.evaluate.probe import probe
 
 

@@ -20,13 +20,8 @@ from aasp_features import AaSPClassifier, AaSPEncoder
 from aasp_features.cli import app as aasp_embed
 from aasp_features.config import AaSPConfig
 from aasp_features.train.cli import app
-from aasp_features.train.evaluate import logistic
 
-
-@pytest.fixture(autouse=True)
-def one_penalty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Quick, and scikit-learn's own can be given the same."""
-    monkeypatch.setattr(logistic, "C_GRID", (0.1,))
+pytestmark = pytest.mark.usefixtures("one_penalty")
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from evaluate_helpers import features_of, made_task
 
+from aasp_features.train.evaluate.classifier import logistic_regression
 from aasp_features.train.evaluate.held_out import GRID, class_thresholds, described, least_probability
-from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.probe import probe
 
 

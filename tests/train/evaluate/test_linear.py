@@ -9,9 +9,8 @@ from evaluate_helpers import features_of, made_task
 from torch.nn import functional
 
 from aasp_features.train.evaluate import linear
-from aasp_features.train.evaluate.classifier import Examples, standardise
+from aasp_features.train.evaluate.classifier import Examples, logistic_regression, standardise
 from aasp_features.train.evaluate.linear import Head, hold_out, linear_layer, new_layer, train_heads
-from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.metrics import ACCURACY, MEAN_AVERAGE_PRECISION, accuracy
 
 pytestmark = pytest.mark.usefixtures("few_epochs")
@@ -112,3 +111,11 @@ def test_several_labels() -> None:
     multi_label = np.stack([task.labels == 0, task.labels != 1, task.labels == 2], axis=1)
     for scores in linear_layer(Examples(vectors, multi_label, task.groups), None, vectors, 3, MEAN_AVERAGE_PRECISION):
         assert MEAN_AVERAGE_PRECISION.value(multi_label, scores) > 99
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_on_a_gpu_as_on_the_cpu() -> None:
+    train, validation, test = examples(1.0, 0, 90), examples(1.0, 1, 60), examples(1.0, 2, 60).vectors
+    gpu, cpu = (linear_layer(train, validation, test, 3, ACCURACY, torch.device(name)) for name in ("cuda", "cpu"))
+    np.testing.assert_allclose(gpu, cpu, atol=1e-2)

@@ -16,7 +16,7 @@ from aasp_features.train.evaluate.methods import (
     peer_method,
     teacher_method,
 )
-from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 
 PEER = """
 class Lengths:

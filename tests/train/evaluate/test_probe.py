@@ -10,15 +10,13 @@ from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score
 
 from aasp_features.train.evaluate import linear
-from aasp_features.train.evaluate.classifier import Classifier, Examples
-from aasp_features.train.evaluate.knn import nearest_neighbours
+from aasp_features.train.evaluate.classifier import Classifier, Examples, logistic_regression, nearest_neighbours
 from aasp_features.train.evaluate.linear import linear_layer
-from aasp_features.train.evaluate.logistic import logistic_regression
 from aasp_features.train.evaluate.methods import log_mel_statistics
 from aasp_features.train.evaluate.metrics import ACCURACY, BALANCED_ACCURACY
 from aasp_features.train.evaluate.probe import judged, judged_together, probe
 from aasp_features.train.evaluate.task import Split
-from aasp_features.train.evaluate.tasks.registry import read_tasks
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 
 pytestmark = pytest.mark.usefixtures("few_epochs")
 ALL = [linear_layer, logistic_regression, nearest_neighbours]

@@ -18,7 +18,7 @@ from aasp_features.train.evaluate.readable import (
     write_unreadable,
 )
 from aasp_features.train.evaluate.task import Task
-from aasp_features.train.evaluate.tasks.class_folders import read_class_folders
+from aasp_features.train.evaluate.tasks.reading import read_class_folders
 from aasp_features.train.evaluate.vector_cache import task_vectors
 
 BROKEN = ("b/1.wav", "a/3.wav")

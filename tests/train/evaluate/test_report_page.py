@@ -12,11 +12,13 @@ import soundfile
 from evaluate_helpers import features_of, made_task
 from sklearn.metrics import confusion_matrix
 
-from aasp_features.train.evaluate.logistic import logistic_regression
+from aasp_features.train.evaluate.classifier import logistic_regression
 from aasp_features.train.evaluate.metrics import MEAN_AVERAGE_PRECISION
 from aasp_features.train.evaluate.probe import ProbeResult, probe
 from aasp_features.train.evaluate.report_page import margin, report_page
 from aasp_features.train.evaluate.task import Task
+
+pytestmark = pytest.mark.usefixtures("one_penalty")
 
 
 class Cells(HTMLParser):

@@ -7,9 +7,21 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from aasp_features import AaSPConfig, AaSPEncoder
 from aasp_features.train.pretrain.run_folder import read_metrics
-from aasp_features.train.release.card import FIELDS, TEMPLATE, Author, Sources, card_fields, card_text, fill
-from aasp_features.train.release.manifest import ManifestRow
+from aasp_features.train.release.attribution import ManifestRow
+from aasp_features.train.release.card import (
+    FIELDS,
+    TEMPLATE,
+    Author,
+    Sources,
+    card_fields,
+    card_text,
+    describe_config,
+    describe_encoder,
+    describe_patch_embedding,
+    fill,
+)
 from aasp_features.train.release.run_summary import RunSummary, describe
 
 ONE_CORPUS = ["English", "game", "Opus, 32", "CC BY", "GPL", "apache", "Apache", "hours", "github"]
@@ -69,7 +81,7 @@ def test_losses_are_those_of_the_metrics(runs: dict[str, Path]) -> None:
 
 
 def test_a_single_line_of_metrics_is_told_once(runs: dict[str, Path]) -> None:
-    assert "|  | step 1 |\n|---|---|\n" in written(runs["conv"], metrics=read_metrics(runs["conv"])[:1])
+    assert "| | step 1 |\n|---|---|\n" in written(runs["conv"], metrics=read_metrics(runs["conv"])[:1])
 
 
 def test_the_manifest_is_counted(runs: dict[str, Path]) -> None:
@@ -140,3 +152,29 @@ def test_a_wrong_template(runs: dict[str, Path], template: str, sentence: str) -
 def test_empty_lines_and_sections_go() -> None:
     template = "# T\n\n$a\n\n$b\n\n## One\n\n$a\n\n## Two\n\nWords.\n\n$a\n\n## Three\n\n$a $b\n"
     assert fill(template, {"a": "", "b": "B"}) == "# T\n\nB\n\n## Two\n\nWords.\n\n## Three\n\n B\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"states": 8, "kernel": "one_sided", "features": "complex"},
+            "aape: 8 states, one_sided kernel, complex values",
+        ),
+        ({}, "aape: 16 states, quadrature kernel, complex values and moduli"),
+        ({"patch_embed": "conv"}, "conv: a linear map of each 16 x 16 patch"),
+        (
+            {"patch_embed": "lowpass", "lowpass_cutoff": 2.5, "lowpass_taps": 49},
+            "lowpass: modulations above 2.5 Hz removed along time (49 taps), then a linear map of each 16 x 16 patch",
+        ),
+    ],
+)
+def test_each_patch_embedding_is_told_by_what_it_has(changes: dict[str, object], words: str) -> None:
+    assert describe_patch_embedding(AaSPConfig.tiny(**changes)) == words
+
+
+def test_an_encoder_adds_what_only_it_knows(small_encoder: AaSPEncoder) -> None:
+    facts = describe_encoder(small_encoder, seconds=0.5)
+    assert list(facts) == ["name", "sha256", *describe_config(small_encoder.config), "speed here"]
+    count = sum(value.numel() for value in small_encoder.network.state_dict().values()) / 1e6
+    assert facts["network"] == f"2 blocks, 192 wide, 3 heads, {count:.1f} M parameters"

@@ -40,13 +40,14 @@ def finetune(
 ) -> None:
     """Fine-tune an encoder on a task's labels. The result is a classifier."""
     from aasp_features.encoder import AaSPEncoder
-    from aasp_features.train.evaluate.command import readable, vector_cache
     from aasp_features.train.evaluate.finetune.recipes import load_recipe, load_task_recipe
     from aasp_features.train.evaluate.finetune.runs import chosen_splits
     from aasp_features.train.evaluate.finetune.runs import finetune as run
     from aasp_features.train.evaluate.finetune.summary import summary
+    from aasp_features.train.evaluate.readable import readable
     from aasp_features.train.evaluate.report import write_report
-    from aasp_features.train.evaluate.tasks.registry import read_tasks
+    from aasp_features.train.evaluate.tasks.reading import read_tasks
+    from aasp_features.train.evaluate.vector_cache import vector_cache
     from aasp_features.train.options import check_folder, checked_device, seconds_of
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
 

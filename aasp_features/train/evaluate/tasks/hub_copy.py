@@ -7,7 +7,8 @@ import io
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from string import Formatter
@@ -78,7 +79,7 @@ class HubCopy:
         writer = csv.DictWriter(text, self.columns)
         writer.writeheader()
         writer.writerows(rows)
-        make_folder((folder / self.listing).parent)
+        _make_folder((folder / self.listing).parent)
         write_atomically(folder / self.listing, text.getvalue())
 
     def _tables(self, folder: Path) -> list[Path]:
@@ -99,17 +100,19 @@ class HubCopy:
         self, folder: Path, table: Path, file: ParquetFile, group: int, wanted: Collection[str] | None
     ) -> list[dict[str, Any]]:
         """Unpack one group of rows; its sounds are read only if a file is missing."""
-        rows: list[dict[str, Any]] = read_columns(table, file, group, self.columns).to_pylist()
+        with _reading(table):
+            rows: list[dict[str, Any]] = file.read_row_group(group, list(self.columns)).to_pylist()
         paths = [folder / self._clip_path(table, row) for row in rows]
         asked = [wanted is None or str(row[self.columns[0]]) in wanted for row in rows]
         missing = [number for number, path in enumerate(paths) if asked[number] and not path.is_file()]
         if missing:
-            sounds = read_columns(table, file, group, (SOUND,)).column(SOUND)
+            with _reading(table):
+                sounds = file.read_row_group(group, [SOUND]).column(SOUND)
             for number in missing:
                 content = (sounds[number].as_py() or {}).get("bytes")
                 if not content:
                     raise TrainError(f"{table}: {paths[number].name} has no sound.")
-                make_folder(paths[number].parent)
+                _make_folder(paths[number].parent)
                 with whole_file(paths[number]) as temporary:
                     temporary.write_bytes(content)
             logger.info("%s: %d clips unpacked", table, len(missing))
@@ -131,43 +134,32 @@ def open_table(table: Path, columns: Sequence[str]) -> ParquetFile:
         TrainError: It cannot be read, lacks a column or sounds, or pyarrow is missing.
     """
     try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-        from pyarrow.types import is_struct
+        import pyarrow.parquet
     except ImportError:
         raise TrainError(f'unpacking {table} needs pyarrow: pip install "aasp-features[parquet]".') from None
-    try:
-        file = ParquetFile(table)
-    except (OSError, ArrowException) as error:
-        raise TrainError(_unreadable(table, error)) from error
-    schema = file.schema_arrow
-    lacking = [name for name in columns if name not in schema.names]
-    if not lacking and is_struct(schema.field(SOUND).type):
+    with _reading(table):
+        file = pyarrow.parquet.ParquetFile(table)
+    fields = {field.name: str(field.type) for field in file.schema_arrow}
+    lacking = [name for name in columns if name not in fields]
+    if not lacking and fields[SOUND].startswith("struct"):
         return file
     file.close()
     raise TrainError(f"{table} has no column {lacking[0] if lacking else f'{SOUND} of bytes and path'!r}.")
 
 
-def read_columns(table: Path, file: ParquetFile, group: int, columns: Sequence[str]) -> Any:
-    """Read columns of one group of rows.
-
-    Raises:
-        TrainError: They cannot be read.
-    """
+@contextmanager
+def _reading(table: Path) -> Iterator[None]:
+    """Turn errors of reading into a sentence."""
     from pyarrow import ArrowException
 
     try:
-        return file.read_row_group(group, list(columns))
+        yield
     except (OSError, ArrowException) as error:
-        raise TrainError(_unreadable(table, error)) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TrainError(f"{table} cannot be read ({reason}); download it again.") from error
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder and its parents.
-
-    Raises:
-        TrainError: It cannot be created.
-    """
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -175,7 +167,3 @@ def make_folder(folder: Path) -> None:
             f"{folder} cannot be created ({error.strerror or error}); move the copy, which is unpacked in place, to a "
             "writable folder."
         ) from error
-
-
-def _unreadable(table: Path, error: Exception) -> str:
-    return f"{table} cannot be read ({(str(error).splitlines() or [type(error).__name__])[0]}); download it again."

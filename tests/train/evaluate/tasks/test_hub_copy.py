@@ -12,7 +12,7 @@ from public_task_helpers import MINIATURES, mini_audioset, mini_esc50, mini_us8k
 
 from aasp_features.train.evaluate.benchmark import find_benchmarks
 from aasp_features.train.evaluate.tasks.hub_copy import HubCopy
-from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS
+from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -1,4 +1,4 @@
-"""What all public tasks have in common."""
+"""The table of public tasks, and what all of them have in common."""
 
 import tempfile
 from pathlib import Path
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from public_task_helpers import MINIATURES, mini_crema_d, mini_esc50, mini_voxforge
 
 from aasp_features.train.evaluate.task import Task
-from aasp_features.train.evaluate.tasks.registry import PUBLIC_TASKS, read_tasks
+from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS
+from aasp_features.train.evaluate.tasks.reading import read_tasks
 
 
 @pytest.mark.parametrize("name", PUBLIC_TASKS)
@@ -23,6 +24,19 @@ def test_miniatures_are_read_and_split(name: str, tmp_path: Path) -> None:
         assert len(set(places)) == len(places)
         assert len(split.test)
     assert_groups_are_whole(task)
+
+
+def test_counts_and_classes_of_the_official_distributions() -> None:
+    clips = {name: sum(task.expected.values()) for name, task in PUBLIC_TASKS.items()}
+    assert clips == {
+        **{"as2m": 22_160 + 2_041_789 + 20_371, "as20k": 42_531, "fsd50k": 51_197, "esc50": 2000, "esc10": 400},
+        **{"us8k": 8732, "spcv2": 105_829, "vc1": 153_516, "voxforge": 176_428, "cremad": 7442, "gtzan": 930},
+        **{"nsynth": 305_979, "surge": 88 * (1692 + 195 + 197)},
+    }
+    for task in PUBLIC_TASKS.values():
+        names = task.class_names.split()
+        assert len(set(names)) == len(names)
+        assert len(names) in (0, task.classes)
 
 
 @pytest.mark.parametrize("name", PUBLIC_TASKS)

@@ -1,24 +1,38 @@
-"""Distances of moved and stretched crops, by encoders whose answer is known."""
+"""Changes of vectors and readings of modulations, by encoders whose answer is known, and reports of them."""
 
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from aasp_features import AaSPEncoder, load_audio
 from aasp_features.inference import FrameEmbeddings
 from aasp_features.sounds.discovery import find_sounds
 from aasp_features.train.evaluate.methods import encoder_method, one_by_one
-from aasp_features.train.evaluate.stability.change import (
+from aasp_features.train.evaluate.stability import (
+    COLUMN_RATE,
     FRAME,
+    RATES,
     SHIFTS,
     SPEEDS,
+    Change,
+    Changes,
+    ModulationReading,
+    Stability,
+    as_json,
     change,
     changes,
+    draw,
     frame_change,
+    modulated_noise,
     played,
+    read_modulation,
     read_recordings,
+    stability_report,
 )
 
 RATE = 16000
@@ -100,3 +114,72 @@ def test_recordings(tmp_path: Path) -> None:
     assert needed >= 1.02 * RATE + 160 * 16
     with pytest.raises(ValueError, match=r"only 0 readable sounds last 5.26 s"):
         read_recordings(find_sounds(tmp_path).sounds, RATE, 5.0, 200)
+
+
+LOW_RATE = 2000
+
+
+def spectra(step: int) -> Callable[[Sequence[np.ndarray], int], np.ndarray]:
+    """Spectrum of the loudness, of which every ``step``-th hundredth of a second is kept."""
+
+    def hear(waveforms: Sequence[np.ndarray], rate: int) -> np.ndarray:
+        loudness = np.stack([(one.reshape(100, -1) ** 2).mean(axis=1) for one in waveforms])
+        kept = (loudness / loudness.mean(axis=1, keepdims=True))[:, ::step]
+        return np.abs(np.fft.rfft(kept)).astype(np.float32)
+
+    return hear
+
+
+def test_rates_and_their_aliases() -> None:
+    assert min(RATES) == 3.0
+    assert max(RATES) <= 49.0
+    assert sum(f + COLUMN_RATE in RATES for f in RATES) == len(RATES) - 6
+
+
+def test_the_noise_is_modulated_as_asked() -> None:
+    generator = np.random.default_rng(0)
+    for f in (3.0, 28.0, 45.5):
+        loudness = sum(
+            np.abs(np.fft.rfft((modulated_noise(f, LOW_RATE, generator).reshape(200, -1) ** 2).mean(axis=1)))
+            for _ in range(40)
+        )
+        assert abs(int(loudness[2:].argmax()) + 2 - f) <= 1  # bins of 1 Hz
+
+
+def test_who_samples_each_patch_reads_the_alias_alone() -> None:
+    fine, coarse = (read_modulation(spectra(step), LOW_RATE, 24, 24) for step in (1, 16))
+    assert fine.explained > 0.5 > coarse.explained + 0.3
+    assert fine.told_apart_mean > 80
+    assert coarse.told_apart_mean == pytest.approx(50, abs=5)
+    assert fine.interval[0] < fine.told_apart_mean < fine.interval[1]
+    assert set(fine.told_apart) == {f for f in RATES if f + COLUMN_RATE in RATES}
+    assert read_modulation(spectra(16), LOW_RATE, 24, 24) == coarse
+
+
+def made(scale: float, frames: bool) -> Stability:
+    """A distance of ``scale`` % a frame."""
+    clips = {k: Change(1 - k / 100, scale * k / 100, (scale * k / 200, scale * k / 50)) for k in SHIFTS}
+    changes = Changes(clips, clips if frames else {}, {speed: Change(0.9, 0.2, (0.1, 0.3)) for speed in SPEEDS})
+    return Stability(changes, ModulationReading(0.5, {3.0: 60.0, 4.0: 80.0}, 70.0, (65.0, 75.0)))
+
+
+def test_the_table_has_means_over_shifts() -> None:
+    text = stability_report({"ours": made(1.0, True), "peer": made(2.0, False)}, 7, 4.0)
+    assert "7 recordings, crops of 4 s" in text
+    mean = np.mean(range(1, 16))
+    moved = f"{mean:.1f} % ({mean / 2:.1f}–{2 * mean:.1f}), {1 - mean / 100:.4f}"
+    patch = "16.0 % (8.0–32.0), 0.8400"
+    assert f"| ours | {moved} | {patch} | {moved} | {patch} | 20.0 % (10.0–30.0), 0.9000 |" in text
+    assert f"| peer | {2 * mean:.1f} %" in text
+    assert "| – | – |" in text
+    assert "| ours | 0.50 | 70.0 (65.0–75.0) |" in text
+
+
+def test_numbers_survive_json_and_a_picture_is_drawn(tmp_path: Path) -> None:
+    results = {"ours": made(1.0, True), "peer": made(2.0, False)}
+    numbers = json.loads(json.dumps(as_json(results, 7, 4.0)))
+    assert numbers["methods"]["ours"]["changes"]["clips"]["16"]["distance"] == 0.16
+    assert numbers["methods"]["peer"]["modulation"]["told_apart"] == {"3.0": 60.0, "4.0": 80.0}
+    draw(results, tmp_path / "three.png")
+    draw({"only": Stability(None, results["ours"].modulation)}, tmp_path / "one.png")
+    assert Image.open(tmp_path / "three.png").width > 2 * Image.open(tmp_path / "one.png").width

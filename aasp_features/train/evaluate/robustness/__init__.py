@@ -1,1 +1,0 @@
-"""Robustness of probes to short, noisy, coded, loud or quiet test sounds."""

@@ -1,1 +1,0 @@
-"""Stability of vectors under small changes, and their content on modulations."""
