@@ -8,12 +8,11 @@ in the fold above those of known ones; the second number is the share of them th
 import argparse
 
 import numpy as np
-from aasp_features.train.evaluate.classifier import FIXED_C, fit, rotate, row_space
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import roc_auc_score
 
 from aasp_features import AaSPEncoder
-from aasp_features.train.evaluate.classifier import moments
+from aasp_features.train.evaluate.classifier import FIXED_C, fit, moments, rotate, row_space
 from aasp_features.train.evaluate.classify import read_task
 from aasp_features.train.evaluate.task import Task
 
