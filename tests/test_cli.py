@@ -143,7 +143,11 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         (["sound.wav", "--context", "5.12"], "--context must leave columns in the window, got 32 on each side of 64"),
         (["sound.wav", "--context", "-0.16"], "--context must leave columns in the window, got -1"),
         (["sound.wav", "--map", "map.png"], "--map must end in .html, got map.png"),
-        (["sound.wav", "--frames", "--map", "map.html"], "and no --frames"),
+        (
+            ["sound.wav", "--frames", "--map", "map.html"],
+            "--map shows a point for each sound or segment; remove --frames",
+        ),
+        (["sound.wav", "--labels", "labels.csv"], "--labels needs --map."),
         (["sound.wav", "--dtype", "int8"], "'int8' is not one of 'float32', 'float16'"),
         (["sound.wav", "--out", "emb.txt"], "--out must end in one of .npy"),
         (["sound.wav", "--out", "no/emb.npy"], "the folder no does not exist"),
@@ -259,10 +263,14 @@ def test_a_page_that_is_no_map_of_the_output_is_not_replaced(checkpoint: Path, s
     done = run(*given, "emb.npy", cwd=tmp_path)
     assert (done.returncode, os.listdir(tmp_path)) == (2, ["map.html"])
     assert "--map map.html exists and is no map of emb.npy; choose another, or use --overwrite." in done.stderr
-    assert run(*given, "emb.npy", "--overwrite", cwd=tmp_path).returncode == 0
+    done = run(*given, "emb.npy", "--overwrite", cwd=tmp_path)
+    assert (done.returncode, "map in map.html" in done.stderr) == (0, True)
     page = (tmp_path / "map.html").read_text()
     assert run(*given, "emb.npy", cwd=tmp_path).returncode == 0  # its own
     assert (tmp_path / "map.html").read_text() == page
+    (tmp_path / "labels.csv").write_text(f"file,label\n{sounds}/voice/vowels.wav,speech\n")
+    assert run(*given, "emb.npy", "--labels", "labels.csv", cwd=tmp_path).returncode == 0
+    assert '"title":"label","groups":["speech","(none)"' in (tmp_path / "map.html").read_text()
     assert "is no map of b.npy" in run(*given, "b.npy", cwd=tmp_path).stderr
     done = run(*given, "c.npy", "--files", "map.html", "--overwrite", cwd=tmp_path)
     assert (done.returncode, "would replace map.html, which is read" in done.stderr) == (2, True)

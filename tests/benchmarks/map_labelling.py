@@ -1,8 +1,8 @@
 """Labelling on the map: how well the page ranks the rest after 5, 10 and 20 marks, beside scikit-learn on full vectors.
 
 ``python tests/benchmarks/map_labelling.py EMB.npy --table labels.csv``; needs chromium and chromedriver. For each
-class, a first sound is marked; then the top of the page's list is confirmed or rejected, as its label says, and so on. Average
-precision of the sounds that are left, mean over the classes.
+class, a first sound is marked; then the top of the page's list is confirmed or rejected, as its label says, and so on.
+Average precision of the sounds that are left, mean over the classes.
 """
 
 from __future__ import annotations

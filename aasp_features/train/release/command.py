@@ -105,12 +105,13 @@ def info(
     ] = None,
     card: Annotated[bool, typer.Option("--card", help="Also print the card.")] = False,
 ) -> None:
-    """Print a checkpoint's facts and its speed on this machine."""
+    """Print a checkpoint's facts, its speed on this machine, and the checkpoints that ship with the package."""
     from aasp_features.checkpoint import read_card
+    from aasp_features.checkpoints import list_checkpoints
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.train.release.card import describe_encoder
 
-    facts = describe_encoder(AaSPEncoder.from_pretrained(model))
+    facts = {**describe_encoder(AaSPEncoder.from_pretrained(model)), "bundled": ", ".join(list_checkpoints())}
     text = read_card(model) if card else ""
     width = max(map(len, facts))
     typer.echo(
