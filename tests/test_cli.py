@@ -145,7 +145,7 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         (["sound.wav", "--map", "map.png"], "--map must end in .html, got map.png"),
         (
             ["sound.wav", "--frames", "--map", "map.html"],
-            "--map shows a point for each sound or segment; remove --frames",
+            "--map shows a point for each sound or segment; remove",
         ),
         (["sound.wav", "--labels", "labels.csv"], "--labels needs --map."),
         (["sound.wav", "--dtype", "int8"], "'int8' is not one of 'float32', 'float16'"),
