@@ -12,7 +12,7 @@ MAY_CHANGE = {
     *("run.steps", "max_seconds", "optimizer.hold"),  # its end
     *("distillation.token_dropping_until", "distillation.longer_from"),
     *("device", "torch", "run.precision", "distillation.parts", "distillation.workers"),  # the machine
-    *("run.log_every", "run.save_seconds"),
+    *("processes", "run.checkpointing", "run.compile", "run.log_every", "run.save_seconds", "run.keep"),
     *("distillation.crops", "hours"),  # more crops; another decoder's few samples
     *("distillation.teachers", "distillation.graphs", "distillation.features"),  # paths, whose contents are compared
 }
@@ -21,6 +21,11 @@ ORIGIN = ("source", "licence", "labels")  # of a teacher; may be reworded
 DEFAULTS = {  # of settings that older records lack
     "optimizer.kind": "adamw",
     "optimizer.muon_rate": 0.02,
+    "processes": 1,
+    "run.accumulate": 1,
+    "run.checkpointing": False,
+    "run.compile": False,
+    "run.keep": 0,
     "distillation.seed": 0,
     "distillation.loss": "squared",
     "distillation.balanced_by": "",

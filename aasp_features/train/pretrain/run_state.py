@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ class Progress:
         seconds: Time spent in steps.
         crops: Number of crops used.
         precision: Precision of the computation.
+        loss_scale: State of the float16 loss scaling; empty in other precisions.
     """
 
     step: int = 0
     seconds: float = 0.0
     crops: int = 0
     precision: str = "float32"
+    loss_scale: dict[str, Any] = field(default_factory=dict)
 
     def fraction(self, steps: int, max_seconds: float | None, ahead: float = 0.0) -> float:
         """Return the completed fraction by steps or by time, whichever is further; ``ahead`` adds steps.

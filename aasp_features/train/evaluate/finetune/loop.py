@@ -15,6 +15,7 @@ from torch import Tensor
 
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.options import weights_sha256
+from aasp_features.train.distributed import agree_any, agree_max, rank
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.finetune.examples import TaskExamples
 from aasp_features.train.evaluate.finetune.model import TrainingBatch, divisor, loss_of
@@ -22,7 +23,6 @@ from aasp_features.train.evaluate.finetune.optimizer import build_optimizer, set
 from aasp_features.train.evaluate.finetune.start import empty_model, fit_start, vectors_of
 from aasp_features.train.evaluate.finetune.state import check_record, flat_state, restore, under
 from aasp_features.train.evaluate.finetune.weight_average import follow, momentum_at
-from aasp_features.train.pretrain.distributed import agree_any, agree_max, rank
 from aasp_features.train.pretrain.optimizer import finish_gradients, take_step
 from aasp_features.train.pretrain.precision import autocast, known_precision
 from aasp_features.train.pretrain.run_folder import STATE_FILE, cut_metrics, write_metrics
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 class Finetuning:
     """A run: model, average of its weights, optimiser, examples, progress, and its folder on disk.
 
-    Several processes may train together (``pretrain/distributed.py``): each has its share of every batch, all validate,
+    Several processes may train together (``train/distributed.py``): each has its share of every batch, all validate,
     and the first one writes.
 
     Args:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from warm_process import WarmProcess
 
-from aasp_features.train.pretrain.distributed import agree_any, agree_max, average, gather, rank, world_size
+from aasp_features.train.distributed import agree_any, agree_max, average, gather, rank, world_size
 
 HELPERS = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch has no gloo here")
@@ -24,7 +24,7 @@ number, folder = int(sys.argv[1]), Path(sys.argv[2])
 distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=number, world_size=2)
 from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.pretrain import loop
-from aasp_features.train.pretrain.distributed import *
+from aasp_features.train.distributed import *
 from aasp_features.train.pretrain.health import CollapseError
 from aasp_features.train.pretrain.losses import contrastive_loss
 from aasp_features.train.pretrain.loop import Pretraining
