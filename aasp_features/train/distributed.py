@@ -65,10 +65,9 @@ def _device_of(local: int, device: str | None) -> torch.device:
     if chosen.type != "cuda":
         return chosen
     if chosen.index is not None or local >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
         raise OptionError(
-            f"must be cpu, or cuda with a GPU for each process, got {device or 'cuda'} for process {local} of this "
-            f"machine, which has {torch.cuda.device_count()} GPUs.",
-            option="device",
+            f"must be cpu, or cuda with a GPU for each process; {found} GPUs were found.", option="device"
         )
     torch.cuda.set_device(local)
     return torch.device("cuda", local)

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.distributed import own_rows, world_size
 from aasp_features.train.pretrain.ema_teacher import Targets
 from aasp_features.train.pretrain.objective import Losses, Objective
 from aasp_features.train.pretrain.optimizer import trained_parameters
@@ -51,12 +50,10 @@ class BatchParts:
             token_dropping: See ``Objective``.
             precision: Precision of the forward pass.
         """
-        pieces = split(batch, self.parts)
-        seeds = torch.randint(2**62, (world_size() * len(pieces),), generator=generator)
-        seeds = seeds[own_rows(len(seeds))].tolist()
+        pieces = [piece._replace(share=None) for piece in split(batch, self.parts)]  # each has its own generator
+        seeds = torch.randint(2**62, (len(pieces),), generator=generator).tolist()
         shares = [len(piece.log_mel) / len(batch.log_mel) for piece in pieces]
-        whole = [piece._replace(share=None) for piece in pieces]  # each has its own generator
-        done = list(self._pool.map(self._part, whole, seeds, shares, repeat(token_dropping), repeat(precision)))
+        done = list(self._pool.map(self._part, pieces, seeds, shares, repeat(token_dropping), repeat(precision)))
         for parameter, *gradients in zip(self.parameters, *(part.gradients for part in done), strict=True):
             parameter.grad = _total([gradient for gradient in gradients if gradient is not None])
         return summed([part.losses for part in done])
