@@ -206,7 +206,7 @@ def restore_optimizer(
     Raises:
         TrainError: Some moments of a parameter are missing.
     """
-    kinds = {name.split(".")[0] for name in under(f"{prefix}.", tensors)}
+    kinds = dict.fromkeys(name.split(".")[0] for name in under(f"{prefix}.", tensors))
     own = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     stays = () if optimizer.defaults.get("fused", True) else ("step",)  # on the CPU
     for name, parameter in module.named_parameters():

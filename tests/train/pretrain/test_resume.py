@@ -163,7 +163,7 @@ def test_killed_at_random_equals_uninterrupted(
 
 
 def tensors(run: Pretraining) -> list[torch.Tensor]:
-    kept = [value for parameter in run.parameters for value in moments(run).get(parameter, {}).values()]
+    kept = [value for one in run.parameters for _, value in sorted(moments(run).get(one, {}).items())]
     return [*run.objective.state_dict().values(), *kept, *run.health.state().values()]
 
 
