@@ -10,6 +10,7 @@ RANK = {
     "errors": 0,
     "options": 0,
     "whole_file": 0.5,
+    "distributed": 0.5,
     "distillation_settings": 0,
     "recipe": 1,
     "recipes": 2,
