@@ -22,6 +22,15 @@ from aasp_features.train.recipe import Recipe, Stage
 MIXING = "each crop with a sound of its own"  # tells these runs from ones that mixed otherwise
 
 
+def check_shares(recipe: Recipe) -> None:
+    """Raise OptionError if processes and parts of a batch cannot have equally many of its sounds."""
+    parts = world_size() * recipe.run.accumulate
+    if uneven := [stage.sounds for stage in recipe.data.stages if stage.sounds % parts]:
+        raise OptionError(
+            f"recipe: sounds of data.stages must be multiples of {parts} (processes x accumulate), got {uneven[0]}."
+        )
+
+
 class CropSampler:
     """Crops drawn so that every second of audio is equally likely.
 
@@ -31,20 +40,16 @@ class CropSampler:
         recipe: Recipe with the corpus' mean and std.
 
     Raises:
-        OptionError: The processes cannot share a batch equally.
+        OptionError: See ``check_shares``.
     """
 
     def __init__(self, corpus: CachedCorpus, recipe: Recipe) -> None:
+        check_shares(recipe)
         self.corpus = corpus
         self.recipe = recipe.with_statistics(corpus.mean, corpus.std)
         self.settings, self.seed = recipe.data, recipe.run.seed
         self.window = recipe.config().window
         self._epochs: dict[tuple[int, int], Tensor] = {}
-        parts = world_size() * recipe.run.accumulate
-        if uneven := [stage.sounds for stage in self.settings.stages if stage.sounds % parts]:
-            raise OptionError(
-                f"recipe: sounds of data.stages must be multiples of {parts} (processes x accumulate), got {uneven[0]}."
-            )
 
     def facts(self, step: int) -> dict[str, Any]:
         """Return facts of the corpus for the record of a run at this step."""

@@ -13,7 +13,7 @@ from torch import nn
 from aasp_features.checkpoint import load_checkpoint
 from aasp_features.errors import OptionError
 from aasp_features.train.data.cached import load_corpus
-from aasp_features.train.data.crops import CropSampler
+from aasp_features.train.data.crops import CropSampler, check_shares
 from aasp_features.train.data.waveforms import check_samples
 from aasp_features.train.distributed import rank, world_size
 from aasp_features.train.errors import TrainError
@@ -50,6 +50,7 @@ def open_crops(
         if rank() == 0:
             closing.callback(lock_run(run).release)
         if not recipe.distillation.teachers:
+            check_shares(recipe)  # before hours of decoding
             yield CropSampler(load_corpus(data, recipe.config()).to(device), recipe)
             return
         if world_size() > 1:
