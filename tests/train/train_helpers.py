@@ -88,7 +88,7 @@ def metrics(folder: Path) -> list[dict[str, float]]:
 
 def torchrun(*arguments: object) -> subprocess.CompletedProcess:
     """Two processes of ``aasp-train``, launched as a user launches them."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [*launch, "-m", "aasp_features.train", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
