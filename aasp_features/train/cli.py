@@ -67,20 +67,22 @@ def pretrain(
     ] = None,
 ) -> None:
     """Pre-train an encoder. Writes the run's state and metrics.jsonl to OUT."""
-    from aasp_features.train.options import checked_device, seconds_of
+    from aasp_features.train.distributed import joined_processes, rank
+    from aasp_features.train.options import seconds_of
     from aasp_features.train.pretrain.crop_source import open_crops
     from aasp_features.train.pretrain.loop import Pretraining
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
     from aasp_features.train.recipes import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    chosen = load_recipe(recipe, settings or [])
-    budget, pause = seconds_of("--max-time", max_time, above_zero=True), seconds_of("--stop-after", stop_after)
-    torch_device = checked_device(device)
-    with ending_in_a_sentence(), open_crops(chosen, data, out, torch_device, start_from) as crops:
-        run = Pretraining(crops, out, torch_device, budget, start_from)
-        complete = run.run(pause)
-    typer.echo(f"{'complete' if complete else 'paused'} at step {run.progress.step}; state in {out}", err=True)
+    with joined_processes(device) as own_device, ending_in_a_sentence():
+        chosen = load_recipe(recipe, settings or [])
+        budget, pause = seconds_of("--max-time", max_time, above_zero=True), seconds_of("--stop-after", stop_after)
+        with open_crops(chosen, data, out, own_device, start_from) as crops:
+            run = Pretraining(crops, out, own_device, budget, start_from)
+            complete = run.run(pause)
+        if rank() == 0:
+            typer.echo(f"{'complete' if complete else 'paused'} at step {run.progress.step}; state in {out}", err=True)
 
 
 @app.command(cls=TrainCommand)

@@ -18,6 +18,7 @@ from aasp_features.train.distillation_settings import DistillationSettings
 MAX_NUMBER = 1e12  # of any setting, which keeps products with a seed below 2^63
 MAX_SIZE = 100_000  # of settings that determine memory use
 AASP_LOSSES = ("frame", "clip", "contrast")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SIZES = {"tiny": AaSPConfig.tiny, "small": AaSPConfig.small, "base": AaSPConfig.base}
 
 
@@ -110,12 +111,13 @@ class MaskingSettings:
     Attributes:
         views: Masked views of each crop (M = data.crops * views).
         visible_fraction: Fraction of a crop's tokens that a view shows.
-        query_fraction: Fraction of the masked tokens that the predictor predicts.
+        query_fraction: Fraction of the masked tokens that the predictor predicts, drawn at random. The expected loss
+            does not depend on it.
     """
 
     views: int = 16
     visible_fraction: float = 0.2
-    query_fraction: float = 1.0
+    query_fraction: float = 0.3
 
     def __post_init__(self) -> None:
         if not 1 <= self.views <= MAX_SIZE:
@@ -202,27 +204,38 @@ class OptimizerSettings:
 
 @dataclass
 class PretrainRunSettings:
-    """Length, precision and records of a run.
+    """Length, precision, memory and records of a run.
 
     Attributes:
         steps: Optimiser steps of the whole run; a time budget may end it earlier.
-        precision: ``auto`` (measured), ``float32`` or ``bfloat16`` (autocast).
+        precision: ``auto`` (measured), ``float32``, or autocast to ``bfloat16`` or ``float16`` (with a scaled loss).
+        accumulate: Parts of a batch that are computed one after the other, to save memory. The contrast then has the
+            negatives of its part alone, and clip targets are standardised within their part.
+        checkpointing: Whether blocks are computed again in the backward pass instead of kept, to save memory.
+        compile: Whether the blocks are compiled.
         seed: Seed of all random numbers.
         log_every: Steps between two lines of metrics.
         save_seconds: Seconds between two saved states.
+        keep: Saved states that are kept beside the last one, in ``kept`` in the run folder.
     """
 
     steps: int = 100_000
     precision: str = "auto"
+    accumulate: int = 1
+    checkpointing: bool = False
+    compile: bool = False
     seed: int = 0
     log_every: int = 20
     save_seconds: float = 300.0
+    keep: int = 0
 
     def __post_init__(self) -> None:
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise OptionError(f"recipe: run.precision must be auto, float32 or bfloat16, got {self.precision!r}.")
-        if min(self.steps, self.log_every) < 1 or min(self.save_seconds, self.seed) < 0:
-            raise OptionError("recipe: run.steps and log_every must be at least 1, save_seconds and seed at least 0.")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"recipe: run.precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
+        if min(self.steps, self.log_every, self.accumulate) < 1 or min(self.save_seconds, self.seed, self.keep) < 0:
+            raise OptionError(
+                "recipe: run.steps, log_every and accumulate must be at least 1; save_seconds, seed, keep at least 0."
+            )
 
 
 @dataclass
@@ -250,8 +263,12 @@ class Recipe:
             raise OptionError(f"recipe: objective.target_layers must be {wanted}, got {got}.")
         if self.distillation.teachers:
             self.distillation.check(config)
-        if self.distillation.parts > 1 and self.learns_masked:
-            raise OptionError("recipe: distillation.parts must be 1 if frame, clip or contrast has a weight.")
+        whole = self.learns_masked or self.run.accumulate > 1 or self.run.precision == "float16"
+        if self.distillation.parts > 1 and whole:
+            raise OptionError(
+                "recipe: distillation.parts must be 1 if frame, clip or contrast has a weight, with run.accumulate and "
+                "with float16."
+            )
 
     def config(self) -> AaSPConfig:
         """Return the encoder's config."""

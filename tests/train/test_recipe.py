@@ -45,8 +45,8 @@ from aasp_features.train.recipe import (
         ("objective", {"momentum_end": 1.5}, "momentum_end must be 0 to 1"),
         ("optimizer", {"clip_norm": 0.0}, "clip_norm above 0"),
         ("optimizer", {"hold": 1.0}, "hold must be 0 to below 1"),
-        ("run", {"precision": "float8"}, "run.precision must be auto, float32 or bfloat16, got 'float8'"),
-        ("run", {"log_every": 0}, "log_every must be at least 1"),
+        ("run", {"precision": "float8"}, "run.precision must be one of auto, float32, bfloat16, float16, got 'float8'"),
+        ("run", {"log_every": 0}, "run.steps, log_every and accumulate must be at least 1"),
     ],
 )
 def test_wrong_settings(part: str, change: dict[str, object], sentence: str) -> None:

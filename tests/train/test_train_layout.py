@@ -11,6 +11,7 @@ RANK = {
     "options": 0,
     "markdown": 0,
     "whole_file": 0.5,
+    "distributed": 0.5,
     "distillation_settings": 0,
     "recipe": 1,
     "recipes": 2,

@@ -1,6 +1,9 @@
 """A tiny recipe, noise as sounds, and batches of it, for the training tests."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +84,14 @@ def metrics(folder: Path) -> list[dict[str, float]]:
     """A run's log lines, without what depends on the clock."""
     lines = [json.loads(line) for line in (folder / METRICS_FILE).read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in ("seconds", "crops_per_second")} for line in lines]
+
+
+def torchrun(*arguments: object) -> subprocess.CompletedProcess:
+    """Two processes of ``aasp-train``, launched as a user launches them."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*launch, "-m", "aasp_features.train", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -13,18 +13,20 @@ import torch
 from torch import Tensor
 
 from aasp_features.model.log_mel import ENERGY_FLOOR, band_centres, band_of
-from aasp_features.train.data.batch import Batch, send
+from aasp_features.train.data.batch import Batch, draw, send
 from aasp_features.train.recipe import DataSettings
 
 EQUALISER_WAVES = 4
 
 
-def augment(batch: Batch, settings: DataSettings, mean: float, std: float, generator: torch.Generator) -> Batch:
-    """Apply every augmentation of a recipe."""
+def augment(
+    batch: Batch, partner: Tensor, settings: DataSettings, mean: float, std: float, generator: torch.Generator
+) -> Batch:
+    """Apply every augmentation of a recipe; ``partner`` as for ``mix``."""
     if settings.pitch:
         batch = change_pitch(batch, settings.pitch, generator)
     if settings.mix_probability:
-        batch = mix(batch, mean, std, settings.mix_probability, settings.mix_power, settings.crops, generator)
+        batch = mix(batch, partner, mean, std, settings.mix_probability, settings.mix_power, generator)
     if settings.equalise_db:
         batch = equalise(batch, mean, std, settings.equalise_db, generator)
     return change_gain(batch, mean, std, settings.gain_db, generator) if settings.gain_db else batch
@@ -32,28 +34,28 @@ def augment(batch: Batch, settings: DataSettings, mean: float, std: float, gener
 
 def mix(
     batch: Batch,
+    partner: Tensor,
     mean: float,
     std: float,
     probability: float,
     largest_share: float,
-    crops: int,
     generator: torch.Generator,
 ) -> Batch:
-    """Add the power of another sound's crop, chosen by ``partners``, to some crops.
+    """Add the power of another sound's crop to some crops.
 
-    The partner's share of the power is uniform from 0 to ``largest_share``. ``crops`` is the number of crops of each
-    sound, which are consecutive.
+    ``partner`` holds the row that may be mixed into each row, as ``partners`` chooses it. Its share of the power is
+    uniform from 0 to ``largest_share``.
     """
-    rows = len(batch.log_mel)
-    share = largest_share * torch.rand(rows, generator=generator)
-    share = share * (torch.rand(rows, generator=generator) < probability)
+    rows = (len(batch.log_mel),)
+    share = largest_share * draw(rows, generator, batch.share)
+    share = share * (draw(rows, generator, batch.share) < probability)
     share = send(share, batch.log_mel.device)[:, None, None]
-    other = send(partners(batch.sound.tolist(), crops), batch.log_mel.device)
+    other = send(partner, batch.log_mel.device)
     audible = batch.inside[other] & (share > 0)
     natural = batch.log_mel * std + mean
     own = natural + torch.log1p(-share)
-    partner = natural[other] + share.clamp(min=1e-12).log()
-    mixed = torch.where(audible, torch.logaddexp(own, partner), own)
+    mixed = torch.logaddexp(own, natural[other] + share.clamp(min=1e-12).log())
+    mixed = torch.where(audible, mixed, own)
     return _standardised(batch, mixed, mean, std)
 
 
@@ -78,7 +80,7 @@ def partners(sound: Sequence[int], crops: int) -> Tensor:
 
 def change_gain(batch: Batch, mean: float, std: float, decibels: float, generator: torch.Generator) -> Batch:
     """Change each crop's level by up to ±``decibels``, uniformly."""
-    gain = decibels * (2 * torch.rand(len(batch.log_mel), generator=generator) - 1) * math.log(10) / 10
+    gain = decibels * (2 * draw((len(batch.log_mel),), generator, batch.share) - 1) * math.log(10) / 10
     changed = batch.log_mel * std + mean + send(gain, batch.log_mel.device)[:, None, None]
     return _standardised(batch, changed, mean, std)
 
@@ -91,7 +93,8 @@ def equalise(batch: Batch, mean: float, std: float, decibels: float, generator: 
     mels = batch.log_mel.shape[-1]
     band = (torch.arange(mels) + 0.5) / mels
     waves = torch.cos(math.pi * torch.arange(1, EQUALISER_WAVES + 1)[:, None] * band)  # (waves, mels)
-    weight = torch.randn(len(batch.log_mel), EQUALISER_WAVES, generator=generator) * (2 / EQUALISER_WAVES) ** 0.5
+    weight = draw((len(batch.log_mel), EQUALISER_WAVES), generator, batch.share, torch.randn)
+    weight = weight * (2 / EQUALISER_WAVES) ** 0.5
     gain = decibels * math.log(10) / 10 * (weight @ waves)  # (batch, mels)
     changed = batch.log_mel * std + mean + send(gain, batch.log_mel.device)[:, None]
     return _standardised(batch, changed, mean, std)
@@ -104,7 +107,7 @@ def change_pitch(batch: Batch, semitones: float, generator: torch.Generator) -> 
     highest band is read.
     """
     mels = batch.log_mel.shape[-1]
-    factor = 2 ** (semitones / 12 * (2 * torch.rand(len(batch.log_mel), 1, generator=generator) - 1))
+    factor = 2 ** (semitones / 12 * (2 * draw((len(batch.log_mel), 1), generator, batch.share) - 1))
     source = band_of(band_centres(mels) / factor, mels).float()  # (batch, mels)
     distance = (source.clamp(0, mels - 1)[:, None] - torch.arange(mels)[:, None]).abs()  # (batch, from, to)
     weight = send((1 - distance).clamp(min=0), batch.log_mel.device)

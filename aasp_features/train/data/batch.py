@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,13 @@ from torch import Tensor
 from aasp_features.config import PATCH
 from aasp_features.model.log_mel import length_mask
 from aasp_features.model.network import AaSPNetwork
+
+
+class Share(NamedTuple):
+    """Rows of a step's batch that are computed here, (rows,), and the number of all its rows."""
+
+    rows: Tensor
+    total: int
 
 
 class Batch(NamedTuple):
@@ -22,6 +30,7 @@ class Batch(NamedTuple):
         sound: (batch,) sound of each crop; equal numbers are positives of the contrast.
         waveform: (batch, samples) on the CPU, zero past a crop's end; None for crops of cached log-mels.
         features: Features of these waveforms by each external teacher's name, (batch, dim).
+        share: Rows of the step's batch that these are; None for all.
     """
 
     log_mel: Tensor
@@ -30,6 +39,7 @@ class Batch(NamedTuple):
     sound: Tensor
     waveform: Tensor | None = None
     features: dict[str, Tensor] = {}  # noqa: RUF012 (never modified)
+    share: Share | None = None
 
     @property
     def columns(self) -> int:
@@ -71,8 +81,9 @@ class Batch(NamedTuple):
             features={name: send(value, device) for name, value in self.features.items()},
         )
 
-    def rows(self, rows: slice) -> Batch:
+    def rows(self, rows: slice | Tensor) -> Batch:
         """Return some of the crops."""
+        share = self.share or Share(torch.arange(len(self.log_mel)), len(self.log_mel))
         return Batch(
             self.log_mel[rows],
             self.frame_lengths[rows],
@@ -80,7 +91,29 @@ class Batch(NamedTuple):
             self.sound[rows],
             None if self.waveform is None else self.waveform[rows],
             {name: value[rows] for name, value in self.features.items()},
+            Share(share.rows[rows], share.total),
         )
+
+
+def draw(
+    shape: Sequence[int],
+    generator: torch.Generator,
+    share: Share | None,
+    sample: Callable[..., Tensor] = torch.rand,
+) -> Tensor:
+    """Draw random numbers for the whole batch and return those of a share, so they do not depend on the division.
+
+    Args:
+        shape: Shape of the result, whose first axis holds equally many numbers for each row of the share.
+        generator: CPU generator.
+        share: Share of the batch; None for all of it.
+        sample: Distribution of the numbers.
+    """
+    if share is None:
+        return sample(tuple(shape), generator=generator)
+    each = shape[0] // len(share.rows)
+    drawn = sample((share.total, each, *shape[1:]), generator=generator)
+    return drawn[share.rows].flatten(0, 1)
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:

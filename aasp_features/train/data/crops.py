@@ -1,4 +1,7 @@
-"""Batches of random crops. Each depends on the seed and the step alone, so resumed runs equal uninterrupted ones."""
+"""Batches of random crops. Each depends on the seed and the step alone, so resumed runs equal uninterrupted ones.
+
+Each of several processes draws the whole batch and cuts its own rows, so the batch is that of a single process.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,23 @@ import torch
 from torch import Tensor
 
 from aasp_features.config import PATCH
-from aasp_features.train.data.augmentation import augment
-from aasp_features.train.data.batch import Batch, send
+from aasp_features.errors import OptionError
+from aasp_features.train.data.augmentation import augment, partners
+from aasp_features.train.data.batch import Batch, Share, send
 from aasp_features.train.data.cached import CachedCorpus
+from aasp_features.train.distributed import own_rows, world_size
 from aasp_features.train.recipe import Recipe, Stage
 
 MIXING = "each crop with a sound of its own"  # tells these runs from ones that mixed otherwise
+
+
+def check_shares(recipe: Recipe) -> None:
+    """Raise OptionError if processes and parts of a batch cannot have equally many of its sounds."""
+    parts = world_size() * recipe.run.accumulate
+    if uneven := [stage.sounds for stage in recipe.data.stages if stage.sounds % parts]:
+        raise OptionError(
+            f"recipe: sounds of data.stages must be multiples of {parts} (processes x accumulate), got {uneven[0]}."
+        )
 
 
 class CropSampler:
@@ -24,9 +38,13 @@ class CropSampler:
 
     Attributes:
         recipe: Recipe with the corpus' mean and std.
+
+    Raises:
+        OptionError: See ``check_shares``.
     """
 
     def __init__(self, corpus: CachedCorpus, recipe: Recipe) -> None:
+        check_shares(recipe)
         self.corpus = corpus
         self.recipe = recipe.with_statistics(corpus.mean, corpus.std)
         self.settings, self.seed = recipe.data, recipe.run.seed
@@ -41,7 +59,7 @@ class CropSampler:
         return {"corpus": self.corpus.sha256, "sounds": len(lengths), "hours": hours, **mixing}
 
     def batch(self, step: int, done: Callable[[int], float]) -> tuple[Batch, torch.Generator]:
-        """Return a step's batch and the generator of its masks.
+        """Return this process's rows of a step's batch, and the generator of its masks.
 
         Args:
             step: Step of the run.
@@ -58,9 +76,16 @@ class CropSampler:
         columns = -(-length // PATCH)
         first_column = torch.randint(0, self.window - columns + 1, (len(sound),), generator=generator)
         frame_lengths = played.clamp(max=length)
-        log_mel = self._cut(sound, first, frame_lengths, length, tempo)
-        batch = Batch(log_mel, frame_lengths, first_column, sound)
-        return augment(batch, self.settings, self.corpus.mean, self.corpus.std, generator), generator
+        every = torch.arange(len(sound))
+        own, mixed = every[own_rows(len(sound))], self.settings.mix_probability > 0
+        partner = partners(sound.tolist(), self.settings.crops) if mixed else every
+        rows = torch.cat([own, partner[own]]).unique()  # type: ignore[no-untyped-call]
+        log_mel = self._cut(sound[rows], first[rows], frame_lengths[rows], length, tempo[rows])
+        share = Share(rows, len(sound))
+        batch = Batch(log_mel, frame_lengths[rows], first_column[rows], sound[rows], share=share)
+        partner = torch.searchsorted(rows, partner[rows]).clamp(max=len(rows) - 1)  # of own rows, in this batch
+        batch = augment(batch, partner, self.settings, self.corpus.mean, self.corpus.std, generator)
+        return batch.rows(torch.searchsorted(rows, own)), generator
 
     def _sounds(self, step: int, stage: Stage) -> Tensor:
         """Return the sounds in a step's batch as indices, (stage.sounds,)."""

@@ -1,4 +1,4 @@
-"""Gradients of a batch in parts, each computed by its own thread.
+"""Losses and gradients of a batch in parts, one after the other or each by its own thread.
 
 The operations of a small network are too short to be shared by several cores; separate parts of the batch keep all
 cores busy. Parts are summed in order, so a step does not depend on the threads' timing.
@@ -6,6 +6,7 @@ cores busy. Parts are summed in order, so a step does not depend on the threads'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from threading import Barrier
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from aasp_features.train.data.batch import Batch
+from aasp_features.train.pretrain.ema_teacher import Targets
 from aasp_features.train.pretrain.objective import Losses, Objective
 from aasp_features.train.pretrain.optimizer import trained_parameters
 from aasp_features.train.pretrain.precision import autocast
@@ -23,8 +25,7 @@ from aasp_features.train.pretrain.precision import autocast
 class Part(NamedTuple):
     """Losses and gradients of a part of a batch, weighted by its share of the rows."""
 
-    losses: dict[str, Tensor]
-    total: Tensor
+    losses: Losses
     gradients: tuple[Tensor | None, ...]
 
 
@@ -49,22 +50,19 @@ class BatchParts:
             token_dropping: See ``Objective``.
             precision: Precision of the forward pass.
         """
-        pieces = split(batch, self.parts)
+        pieces = [piece._replace(share=None) for piece in split(batch, self.parts)]  # each has its own generator
         seeds = torch.randint(2**62, (len(pieces),), generator=generator).tolist()
         shares = [len(piece.log_mel) / len(batch.log_mel) for piece in pieces]
         done = list(self._pool.map(self._part, pieces, seeds, shares, repeat(token_dropping), repeat(precision)))
         for parameter, *gradients in zip(self.parameters, *(part.gradients for part in done), strict=True):
             parameter.grad = _total([gradient for gradient in gradients if gradient is not None])
-        total = torch.stack([part.total for part in done]).sum()
-        names = done[0].losses
-        return Losses(total, {name: torch.stack([part.losses[name] for part in done]).sum() for name in names}, None)
+        return summed([part.losses for part in done])
 
     def _part(self, piece: Batch, seed: int, share: float, token_dropping: float, precision: str) -> Part:
         with autocast(piece.log_mel.device, precision):
             losses: Losses = self.objective(piece, torch.Generator().manual_seed(seed), token_dropping)
         gradients = torch.autograd.grad(share * losses.total, self.parameters, allow_unused=True)
-        parts = {name: share * value.detach() for name, value in losses.parts.items()}
-        return Part(parts, share * losses.total.detach(), gradients)
+        return Part(weighted(losses, share), gradients)
 
 
 def _threads(count: int, cores: int) -> ThreadPoolExecutor:
@@ -88,6 +86,20 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     """Split a batch's rows in order into at most ``parts`` parts."""
     rows = torch.arange(len(batch.log_mel)).tensor_split(min(parts, len(batch.log_mel)))
     return [batch.rows(slice(int(row[0]), int(row[-1]) + 1)) for row in rows]
+
+
+def weighted(losses: Losses, share: float) -> Losses:
+    """Return the losses of a part, detached and multiplied by its share of the rows."""
+    parts = {name: share * value.detach() for name, value in losses.parts.items()}
+    return Losses(share * losses.total.detach(), parts, losses.targets)
+
+
+def summed(losses: Sequence[Losses]) -> Losses:
+    """Return the losses of a batch from the weighted ones of its parts."""
+    parts = {name: torch.stack([one.parts[name] for one in losses]).sum() for name in losses[0].parts}
+    targets = [one.targets for one in losses if one.targets is not None]
+    joined = Targets(*(torch.cat(values) for values in zip(*targets, strict=True))) if targets else None
+    return Losses(torch.stack([one.total for one in losses]).sum(), parts, joined)
 
 
 def _total(gradients: list[Tensor]) -> Tensor | None:

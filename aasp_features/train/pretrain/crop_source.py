@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from aasp_features.checkpoint import load_checkpoint
+from aasp_features.errors import OptionError
 from aasp_features.train.data.cached import load_corpus
-from aasp_features.train.data.crops import CropSampler
+from aasp_features.train.data.crops import CropSampler, check_shares
 from aasp_features.train.data.waveforms import check_samples
+from aasp_features.train.distributed import rank, world_size
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops, pieces_of
 from aasp_features.train.pretrain.external_teachers import read_descriptions
@@ -45,10 +47,14 @@ def open_crops(
             ``TeacherFeatures`` and ``Makers``.
     """
     with ExitStack() as closing:
-        closing.callback(lock_run(run).release)
+        if rank() == 0:
+            closing.callback(lock_run(run).release)
         if not recipe.distillation.teachers:
+            check_shares(recipe)  # before hours of decoding
             yield CropSampler(load_corpus(data, recipe.config()).to(device), recipe)
             return
+        if world_size() > 1:
+            raise OptionError("recipe: distillation runs in one process; start the command without a launcher.")
         features = open_features(recipe, data, run)
         makers = start_makers(recipe, features)
         closing.callback(makers.stop)

@@ -17,7 +17,7 @@ from aasp_features.config import AaSPConfig, Pooling, pooled_dim
 from aasp_features.model.log_mel import length_mask
 from aasp_features.model.network import AaSPNetwork, Features, token_mask
 from aasp_features.model.pooling import pool_clip
-from aasp_features.train.data.batch import Batch, send
+from aasp_features.train.data.batch import Batch, Share, draw, send
 from aasp_features.train.errors import TrainError
 from aasp_features.train.recipe import Recipe
 
@@ -108,7 +108,7 @@ class Distillation(nn.Module):
         self, student: AaSPNetwork, batch: Batch, token_dropping: float, generator: torch.Generator
     ) -> Tensor:
         """Compute the vectors of ``embed``, (batch, d) float32, from the kept columns."""
-        kept = keep_columns(batch.column_frames, token_dropping, generator) if token_dropping else None
+        kept = keep_columns(batch.column_frames, token_dropping, generator, batch.share) if token_dropping else None
         return encode_columns(student, batch, kept, self.pooling, self.settings.last_layers)
 
 
@@ -143,17 +143,20 @@ def encode_columns(
         return pool_clip(Features(features.tokens.float(), features.cls.float(), frames), pooling)
 
 
-def keep_columns(column_frames: Tensor, token_dropping: float, generator: torch.Generator) -> Tensor:
+def keep_columns(
+    column_frames: Tensor, token_dropping: float, generator: torch.Generator, share: Share | None = None
+) -> Tensor:
     """Draw some of every row's columns in order, (batch, largest count), -1 where a row keeps fewer.
 
     Args:
         column_frames: (batch, columns) frames of the crop in each column, on the CPU.
         token_dropping: Share of the nonempty columns to drop; at least one is kept.
         generator: CPU generator.
+        share: Share of the step's batch that these rows are, which does not change their columns.
     """
     real, columns = column_frames > 0, column_frames.shape[1]
     count = ((1 - token_dropping) * real.sum(dim=1)).round().long().clamp(min=1)
-    order = torch.rand(real.shape, generator=generator).masked_fill(~real, 2.0).argsort(dim=1)
+    order = draw(real.shape, generator, share).masked_fill(~real, 2.0).argsort(dim=1)
     largest = int(count.max())
     chosen = order[:, :largest].masked_fill(~length_mask(count, largest), columns)
     chosen = chosen.sort(dim=1).values

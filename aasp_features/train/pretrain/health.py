@@ -12,7 +12,7 @@ from torch import Tensor
 from aasp_features.errors import AaSPError
 from aasp_features.model.patch_embed import AaPE
 from aasp_features.train.data.batch import Batch, send
-from aasp_features.train.pretrain.distributed import agree_any
+from aasp_features.train.distributed import agree_any, gather
 from aasp_features.train.pretrain.ema_teacher import Targets
 from aasp_features.train.pretrain.losses import standardise
 from aasp_features.train.pretrain.objective import Losses, Objective
@@ -35,14 +35,14 @@ class Health:
         self.max_bad: Tensor | None = None  # consecutive, since the last log line
 
     def collect(self, losses: Losses, finite: Tensor) -> None:
-        """Count non-finite steps, and keep the EMA teacher's clip vectors for RankMe."""
+        """Count non-finite steps, and keep the EMA teacher's clip vectors of all processes for RankMe."""
         zero = torch.zeros((), dtype=torch.long, device=finite.device)
         bad = zero if self.bad_in_a_row is None else self.bad_in_a_row
         self.bad_in_a_row = torch.where(finite, zero, bad + 1)
         self.max_bad = torch.maximum(zero if self.max_bad is None else self.max_bad, self.bad_in_a_row)
         if losses.targets is not None:
-            self.recent_cls.append(losses.targets.cls.detach())
-            self.recent_mean.append(losses.targets.mean.detach())
+            self.recent_cls.append(gather(losses.targets.cls.detach()))
+            self.recent_mean.append(gather(losses.targets.mean.detach()))
 
     def state(self) -> dict[str, Tensor]:
         """Return the collected tensors by name."""

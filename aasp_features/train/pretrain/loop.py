@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from aasp_features.checkpoint import load_checkpoint, load_weights
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.crops import CropSampler
+from aasp_features.train.distributed import agree_any, agree_max, average, check_alike, rank, world_size
 from aasp_features.train.errors import TrainError
-from aasp_features.train.pretrain.batch_parts import BatchParts
+from aasp_features.train.pretrain.batch_parts import BatchParts, split, summed, weighted
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops
-from aasp_features.train.pretrain.distributed import agree_any, agree_max, rank
 from aasp_features.train.pretrain.health import Health
 from aasp_features.train.pretrain.objective import Losses, Objective
 from aasp_features.train.pretrain.optimizer import (
@@ -30,9 +33,10 @@ from aasp_features.train.pretrain.optimizer import (
 )
 from aasp_features.train.pretrain.precision import autocast, known_precision
 from aasp_features.train.pretrain.resume import changes_since, refusal
-from aasp_features.train.pretrain.run_folder import STATE_FILE, cut_metrics, write_metrics
+from aasp_features.train.pretrain.run_folder import STATE_FILE, cut_metrics, keep_state, write_metrics
 from aasp_features.train.pretrain.run_state import Progress, load_run, read_record, save_run
 from aasp_features.train.pretrain.stopping import StoppedError, noting_requests
+from aasp_features.train.recipe import PretrainRunSettings
 
 logger = logging.getLogger(__name__)
 PRECISION_TRIALS = 3
@@ -41,7 +45,8 @@ PRECISION_TRIALS = 3
 class Pretraining:
     """A run: objective, optimisers, data, progress, and its folder on disk.
 
-    Several processes may train together (``distributed.py``). They take the same steps, and the first one writes.
+    Several processes may train together (``distributed.py``). Each has its rows of every batch; all take the same
+    steps, and the first one writes.
 
     Args:
         crops: Source of the batches; its recipe is the run's.
@@ -71,19 +76,25 @@ class Pretraining:
         torch.manual_seed(recipe.run.seed)
         targets = crops.targets if isinstance(crops, DistilledCrops) else None
         self.objective = Objective(recipe, targets).to(device)
+        prepare_blocks(self.objective, recipe.run)
         self.parameters = trained_parameters(self.objective)
         self.optimizers = build_optimizers(self.objective, recipe.optimizer)
         self.crops, self.health = crops, Health()
         self.parts = BatchParts(self.objective, recipe.distillation.parts) if recipe.distillation.parts > 1 else None
         self.progress, self.start_from = Progress(), start_from
+        self.scaler = torch.amp.GradScaler(device.type, enabled=False)
         folder.mkdir(parents=True, exist_ok=True)
         self.changes: list[dict[str, Any]] = []
+        check_alike(json.dumps([recipe.to_dict(), crops.facts(0)]))
         if (folder / STATE_FILE).is_file():
             self._resume()
         else:
             if start_from is not None:
                 start_with(self.objective, start_from)
             self.progress.precision = known_precision(recipe.run.precision, device) or self._faster_precision()
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.progress.precision == "float16")
+        if self.progress.loss_scale:
+            self.scaler.load_state_dict(self.progress.loss_scale)
         if rank() == 0:
             cut_metrics(folder, self.progress.step)
         self._logged = self.progress.crops, self.progress.seconds
@@ -118,9 +129,10 @@ class Pretraining:
                     self.save()
                     saved = time.monotonic()
             self.save()
-        if request.number and self.done < 1.0:
+            number = int(agree_max(request.number))
+        if number and self.done < 1.0:
             step = self.progress.step
-            raise StoppedError(f"stopped at step {step}; run the same command again to continue.", request.number)
+            raise StoppedError(f"stopped at step {step}; run the same command again to continue.", number)
         return self.done >= 1.0
 
     def step(self) -> None:
@@ -134,17 +146,18 @@ class Pretraining:
         token_dropping = recipe.distillation.token_dropping if done < recipe.distillation.token_dropping_until else 0.0
 
         losses = self._backward(batch, generator, token_dropping)
-        norm, finite = finish_gradients(self.parameters, losses.total, recipe.optimizer.clip_norm)
+        norm, finite = finish_gradients(self.parameters, losses.total, recipe.optimizer.clip_norm, self._unscale)
 
         middle = self.progress.fraction(recipe.run.steps, self.max_seconds, 0.5)
         share = learning_rate_share(middle, recipe.optimizer)
         set_learning_rate(self.optimizers, share)
         take_step(self.optimizers, finite)
+        self.scaler.update()
         self.objective.ema_teacher.follow(self.objective.student, ema_momentum(done, recipe.objective), finite)
 
         self.health.collect(losses, finite)
         self.progress.step += 1
-        self.progress.crops += len(batch.log_mel)
+        self.progress.crops += world_size() * len(batch.log_mel)
         due = self.progress.step % recipe.run.log_every == 0
         signs = self.health.metrics(losses, self.objective, batch) if due else {}  # waits for the device
         self.progress.seconds = agree_max(self.progress.seconds + time.monotonic() - began)
@@ -161,13 +174,16 @@ class Pretraining:
             TrainError: It cannot be written; the earlier state is kept.
         """
         if rank() == 0:
+            self.progress.loss_scale = self.scaler.state_dict()
             save_run(self.folder, self.objective, self.optimizers, self.health, self.progress, self.record())
+            keep_state(self.folder, self.progress.step, self.recipe.run.keep)
 
     def record(self) -> dict[str, Any]:
         """Return the settings and facts that define this run."""
         return {
             "recipe": self.recipe.to_dict(),
             "device": str(self.device),
+            "processes": world_size(),
             "start_from": self.start_from,
             "torch": torch.__version__,
             "max_seconds": self.max_seconds,
@@ -176,19 +192,13 @@ class Pretraining:
         }
 
     def _resume(self) -> None:
-        """Continue from the folder's state, and record which settings changed.
-
-        Only the first of several processes has the sounds that the record describes.
-        """
+        """Continue from the folder's state, and record which settings changed."""
         self.progress, old = read_record(self.folder)
         new = self.record()
-        if self.start_from is None or rank() > 0:
+        if self.start_from is None:
             new["start_from"] = self.start_from = old.get("start_from")
-        new = new if rank() == 0 else {**old, "recipe": new["recipe"]}
         found = changes_since(old, new, self.progress.step)
-        why = refusal(found)
-        if agree_any(why is not None):
-            why = why or "that another process cannot resume; give all processes the same settings"
+        if why := refusal(found):
             raise TrainError(f"{self.folder} holds a run {why}, or start a new run in another folder.")
         load_run(self.folder, self.objective, self.optimizers, self.health)
         for change in found:
@@ -202,12 +212,22 @@ class Pretraining:
         self.objective.zero_grad(set_to_none=True)
         if self.parts is not None:
             return self.parts.backward(batch, generator, token_dropping, self.progress.precision)
-        with autocast(self.device, self.progress.precision):
-            losses: Losses = self.objective(batch, generator, token_dropping)
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        return losses
+        state, done = generator.get_state(), []
+        for part in split(batch, self.recipe.run.accumulate):
+            generator.set_state(state)  # masks do not depend on the division
+            with autocast(self.device, self.progress.precision):
+                losses: Losses = self.objective(part, generator, token_dropping)
+            share = len(part.log_mel) / len(batch.log_mel)
+            self.scaler.scale(share * losses.total).backward()  # type: ignore[no-untyped-call]
+            done.append(weighted(losses, share))
+        return summed(done)
+
+    def _unscale(self) -> None:
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
 
     def _log(self, losses: Losses, numbers: dict[str, float]) -> None:
+        average(list(losses.parts.values()))
         crops, seconds = self._logged
         self._logged = self.progress.crops, self.progress.seconds
         line = {
@@ -237,6 +257,15 @@ class Pretraining:
         agreed = {precision: agree_max(value) for precision, value in seconds.items()}
         logger.info("seconds for a step: %s", {name: round(value, 3) for name, value in agreed.items()})
         return min(agreed, key=lambda precision: agreed[precision])
+
+
+def prepare_blocks(objective: Objective, settings: PretrainRunSettings) -> None:
+    """Compile the blocks of student and predictor, or compute them again in the backward pass, as the settings say."""
+    for block in (*objective.student.blocks, *objective.predictor.blocks):
+        if settings.checkpointing:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        if settings.compile:
+            block.compile(dynamic=True)
 
 
 def start_with(objective: Objective, checkpoint: str) -> None:

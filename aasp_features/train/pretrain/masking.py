@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aasp_features.model.log_mel import length_mask
-from aasp_features.train.data.batch import send
+from aasp_features.train.data.batch import Share, draw, send
 from aasp_features.train.recipe import MaskingSettings
 
 BLOCK = 5  # side of a visible block, in tokens
@@ -56,7 +56,13 @@ class Masks(NamedTuple):
         return Masks(self.visible.to(device), self.queried.to(device))
 
 
-def draw_masks(column_frames: Tensor, rows: int, settings: MaskingSettings, generator: torch.Generator) -> Masks:
+def draw_masks(
+    column_frames: Tensor,
+    rows: int,
+    settings: MaskingSettings,
+    generator: torch.Generator,
+    share: Share | None = None,
+) -> Masks:
     """Draw masks for the views of every clip.
 
     Args:
@@ -65,38 +71,39 @@ def draw_masks(column_frames: Tensor, rows: int, settings: MaskingSettings, gene
         settings: Number of views and fractions of the tokens, at least one token each. View v of clip b is row b *
             views + v.
         generator: CPU generator, so a seed gives the same masks on every device.
+        share: Share of the step's batch that these clips are, which does not change their masks.
     """
     real = (column_frames > 0).repeat_interleave(settings.views, dim=0)  # (batch * views, columns)
     grid = real[..., None].expand(-1, -1, rows)  # (batch * views, columns, rows)
     tokens = grid.flatten(1)
     available = tokens.sum(dim=1)
     visible_count = (settings.visible_fraction * available).round().long().clamp(min=1)
-    covered = _covered(grid, visible_count, generator)
-    visible = _choose(covered, visible_count, generator)
+    covered = _covered(grid, visible_count, draw(grid.shape, generator, share))
+    visible = _choose(covered, visible_count, draw(tokens.shape, generator, share))
     is_visible = torch.zeros_like(tokens).scatter_(1, visible.indices, True)  # padding repeats a chosen token
     masked = tokens & ~is_visible
     query_count = (settings.query_fraction * masked.sum(dim=1)).round().long().clamp(min=1)
-    return Masks(visible, _choose(masked, torch.minimum(query_count, masked.sum(dim=1)), generator))
+    query_count = torch.minimum(query_count, masked.sum(dim=1))
+    return Masks(visible, _choose(masked, query_count, draw(tokens.shape, generator, share)))
 
 
-def _covered(grid: Tensor, count: Tensor, generator: torch.Generator) -> Tensor:
+def _covered(grid: Tensor, count: Tensor, key: Tensor) -> Tensor:
     """Return the tokens under blocks drawn until ``count`` tokens are covered, (views, tokens).
 
-    Blocks are drawn in the order of a random number at their centre. A token is covered with the first block that holds
+    Blocks are drawn in the order of the random key at their centre. A token is covered with the first block that holds
     it, which has the smallest number in the token's 5 x 5 neighbourhood.
     """
-    order = torch.rand(grid.shape, generator=generator).masked_fill(~grid, 2.0)
+    order = key.masked_fill(~grid, 2.0)
     first = -functional.max_pool2d(-order[:, None], BLOCK, stride=1, padding=BLOCK // 2)[:, 0]
     first = first.masked_fill(~grid, 2.0).flatten(1)
     last_block = first.sort(dim=1).values.gather(1, count[:, None] - 1)
     return (first <= last_block) & grid.flatten(1)
 
 
-def _choose(candidates: Tensor, count: Tensor, generator: torch.Generator) -> TokenSet:
-    """Choose ``count`` random candidates of each view, in ascending order."""
-    key = torch.rand(candidates.shape, generator=generator).masked_fill(~candidates, 2.0)
+def _choose(candidates: Tensor, count: Tensor, key: Tensor) -> TokenSet:
+    """Choose the ``count`` candidates of each view with the smallest random keys, in ascending order."""
     largest = int(count.max())
-    index = key.argsort(dim=1)[:, :largest]
+    index = key.masked_fill(~candidates, 2.0).argsort(dim=1)[:, :largest]
     valid = length_mask(count, largest)
     index = index.masked_fill(~valid, candidates.shape[1]).sort(dim=1).values
     index = torch.where(valid, index, index[:, :1].clamp(max=candidates.shape[1] - 1))

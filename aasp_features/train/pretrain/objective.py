@@ -13,7 +13,6 @@ from aasp_features.config import PATCH
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.train.data.batch import Batch, send
 from aasp_features.train.pretrain.distillation import Distillation, TeacherTargets
-from aasp_features.train.pretrain.distributed import gather
 from aasp_features.train.pretrain.ema_teacher import EmaTeacher, Targets
 from aasp_features.train.pretrain.losses import clip_loss, contrastive_loss, frame_loss
 from aasp_features.train.pretrain.masking import Masks, TokenSet, draw_masks
@@ -97,7 +96,7 @@ class Objective(nn.Module):
 
     def draw_masks(self, batch: Batch, generator: torch.Generator) -> Masks:
         """Draw this step's masks and send them to the batch's device."""
-        drawn = draw_masks(batch.column_frames, self.student.config.rows, self.recipe.masking, generator)
+        drawn = draw_masks(batch.column_frames, self.student.config.rows, self.recipe.masking, generator, batch.share)
         return drawn.to(batch.log_mel.device)
 
     def encode_visible(self, batch: Batch, visible: TokenSet) -> EncodedViews:
@@ -134,7 +133,7 @@ class Objective(nn.Module):
         """Compute the multi-mask contrast over the views of all processes."""
         projected = self.contrast_head(self.contrasted(views))
         of_views = sound.repeat_interleave(self.recipe.masking.views)
-        return contrastive_loss(gather(projected), gather(of_views), self.recipe.objective.contrast_temperature)
+        return contrastive_loss(projected, of_views, self.recipe.objective.contrast_temperature)
 
     def contrasted(self, views: EncodedViews) -> Tensor:
         """Return each view's contrasted output, (views, dim): [CLS], or the mean of the visible tokens."""

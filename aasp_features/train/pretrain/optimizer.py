@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from aasp_features.train.pretrain.distributed import average
+from aasp_features.train.distributed import average
 from aasp_features.train.pretrain.muon import Muon
 from aasp_features.train.recipe import ObjectiveSettings, OptimizerSettings
 
@@ -81,7 +81,12 @@ def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], share: float)
             group["lr"] = group["peak"] * share
 
 
-def finish_gradients(parameters: Sequence[nn.Parameter], loss: Tensor, largest_norm: float) -> tuple[Tensor, Tensor]:
+def finish_gradients(
+    parameters: Sequence[nn.Parameter],
+    loss: Tensor,
+    largest_norm: float,
+    unscale: Callable[[], None] | None = None,
+) -> tuple[Tensor, Tensor]:
     """Average gradients over the processes, and clip their norm.
 
     If the loss or the gradient is not finite, the gradient becomes zero, so weights and moments stay finite. The device
@@ -91,12 +96,15 @@ def finish_gradients(parameters: Sequence[nn.Parameter], loss: Tensor, largest_n
         parameters: Parameters with gradients.
         loss: Loss of this process, replaced by the mean.
         largest_norm: Largest norm after clipping.
+        unscale: Function that divides averaged gradients by the factor of a scaled loss.
 
     Returns:
         The norm before clipping, and whether loss and gradient are finite.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     average([loss, *gradients])
+    if unscale is not None:
+        unscale()
     norm = nn.utils.clip_grad_norm_(parameters, largest_norm)
     finite = torch.isfinite(norm) & torch.isfinite(loss)
     for gradient in gradients:

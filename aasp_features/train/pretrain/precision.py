@@ -1,4 +1,4 @@
-"""Precision of a step: float32, or bfloat16 autocast."""
+"""Precision of a step: float32, or autocast to bfloat16 or float16."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import torch
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return a bfloat16 autocast context, enabled for ``precision="bfloat16"``."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+    """Return an autocast context to bfloat16 or float16, disabled for ``precision="float32"``."""
+    dtype = torch.float16 if precision == "float16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "float32")
 
 
 def known_precision(wanted: str, device: torch.device) -> str | None:

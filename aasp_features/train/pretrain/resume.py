@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
-from aasp_features.train.distillation_settings import NoiseAugmentationSettings
+from aasp_features.train.recipe import Recipe
 
 MAY_CHANGE = {
     *("run.steps", "max_seconds", "optimizer.hold"),  # its end
     *("distillation.token_dropping_until", "distillation.longer_from"),
     *("device", "torch", "run.precision", "distillation.parts", "distillation.workers"),  # the machine
-    *("run.log_every", "run.save_seconds"),
+    *("processes", "run.checkpointing", "run.compile", "run.log_every", "run.save_seconds", "run.keep"),
     *("distillation.crops", "hours"),  # more crops; another decoder's few samples
     *("distillation.teachers", "distillation.graphs", "distillation.features"),  # paths, whose contents are compared
 }
 OF_THE_CORPUS = ("model.changes.mean", "model.changes.std")  # recorded in the recipe
 ORIGIN = ("source", "licence", "labels")  # of a teacher; may be reworded
-DEFAULTS = {  # of settings that older records lack
-    "optimizer.kind": "adamw",
-    "optimizer.muon_rate": 0.02,
-    "distillation.seed": 0,
-    "distillation.loss": "squared",
-    "distillation.balanced_by": "",
-    "distillation.balance": 0.5,
-    **{f"distillation.noise_augmentation.{name}": value for name, value in asdict(NoiseAugmentationSettings()).items()},
-}
 NOT_COMPARED = ("changes", "distinct_crops")
 
 
@@ -38,12 +28,12 @@ def changes_since(old: dict[str, Any], new: dict[str, Any], step: int) -> list[d
         new: Record of the resuming run.
         step: Step of the run.
     """
-    before, now = ({**DEFAULTS, **_flat(_plain(record))} for record in (old, new))
-    names = [name for name in dict.fromkeys([*before, *now]) if name not in OF_THE_CORPUS]
+    defaults = _flat(_plain({"recipe": Recipe().to_dict(), "processes": 1}))  # of settings that older records lack
+    before, now = ({**defaults, **_flat(_plain(record))} for record in (old, new))
     return [
         {"step": step, "what": name, "was": before.get(name), "is": now.get(name)}
-        for name in names
-        if before.get(name) != now.get(name)
+        for name in dict.fromkeys([*before, *now])
+        if before.get(name) != now.get(name) and name not in OF_THE_CORPUS
     ]
 
 

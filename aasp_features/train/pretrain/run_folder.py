@@ -2,20 +2,24 @@
 
 RUN/state.safetensors   see ``run_state.py``
 RUN/metrics.jsonl       a line of metrics for every ``log_every`` steps
-RUN/run.lock            held by the training process
+RUN/run.lock            held by the training process, the first of several
+RUN/kept/00001000/      the state of this step, as a run folder; see ``keep_state``
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from pathlib import Path
 
 from aasp_features.folder.lock import FileLock, LockedError, NoLocksError
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.json_lines import append_json_line, read_json_lines, write_json_lines
+from aasp_features.train.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
-STATE_FILE, METRICS_FILE, LOCK_FILE = "state.safetensors", "metrics.jsonl", "run.lock"
+STATE_FILE, METRICS_FILE, LOCK_FILE, KEPT = "state.safetensors", "metrics.jsonl", "run.lock", "kept"
 
 
 def lock_run(folder: Path) -> FileLock:
@@ -37,6 +41,27 @@ def lock_run(folder: Path) -> FileLock:
     for leftover in folder.glob(f".{STATE_FILE}.*"):
         leftover.unlink()
     return lock
+
+
+def keep_state(folder: Path, step: int, count: int) -> None:
+    """Keep the saved state as that of a step, and delete all kept ones but the last ``count``.
+
+    A kept state takes no space of its own until the next one is saved, where the file system has hard links.
+
+    Raises:
+        TrainError: It cannot be written.
+    """
+    if not count:
+        return
+    own = folder / KEPT / f"{step:08}"
+    own.mkdir(parents=True, exist_ok=True)
+    with whole_file(own / STATE_FILE) as temporary:
+        try:
+            os.link(folder / STATE_FILE, temporary)
+        except OSError:
+            shutil.copyfile(folder / STATE_FILE, temporary)
+    for old in sorted((folder / KEPT).iterdir())[:-count]:
+        shutil.rmtree(old)
 
 
 def write_metrics(folder: Path, numbers: dict[str, float]) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.health import Health
@@ -26,7 +26,6 @@ from aasp_features.train.pretrain.run_folder import STATE_FILE
 from aasp_features.train.whole_file import whole_file
 
 CHECKSUMS = "checksums"
-MOMENTS = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), Muon: ("momentum",)}
 PREFIX = {torch.optim.AdamW: "adam", Muon: "muon"}
 
 
@@ -39,12 +38,14 @@ class Progress:
         seconds: Time spent in steps.
         crops: Number of crops used.
         precision: Precision of the computation.
+        loss_scale: State of the float16 loss scaling; empty in other precisions.
     """
 
     step: int = 0
     seconds: float = 0.0
     crops: int = 0
     precision: str = "float32"
+    loss_scale: dict[str, Any] = field(default_factory=dict)
 
     def fraction(self, steps: int, max_seconds: float | None, ahead: float = 0.0) -> float:
         """Return the completed fraction by steps or by time, whichever is further; ``ahead`` adds steps.
@@ -70,7 +71,9 @@ def save_run(
         TrainError: It cannot be written, as on a full disk; the earlier state is kept.
     """
     found = {f"objective.{name}": value for name, value in objective.state_dict().items()}
-    found |= _moments(objective, optimizers) | {f"health.{name}": value for name, value in health.state().items()}
+    for optimizer in optimizers:
+        found |= optimizer_state(objective, optimizer, PREFIX[type(optimizer)])
+    found |= {f"health.{name}": value for name, value in health.state().items()}
     write_state(folder, found, progress, record)
 
 
@@ -97,15 +100,15 @@ def load_run(folder: Path, objective: Objective, optimizers: Sequence[torch.opti
     """
     path, tensors = folder / STATE_FILE, read_tensors(folder)
     try:
-        objective.load_state_dict(_under("objective.", tensors), strict=True)
+        objective.load_state_dict(under("objective.", tensors), strict=True)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()[:120]
         raise TrainError(
             f"{path} belongs to another recipe or other teachers ({first}…); start a new run in another folder."
         ) from error
     for optimizer in optimizers:
-        _restore_moments(objective, optimizer, tensors, path)
-    health.restore(_under("health.", tensors), objective.student.cls.device)
+        restore_optimizer(objective, optimizer, PREFIX[type(optimizer)], tensors, path)
+    health.restore(under("health.", tensors), objective.student.cls.device)
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
@@ -180,35 +183,40 @@ def _damaged(path: Path, how: str) -> str:
     return f"{path} is damaged ({how}); restore it from a copy, or start a new run in another folder."
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _moments(objective: Objective, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    names: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
+def optimizer_state(module: nn.Module, optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """Return an optimiser's moments, each by prefix, kind and the name of its parameter in the module."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     return {
-        f"{PREFIX[type(optimizer)]}.{kind}.{names[parameter]}": value if kind != "step" else value.reshape(1)
-        for optimizer in optimizers
+        f"{prefix}.{kind}.{names[parameter]}": value if value.ndim else value.reshape(1)
         for parameter, state in optimizer.state.items()
         for kind, value in state.items()
     }
 
 
-def _restore_moments(
-    objective: Objective, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path
+def restore_optimizer(
+    module: nn.Module, optimizer: torch.optim.Optimizer, prefix: str, tensors: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Restore an optimiser's moments; parameters that no step has moved have none."""
-    kinds, prefix = MOMENTS[type(optimizer)], PREFIX[type(optimizer)]
+    """Restore an optimiser's moments from ``optimizer_state``; parameters that no step has moved have none.
+
+    Raises:
+        TrainError: Some moments of a parameter are missing.
+    """
+    kinds = dict.fromkeys(name.split(".")[0] for name in under(f"{prefix}.", tensors))
     own = {parameter for group in optimizer.param_groups for parameter in group["params"]}
-    for name, parameter in objective.named_parameters():
-        found = {kind: tensors[f"{prefix}.{kind}.{name}"] for kind in kinds if f"{prefix}.{kind}.{name}" in tensors}
+    stays = () if optimizer.defaults.get("fused", True) else ("step",)  # on the CPU
+    for name, parameter in module.named_parameters():
+        found = {kind: tensors[key] for kind in kinds if (key := f"{prefix}.{kind}.{name}") in tensors}
         if parameter not in own or not found:
             continue
         if len(found) < len(kinds):
             raise TrainError(_damaged(path, f"moments of {name} are missing"))
         if "step" in found:
             found["step"] = found["step"].reshape(())
-        stays = () if optimizer.defaults.get("fused", True) else ("step",)  # on the CPU
         optimizer.state[parameter] = {
             kind: value if kind in stays else value.to(parameter.device) for kind, value in found.items()
         }

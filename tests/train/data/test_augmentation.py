@@ -21,7 +21,7 @@ def natural(log_mel: torch.Tensor) -> np.ndarray:
 
 def test_mixing_adds_powers() -> None:
     batch = random_batch([64, 64, 40, 64], 4)._replace(sound=torch.arange(4))
-    mixed = mix(batch, MEAN, STD, 1.0, 0.4, 1, torch.Generator().manual_seed(0))
+    mixed = mix(batch, partners(batch.sound.tolist(), 1), MEAN, STD, 1.0, 0.4, torch.Generator().manual_seed(0))
     share = 0.4 * torch.rand(4, generator=torch.Generator().manual_seed(0)).double().numpy()
     own, partner = np.exp(natural(batch.log_mel)), np.exp(natural(batch.log_mel.roll(1, dims=0)))
     for row, frames in enumerate([64, 64, 40, 64]):
@@ -36,7 +36,7 @@ def test_mixing_adds_powers() -> None:
 def test_some_crops_stay_unmixed() -> None:
     batch = random_batch([64] * 200, 4)
     batch = batch._replace(log_mel=batch.log_mel.clamp(min=-2), sound=torch.arange(200))  # above the floor
-    mixed = mix(batch, MEAN, STD, 0.5, 0.4, 1, torch.Generator().manual_seed(0))
+    mixed = mix(batch, partners(batch.sound.tolist(), 1), MEAN, STD, 0.5, 0.4, torch.Generator().manual_seed(0))
     unchanged = [torch.allclose(a, b, atol=1e-5) for a, b in zip(batch.log_mel, mixed.log_mel, strict=True)]
     assert 70 < sum(unchanged) < 130
 
@@ -67,7 +67,9 @@ def test_a_crop_without_a_partner_stays_as_it_is() -> None:
     batch = batch._replace(log_mel=batch.log_mel.clamp(min=-2))  # above the floor
     for rows, changed in ((slice(0, 4), [True, False] * 2), (slice(0, 2), [False] * 2)):
         part = batch.rows(rows)
-        mixed = mix(part, MEAN, STD, 1.0, 0.4, 2, torch.Generator().manual_seed(0)).log_mel
+        mixed = mix(
+            part, partners(part.sound.tolist(), 2), MEAN, STD, 1.0, 0.4, torch.Generator().manual_seed(0)
+        ).log_mel
         assert [not torch.allclose(a, b, atol=1e-5) for a, b in zip(part.log_mel, mixed, strict=True)] == changed
 
 

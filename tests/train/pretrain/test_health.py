@@ -82,7 +82,7 @@ def test_a_bad_step_moves_nothing(tmp_path: Path) -> None:
 def moving(run: object) -> list[torch.Tensor]:
     """Weights, teacher's first, and moments."""
     own = [*run.objective.ema_teacher.network.parameters(), *run.parameters]
-    return [*own, *(value for one in run.parameters for value in moments(run).get(one, {}).values())]
+    return [*own, *(value for one in run.parameters for _, value in sorted(moments(run).get(one, {}).items()))]
 
 
 def test_the_window_of_rank_me_is_kept(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from train_helpers import metrics, model, moments
 from aasp_features import CheckpointError
 from aasp_features.train.pretrain import loop
 from aasp_features.train.pretrain.loop import Pretraining
+from aasp_features.train.pretrain.run_state import read_record
+from aasp_features.train.recipe import Stage
 from aasp_features.train.release.export import export_encoder
 
 
@@ -95,6 +97,68 @@ def test_a_run_may_start_from_a_checkpoint(tmp_path: Path) -> None:
             assert torch.equal(network.state_dict()[key], value)
     with pytest.raises(CheckpointError, match="weights do not fit"):
         start(tmp_path / "third", start_from=str(checkpoint), model=model(dim=64))
+
+
+def weights(run: Pretraining) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in run.objective.state_dict().values()])
+
+
+def test_checkpointed_blocks_give_the_same_run(tmp_path: Path) -> None:
+    runs = [start(tmp_path / str(one), run={"checkpointing": one}) for one in (False, True)]
+    for run in runs:
+        run.run()
+    assert torch.equal(weights(runs[0]), weights(runs[1]))
+    assert metrics(tmp_path / "False") == metrics(tmp_path / "True")
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_run(tmp_path: Path) -> None:
+    runs = [start(tmp_path / str(one), run={"compile": one, "steps": 3}) for one in (False, True)]
+    for run in runs:
+        run.run()
+    losses = [[line["loss"] for line in metrics(tmp_path / str(one))] for one in (False, True)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert all(block._compiled_call_impl is not None for block in runs[1].objective.student.blocks)
+
+
+def test_parts_of_a_batch_give_its_frame_loss_and_the_contrast_of_each(tmp_path: Path) -> None:
+    """Masks, crops and the frame loss are those of the undivided batch; a part has the negatives of its own sounds."""
+    stage = {"stages": [Stage(until=1.0, columns=1, sounds=4)]}
+    frames = {"weights": {"frame": 1.0, "clip": 0.0, "contrast": 0.0}}
+    runs = [start(tmp_path / str(n), run={"accumulate": n}, data=stage, objective=frames) for n in (1, 2)]
+    for run in runs:
+        run.run()
+    whole, parts = metrics(tmp_path / "1"), metrics(tmp_path / "2")
+    for name in ("loss_frame", "rankme_cls", "target_variance", "gradient_norm"):
+        assert [line[name] for line in parts] == pytest.approx([line[name] for line in whole], rel=1e-4)
+    assert all(a["loss_contrast"] < b["loss_contrast"] for a, b in zip(parts, whole, strict=True))
+    with pytest.raises(ValueError, match=r"data.stages must be multiples of 3 \(processes x accumulate\), got 4"):
+        start(tmp_path / "3", run={"accumulate": 3}, data=stage)
+
+
+def test_a_float16_run_scales_its_loss_and_resumes_with_the_scale(tmp_path: Path) -> None:
+    half = {"precision": "float16"}
+    whole, parts = start(tmp_path / "whole", run=half), start(tmp_path / "parts", run=half)
+    for run in (whole, parts):
+        run.scaler.load_state_dict({**run.scaler.state_dict(), "scale": 2.0**40})  # overflows at first
+    whole.run()
+    assert 1 < whole.scaler.get_scale() < 2.0**40
+    for _ in range(3):
+        parts.step()
+    parts.save()
+    resumed = start(tmp_path / "parts", run=half)
+    resumed.run()
+    assert torch.equal(weights(whole), weights(resumed))
+    assert whole.scaler.state_dict() == resumed.scaler.state_dict()
+
+
+def test_kept_states_are_run_folders(tmp_path: Path) -> None:
+    run = start(tmp_path, run={"keep": 2, "save_seconds": 0.0})
+    run.run()
+    assert [path.name for path in sorted((tmp_path / "kept").iterdir())] == ["00000005", "00000006"]
+    checkpoint = export_encoder([tmp_path / "kept" / "00000005"], tmp_path / "ck", name="aasp-tiny-test-1", half=False)
+    assert checkpoint.is_dir()
+    assert read_record(tmp_path / "kept" / "00000005")[0].step == 5
 
 
 def test_training_lowers_the_losses(tmp_path: Path) -> None:

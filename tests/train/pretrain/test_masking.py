@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from aasp_features.train.data.batch import Share
 from aasp_features.train.pretrain.masking import Masks, _covered, draw_masks
 from aasp_features.train.recipe import MaskingSettings
 
@@ -48,13 +49,35 @@ def test_views_differ_and_seeds_repeat() -> None:
 
 def test_covered_tokens_are_a_union_of_blocks() -> None:
     grid = torch.ones(20, 12, ROWS, dtype=torch.bool)
-    covered = _covered(grid, torch.full((20,), 19), torch.Generator().manual_seed(0)).view(20, 12, ROWS)
+    covered = _covered(grid, torch.full((20,), 19), torch.rand(20, 12, ROWS)).view(20, 12, ROWS)
     # A 5 x 5 opening that may reach over the border leaves a union of clipped 5 x 5 blocks as it is.
     padded = functional.pad(covered.float(), (4, 4, 4, 4), value=1.0)[:, None]
     eroded = -functional.max_pool2d(-padded, 5, stride=1)
     opened = functional.max_pool2d(functional.pad(eroded, (4, 4, 4, 4)), 5, stride=1)[:, 0, 4:-4, 4:-4]
     assert torch.equal(opened > 0, covered)
     assert (covered.flatten(1).sum(dim=1) >= 19).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(1, 12), min_size=2, max_size=6), st.data())
+def test_masks_do_not_depend_on_the_division_of_the_batch(columns: list[int], data: st.DataObject) -> None:
+    valid = torch.arange(max(columns)) < torch.tensor(columns)[:, None]
+    rows = torch.tensor(data.draw(st.lists(st.integers(0, len(columns) - 1), min_size=1, unique=True)))
+    whole, share = draw(valid), Share(rows, len(columns))
+    part = draw_masks(16 * valid[rows], ROWS, MaskingSettings(3, 0.2, 0.5), torch.Generator().manual_seed(0), share)
+    for one, other in zip(part, whole, strict=True):
+        every = as_sets(other)
+        assert as_sets(one) == [every[3 * row + view] for row in rows.tolist() for view in range(3)]
+
+
+def test_every_masked_token_is_queried_equally_often() -> None:
+    """The mean loss over the queries is therefore an unbiased estimate of that over all masked tokens."""
+    masks = draw(torch.ones(1, 6, dtype=torch.bool), views=20_000, queried=0.3)
+    masked = torch.ones(20_000, 6 * ROWS).scatter_(1, masks.visible.indices, 0.0)
+    queried = torch.zeros(20_000, 6 * ROWS).scatter_(1, masks.queried.indices, 1.0)
+    assert (queried <= masked).all()
+    share = queried.sum(dim=0) / masked.sum(dim=0)
+    assert share.sub(share.mean()).abs().max() < 5 * (0.3 * 0.7 / masked.sum(dim=0).min()) ** 0.5
 
 
 def test_visible_tokens_lie_in_clusters() -> None:

@@ -8,7 +8,7 @@ from aasp_features.train.pretrain.precision import autocast, known_precision
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("wanted", ["float32", "bfloat16"])
+@pytest.mark.parametrize("wanted", ["float32", "bfloat16", "float16"])
 def test_what_is_asked_for_is_taken(wanted: str) -> None:
     assert known_precision(wanted, CPU) == wanted
     with autocast(CPU, wanted):

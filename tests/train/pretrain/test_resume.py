@@ -59,7 +59,7 @@ def test_every_setting_is_compared_or_may_change() -> None:
     """A record whose every number differs tells each of them."""
     old, new = ({"recipe": {"run": {"seed": n, "steps": n}, "optimizer": {"x": n}}, "device": n} for n in (1, 2))
     found = changes_since(old, new, 5)
-    assert [one["what"] for one in found] == ["run.seed", "run.steps", "optimizer.x", "device"]
+    assert [one["what"] for one in found] == ["run.steps", "run.seed", "optimizer.x", "device"]
     assert refusal([one for one in found if one["what"] in MAY_CHANGE]) is None
     assert refusal(found) == "with run.seed=1, not 2, optimizer.x=1, not 2; give the same settings"
 
@@ -163,7 +163,7 @@ def test_killed_at_random_equals_uninterrupted(
 
 
 def tensors(run: Pretraining) -> list[torch.Tensor]:
-    kept = [value for parameter in run.parameters for value in moments(run).get(parameter, {}).values()]
+    kept = [value for one in run.parameters for _, value in sorted(moments(run).get(one, {}).items())]
     return [*run.objective.state_dict().values(), *kept, *run.health.state().values()]
 
 

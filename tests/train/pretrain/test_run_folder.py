@@ -11,6 +11,7 @@ from aasp_features.train.pretrain.run_folder import (
     METRICS_FILE,
     STATE_FILE,
     cut_metrics,
+    keep_state,
     lock_run,
     read_metrics,
     write_metrics,
@@ -32,6 +33,19 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(ValueError, match=r"the file system of .* has no locks"):
         lock_run(tmp_path)
+
+
+def test_the_last_states_are_kept(tmp_path: Path) -> None:
+    for step in (5, 10, 10, 200, 3000):  # a step may be repeated after a kill
+        (tmp_path / "new").write_text(str(step))
+        (tmp_path / "new").replace(tmp_path / STATE_FILE)
+        keep_state(tmp_path, step, 0)
+        keep_state(tmp_path, step, 2)
+    assert {path.name: (path / STATE_FILE).read_text() for path in (tmp_path / "kept").iterdir()} == {
+        "00000200": "200",
+        "00003000": "3000",
+    }
+    assert [path.name for path in (tmp_path / "kept" / "00003000").iterdir()] == [STATE_FILE]
 
 
 def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:

@@ -125,6 +125,6 @@ def start_of(state: bytes, folder: Path) -> list[bytes]:
     """What a run has after it took up a state, as bytes."""
     (folder / STATE_FILE).write_bytes(state)
     run = start(folder)
-    kept = [value for parameter in run.parameters for value in moments(run)[parameter].values()]
+    kept = [value for parameter in run.parameters for _, value in sorted(moments(run)[parameter].items())]
     tensors = [*run.objective.state_dict().values(), *kept, *run.health.state().values()]
     return [*(value.numpy().tobytes() for value in tensors), repr((run.progress, run.record())).encode()]

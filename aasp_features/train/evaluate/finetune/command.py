@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aasp_features.errors import OptionError
 from aasp_features.train.evaluate.command import Device
+
+if TYPE_CHECKING:
+    import torch
 
 Task = Annotated[
     list[str],
@@ -39,7 +42,25 @@ def finetune(
     max_time: Annotated[float | None, typer.Option(help="Time limit of each run, in minutes (default: none).")] = None,
 ) -> None:
     """Fine-tune an encoder on a task's labels. The result is a classifier."""
+    from aasp_features.train.distributed import joined_processes
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    with joined_processes(device) as own_device:
+        finetune_tasks(task, out, arguments or [], recipe, fold or [], own_device, max_time)
+
+
+def finetune_tasks(
+    task: list[str],
+    out: Path,
+    arguments: list[str],
+    recipe: str | None,
+    fold: list[str],
+    device: torch.device,
+    max_time: float | None,
+) -> None:
+    """Run every task's splits, and report them; arguments as for ``finetune``."""
     from aasp_features.encoder import AaSPEncoder
+    from aasp_features.train.distributed import rank
     from aasp_features.train.evaluate.finetune.recipes import load_recipe, load_task_recipe
     from aasp_features.train.evaluate.finetune.runs import chosen_splits
     from aasp_features.train.evaluate.finetune.runs import finetune as run
@@ -48,31 +69,31 @@ def finetune(
     from aasp_features.train.evaluate.report import write_report
     from aasp_features.train.evaluate.tasks.reading import read_tasks
     from aasp_features.train.evaluate.vector_cache import vector_cache
-    from aasp_features.train.options import check_folder, checked_device, seconds_of
+    from aasp_features.train.options import check_folder, seconds_of
     from aasp_features.train.pretrain.stopping import ending_in_a_sentence
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    budget, torch_device = seconds_of("--max-time", max_time, above_zero=True), checked_device(device)
-    checkpoint, changes = checkpoint_and_settings(arguments or [])
+    budget = seconds_of("--max-time", max_time, above_zero=True)
+    checkpoint, changes = checkpoint_and_settings(arguments)
     check_folder("--out", out)
     tasks = read_tasks(task)
     recipes = [load_recipe(recipe, changes) if recipe else load_task_recipe(one.name, changes) for one in tasks]
     encoder = AaSPEncoder.from_pretrained(checkpoint)
     tasks = [readable(one, vector_cache(None)) for one in tasks]
-    splits = [chosen_splits(one, fold or []) for one in tasks]
+    splits = [chosen_splits(one, fold) for one in tasks]
     alone = sum(map(len, splits)) == 1
     found = []
     with ending_in_a_sentence():
         for one, chosen, own in zip(tasks, splits, recipes, strict=True):
             folders = [out if alone else out / one.name / split.name.replace(" ", "-") for split in chosen]
             runs = [
-                run(encoder, one, split, own, folder, torch_device, budget)
+                run(encoder, one, split, own, folder, device, budget)
                 for split, folder in zip(chosen, folders, strict=True)
             ]
             found.append((one, chosen, runs))
     text, numbers = summary(encoder.config.name, found)
-    write_report(out, tasks, text, numbers)
-    sys.stdout.write(text)
+    if rank() == 0:
+        write_report(out, tasks, text, numbers)
+        sys.stdout.write(text)
 
 
 def checkpoint_and_settings(arguments: list[str]) -> tuple[str | None, list[str]]:

@@ -14,6 +14,7 @@ from aasp_features.config import PATCH, AaSPConfig
 from aasp_features.errors import OptionError
 from aasp_features.model.log_mel import LogMel
 from aasp_features.sounds.sound import Sound
+from aasp_features.train.distributed import rank, world_size
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.finetune.augmentation import augment, cut_clips
 from aasp_features.train.evaluate.finetune.clips import LogMels
@@ -25,7 +26,6 @@ from aasp_features.train.evaluate.linear import hold_out_groups
 from aasp_features.train.evaluate.metrics import one_hot
 from aasp_features.train.evaluate.task import Indices, Split, Task
 from aasp_features.train.pretrain.distillation import keep_columns
-from aasp_features.train.pretrain.distributed import rank, world_size
 
 FRAMES_PER_SECOND = 100
 

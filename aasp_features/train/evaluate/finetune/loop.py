@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import math
 import time
@@ -15,18 +16,18 @@ from torch import Tensor
 
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.options import weights_sha256
+from aasp_features.train.distributed import agree_any, agree_max, check_alike, rank
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.finetune.examples import TaskExamples
 from aasp_features.train.evaluate.finetune.model import TrainingBatch, divisor, loss_of
 from aasp_features.train.evaluate.finetune.optimizer import build_optimizer, set_rates
 from aasp_features.train.evaluate.finetune.start import empty_model, fit_start, vectors_of
-from aasp_features.train.evaluate.finetune.state import check_record, flat_state, restore, under
+from aasp_features.train.evaluate.finetune.state import check_record, flat_state, restore
 from aasp_features.train.evaluate.finetune.weight_average import follow, momentum_at
-from aasp_features.train.pretrain.distributed import agree_any, agree_max, rank
 from aasp_features.train.pretrain.optimizer import finish_gradients, take_step
 from aasp_features.train.pretrain.precision import autocast, known_precision
 from aasp_features.train.pretrain.run_folder import STATE_FILE, cut_metrics, write_metrics
-from aasp_features.train.pretrain.run_state import Progress, write_state
+from aasp_features.train.pretrain.run_state import Progress, under, write_state
 from aasp_features.train.pretrain.stopping import StoppedError, noting_requests
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 class Finetuning:
     """A run: model, average of its weights, optimiser, examples, progress, and its folder on disk.
 
-    Several processes may train together (``pretrain/distributed.py``): each has its share of every batch, all validate,
+    Several processes may train together (``train/distributed.py``): each has its share of every batch, all validate,
     and the first one writes.
 
     Args:
@@ -73,6 +74,7 @@ class Finetuning:
         self.judged: dict[str, float] | None = None
         self.sums = torch.zeros(3, device=device)  # of losses, norms and steps since the last line of metrics
         folder.mkdir(parents=True, exist_ok=True)
+        check_alike(json.dumps([self.recipe.to_dict(), self._weights, examples.facts]))
         if (folder / STATE_FILE).is_file():
             self._resume()
         else:
@@ -113,9 +115,10 @@ class Finetuning:
                     self.save()
                     saved = time.monotonic()
             self.save()
-        if request.number and self.done < 1.0:
+            number = int(agree_max(request.number))
+        if number and self.done < 1.0:
             step = self.progress.step
-            raise StoppedError(f"stopped at step {step}; run the same command again to continue.", request.number)
+            raise StoppedError(f"stopped at step {step}; run the same command again to continue.", number)
 
     def step(self) -> None:
         """Take one optimiser step; at the end of an epoch, validate and write metrics."""

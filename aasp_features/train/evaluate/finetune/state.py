@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.resume import changes_since, refusal
-from aasp_features.train.pretrain.run_state import Progress, read_record, read_tensors
+from aasp_features.train.pretrain.run_folder import STATE_FILE
+from aasp_features.train.pretrain.run_state import (
+    Progress,
+    optimizer_state,
+    read_record,
+    read_tensors,
+    restore_optimizer,
+    under,
+)
 
 MAY_CHANGE = ("run.parts", "clips.memory_gb", "config.name")  # in addition to those of pre-training
 UNRECORDED = ("judged",)  # results, which are not settings
@@ -34,11 +42,7 @@ def check_record(folder: Path, asked: dict[str, Any]) -> tuple[Progress, dict[st
 def flat_state(modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the tensors of several modules, and of the first one's optimiser, by name."""
     found = {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
-    names: dict[Tensor, str] = {parameter: name for name, parameter in next(iter(modules.values())).named_parameters()}
-    for parameter, state in optimizer.state.items():
-        for kind, value in state.items():
-            found[f"optimizer.{kind}.{names[parameter]}"] = value.reshape(-1) if value.ndim == 0 else value
-    return found
+    return found | optimizer_state(next(iter(modules.values())), optimizer, "optimizer")
 
 
 def restore(folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -56,19 +60,5 @@ def restore(folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.opt
         raise TrainError(
             f"{folder} holds a run of another network ({first}…); start a new run in another folder."
         ) from error
-    for name, parameter in next(iter(modules.values())).named_parameters():
-        state = {
-            kind: tensors[key]
-            for kind in ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
-            if (key := f"optimizer.{kind}.{name}") in tensors
-        }
-        if state:
-            step = {"step": state.pop("step").reshape(())} if "step" in state else {}
-            moved = {kind: value.to(parameter.device) for kind, value in (state | step).items()}
-            optimizer.state[parameter] = moved
+    restore_optimizer(next(iter(modules.values())), optimizer, "optimizer", tensors, folder / STATE_FILE)
     return tensors
-
-
-def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

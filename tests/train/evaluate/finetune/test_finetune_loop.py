@@ -2,16 +2,17 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from finetune_helpers import CPU, EVERYTHING, examples_of, start, tiny_encoder, tones
+from safetensors.torch import load_file
+from train_helpers import torchrun
+from typer.testing import CliRunner
 
+from aasp_features.train.cli import app
 from aasp_features.train.evaluate.finetune import loop
 from aasp_features.train.evaluate.finetune.loop import Finetuning
 from aasp_features.train.pretrain.stopping import StoppedError
@@ -166,46 +167,22 @@ def test_a_loss_that_is_not_finite_is_a_sentence(task_folder: Path, tmp_path: Pa
         run.run()
 
 
-TWO_PROCESSES = """
-import os, sys
-from pathlib import Path
-import torch
-from torch import distributed
-number, folder = int(sys.argv[1]), Path(sys.argv[2])
-distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=number, world_size=2)
-from finetune_helpers import start, tones
-run = start(folder / "run", tones(Path(sys.argv[3])), clips={"seconds": 1.0}, run={"epochs": 1})
-run.run()
-torch.save(run.model.state_dict(), folder / f"weights-{number}")
-print("told", flush=True)
-sys.stdin.read()
-os._exit(0)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch has no gloo here")
 def test_two_processes_share_every_batch(task_folder: Path, tmp_path: Path) -> None:
-    """Where nothing is drawn at random, they take the steps of one."""
-    helpers = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(helpers), *sys.path]), "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", TWO_PROCESSES, str(number), str(tmp_path), str(task_folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for number in (0, 1)
-    ]
-    assert [process.stdout.readline() for process in started] == ["told\n", "told\n"]
-    for process in started:
-        process.communicate("")
-    one = start(tmp_path / "one", tones(task_folder), clips={"seconds": 1.0}, run={"epochs": 1})
-    one.run()
-    first, second = (torch.load(tmp_path / f"weights-{number}", weights_only=True) for number in (0, 1))
-    for name, value in one.model.state_dict().items():
-        assert torch.equal(first[name], second[name])
-        torch.testing.assert_close(first[name], value, atol=1e-5, rtol=1e-4)
-    assert len(lines(tmp_path / "run")) == 1  # only the first writes
+    """Where nothing is drawn at random, they take the steps of one; only the first writes and reports."""
+    checkpoint = tiny_encoder().save_pretrained(tmp_path / "tiny")
+    settings = ["clips.seconds=1.0", "network.head=zero", "run.epochs=1", "run.batch=8", "run.precision=float32"]
+    settings += [f"augmentation.{name}=false" for name in ("roll", "gain")]
+    settings += [f"augmentation.{name}=0" for name in ("mixup", "mask_bands", "mask_frames")]
+    settings += [f"network.{name}=0" for name in ("drop_path", "token_dropping")]
+    common = ["finetune", checkpoint, "--task", task_folder, "--fold", 5, "--device", "cpu", *settings]
+    two = torchrun(*common, "--out", tmp_path / "two")
+    assert two.returncode == 0, two.stderr
+    one = CliRunner().invoke(app, [*map(str, common), "--out", str(tmp_path / "one")])
+    assert one.exit_code == 0, one.output
+    states = [load_file(tmp_path / out / "state.safetensors") for out in ("one", "two")]
+    for name in (name for name in states[0] if name.startswith("model")):
+        torch.testing.assert_close(states[0][name], states[1][name], atol=1e-5, rtol=1e-4)
+    assert two.stdout == (tmp_path / "two" / "report.md").read_text()
+    assert len(lines(tmp_path / "two")) == 1

@@ -6,7 +6,8 @@ import pytest
 import torch
 from finetune_helpers import start, tones
 
-from aasp_features.train.evaluate.finetune.state import check_record, flat_state, restore, under
+from aasp_features.train.evaluate.finetune.state import check_record, flat_state, restore
+from aasp_features.train.pretrain.run_state import under
 
 
 def test_there_and_back(task_folder: Path, tmp_path: Path) -> None:
