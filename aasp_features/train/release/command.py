@@ -105,7 +105,10 @@ def info(
     ] = None,
     card: Annotated[bool, typer.Option("--card", help="Also print the card.")] = False,
 ) -> None:
-    """Print a checkpoint's facts, its speed on this machine, and the checkpoints that ship with the package."""
+    """Print a checkpoint's facts and its speed on this machine.
+
+    The last line names the checkpoints that ship with the package.
+    """
     from aasp_features.checkpoint import read_card
     from aasp_features.checkpoints import list_checkpoints
     from aasp_features.encoder import AaSPEncoder
