@@ -79,10 +79,19 @@ def test_the_embedding_answers_as_measured_here(physics: ModuleType, kernel: str
         np.testing.assert_allclose(seen.pop()[0, column, row], expected, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("frequency", [0.5, 3.2, 4.0, 9.0, 10.0, 12.5, 45.0])
+def test_an_alias_is_the_same_from_patch_to_patch(physics: ModuleType, frequency: float) -> None:
+    alias = physics.alias_of(frequency)
+    starts = np.arange(50) / physics.PATCH_RATE
+    np.testing.assert_allclose(np.cos(2 * np.pi * alias * starts), np.cos(2 * np.pi * frequency * starts), atol=1e-9)
+    assert 0 <= alias <= 3.125
+
+
 def test_figures_are_drawn(physics: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     physics.draw(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"tuning.png", "shift_stability.png", "sensitivity.png"}
+    drawn = {path.stem for path in tmp_path.iterdir()}
+    assert drawn == {"patches_alias", "tuning", "shift_stability", "sensitivity"}
     physics.print_tables()
     assert "100 %" in capsys.readouterr().out
     assert np.isfinite(physics.sensitivity(20.0, "quadrature"))
