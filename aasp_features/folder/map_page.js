@@ -45,12 +45,15 @@ function draw() {
   canvas.width = canvas.clientWidth * ratio; canvas.height = canvas.clientHeight * ratio;
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   const size = Math.max(2, Math.min(7, 60 / Math.sqrt(N) * Math.sqrt(view.zoom)));
-  for (const faint of [true, false]) for (let k = 0; k < N; k++) {
-    if (shown(k) === faint) continue;
-    const [x, y] = place(k);
-    pen.globalAlpha = faint ? 0.12 : 0.85; pen.fillStyle = colour[groupOf[k]];
-    pen.beginPath(); pen.arc(x, y, size, 0, 7); pen.fill();
+  const unit = scale(), left = canvas.clientWidth / 2 - view.x * unit, top = canvas.clientHeight / 2 + view.y * unit;
+  const bright = groups.map(() => new Path2D()), faint = groups.map(() => new Path2D());  // one fill for each group
+  for (let k = 0; k < N; k++) {
+    const x = left + data.places[k][0] * unit, y = top - data.places[k][1] * unit, path = (shown(k) ? bright : faint)[groupOf[k]];
+    path.moveTo(x + size, y); path.arc(x, y, size, 0, 7);
   }
+  for (const [paths, alpha] of [[faint, 0.12], [bright, 0.85]]) paths.forEach((path, k) => {
+    pen.globalAlpha = alpha; pen.fillStyle = colour[k]; pen.fill(path);
+  });
   pen.globalAlpha = 1; pen.strokeStyle = style.getPropertyValue("--ink");
   for (const k of marks.keys()) ring(k, size + 1, 1.5);
   pen.strokeStyle = style.getPropertyValue("--mark");
@@ -78,8 +81,9 @@ function redraw() { if (!waiting) { waiting = true; requestAnimationFrame(() => 
 
 function nearestTo(x, y, reach) {
   let best = -1, least = reach * reach;
+  const unit = scale(), left = canvas.clientWidth / 2 - view.x * unit, top = canvas.clientHeight / 2 + view.y * unit;
   for (let k = 0; k < N; k++) if (shown(k)) {
-    const [px, py] = place(k), far = (px - x) ** 2 + (py - y) ** 2;
+    const far = (left + data.places[k][0] * unit - x) ** 2 + (top - data.places[k][1] * unit - y) ** 2;
     if (far < least) { least = far; best = k; }
   }
   return best;
