@@ -21,8 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from aasp_features.checkpoints import BUNDLED, CONFIG_FILE, DEFAULT, bundled_folder
-from aasp_features.checkpoints import WEIGHTS_FILE as WEIGHTS_FILE  # of every checkpoint
+from aasp_features.checkpoints import BUNDLED, CONFIG_FILE, DEFAULT, WEIGHTS_FILE, bundled_folder
 from aasp_features.config import MAX_JSON, AaSPConfig
 from aasp_features.contents import sha256
 from aasp_features.errors import CheckpointError

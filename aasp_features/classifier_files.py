@@ -19,7 +19,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from aasp_features import checkpoint
-from aasp_features.checkpoint import CLASSIFIER_FILES, WEIGHTS_FILE
+from aasp_features.checkpoint import CLASSIFIER_FILES
+from aasp_features.checkpoints import WEIGHTS_FILE
 from aasp_features.config import read_json
 from aasp_features.contents import sha256
 from aasp_features.errors import CheckpointError, OptionError

@@ -71,7 +71,12 @@ class Machine:
     replicas: int | None
 
 
-@app.command(no_args_is_help=True, cls=EmbedCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@app.command(
+    no_args_is_help=True,
+    cls=EmbedCommand,
+    help=embed_options.HELP,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 def embed(
     out: embed_options.Out,
     paths: embed_options.Paths = None,
@@ -109,21 +114,7 @@ def embed(
     quiet: embed_options.Quiet = False,
     version: embed_options.Version = False,
 ) -> None:
-    r"""Embed sounds.
-
-    OUT gets one row for each sound. A table of the rows (.csv), a record of the settings (.json) and lists of the
-    sounds (.sounds.jsonl) and of those that failed (.errors.csv) are written beside it. The same command continues a
-    run that was stopped.
-
-    \b
-    Examples:
-      aasp-embed sounds/ -o emb.npy
-      aasp-embed sounds/ -o emb.npy --update
-      aasp-embed recordings/ -o parts.parquet --segment 3 --overlap 1
-      aasp-embed convert emb.npy emb.parquet
-
-    Exit codes: 0 every sound is done, 1 some sounds or the writing failed, 2 nothing was done.
-    """
+    """Embed sounds; the help is ``embed_options.HELP``."""
     columns = embed_options.columns("window", window), embed_options.columns("context", context)
     vectors = (pooling, last_layers, batch_size, *columns)
     rows = RunOptions(*vectors, frames, hop, dtype, normalize, max_hours, segment, overlap)
@@ -167,7 +158,7 @@ def _check_options(output: Output, model: str | None, rows: RunOptions, machine:
 
         if rows.frames:
             raise OptionError("shows a point for each sound or segment; remove --frames.", option="map")
-        check_page(output.page, output.vectors, output.overwrite)
+        check_page(output.page, output.vectors, output.labels, output.overwrite)
 
 
 def _check_classifier(output: Output, model: str | None, rows: RunOptions) -> None:
@@ -209,7 +200,10 @@ def _check_unread(found: Discovery, output: Output, files: str | None, model: st
     from aasp_features.folder.output import check_apart
 
     checkpoint = output.classifier or model  # a folder, or a name that has no files here
-    read = [*(sound.path for sound in found.sounds), *(Path(name) for name in (files, checkpoint) if name)]
+    read = [
+        *(sound.path for sound in found.sounds),
+        *(Path(name) for name in (files, checkpoint, output.labels) if name),
+    ]
     written = [output.page] if output.page else []
     if output.classifier is not None:
         from aasp_features.folder.predictions import prediction_files
@@ -350,8 +344,6 @@ def _draw_map(output: Output, page: Path) -> None:
     say = (lambda line: None) if output.quiet else _tell
     try:
         map_run(out, page, output.labels, lambda rows: ProgressLines(say, lambda: rows, _drawn))
-    except OptionError:
-        raise
     except (OSError, ValueError) as error:
         raise WriteError(f"--map {page}: the map could not be drawn ({error}); {out} is complete.") from error
     if not output.quiet:

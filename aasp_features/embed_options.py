@@ -23,6 +23,22 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+HELP = """Embed sounds.
+
+OUT gets one row for each sound. A table of the rows (.csv), a record of the settings (.json) and lists of the sounds
+(.sounds.jsonl) and of those that failed (.errors.csv) are written beside it. The same command continues a run that was
+stopped.
+
+\b
+Examples:
+  aasp-embed sounds/ -o emb.npy
+  aasp-embed sounds/ -o emb.npy --update
+  aasp-embed recordings/ -o parts.parquet --segment 3 --overlap 1
+  aasp-embed convert emb.npy emb.parquet
+
+Exit codes: 0 every sound is done, 1 some sounds or the writing failed, 2 nothing was done.
+"""
+
 _files = partial(typer.Option, rich_help_panel="Input and output")
 _vectors = partial(typer.Option, rich_help_panel="Vectors")
 _frames = partial(typer.Option, rich_help_panel="Frames")

@@ -29,7 +29,6 @@ from aasp_features.options import (
     EmbedOptions,
     check_choice,
     check_device,
-    check_known,
     check_last_layers,
     resolve_options,
 )
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from aasp_features import typing as types
-    from aasp_features.typing import Array, ArraySounds, EmbedChoices, Rate, Sounds, TensorSounds
 
 
 class AaSPEncoder(nn.Module):
@@ -48,12 +46,11 @@ class AaSPEncoder(nn.Module):
 
     ``AaSPEncoder.from_pretrained()`` gives trained weights; ``AaSPEncoder(config)`` gives random ones.
 
-    Every embed call takes: a 1-D array or tensor; ``(array, rate)``; ``{"array": …, "sampling_rate": …}``; a path;
-    an open file or its bytes; ``{"bytes": …}`` or ``{"path": …}``; torchcodec's ``AudioDecoder`` and ``AudioSamples``;
-    a list of any of these, or a column (pandas, polars, Arrow, ``datasets``); a 2-D float array as a batch (B, N).
-    Files are mixed down to mono by the mean of their channels; arrays are mixed down only if you pass
-    ``channel_axis``. Anything not at 16 kHz is resampled. numpy in, numpy out; tensor in, tensor out on its device;
-    float32.
+    Every embed call takes: a 1-D array or tensor; ``(array, rate)``; ``{"array": …, "sampling_rate": …}``; a path; an
+    open file, its bytes, ``{"bytes": …}`` or ``{"path": …}``; torchcodec's ``AudioDecoder`` and ``AudioSamples``; a
+    list of these, or a column (pandas, polars, Arrow, ``datasets``); a 2-D float array as a batch (B, N). Files are
+    mixed down by the mean of their channels, arrays only along ``channel_axis``. Anything not at 16 kHz is resampled.
+    numpy in, numpy out; tensor in, tensor out on its device; float32.
 
     Args:
         config: gives the architecture (default: ``AaSPConfig()``).
@@ -206,11 +203,17 @@ class AaSPEncoder(nn.Module):
         return self.network(self.log_mel(waveform, lengths), frame_lengths, last_layers)  # type: ignore[no-any-return]
 
     @overload
-    def embed(self, inputs: TensorSounds, sample_rate: Rate = ..., **choices: Unpack[EmbedChoices]) -> Tensor: ...
+    def embed(
+        self, inputs: types.TensorSounds, sample_rate: int | None = ..., **choices: Unpack[types.EmbedChoices]
+    ) -> Tensor: ...
     @overload
-    def embed(self, inputs: ArraySounds, sample_rate: Rate = ..., **choices: Unpack[EmbedChoices]) -> Array: ...
+    def embed(
+        self, inputs: types.ArraySounds, sample_rate: int | None = ..., **choices: Unpack[types.EmbedChoices]
+    ) -> types.Array: ...
     @overload
-    def embed(self, inputs: Sounds, sample_rate: Rate = ..., **choices: Unpack[EmbedChoices]) -> Tensor | Array: ...
+    def embed(
+        self, inputs: types.Sounds, sample_rate: int | None = ..., **choices: Unpack[types.EmbedChoices]
+    ) -> Tensor | types.Array: ...
     def embed(
         self,
         inputs: Any,
@@ -254,23 +257,23 @@ class AaSPEncoder(nn.Module):
 
     @overload
     def embed_frames(
-        self, inputs: types.OneArraySound, sample_rate: Rate = ..., **choices: Unpack[types.FrameChoices]
+        self, inputs: types.OneArraySound, sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
     ) -> FrameEmbeddings: ...
     @overload
     def embed_frames(
-        self, inputs: types.TensorSound, sample_rate: Rate = ..., **choices: Unpack[types.FrameChoices]
+        self, inputs: types.TensorSound, sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
     ) -> types.TensorFrames | list[types.TensorFrames]: ...
     @overload
     def embed_frames(
-        self, inputs: Sequence[types.TensorSound], sample_rate: Rate = ..., **choices: Unpack[types.FrameChoices]
+        self, inputs: Sequence[types.TensorSound], sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
     ) -> list[types.TensorFrames]: ...
     @overload
     def embed_frames(
-        self, inputs: Sequence[types.ArraySound], sample_rate: Rate = ..., **choices: Unpack[types.FrameChoices]
+        self, inputs: Sequence[types.ArraySound], sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
     ) -> list[FrameEmbeddings]: ...
     @overload
     def embed_frames(
-        self, inputs: NDArray[Any] | list[float], sample_rate: Rate = ..., **choices: Unpack[types.FrameChoices]
+        self, inputs: NDArray[Any] | list[float], sample_rate: int | None = ..., **choices: Unpack[types.FrameChoices]
     ) -> FrameEmbeddings | list[FrameEmbeddings]: ...
     def embed_frames(
         self,
@@ -306,7 +309,7 @@ class AaSPEncoder(nn.Module):
         converted = [FrameEmbeddings(_like(given, one.embeddings), _like(given, one.times)) for one in framed]
         return converted[0] if given.single else converted
 
-    def _clip_vectors(self, given: Inputs, options: EmbedOptions, progress: bool) -> Array:
+    def _clip_vectors(self, given: Inputs, options: EmbedOptions, progress: bool) -> types.Array:
         """Return (d,) or (B, d)."""
         clips = track(given.clips, "Embedding") if progress else given.clips
         windows = clip_windows(clips, self.log_mel, options)
@@ -317,7 +320,6 @@ class AaSPEncoder(nn.Module):
 
     def options(self, device: str | None = None, **choices: Any) -> EmbedOptions:
         """Check the choices of a call and fill in defaults; arguments and errors are those of ``resolve_options``."""
-        check_known(choices)
         self._check_ready()
         self.network.warn_if_random(stacklevel=4)  # where embed was called
         return resolve_options(self.config, device or self.device.type, precision=self.precision, **choices)
@@ -351,16 +353,16 @@ class AaSPEncoder(nn.Module):
 
     @overload
     def encode(
-        self, inputs: Sounds, *, convert_to_tensor: Literal[True], **choices: Unpack[types.EncodeChoices]
+        self, inputs: types.Sounds, *, convert_to_tensor: Literal[True], **choices: Unpack[types.EncodeChoices]
     ) -> Tensor: ...
     @overload
     def encode(
-        self, inputs: Sounds, *, convert_to_numpy: Literal[False], **choices: Unpack[types.EncodeChoices]
+        self, inputs: types.Sounds, *, convert_to_numpy: Literal[False], **choices: Unpack[types.EncodeChoices]
     ) -> Tensor | list[Tensor]: ...
     @overload
     def encode(
-        self, inputs: Sounds, *, convert_to_numpy: Literal[True] = ..., **choices: Unpack[types.EncodeChoices]
-    ) -> Array: ...
+        self, inputs: types.Sounds, *, convert_to_numpy: Literal[True] = ..., **choices: Unpack[types.EncodeChoices]
+    ) -> types.Array: ...
     def encode(
         self,
         inputs: Any,

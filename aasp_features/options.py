@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, cast, get_args
 
@@ -49,6 +49,7 @@ def resolve_options(
     window: int | None = None,
     context: int | None = None,
     precision: str = "float32",
+    **unknown: Any,
 ) -> EmbedOptions:
     """Check options and fill in those that are None.
 
@@ -59,7 +60,9 @@ def resolve_options(
 
     Raises:
         OptionError: an option is not accepted.
+        TypeError: there is no such option.
     """
+    check_known(unknown)
     if pooling is not None:
         check_choice("pooling", pooling, Pooling)
     check_choice("precision", precision, Precision)
@@ -80,9 +83,9 @@ def resolve_options(
     )
 
 
-def check_known(choices: Mapping[str, Any]) -> None:
-    """Raise TypeError for an option that embed calls have not; other libraries' names of the sample rate get a hint."""
-    for name in choices.keys() - {field.name for field in fields(EmbedOptions)}:
+def check_known(unknown: Mapping[str, Any]) -> None:
+    """Raise TypeError if there is an unknown option; other libraries' names of the sample rate get a hint."""
+    for name in unknown:
         hint = "; the rate of raw arrays is sample_rate" if name in RATE_NAMES else ""
         raise TypeError(f"unexpected keyword argument {name!r}{hint}.")
 

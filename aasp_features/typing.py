@@ -19,7 +19,6 @@ from aasp_features.inference import FrameEmbeddings
 
 Array = NDArray[np.float32]
 TensorFrames = FrameEmbeddings[Tensor, Tensor]
-Rate = int | None
 
 
 class Decoder(Protocol):

@@ -148,6 +148,7 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
             "--map shows a point for each sound or segment; remove",
         ),
         (["sound.wav", "--labels", "labels.csv"], "--labels needs --map."),
+        (["sound.wav", "--map", "map.html", "--labels", "gone.csv"], "--labels gone.csv is no table with labels"),
         (["sound.wav", "--dtype", "int8"], "'int8' is not one of 'float32', 'float16'"),
         (["sound.wav", "--out", "emb.txt"], "--out must end in one of .npy"),
         (["sound.wav", "--out", "no/emb.npy"], "the folder no does not exist"),
@@ -271,6 +272,12 @@ def test_a_page_that_is_no_map_of_the_output_is_not_replaced(checkpoint: Path, s
     (tmp_path / "labels.csv").write_text(f"file,label\n{sounds}/voice/vowels.wav,speech\n")
     assert run(*given, "emb.npy", "--labels", "labels.csv", cwd=tmp_path).returncode == 0
     assert '"title":"label","groups":["speech","(none)"' in (tmp_path / "map.html").read_text()
+    done = run(*given, "labels.npy", "--labels", "labels.csv", "--overwrite", cwd=tmp_path)
+    assert (done.returncode, "would replace labels.csv, which is read" in done.stderr) == (2, True)
+    (tmp_path / "labels.csv").write_text("file,label\nother.wav,speech\n")
+    done = run(*given, "emb.npy", "--labels", "labels.csv", cwd=tmp_path)
+    assert (done.returncode, "labels none of the 2 sounds" in done.stderr) == (1, True)
+    assert "emb.npy is complete" in done.stderr
     assert "is no map of b.npy" in run(*given, "b.npy", cwd=tmp_path).stderr
     done = run(*given, "c.npy", "--files", "map.html", "--overwrite", cwd=tmp_path)
     assert (done.returncode, "would replace map.html, which is read" in done.stderr) == (2, True)

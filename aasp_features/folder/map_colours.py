@@ -19,6 +19,7 @@ from aasp_features.folder.formats import plain_text
 
 MAX_GROUPS = 40  # of a colouring; the smallest beyond are one group
 MAX_CLUSTERS = 24
+PLACE = {"file", "path", "start", "end", None}  # columns of a table of labels that are none; None is too many values
 REST, NONE = "(others)", "(none)"
 WORD = re.compile(r"[^\W\d_]{3,}")
 RECORDED = re.compile(r"(?:^|_)(\d{8}_\d{6})(?:\D|$)")  # Song Meter, AudioMoth
@@ -125,27 +126,33 @@ def read_labels(table: Path, lines: Sequence[dict[str, Any]]) -> list[Colouring]
     Raises:
         OptionError: no such table, or it labels none of the rows.
     """
-    try:
-        with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            rows = list(csv.DictReader(file, restval=""))
-            labelled = _by_place(table, rows)
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        what = f"{table} is no table with labels and a column file or path ({error})."
-        raise OptionError(what, option="labels") from error
+    labelled = labels_by_place(table)
     own = [labelled.get(_place(Path(line["path"]), line.get("start"))) for line in lines]
     if not any(own):
         what = f"{table} labels none of the {len(lines)} sounds; its column file must hold their paths."
         raise OptionError(what, option="labels")
-    columns = [name for name in rows[0] if name not in ("file", "path", "start", "end")]
+    columns = [name for name in next(iter(labelled.values())) if name not in PLACE]
     return [Colouring(name, [plain_text(row[name] or NONE) if row else NONE for row in own]) for name in columns]
 
 
-def _by_place(table: Path, rows: Sequence[dict[str, str]]) -> dict[tuple[str, float], dict[str, str]]:
+def labels_by_place(table: Path) -> dict[tuple[str, float], dict[str, str]]:
+    """Read the rows of a table of labels, by absolute path and start.
+
+    Raises:
+        OptionError: no such table, or one without rows or labels.
+    """
     places = {}
-    for row in rows:
-        name = row["file"] if "file" in row else row["path"]
-        there = table.parent / name
-        places[_place(there if there.exists() else Path(name), float(row.get("start") or 0))] = row
+    try:
+        with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            for row in csv.DictReader(file, restval=""):
+                name = row["file"] if "file" in row else row["path"]
+                there = table.parent / name
+                places[_place(there if there.exists() else Path(name), float(row.get("start") or 0))] = row
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        what = f"{table} is no table with labels and a column file or path ({error})."
+        raise OptionError(what, option="labels") from error
+    if not places or {*row} <= PLACE:
+        raise OptionError(f"{table} has no labels; give each file a row, and a column beside it.", option="labels")
     return places
 
 

@@ -36,8 +36,12 @@ at("named").onchange = () => redraw();
 
 const shown = k => !hidden.has(groupOf[k]) && words.every(word => lower[k].includes(word));
 const scale = () => 0.92 * Math.min(canvas.clientWidth, canvas.clientHeight) * view.zoom;
-const onScreen = ([x, y]) => [
-  canvas.clientWidth / 2 + (x - view.x) * scale(), canvas.clientHeight / 2 - (y - view.y) * scale()];
+const frame = () => {  // asks for the page's layout, so once for all points
+  const unit = scale();
+  return [unit, canvas.clientWidth / 2 - view.x * unit, canvas.clientHeight / 2 + view.y * unit];
+};
+const within = ([x, y], [unit, left, top]) => [left + x * unit, top - y * unit];
+const onScreen = point => within(point, frame());
 const place = k => onScreen(data.places[k]);
 
 function draw() {
@@ -45,10 +49,10 @@ function draw() {
   canvas.width = canvas.clientWidth * ratio; canvas.height = canvas.clientHeight * ratio;
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   const size = Math.max(2, Math.min(7, 60 / Math.sqrt(N) * Math.sqrt(view.zoom)));
-  const unit = scale(), left = canvas.clientWidth / 2 - view.x * unit, top = canvas.clientHeight / 2 + view.y * unit;
+  const now = frame();
   const bright = groups.map(() => new Path2D()), faint = groups.map(() => new Path2D());  // one fill for each group
   for (let k = 0; k < N; k++) {
-    const x = left + data.places[k][0] * unit, y = top - data.places[k][1] * unit, path = (shown(k) ? bright : faint)[groupOf[k]];
+    const [x, y] = within(data.places[k], now), path = (shown(k) ? bright : faint)[groupOf[k]];
     path.moveTo(x + size, y); path.arc(x, y, size, 0, 7);
   }
   for (const [paths, alpha] of [[faint, 0.12], [bright, 0.85]]) paths.forEach((path, k) => {
@@ -81,9 +85,9 @@ function redraw() { if (!waiting) { waiting = true; requestAnimationFrame(() => 
 
 function nearestTo(x, y, reach) {
   let best = -1, least = reach * reach;
-  const unit = scale(), left = canvas.clientWidth / 2 - view.x * unit, top = canvas.clientHeight / 2 + view.y * unit;
+  const now = frame();
   for (let k = 0; k < N; k++) if (shown(k)) {
-    const far = (left + data.places[k][0] * unit - x) ** 2 + (top - data.places[k][1] * unit - y) ** 2;
+    const [px, py] = within(data.places[k], now), far = (px - x) ** 2 + (py - y) ** 2;
     if (far < least) { least = far; best = k; }
   }
   return best;
@@ -95,9 +99,9 @@ function reveal(k) {
 }
 function step(dx, dy) {
   if (selected < 0) return select(nearestTo(canvas.clientWidth / 2, canvas.clientHeight / 2, 1e9), false);
-  const [x, y] = place(selected); let best = -1, least = Infinity;
+  const [x, y] = place(selected), now = frame(); let best = -1, least = Infinity;
   for (let k = 0; k < N; k++) if (k !== selected && shown(k)) {
-    const [px, py] = place(k), along = (px - x) * dx + (py - y) * dy, across = Math.abs((px - x) * dy - (py - y) * dx);
+    const [px, py] = within(data.places[k], now), along = (px - x) * dx + (py - y) * dy, across = Math.abs((px - x) * dy - (py - y) * dx);
     if (along > 0.5 && across <= 2 * along && along + 2 * across < least) { least = along + 2 * across; best = k; }
   }
   if (best >= 0) { select(best, false); reveal(best); }
@@ -145,7 +149,11 @@ player.onplay = function watch() {  // the address names the end of a part, but 
   if (end !== null && player.currentTime >= end) { player.pause(); player.currentTime = start; }
   else if (!player.paused) requestAnimationFrame(watch);
 };
-const bytesOf = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+function bytesOf(text) {
+  const letters = atob(text), bytes = new Uint8Array(letters.length);
+  for (let k = 0; k < letters.length; k++) bytes[k] = letters.charCodeAt(k);
+  return bytes;
+}
 const [wide, high] = data.pictures.size, greys = bytesOf(data.pictures.bytes);
 function picture(target, k) {
   const first = k * wide * high / 2; target.hidden = k < 0 || first >= greys.length;

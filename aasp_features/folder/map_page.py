@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from aasp_features.errors import AaSPError, OptionError
 from aasp_features.folder.formats import plain_text
-from aasp_features.folder.map_colours import NONE, Colouring, colourings, read_labels
+from aasp_features.folder.map_colours import NONE, Colouring, colourings, labels_by_place, read_labels
 from aasp_features.folder.output import check_writable, side_file
 from aasp_features.folder.results import Results, read_results
 from aasp_features.sounds.sound import Sound
@@ -51,18 +52,20 @@ def check_map() -> None:
         raise MapError('--map needs scikit-learn: pip install "aasp-features[map]".')
 
 
-def check_page(page: Path, out: Path, overwrite: bool) -> None:
-    """Check, before any computation, that ``page`` can become the map of the vectors ``out``.
+def check_page(page: Path, out: Path, labels: Path | None, overwrite: bool) -> None:
+    """Check, before any computation, that ``page`` can become the map of the vectors ``out``, with these labels.
 
     Raises:
         MapError: see the class.
-        OptionError: no .html file, or one that is no map of ``out``, unless it may be overwritten.
+        OptionError: no .html file, or one that is no map of ``out``, unless it may be overwritten; no table of labels.
         OutputError: it cannot be written.
     """
     if page.suffix != ".html":
         raise OptionError(f"must end in .html, got {page}.", option="map")
     check_map()
     check_writable(page)
+    if labels is not None:
+        labels_by_place(labels)
     if page.exists() and not overwrite and not is_map_of(page, out):
         raise OptionError(f"{page} exists and is no map of {out}; choose another, or use --overwrite.", option="map")
 
@@ -219,7 +222,8 @@ def pictures(lines: Sequence[dict[str, Any]], progress: Progress = lambda rows: 
 
     drawn = progress(len(lines))
     drawn(0)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")  # whoever read the sounds for their vectors was warned
         return base64.b64encode(b"".join(pool.map(draw, lines))).decode()
 
 

@@ -119,8 +119,7 @@ def embed_sounds(
 
     Raises:
         OptionError: an option that the encoder does not accept.
-        OutputError: another process has the output, or it belongs to other sounds or options; an update changes
-            sounds, but no options.
+        OutputError: another process has the output, or it belongs to other options or, without ``update``, sounds.
         AllFailedError: see the class.
         WriteError: the disk is full or fails.
         InterruptedRun: Ctrl-C.
@@ -133,16 +132,9 @@ def embed_sounds(
     settings = (options or RunOptions()).resolve(engine.encoder, engine.device)
     check_apart(out, (sound.path for sound in found.sounds))
     plan = make_plan(found.sounds, settings)
-    try:
-        with claimed(out, lock) as lost:
-            run = _begin(plan, lost, out, overwrite, update)
-            if isinstance(run, RunResult):
-                return run
-            return run.carry_out(engine, found.problems, on_sound, on_seconds)
-    except ChangedRunError as error:
-        raise OutputError(
-            f"--out {out}: its unfinished run was another one: {error}; run that again, or give --overwrite."
-        ) from error
+    with claimed(out, lock) as lost:
+        run = _begin(plan, lost, out, overwrite, update)
+        return run if isinstance(run, RunResult) else run.carry_out(engine, found.problems, on_sound, on_seconds)
 
 
 def _begin(plan: Plan, lost: Callable[[], bool], out: Path, overwrite: bool, update: bool) -> FolderRun | RunResult:
@@ -156,7 +148,12 @@ def _begin(plan: Plan, lost: Callable[[], bool], out: Path, overwrite: bool, upd
     if replaces != "overwrite" and (record := _finished(out, plan, replaces)):
         return RunResult(record["rows"], record["failures"], len(plan.sounds))
     again = "the command again without --overwrite" if overwrite else "the same command again"
-    return FolderRun(plan, lost, out, replaces, again)
+    try:
+        return FolderRun(plan, lost, out, replaces, again)
+    except ChangedRunError as error:
+        raise OutputError(
+            f"--out {out}: its unfinished run was another one: {error}; run that again, or give --overwrite."
+        ) from error
 
 
 def _finished(out: Path, plan: Plan, replaces: str) -> dict[str, Any] | None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.rendezvous import rendezvous
 
 from aasp_features.errors import AaSPError, OptionError
 from aasp_features.train.errors import TrainError
@@ -34,12 +33,16 @@ def joined_processes(device: str | None) -> Iterator[torch.device]:
         device: Device from the command line. On ``cuda``, each process has the GPU of its number on its machine.
 
     Raises:
-        OptionError: torch cannot use the device on this machine.
+        OptionError: torch cannot use the device on this machine, or the launcher sets no LOCAL_RANK.
         TrainError: Another process ended without an error of its own, as one that is killed.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield checked_device(device)
         return
+    if "LOCAL_RANK" not in os.environ:
+        raise OptionError("WORLD_SIZE is set, but not LOCAL_RANK; launch with torchrun, or unset WORLD_SIZE.")
+    from torch.distributed.rendezvous import rendezvous
+
     store, number, count = next(rendezvous("env://"))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, store=store, rank=number, world_size=count)
@@ -123,14 +126,17 @@ def agree_any(value: bool) -> bool:
 
 
 def check_alike(text: str) -> None:
-    """Check that all processes have the same sounds and settings, described by ``text``.
+    """Check that all processes have the same sounds, settings and state, described by ``text``.
 
     Raises:
         TrainError: In every process, if one differs.
     """
     number = float(int(hashlib.sha256(text.encode()).hexdigest()[:12], 16))  # exact
     if agree_any(agree_max(number) != number):
-        raise TrainError("the processes have different sounds or settings; give all of them the same command and data.")
+        raise TrainError(
+            "the processes have different sounds, settings or run folders; give all of them the same command and data, "
+            "and an --out on a disk that they share."
+        )
 
 
 def average(tensors: Sequence[Tensor]) -> None:

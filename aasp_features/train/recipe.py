@@ -208,7 +208,8 @@ class PretrainRunSettings:
 
     Attributes:
         steps: Optimiser steps of the whole run; a time budget may end it earlier.
-        precision: ``auto`` (measured), ``float32``, or autocast to ``bfloat16`` or ``float16`` (with a scaled loss).
+        precision: ``float32``, or autocast to ``bfloat16`` or ``float16`` (with a scaled loss); ``auto`` is bfloat16 on
+            GPUs that have it, and the faster of the first two on CPUs.
         accumulate: Parts of a batch that are computed one after the other, to save memory. The contrast then has the
             negatives of its part alone, and clip targets are standardised within their part.
         checkpointing: Whether blocks are computed again in the backward pass instead of kept, to save memory.
@@ -216,7 +217,7 @@ class PretrainRunSettings:
         seed: Seed of all random numbers.
         log_every: Steps between two lines of metrics.
         save_seconds: Seconds between two saved states.
-        keep: Saved states that are kept beside the last one, in ``kept`` in the run folder.
+        keep_states: Saved states that are kept beside the last one, in ``kept`` in the run folder.
     """
 
     steps: int = 100_000
@@ -227,15 +228,15 @@ class PretrainRunSettings:
     seed: int = 0
     log_every: int = 20
     save_seconds: float = 300.0
-    keep: int = 0
+    keep_states: int = 0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise OptionError(f"recipe: run.precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
-        if min(self.steps, self.log_every, self.accumulate) < 1 or min(self.save_seconds, self.seed, self.keep) < 0:
-            raise OptionError(
-                "recipe: run.steps, log_every and accumulate must be at least 1; save_seconds, seed, keep at least 0."
-            )
+        if min(self.steps, self.log_every, self.accumulate) < 1:
+            raise OptionError("recipe: run.steps, run.log_every and run.accumulate must be at least 1.")
+        if min(self.save_seconds, self.seed, self.keep_states) < 0:
+            raise OptionError("recipe: run.save_seconds, run.seed and run.keep_states must be at least 0.")
 
 
 @dataclass
@@ -263,11 +264,13 @@ class Recipe:
             raise OptionError(f"recipe: objective.target_layers must be {wanted}, got {got}.")
         if self.distillation.teachers:
             self.distillation.check(config)
+        if self.distillation.teachers and self.learns_masked and self.run.accumulate > 1:
+            raise OptionError("recipe: run.accumulate must be 1 for teachers beside a frame, clip or contrast loss.")
         whole = self.learns_masked or self.run.accumulate > 1 or self.run.precision == "float16"
         if self.distillation.parts > 1 and whole:
             raise OptionError(
-                "recipe: distillation.parts must be 1 if frame, clip or contrast has a weight, with run.accumulate and "
-                "with float16."
+                "recipe: distillation.parts must be 1 with a frame, clip or contrast loss, with run.accumulate above "
+                "1, or with run.precision=float16."
             )
 
     def config(self) -> AaSPConfig:

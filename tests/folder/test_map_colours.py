@@ -94,6 +94,8 @@ def test_labels_of_a_table(tmp_path: Path) -> None:
         ("name,label\na,b\n", "no table with labels and a column file or path"),
         ("file,label\nb.wav,bell\n", "labels none of the 1 sounds; its column file must hold their paths"),
         ("file,start,label\na.wav,soon,bell\n", "could not convert"),
+        ("file,label\n", "has no labels; give each file a row, and a column beside it"),
+        ("file\na.wav\n", "has no labels"),
     ],
 )
 def test_tables_that_are_none(tmp_path: Path, text: str | None, sentence: str) -> None:

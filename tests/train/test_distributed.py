@@ -15,7 +15,16 @@ from typer.testing import CliRunner
 from warm_process import WarmProcess
 
 from aasp_features.train.cli import app
-from aasp_features.train.distributed import agree_any, agree_max, average, check_alike, gather, own_rows, world_size
+from aasp_features.train.distributed import (
+    agree_any,
+    agree_max,
+    average,
+    check_alike,
+    gather,
+    joined_processes,
+    own_rows,
+    world_size,
+)
 from aasp_features.train.pretrain.losses import clip_loss, contrastive_loss, frame_loss
 
 HELPERS = Path(__file__).resolve().parent
@@ -83,6 +92,13 @@ def test_one_process_agrees_with_itself() -> None:
     assert own_rows(6) == slice(0, 6)
 
 
+def test_a_launcher_without_ranks_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(ValueError, match="WORLD_SIZE is set, but not LOCAL_RANK"), joined_processes("cpu"):
+        pass
+
+
 def test_values_are_agreed(tmp_path: Path) -> None:
     code = """
 first, second = torch.full((2, 2), float(number)), torch.tensor(10.0 * number)
@@ -95,7 +111,7 @@ except ValueError as error:
          neither=agree_any(False), mean=[first.tolist(), second.item()], said=str(error)[:37])
 """
     common = {"size": 2, "most": 3.0, "either": True, "neither": False, "mean": [[[0.5, 0.5], [0.5, 0.5]], 5.0]}
-    common["said"] = "the processes have different sounds o"
+    common["said"] = "the processes have different sounds, "
     assert told(tmp_path, code) == [{"rank": 0, **common}, {"rank": 1, **common}]
 
 
@@ -205,7 +221,9 @@ SMALL += ["data.stages.1.sounds=2", "data.stages.1.columns=12"]
     [
         ("--data gone", "--data gone", "gone: no such file or folder"),
         ("--data sounds", "--data gone", "gone: no such file or folder"),
-        ("--data sounds", "--data sounds run.seed=1", "the processes have different sounds or settings"),
+        ("--data sounds", "--data sounds run.seed=1", "the processes have different sounds, settings or run folders"),
+        ("--data sounds", "--data sounds --max-time 1", "different sounds, settings or run folders"),
+        ("--data sounds", "--data sounds --out other", "and an --out on a disk that they share"),
         ("--data sounds data.stages.0.sounds=3",) * 2 + ("sounds of data.stages must be multiples of 2",),
         ("--data sounds --device cuda:7",) * 2 + ("device must be one that torch can use here",),
         ("--data sounds", "--data killed", "another process of this run ended; run the same command again"),
@@ -223,6 +241,8 @@ sys.argv = ["aasp-train", "pretrain", "--out", "run", "--recipe", "tiny_cpu", "-
 main()
 """
     (tmp_path / "sounds").symlink_to(sound_folder)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "state.safetensors").touch()  # of an earlier run, on the disk of one machine
     ended = both(tmp_path, code)
     codes = {done.returncode for done in ended}
     assert 2 in codes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aasp_features.config import Pooling
-from aasp_features.train.evaluate.command import Cache, NoCache
+from aasp_features.train.evaluate.command import Cache, NoCache, kept_vectors
 from aasp_features.train.options import DEVICE_HELP
 
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ def classify(
     from aasp_features.train.evaluate import classify as work
     from aasp_features.train.evaluate.readable import readable
     from aasp_features.train.evaluate.tasks.reading import TABLE
-    from aasp_features.train.evaluate.vector_cache import vector_cache
 
     task = work.read_task(folder)
     work.check_free(out, overwrite, finetune)
@@ -78,7 +77,7 @@ def classify(
     check_unread(work.results(out), [*table, *task.files, *([Path(model)] if model else [])])
     encoder, encoder_folder = work.load_encoder(model, pooling, last_layers)
     tuning = _tuning(finetune, recipe, settings or [], device)
-    kept = None if no_cache else vector_cache(cache)
+    kept = kept_vectors(cache, no_cache)
     task = readable(task, kept)
     learnt = _finetuned(task, encoder, out, *tuning) if tuning is not None else _linear(task, encoder, kept)
     _report(task, learnt, out, encoder_folder, work.FINE_TUNED if finetune else work.LINEAR)

@@ -85,7 +85,7 @@ def linear(
 
     title, classifier = _linear_probe(quick, torch_device := checked_device(device))
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, torch_device)
-    evaluate(title, {"": classifier}, task, methods, selection, out, _kept(cache, no_cache))
+    evaluate(title, {"": classifier}, task, methods, selection, out, kept_vectors(cache, no_cache))
 
 
 def knn(
@@ -117,7 +117,7 @@ def knn(
     counts = list(dict.fromkeys(k or [NEIGHBOURS]))
     classifiers = {f", k = {one}" if counts[1:] else "": partial(nearest_neighbours, k=one) for one in counts}
     title = f"k-nearest neighbours (k = {', '.join(map(str, counts))})"
-    evaluate(title, classifiers, task, methods, selection, out, _kept(cache, no_cache))
+    evaluate(title, classifiers, task, methods, selection, out, kept_vectors(cache, no_cache))
 
 
 def robustness(
@@ -141,7 +141,7 @@ def robustness(
     from aasp_features.train.evaluate.report import LINEAR, write_report
     from aasp_features.train.evaluate.vector_cache import with_progress
 
-    kept = _kept(cache, no_cache)
+    kept = kept_vectors(cache, no_cache)
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, checked_device(device))
     tasks, methods = _prepared(task, methods, out, kept)
     title, classifier = LINEAR, logistic_regression
@@ -266,7 +266,7 @@ def reproduce(
     title, classifier = _linear_probe(quick, torch_device := checked_device(device))
     found = work.find_benchmarks(data_root)
     methods = find_methods(checkpoint, pooling, last_layers, None, "", torch_device)
-    results = work.probe_benchmarks(found, methods, classifier, _kept(cache, no_cache))
+    results = work.probe_benchmarks(found, methods, classifier, kept_vectors(cache, no_cache))
     tuned = {} if finetune is None else work.finetune_benchmarks(found, checkpoint or [""], finetune, torch_device)
     text = work.benchmark_report(found, results, title, tuned)
     sys.stdout.write(text)
@@ -289,7 +289,7 @@ def _linear_probe(quick: bool, device: torch.device) -> tuple[str, Classifier]:
     return (LINEAR, logistic_regression) if quick else ("Linear layer", partial(linear_layer, device=device))
 
 
-def _kept(cache: Path | None, no_cache: bool) -> Path | None:
+def kept_vectors(cache: Path | None, no_cache: bool) -> Path | None:
     """Return the folder of cached vectors; None does not cache."""
     from aasp_features.train.evaluate.vector_cache import vector_cache
 

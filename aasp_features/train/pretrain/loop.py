@@ -85,8 +85,9 @@ class Pretraining:
         self.scaler = torch.amp.GradScaler(device.type, enabled=False)
         folder.mkdir(parents=True, exist_ok=True)
         self.changes: list[dict[str, Any]] = []
-        check_alike(json.dumps([recipe.to_dict(), crops.facts(0)]))
-        if (folder / STATE_FILE).is_file():
+        continues = (folder / STATE_FILE).is_file()
+        check_alike(json.dumps([recipe.to_dict(), crops.facts(0), max_seconds, start_from, continues]))
+        if continues:
             self._resume()
         else:
             if start_from is not None:
@@ -176,7 +177,7 @@ class Pretraining:
         if rank() == 0:
             self.progress.loss_scale = self.scaler.state_dict()
             save_run(self.folder, self.objective, self.optimizers, self.health, self.progress, self.record())
-            keep_state(self.folder, self.progress.step, self.recipe.run.keep)
+            keep_state(self.folder, self.progress.step, self.recipe.run.keep_states)
 
     def record(self) -> dict[str, Any]:
         """Return the settings and facts that define this run."""

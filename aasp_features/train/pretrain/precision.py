@@ -17,4 +17,5 @@ def known_precision(wanted: str, device: torch.device) -> str | None:
         return wanted
     if device.type == "cpu":  # AVX2 emulates bfloat16 so slowly that even one measured step would take long
         return "float32" if torch.backends.cpu.get_cpu_capability() == "AVX2" else None
-    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    # Older GPUs emulate bfloat16, which torch calls supported.
+    return "bfloat16" if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8 else "float32"

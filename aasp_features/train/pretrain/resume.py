@@ -11,7 +11,7 @@ MAY_CHANGE = {
     *("run.steps", "max_seconds", "optimizer.hold"),  # its end
     *("distillation.token_dropping_until", "distillation.longer_from"),
     *("device", "torch", "run.precision", "distillation.parts", "distillation.workers"),  # the machine
-    *("processes", "run.checkpointing", "run.compile", "run.log_every", "run.save_seconds", "run.keep"),
+    *("processes", "run.checkpointing", "run.compile", "run.log_every", "run.save_seconds", "run.keep_states"),
     *("distillation.crops", "hours"),  # more crops; another decoder's few samples
     *("distillation.teachers", "distillation.graphs", "distillation.features"),  # paths, whose contents are compared
 }
@@ -28,6 +28,7 @@ def changes_since(old: dict[str, Any], new: dict[str, Any], step: int) -> list[d
         new: Record of the resuming run.
         step: Step of the run.
     """
+    # Records that lack a setting had its default of then: one that changes must stand here with its old value.
     defaults = _flat(_plain({"recipe": Recipe().to_dict(), "processes": 1}))  # of settings that older records lack
     before, now = ({**defaults, **_flat(_plain(record))} for record in (old, new))
     return [

@@ -54,13 +54,14 @@ def keep_state(folder: Path, step: int, count: int) -> None:
     if not count:
         return
     own = folder / KEPT / f"{step:08}"
-    own.mkdir(parents=True, exist_ok=True)
     with whole_file(own / STATE_FILE) as temporary:
+        own.mkdir(parents=True, exist_ok=True)
         try:
             os.link(folder / STATE_FILE, temporary)
         except OSError:
             shutil.copyfile(folder / STATE_FILE, temporary)
-    for old in sorted((folder / KEPT).iterdir())[:-count]:
+    kept = sorted(path for path in (folder / KEPT).iterdir() if path.name <= own.name)  # not of a run that went farther
+    for old in kept[:-count]:
         shutil.rmtree(old)
 
 

@@ -15,11 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from aasp_features.checkpoint import WEIGHTS_FILE, load_checkpoint, save_checkpoint
+from aasp_features.checkpoint import load_checkpoint, save_checkpoint
+from aasp_features.checkpoints import WEIGHTS_FILE
 from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.train.errors import TrainError
-from aasp_features.train.pretrain.run_state import read_tensors
+from aasp_features.train.pretrain.run_state import read_tensors, under
 from aasp_features.train.release.card import Sources, card_text
 from aasp_features.train.release.run_summary import describe
 
@@ -87,8 +88,7 @@ def stored_as(checkpoint: Path) -> str:
 
 
 def _read_weights(run: Path, prefix: str, config: AaSPConfig) -> dict[str, Tensor]:
-    tensors = read_tensors(run)
-    weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    weights = under(prefix, read_tensors(run))
     with torch.device("meta"):
         expected = {key: value.shape for key, value in AaSPNetwork(config).state_dict().items()}
     if expected != {key: value.shape for key, value in weights.items()}:

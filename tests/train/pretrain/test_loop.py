@@ -153,7 +153,7 @@ def test_a_float16_run_scales_its_loss_and_resumes_with_the_scale(tmp_path: Path
 
 
 def test_kept_states_are_run_folders(tmp_path: Path) -> None:
-    run = start(tmp_path, run={"keep": 2, "save_seconds": 0.0})
+    run = start(tmp_path, run={"keep_states": 2, "save_seconds": 0.0})
     run.run()
     assert [path.name for path in sorted((tmp_path / "kept").iterdir())] == ["00000005", "00000006"]
     checkpoint = export_encoder([tmp_path / "kept" / "00000005"], tmp_path / "ck", name="aasp-tiny-test-1", half=False)

@@ -46,6 +46,11 @@ def test_the_last_states_are_kept(tmp_path: Path) -> None:
         "00003000": "3000",
     }
     assert [path.name for path in (tmp_path / "kept" / "00003000").iterdir()] == [STATE_FILE]
+    keep_state(tmp_path, 20, 1)  # of a run that began again
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"00000020", "00000200", "00003000"}
+    (tmp_path / "kept" / "00000021").write_text("")
+    with pytest.raises(ValueError, match="00000021"):
+        keep_state(tmp_path, 21, 1)
 
 
 def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def finetune_tasks(
 
     budget = seconds_of("--max-time", max_time, above_zero=True)
     checkpoint, changes = checkpoint_and_settings(arguments)
-    check_folder("--out", out)
+    if rank() == 0:  # others would see its probe come and go
+        check_folder("--out", out)
     tasks = read_tasks(task)
     recipes = [load_recipe(recipe, changes) if recipe else load_task_recipe(one.name, changes) for one in tasks]
     encoder = AaSPEncoder.from_pretrained(checkpoint)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.options import weights_sha256
-from aasp_features.train.distributed import agree_any, agree_max, check_alike, rank
+from aasp_features.train.distributed import agree_any, agree_max, check_alike, rank, world_size
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.finetune.examples import TaskExamples
 from aasp_features.train.evaluate.finetune.model import TrainingBatch, divisor, loss_of
@@ -74,8 +74,9 @@ class Finetuning:
         self.judged: dict[str, float] | None = None
         self.sums = torch.zeros(3, device=device)  # of losses, norms and steps since the last line of metrics
         folder.mkdir(parents=True, exist_ok=True)
-        check_alike(json.dumps([self.recipe.to_dict(), self._weights, examples.facts]))
-        if (folder / STATE_FILE).is_file():
+        continues = (folder / STATE_FILE).is_file()
+        check_alike(json.dumps([self.recipe.to_dict(), self._weights, examples.facts, max_seconds, continues]))
+        if continues:
             self._resume()
         else:
             fit_start(self.model, examples)
@@ -205,6 +206,7 @@ class Finetuning:
             "device": str(self.device),
             "torch": torch.__version__,
             "max_seconds": self.max_seconds,
+            "processes": world_size(),
             **self.examples.facts,
         }
 

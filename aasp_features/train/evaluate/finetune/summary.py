@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from aasp_features.train import markdown
 from aasp_features.train.evaluate.metrics import Scores
 from aasp_features.train.evaluate.probe import judged
 from aasp_features.train.evaluate.report import interval_remarks, remarks, table
@@ -45,12 +46,12 @@ def summary(checkpoint: str, found: Sequence[Found]) -> tuple[str, Any]:
         for which in whichs
     }
     tasks = [task for task, _, _ in found]
-    lines, rows = run_rows(found, whichs)
+    cells, rows = run_rows(found, whichs)
     told = ", ".join(f"{task.name} ({task.metric.name}; {_names(splits)})" for task, splits, _ in found)
     parts = [
         f"Fine-tuning; in %, 95 % intervals: {told}.",
         table(tasks, results),
-        "\n".join(lines),
+        markdown.table(cells),
         *interval_remarks(results),
         *remarks(tasks),
     ]
@@ -64,20 +65,17 @@ def summary(checkpoint: str, found: Sequence[Found]) -> tuple[str, Any]:
     return text, {"results": summed, "runs": rows}
 
 
-def run_rows(found: Sequence[Found], whichs: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return a table row and numbers for each run, with its validation and test values."""
-    lines = ["| | tested on | best validation, epoch | saved | " + " | ".join(whichs) + " |"]
-    lines.append("|---" * (4 + len(whichs)) + "|")
-    rows = []
+def run_rows(found: Sequence[Found], whichs: Sequence[str]) -> tuple[list[list[str]], list[dict[str, Any]]]:
+    """Return the cells of a table and numbers for each run, with its validation and test values."""
+    cells, rows = [["", "tested on", "best validation, epoch", "saved", *whichs]], []
     for task, splits, runs in found:
         for split, one in zip(splits, runs, strict=True):
             values = {which: task.value(split.test, one.scores[which]) for which in whichs}
             best = "" if one.validation is None else f"{one.validation['value']:.1f}, {one.validation['epoch']}"
-            cells = [task.name, split.name, best, one.saved, *(f"{value:.1f}" for value in values.values())]
-            lines.append("| " + " | ".join(cells) + " |")
+            cells.append([task.name, split.name, best, one.saved, *(f"{value:.1f}" for value in values.values())])
             rows.append({"task": task.name, "split": split.name, "saved": one.saved, "validation": one.validation})
             rows[-1] |= {"test": values}
-    return lines, rows
+    return cells, rows
 
 
 def _names(splits: Sequence[Split]) -> str:

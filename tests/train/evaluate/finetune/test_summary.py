@@ -42,4 +42,4 @@ def test_without_validation_only_the_last_is() -> None:
     found = Finished({LAST: one_hot(task.labels[split.test], 3).astype(float)}, LAST, None)
     text, _ = summary("made-up", [(task, [split], [found])])
     assert BEST not in text
-    assert "| made | fold 1 |  | last epoch | 100.0 |" in text
+    assert "| made | fold 1 | | last epoch | 100.0 |" in text
