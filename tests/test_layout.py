@@ -28,7 +28,7 @@ LAYERS = [
     ["forked", "events", "options"],
     ["windows", "audio", "command_line"],
     ["config", "checkpoints"],
-    ["errors", "version", "contents"],
+    ["errors", "version", "contents", "whole_file"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name != "__init__.py")

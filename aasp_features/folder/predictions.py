@@ -25,7 +25,8 @@ from aasp_features.events import Event, EventOptions, audacity_labels, find_even
 from aasp_features.folder.formats import plain_text, write_csv
 from aasp_features.folder.options import config_sha256, weights_sha256
 from aasp_features.folder.output import OutputError, check_apart, claimed, side_file
-from aasp_features.folder.state import checksum, fingerprint, read_sealed, seal, write_whole
+from aasp_features.folder.state import checksum, fingerprint, read_sealed, seal
+from aasp_features.whole_file import whole_file, write_whole
 
 CHUNK_ROWS = 4096
 EVENT_COLUMNS = ["path", "start", "end", "label", "probability"]
@@ -362,10 +363,5 @@ def _short(path: str) -> str:
 
 
 def _write_csv(path: Path, head: list[str], rows: Iterable[list[Any]]) -> None:
-    """Write a table that is there in full or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with whole_file(path) as temporary:
         write_csv(temporary, head, rows)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

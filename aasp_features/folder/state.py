@@ -38,6 +38,7 @@ from aasp_features.errors import AaSPError
 from aasp_features.folder.ledger import STATE, DoneSound, Ledger, Outcome
 from aasp_features.folder.options import RunSettings
 from aasp_features.folder.plan import Batch, Plan
+from aasp_features.whole_file import write_whole
 
 PLAN_FILE, ROWS_FILE, LOG_FILE = "plan.json", "rows.bin", "log.jsonl"
 GATHERED_FILE, GATHERED_ROWS = "gathered.bin", 4096
@@ -315,15 +316,6 @@ def fingerprint(path: Path) -> dict[str, Any]:
         file.seek(max(END_BYTES, size - END_BYTES))
         digest.update(file.read(END_BYTES))
     return {"bytes": size, "ends_sha256": digest.hexdigest()}
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file that is there in full or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        _sync(file)
-    os.replace(temporary, path)
 
 
 def _sync(file: Any) -> None:

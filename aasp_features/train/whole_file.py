@@ -1,36 +1,30 @@
-"""Atomic writes: readers see the old file or the new one."""
+"""Atomic writes whose failure is a sentence."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from aasp_features import whole_file as plain
 from aasp_features.train.errors import TrainError
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; at the end, its file is synced to disk and replaces ``path``.
+    """Yield a temporary path; at the end, its file replaces ``path``.
 
     Raises:
         TrainError: It cannot be written, as on a full disk; ``path`` keeps its content.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with plain.whole_file(path) as temporary:
+            yield temporary
     except OSError as error:
         raise TrainError(
             f"{path} cannot be written ({error.strerror or error}); the earlier state is kept: free some space, then "
             "run the same command again."
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from torch import Tensor
 from train_helpers import moments
 
 from aasp_features.errors import AaSPError
-from aasp_features.train import whole_file
 from aasp_features.train.pretrain.run_folder import STATE_FILE
 from aasp_features.train.pretrain.run_state import CHECKSUMS, checksums, read_record
 
@@ -53,7 +53,7 @@ def test_a_failed_save_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     run.step()
-    monkeypatch.setattr(whole_file.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ValueError, match=r"cannot be written \(No space left on device\); the earlier state is kept"):
         run.save()
     monkeypatch.undo()
