@@ -24,7 +24,7 @@ from warm_process import run_python
 from aasp_features import AaSPClassifier, AaSPEncoder
 from aasp_features.folder import embed_sounds, find_sounds
 from aasp_features.train.cli import app
-from aasp_features.train.pretrain.run_state import read_record
+from aasp_features.train.run.state import read_record
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = """

@@ -13,7 +13,7 @@ import typer
 from aasp_features.command_line import SentenceCommand
 from aasp_features.train.evaluate.classify_command import classify
 from aasp_features.train.evaluate.command import knn, linear, reproduce, robustness, stability, tasks
-from aasp_features.train.evaluate.finetune.command import finetune
+from aasp_features.train.finetune.command import finetune
 from aasp_features.train.options import DEVICE_HELP
 from aasp_features.train.release import command as release
 
@@ -71,8 +71,8 @@ def pretrain(
     from aasp_features.train.options import seconds_of
     from aasp_features.train.pretrain.crop_source import open_crops
     from aasp_features.train.pretrain.loop import Pretraining
-    from aasp_features.train.pretrain.stopping import ending_in_a_sentence
     from aasp_features.train.recipes import load_recipe
+    from aasp_features.train.run.stopping import ending_in_a_sentence
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     with joined_processes(device) as own_device, ending_in_a_sentence():
@@ -97,8 +97,8 @@ def teacher_features(
     pretrain reads them with distillation.features=OUT.
     """
     from aasp_features.train.pretrain.crop_source import open_features, start_makers
-    from aasp_features.train.pretrain.stopping import ending_in_a_sentence
     from aasp_features.train.recipes import load_recipe
+    from aasp_features.train.run.stopping import ending_in_a_sentence
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     chosen = load_recipe(recipe, [*(settings or []), f"distillation.features={out}"])

@@ -15,8 +15,8 @@ from interleave import interleave
 from aasp_features.train.data.cached import CachedCorpus
 from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.pretrain.loop import Pretraining
-from aasp_features.train.pretrain.precision import autocast
 from aasp_features.train.recipes import load_recipe
+from aasp_features.train.run.precision import autocast
 
 
 def networks_alone(run: Pretraining, precision: str) -> object:

@@ -149,7 +149,7 @@ def test_weights_of_teachers(
 
 def test_a_run_keeps_the_statistics_its_weights_are_used_to(distilled: tuple[Path, Path], tmp_path: Path) -> None:
     from aasp_features.train.pretrain.crop_source import _statistics
-    from aasp_features.train.pretrain.run_state import read_record
+    from aasp_features.train.run.state import read_record
 
     model = read_record(distilled[0])[1]["recipe"]["model"]["changes"]
     assert _statistics(distilled[0], "aasp-tiny-pack-1") == (model["mean"], model["std"])

@@ -16,7 +16,6 @@ from torch import nn
 
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.cached import CachedCorpus
-from aasp_features.train.pretrain.run_folder import METRICS_FILE
 from aasp_features.train.recipe import (
     DataSettings,
     MaskingSettings,
@@ -26,6 +25,7 @@ from aasp_features.train.recipe import (
     Recipe,
     Stage,
 )
+from aasp_features.train.run.folder import METRICS_FILE
 
 MODEL = {"dim": 32, "depth": 2, "heads": 2, "lambda_hidden": 16, "states": 4}
 OWN_LOSSES_OFF = {"frame": 0.0, "clip": 0.0, "contrast": 0.0}
@@ -57,7 +57,7 @@ def tiny_recipe(**changes: dict[str, object]) -> Recipe:
 
 def moments(run: Any) -> dict[nn.Parameter, dict[str, torch.Tensor]]:
     """What a run's optimisers keep of each parameter that they have moved."""
-    return {one: state for optimizer in run.optimizers for one, state in optimizer.state.items()}
+    return {one: state for optimizer in run.optimizers.values() for one, state in optimizer.state.items()}
 
 
 def model(**changes: object) -> dict[str, object]:

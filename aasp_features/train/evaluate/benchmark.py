@@ -29,7 +29,7 @@ from aasp_features.train.evaluate.report import Results, described, interval_rem
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS, PublicTask
 from aasp_features.train.evaluate.vector_cache import with_progress
-from aasp_features.train.pretrain.stopping import StoppedError, ending_in_a_sentence
+from aasp_features.train.run.stopping import StoppedError, ending_in_a_sentence
 
 LINEAR, FINE_TUNING, EITHER = "linear evaluation", "fine-tuning", "fine-tuning or linear evaluation, not said which"
 PRESUMED = ", presumably"
@@ -135,8 +135,8 @@ def finetune_benchmarks(
     found: Found, checkpoints: Sequence[str], folder: Path, device: torch.device
 ) -> dict[str, dict[str, ProbeResult]]:
     """Fine-tune every checkpoint on the tasks whose figures are, or may be, by fine-tuning."""
-    from aasp_features.train.evaluate.finetune.folds import finetune_splits
-    from aasp_features.train.evaluate.finetune.recipes import load_task_recipe
+    from aasp_features.train.finetune.folds import finetune_splits
+    from aasp_features.train.finetune.recipes import load_task_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     tuned = [benchmark.task for benchmark in BENCHMARKS if not benchmark.protocol.startswith(LINEAR)]

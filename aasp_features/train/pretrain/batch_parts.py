@@ -18,8 +18,8 @@ from torch import Tensor
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.pretrain.ema_teacher import Targets
 from aasp_features.train.pretrain.objective import Losses, Objective
-from aasp_features.train.pretrain.optimizer import trained_parameters
-from aasp_features.train.pretrain.precision import autocast
+from aasp_features.train.run.optimizer import trained_parameters
+from aasp_features.train.run.precision import autocast
 
 
 class Part(NamedTuple):

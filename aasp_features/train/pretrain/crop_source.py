@@ -20,10 +20,10 @@ from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops, pieces_of
 from aasp_features.train.pretrain.external_teachers import read_descriptions
 from aasp_features.train.pretrain.feature_makers import Makers
-from aasp_features.train.pretrain.run_folder import STATE_FILE, lock_run
-from aasp_features.train.pretrain.run_state import read_record
 from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import AASP_LOSSES, Recipe
+from aasp_features.train.run.folder import STATE_FILE, lock_run
+from aasp_features.train.run.state import read_record
 
 logger = logging.getLogger(__name__)
 

@@ -27,9 +27,9 @@ from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.balance import cluster_sizes, draw_balanced
 from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
 from aasp_features.train.pretrain.feature_makers import Makers
-from aasp_features.train.pretrain.json_lines import append_json_line, read_json_lines, write_json_lines
 from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import Recipe
+from aasp_features.train.run.json_lines import append_json_line, read_json_lines, write_json_lines
 
 logger = logging.getLogger(__name__)
 ROUNDS_FILE = "rounds.jsonl"

@@ -16,8 +16,8 @@ from aasp_features.train.data.waveform_crops import PIECE
 from aasp_features.train.distillation_settings import CropSettings
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, TeacherDescription
-from aasp_features.train.pretrain.stopping import handled_by
 from aasp_features.train.pretrain.teacher_features import TeacherFeatures
+from aasp_features.train.run.stopping import handled_by
 
 logger = logging.getLogger(__name__)
 LOCK_FILE = "making.lock"

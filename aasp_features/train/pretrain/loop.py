@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,15 @@ from torch.utils.checkpoint import checkpoint
 from aasp_features.checkpoint import load_checkpoint, load_weights
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.crops import CropSampler
-from aasp_features.train.distributed import agree_any, agree_max, average, check_alike, rank, world_size
-from aasp_features.train.errors import TrainError
+from aasp_features.train.distributed import agree_max, average, rank, world_size
 from aasp_features.train.pretrain.batch_parts import BatchParts, split, summed, weighted
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops
 from aasp_features.train.pretrain.health import Health
 from aasp_features.train.pretrain.objective import Losses, Objective
-from aasp_features.train.pretrain.optimizer import (
+from aasp_features.train.recipe import PretrainRunSettings
+from aasp_features.train.run.folder import cut_metrics, keep_state, write_metrics
+from aasp_features.train.run.loop import Run
+from aasp_features.train.run.optimizer import (
     build_optimizers,
     ema_momentum,
     finish_gradients,
@@ -31,28 +31,20 @@ from aasp_features.train.pretrain.optimizer import (
     take_step,
     trained_parameters,
 )
-from aasp_features.train.pretrain.precision import autocast, known_precision
-from aasp_features.train.pretrain.resume import changes_since, refusal
-from aasp_features.train.pretrain.run_folder import STATE_FILE, cut_metrics, keep_state, write_metrics
-from aasp_features.train.pretrain.run_state import Progress, load_run, read_record, save_run
-from aasp_features.train.pretrain.stopping import StoppedError, noting_requests
-from aasp_features.train.recipe import PretrainRunSettings
+from aasp_features.train.run.precision import autocast, known_precision
+from aasp_features.train.run.resume import check_resumed
+from aasp_features.train.run.state import flat_state, read_record, restore, under, write_state
 
 logger = logging.getLogger(__name__)
 PRECISION_TRIALS = 3
 
 
-class Pretraining:
-    """A run: objective, optimisers, data, progress, and its folder on disk.
-
-    Several processes may train together (``distributed.py``). Each has its rows of every batch; all take the same
-    steps, and the first one writes.
+class Pretraining(Run):
+    """A run of pre-training: objective, optimisers, data, progress, and its folder on disk.
 
     Args:
         crops: Source of the batches; its recipe is the run's.
-        folder: Run folder; a state found there is resumed.
-        device: Device of the computation.
-        max_seconds: Time budget of the whole run, in seconds of steps, at whose end the schedule ends.
+        folder, device, max_seconds: See ``Run``.
         start_from: Checkpoint that initialises student and EMA teacher of a new run.
 
     Attributes:
@@ -71,8 +63,9 @@ class Pretraining:
         max_seconds: float | None = None,
         start_from: str | None = None,
     ) -> None:
-        recipe = crops.recipe
-        self.recipe, self.folder, self.device, self.max_seconds = recipe, folder, device, max_seconds
+        super().__init__(folder, device, max_seconds)
+        self.recipe = recipe = crops.recipe
+        self.save_seconds = recipe.run.save_seconds
         torch.manual_seed(recipe.run.seed)
         targets = crops.targets if isinstance(crops, DistilledCrops) else None
         self.objective = Objective(recipe, targets).to(device)
@@ -81,13 +74,10 @@ class Pretraining:
         self.optimizers = build_optimizers(self.objective, recipe.optimizer)
         self.crops, self.health = crops, Health()
         self.parts = BatchParts(self.objective, recipe.distillation.parts) if recipe.distillation.parts > 1 else None
-        self.progress, self.start_from = Progress(), start_from
+        self.start_from = start_from
         self.scaler = torch.amp.GradScaler(device.type, enabled=False)
-        folder.mkdir(parents=True, exist_ok=True)
         self.changes: list[dict[str, Any]] = []
-        continues = (folder / STATE_FILE).is_file()
-        check_alike(json.dumps([recipe.to_dict(), crops.facts(0), max_seconds, start_from, continues]))
-        if continues:
+        if self.continues([recipe.to_dict(), crops.facts(0), start_from]):
             self._resume()
         else:
             if start_from is not None:
@@ -101,40 +91,9 @@ class Pretraining:
         self._logged = self.progress.crops, self.progress.seconds
 
     @property
-    def done(self) -> float:
-        """Completed fraction of the run; see ``Progress.fraction``."""
-        return self.done_before(self.progress.step)
-
-    def done_before(self, step: int) -> float:
-        """Return the fraction of the run before a step, with the time spent so far."""
-        return replace(self.progress, step=step).fraction(self.recipe.run.steps, self.max_seconds)
-
-    def run(self, stop_after: float | None = None) -> bool:
-        """Train to the end, or for ``stop_after`` seconds; saves regularly and at the end.
-
-        Returns:
-            Whether the run is complete.
-
-        Raises:
-            CollapseError: see ``Health``.
-            StoppedError: Ctrl-C or SIGTERM ended the run; the state is saved.
-        """
-        started = saved = time.monotonic()
-        with noting_requests() as request:
-            while self.done < 1.0:
-                late = stop_after is not None and time.monotonic() - started > stop_after
-                if agree_any(late or request.number > 0):
-                    break
-                self.step()
-                if time.monotonic() - saved > self.recipe.run.save_seconds:
-                    self.save()
-                    saved = time.monotonic()
-            self.save()
-            number = int(agree_max(request.number))
-        if number and self.done < 1.0:
-            step = self.progress.step
-            raise StoppedError(f"stopped at step {step}; run the same command again to continue.", number)
-        return self.done >= 1.0
+    def steps(self) -> int:
+        """Steps of the recipe."""
+        return self.recipe.run.steps
 
     def step(self) -> None:
         """Take one optimiser step, at the learning rate and momentum of this point of the run.
@@ -149,10 +108,10 @@ class Pretraining:
         losses = self._backward(batch, generator, token_dropping)
         norm, finite = finish_gradients(self.parameters, losses.total, recipe.optimizer.clip_norm, self._unscale)
 
-        middle = self.progress.fraction(recipe.run.steps, self.max_seconds, 0.5)
+        middle = self.done_before(self.progress.step + 0.5)
         share = learning_rate_share(middle, recipe.optimizer)
-        set_learning_rate(self.optimizers, share)
-        take_step(self.optimizers, finite)
+        set_learning_rate(self.optimizers.values(), share)
+        take_step(self.optimizers.values(), finite)
         self.scaler.update()
         self.objective.ema_teacher.follow(self.objective.student, ema_momentum(done, recipe.objective), finite)
 
@@ -169,14 +128,12 @@ class Pretraining:
             self._log(losses, {"learning_rate": rate, "gradient_norm": norm.item(), "columns": batch.columns, **signs})
 
     def save(self) -> None:
-        """Write the state atomically.
-
-        Raises:
-            TrainError: It cannot be written; the earlier state is kept.
-        """
+        """Write the state atomically; errors as for ``Run.save``."""
         if rank() == 0:
             self.progress.loss_scale = self.scaler.state_dict()
-            save_run(self.folder, self.objective, self.optimizers, self.health, self.progress, self.record())
+            tensors = flat_state({"objective": self.objective}, self.optimizers)
+            tensors |= {f"health.{name}": value for name, value in self.health.state().items()}
+            write_state(self.folder, tensors, self.progress, self.record())
             keep_state(self.folder, self.progress.step, self.recipe.run.keep_states)
 
     def record(self) -> dict[str, Any]:
@@ -198,10 +155,9 @@ class Pretraining:
         new = self.record()
         if self.start_from is None:
             new["start_from"] = self.start_from = old.get("start_from")
-        found = changes_since(old, new, self.progress.step)
-        if why := refusal(found):
-            raise TrainError(f"{self.folder} holds a run {why}, or start a new run in another folder.")
-        load_run(self.folder, self.objective, self.optimizers, self.health)
+        found = check_resumed(self.folder, old, new, self.progress.step)
+        tensors = restore(self.folder, {"objective": self.objective}, self.optimizers)
+        self.health.restore(under("health.", tensors), self.objective.student.cls.device)
         for change in found:
             logger.info("from step %d on %s is %s, was %s", *(change[key] for key in ("step", "what", "is", "was")))
         self.changes = [*old["changes"], *found]
@@ -224,7 +180,7 @@ class Pretraining:
         return summed(done)
 
     def _unscale(self) -> None:
-        for optimizer in self.optimizers:
+        for optimizer in self.optimizers.values():
             self.scaler.unscale_(optimizer)
 
     def _log(self, losses: Losses, numbers: dict[str, float]) -> None:

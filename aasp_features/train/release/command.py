@@ -73,7 +73,6 @@ def card(
     from aasp_features.checkpoint import CARD_FILE
     from aasp_features.config import AaSPConfig
     from aasp_features.folder.output import check_unread
-    from aasp_features.train.pretrain.run_folder import METRICS_FILE, read_metrics
     from aasp_features.train.release.attribution import (
         ATTRIBUTION_FILE,
         manifest_file,
@@ -83,6 +82,7 @@ def card(
     from aasp_features.train.release.card import TEMPLATE, Author, Sources, card_text
     from aasp_features.train.release.export import read_shares, stored_as
     from aasp_features.train.release.run_summary import describe
+    from aasp_features.train.run.folder import METRICS_FILE, read_metrics
     from aasp_features.train.whole_file import write_atomically
 
     own = [path for path in (results, limits, template, data and manifest_file(data)) if path]

@@ -20,9 +20,9 @@ from aasp_features.checkpoints import WEIGHTS_FILE
 from aasp_features.config import AaSPConfig, Pooling
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.train.errors import TrainError
-from aasp_features.train.pretrain.run_state import read_tensors, under
 from aasp_features.train.release.card import Sources, card_text
 from aasp_features.train.release.run_summary import describe
+from aasp_features.train.run.state import read_tensors, under
 
 Which = Literal["average", "last"]
 PREFIXES: dict[Which, str] = {"average": "objective.ema_teacher.network.", "last": "objective.student."}

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig
 from aasp_features.train.distillation_settings import NoiseAugmentationSettings
 from aasp_features.train.errors import TrainError
-from aasp_features.train.pretrain.run_folder import METRICS_FILE, read_metrics
-from aasp_features.train.pretrain.run_state import Progress, read_record
 from aasp_features.train.recipe import Recipe
 from aasp_features.train.release.attribution import duration
+from aasp_features.train.run.folder import METRICS_FILE, read_metrics
+from aasp_features.train.run.state import Progress, read_record
 
 PANELS = {
     "losses": [],  # all losses of the run

@@ -15,10 +15,10 @@ from aasp_features.train.distillation_settings import CropLength, CropSettings, 
 from aasp_features.train.pretrain.distilled_crops import ROUNDS_FILE, DistilledCrops, log_mel_statistics
 from aasp_features.train.pretrain.feature_makers import Makers
 from aasp_features.train.pretrain.loop import Pretraining
-from aasp_features.train.pretrain.run_folder import METRICS_FILE
 from aasp_features.train.pretrain.teacher_features import TeacherFeatures
 from aasp_features.train.recipe import Recipe
 from aasp_features.train.release.run_summary import describe
+from aasp_features.train.run.folder import METRICS_FILE
 
 CPU = torch.device("cpu")
 STATISTICS: dict[str, tuple[float, float]] = {}  # of a corpus, measured once

@@ -15,9 +15,9 @@ from train_helpers import metrics, model, moments
 from aasp_features import CheckpointError
 from aasp_features.train.pretrain import loop
 from aasp_features.train.pretrain.loop import Pretraining
-from aasp_features.train.pretrain.run_state import read_record
 from aasp_features.train.recipe import Stage
 from aasp_features.train.release.export import export_encoder
+from aasp_features.train.run.state import read_record
 
 
 def tick_at_every_reading(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_every_step_moves_the_weights_at_the_rate_of_its_middle(tmp_path: Path) 
         before = [parameter.detach().clone() for parameter in run.parameters]
         run.step()
         assert any(not torch.equal(a, b) for a, b in zip(before, run.parameters, strict=True))
-        rates.append(run.optimizers[0].param_groups[0]["lr"])
+        rates.append(run.optimizers["adam"].param_groups[0]["lr"])
     rising = [(step + 0.5) / 3 for step in range(3)]
     falling = [(1 + math.cos(math.pi * (step + 0.5) / 7)) / 2 for step in range(7)]
     assert rates == pytest.approx([1e-3 * part for part in (*rising, *falling)])
@@ -77,7 +77,7 @@ def test_every_step_moves_the_weights_at_the_rate_of_its_middle(tmp_path: Path) 
 def test_the_first_rate_of_a_run_by_time_is_above_zero(tmp_path: Path) -> None:
     run = start(tmp_path, max_seconds=1e6, run={"steps": 10**6})
     run.step()
-    assert run.optimizers[0].param_groups[0]["lr"] > 0
+    assert run.optimizers["adam"].param_groups[0]["lr"] > 0
 
 
 def test_stop_after_pauses_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

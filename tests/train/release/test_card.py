@@ -8,7 +8,6 @@ import yaml
 from huggingface_hub import ModelCard
 
 from aasp_features import AaSPConfig, AaSPEncoder
-from aasp_features.train.pretrain.run_folder import read_metrics
 from aasp_features.train.release.attribution import ManifestRow
 from aasp_features.train.release.card import (
     FIELDS,
@@ -23,6 +22,7 @@ from aasp_features.train.release.card import (
     fill,
 )
 from aasp_features.train.release.run_summary import RunSummary, describe
+from aasp_features.train.run.folder import read_metrics
 
 ONE_CORPUS = ["English", "game", "Opus, 32", "CC BY", "GPL", "apache", "Apache", "hours", "github"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from aasp_features.train.pretrain.run_folder import read_metrics
 from aasp_features.train.release.run_summary import describe, draw_curves, recipe_from_record
+from aasp_features.train.run.folder import read_metrics
 
 
 def test_summary(runs: dict[str, Path]) -> None:

@@ -1,0 +1,1 @@
+"""What every run of training has: folder, state, resuming, stopping, optimisers and precision."""
