@@ -12,13 +12,13 @@ from torch import Tensor
 
 from aasp_features.config import PATCH, AaSPConfig
 from aasp_features.errors import OptionError
+from aasp_features.fine_tuning import draw_paths
 from aasp_features.model.log_mel import LogMel
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.distributed import rank, world_size
 from aasp_features.train.errors import TrainError
 from aasp_features.train.evaluate.finetune.augmentation import augment, cut_clips
 from aasp_features.train.evaluate.finetune.clips import LogMels
-from aasp_features.train.evaluate.finetune.drop_path import draw_paths
 from aasp_features.train.evaluate.finetune.model import TrainingBatch
 from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
 from aasp_features.train.evaluate.finetune.sampling import ClipSampler, balanced_weights
