@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,9 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from aasp_features.checkpoint import load_checkpoint, load_weights
+from aasp_features.config import AaSPConfig
+from aasp_features.errors import AaSPError
+from aasp_features.model.network import AaSPNetwork
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.crops import CropSampler
 from aasp_features.train.distributed import agree_any, agree_max, average, check_alike, rank, world_size
@@ -33,13 +37,15 @@ from aasp_features.train.pretrain.optimizer import (
 )
 from aasp_features.train.pretrain.precision import autocast, known_precision
 from aasp_features.train.pretrain.resume import changes_since, refusal
-from aasp_features.train.pretrain.run_folder import STATE_FILE, cut_metrics, keep_state, write_metrics
+from aasp_features.train.pretrain.run_folder import STATE_FILE, cut_metrics, keep_best, keep_state, write_metrics
 from aasp_features.train.pretrain.run_state import Progress, load_run, read_record, save_run
 from aasp_features.train.pretrain.stopping import StoppedError, noting_requests
+from aasp_features.train.pretrain.tracker import Track
 from aasp_features.train.recipe import PretrainRunSettings
 
 logger = logging.getLogger(__name__)
 PRECISION_TRIALS = 3
+Probe = Callable[[Mapping[str, AaSPNetwork], AaSPConfig], dict[str, float]]
 
 
 class Pretraining:
@@ -54,6 +60,8 @@ class Pretraining:
         device: Device of the computation.
         max_seconds: Time budget of the whole run, in seconds of steps, at whose end the schedule ends.
         start_from: Checkpoint that initialises student and EMA teacher of a new run.
+        probe: The online probe, which takes the networks by name and the config of an exported checkpoint.
+        track: Function that sends a line of metrics to an experiment tracker.
 
     Attributes:
         changes: Settings that changed at each resume; see ``resume.py``.
@@ -70,8 +78,11 @@ class Pretraining:
         device: torch.device,
         max_seconds: float | None = None,
         start_from: str | None = None,
+        probe: Probe | None = None,
+        track: Track | None = None,
     ) -> None:
         recipe = crops.recipe
+        self.probe, self.track = probe, track
         self.recipe, self.folder, self.device, self.max_seconds = recipe, folder, device, max_seconds
         torch.manual_seed(recipe.run.seed)
         targets = crops.targets if isinstance(crops, DistilledCrops) else None
@@ -98,6 +109,8 @@ class Pretraining:
             self.scaler.load_state_dict(self.progress.loss_scale)
         if rank() == 0:
             cut_metrics(folder, self.progress.step)
+            if recipe.run.keep_best:  # a killed run may have saved it, but not kept it
+                keep_best(folder, self.progress.step)
         self._logged = self.progress.crops, self.progress.seconds
 
     @property
@@ -159,14 +172,18 @@ class Pretraining:
         self.health.collect(losses, finite)
         self.progress.step += 1
         self.progress.crops += world_size() * len(batch.log_mel)
-        due = self.progress.step % recipe.run.log_every == 0
+        due = self.progress.step % recipe.run.log_every == 0 or self._probe_due()
         signs = self.health.metrics(losses, self.objective, batch) if due else {}  # waits for the device
         self.progress.seconds = agree_max(self.progress.seconds + time.monotonic() - began)
         if self.done >= 1.0 and not due:
             signs = self.health.metrics(losses, self.objective, batch)
         if due or self.done >= 1.0:
             rate = share * recipe.optimizer.learning_rate
-            self._log(losses, {"learning_rate": rate, "gradient_norm": norm.item(), "columns": batch.columns, **signs})
+            figures = self._probe() if self._probe_due() else {}
+            numbers = {"learning_rate": rate, "gradient_norm": norm.item(), "columns": batch.columns}
+            self._log(losses, {**numbers, **signs, **figures})
+            if figures and recipe.run.keep_best:
+                self.save()
 
     def save(self) -> None:
         """Write the state atomically.
@@ -178,6 +195,8 @@ class Pretraining:
             self.progress.loss_scale = self.scaler.state_dict()
             save_run(self.folder, self.objective, self.optimizers, self.health, self.progress, self.record())
             keep_state(self.folder, self.progress.step, self.recipe.run.keep_states)
+            if self.recipe.run.keep_best:
+                keep_best(self.folder, self.progress.step)
 
     def record(self) -> dict[str, Any]:
         """Return the settings and facts that define this run."""
@@ -227,6 +246,21 @@ class Pretraining:
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
 
+    def _probe_due(self) -> bool:
+        settings = self.recipe.run
+        return bool(settings.probe) and (self.progress.step % settings.probe_every == 0 or self.done >= 1.0)
+
+    def _probe(self) -> dict[str, float]:
+        """Return the figures of the online probe. Its time is not counted; other processes wait for it."""
+        networks = {"average": self.objective.ema_teacher.network, "last": self.objective.student}
+        figures: dict[str, float] = {}
+        try:
+            figures = self.probe(networks, self.recipe.exported_config()) if self.probe else {}
+        except AaSPError as error:
+            logger.warning("step %d: no figures of the online probe: %s", self.progress.step, error)
+        agree_any(False)
+        return figures
+
     def _log(self, losses: Losses, numbers: dict[str, float]) -> None:
         average(list(losses.parts.values()))
         crops, seconds = self._logged
@@ -243,6 +277,8 @@ class Pretraining:
         }
         if rank() == 0:
             write_metrics(self.folder, line)
+            if self.track:
+                self.track(line)
             logger.info("step %d loss %.4f %.1f crops/s", line["step"], line["loss"], line["crops_per_second"])
 
     def _faster_precision(self) -> str:
