@@ -19,19 +19,14 @@ from torch import Tensor, nn
 from aasp_features import checkpoint
 from aasp_features.audio.resampling import warn_unheard
 from aasp_features.config import AaSPConfig, Pooling, Precision
+from aasp_features.fine_tuning import Trainable
 from aasp_features.forked import mind_fork
 from aasp_features.inference import FrameEmbeddings, clip_windows, encode_clips, encode_frames, run_network
 from aasp_features.inputs import Inputs, check_waveform, read_inputs
 from aasp_features.model.log_mel import LogMel
 from aasp_features.model.network import AaSPNetwork, Features
 from aasp_features.model.pooling import pool_clip, similarity
-from aasp_features.options import (
-    EmbedOptions,
-    check_choice,
-    check_device,
-    check_last_layers,
-    resolve_options,
-)
+from aasp_features.options import EmbedOptions, check_choice, check_device, check_last_layers, resolve_options
 from aasp_features.stream import EmbeddingStream, window_of_latency
 from aasp_features.windows import COLUMN_SECONDS, grid_offsets
 
@@ -41,7 +36,7 @@ if TYPE_CHECKING:
     from aasp_features import typing as types
 
 
-class AaSPEncoder(nn.Module):
+class AaSPEncoder(Trainable, nn.Module):
     """Aliasing-aware audio spectrogram transformer: log-mel, network, pooling.
 
     ``AaSPEncoder.from_pretrained()`` gives trained weights; ``AaSPEncoder(config)`` gives random ones.
@@ -74,11 +69,12 @@ class AaSPEncoder(nn.Module):
 
     def __repr__(self) -> str:
         config, millions = self.config, sum(weight.numel() for weight in self.network.parameters()) / 1e6
+        precision = self.precision if self.network.cls.dtype == torch.float32 else str(self.network.cls.dtype)[6:]
         return (
             f"AaSPEncoder {config.name}\n"
             f"  dimension: {self.embedding_dim} (pooling {config.pooling})\n"
             f"  window: {config.window * COLUMN_SECONDS:.2f} s ({config.window} columns, {config.context} of context)\n"
-            f"  device: {self.device} ({self.precision})\n"
+            f"  device: {self.device} ({precision})\n"
             f"  parameters: {millions:.1f} million"
         )
 
@@ -193,7 +189,7 @@ class AaSPEncoder(nn.Module):
     ) -> Features:
         """Return tokens (batch, columns, rows, dim), [CLS] (batch, dim) and valid frames, before pooling.
 
-        Arguments are those of ``forward``. Differentiable; call ``encoder.requires_grad_(True)`` first to fine-tune.
+        Arguments are those of ``forward``. Differentiable; call ``encoder.unfreeze()`` first to fine-tune.
         For log-mels that you have already, call ``encoder.network(log_mel, frame_lengths, last_layers)``.
         """
         self._check_ready()

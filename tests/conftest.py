@@ -1,7 +1,9 @@
 """Fixtures and settings that several tests share."""
 
+import importlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +65,19 @@ def shallow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shallow(shallow_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Quick checkpoints under the bundled ones' names, where a test is not of their quality."""
     monkeypatch.setattr(loading, "bundled_folder", lambda name=DEFAULT: shallow_folder / name)
+
+
+@pytest.fixture
+def transformers_audio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers' code for audio, which its Trainer imports, without a torchaudio that does not load."""
+    utils = pytest.importorskip("transformers.utils.import_utils")
+    try:
+        importlib.import_module("torchaudio")
+    except (ImportError, OSError):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "torchaudio", None)
+            utils.is_torchaudio_available.cache_clear()
+            importlib.import_module("transformers.audio_utils")
 
 
 @pytest.fixture

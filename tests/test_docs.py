@@ -17,6 +17,7 @@ NEEDED = {
     "guides/frames.md": ["pyarrow"],
     "guides/search.md": ["sklearn", "lancedb"],
     "guides/fine_tuning.md": ["omegaconf", "sklearn", "matplotlib"],
+    "guides/own_loop.md": ["transformers", "accelerate"],
     "guides/hub.md": ["transformers", "onnx", "onnxruntime", "onnxscript"],
     "guides/big_corpora.md": ["ray"],
     "guides/pre_training.md": ["omegaconf"],
@@ -39,6 +40,8 @@ def test_blocks_run(
     """With quick checkpoints, except where training starts from one; the README's code has the real one."""
     for module in NEEDED.get(page, []):
         pytest.importorskip(module)
+    if page == "guides/own_loop.md":
+        request.getfixturevalue("transformers_audio")
     if page != "guides/distillation.md":
         request.getfixturevalue("shallow")
     shutil.copytree(sounds, tmp_path / "sounds")

@@ -23,7 +23,7 @@ LAYERS = [
     ["encoder"],
     ["stream", "typing"],
     ["inference"],
-    ["inputs", "checkpoint", "sounds"],
+    ["inputs", "checkpoint", "sounds", "fine_tuning"],
     ["model"],
     ["forked", "events", "options"],
     ["windows", "audio", "command_line"],

@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
     AutoModel,
+    AutoModelForAudioClassification,
     BatchFeature,
     FeatureExtractionMixin,
     PretrainedConfig,
     PreTrainedModel,
 )
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 from aasp_features.config import AaSPConfig, with_current_keys
 from aasp_features.inputs import scale_to_float
@@ -60,6 +61,7 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
     config_class = AaSPHubConfig
     base_model_prefix = "network"
     main_input_name = "input_values"
+    supports_gradient_checkpointing = True
 
     def __init__(self, config: AaSPHubConfig) -> None:
         super().__init__(config)
@@ -67,7 +69,11 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         with torch.device("cpu"):  # not "meta", where the tables of the log-mel cannot be computed
             self.log_mel = LogMel(aasp)
             self.network = AaSPNetwork(aasp)
+        self._add_head(aasp)
         self.post_init()  # type: ignore[no-untyped-call]
+
+    def _add_head(self, aasp: AaSPConfig) -> None:
+        """Add the layers on top of the encoder; none here."""
 
     @classmethod
     def from_pretrained(cls, *arguments: Any, **options: Any) -> Any:
@@ -126,6 +132,45 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         return output.to_tuple() if return_dict is False else output
 
 
+class AaSPForAudioClassification(AaSPModel):
+    """The network with a linear layer on its clip vectors, for one label per clip or several.
+
+    From a checkpoint of an encoder, the layer starts at zero: all classes are equally likely.
+    """
+
+    def _add_head(self, aasp: AaSPConfig) -> None:
+        self.classifier = nn.Linear(aasp.embedding_dim, self.config.num_labels)
+
+    def _init_weights(self, module: Any) -> None:
+        super()._init_weights(module)
+        if module is self.classifier:
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **_: Any,
+    ) -> Any:
+        """Classify waveforms; other arguments and errors are those of ``AaSPModel.forward``.
+
+        Args:
+            labels: (batch,) integer labels, or (batch, labels) float for several labels per clip.
+
+        Returns:
+            ``loss`` if there are labels; ``logits`` (batch, labels); ``hidden_states``.
+        """
+        found = super().forward(input_values, attention_mask, output_hidden_states, True)
+        logits = self.classifier(found.pooler_output)
+        loss = None if labels is None else self.loss_function(labels, logits, self.config)
+        output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=found.hidden_states)
+        return output.to_tuple() if return_dict is False else output
+
+
 class AaSPFeatureExtractor(FeatureExtractionMixin):
     """Padding of 16 kHz waveforms to a batch with a mask; the model itself computes the log-mel.
 
@@ -161,4 +206,5 @@ class AaSPFeatureExtractor(FeatureExtractionMixin):
 
 AutoConfig.register("aasp", AaSPHubConfig, exist_ok=True)
 AutoModel.register(AaSPHubConfig, AaSPModel, exist_ok=True)
+AutoModelForAudioClassification.register(AaSPHubConfig, AaSPForAudioClassification, exist_ok=True)
 AutoFeatureExtractor.register(AaSPHubConfig, AaSPFeatureExtractor, exist_ok=True)  # type: ignore[no-untyped-call]

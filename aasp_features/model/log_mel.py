@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import Self
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
 
@@ -45,6 +47,10 @@ class LogMel(nn.Module):
         filters = mel_filters(config.mels, config.fft_length, config.sample_rate)
         self.register_buffer("hann", hann, persistent=False)
         self.register_buffer("filters", filters.float().to(hann.device), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Keep the tables float32 when a model's weights are converted; the device changes."""
+        return super()._apply(lambda table: table.to(fn(table).device), recurse)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Compute the standardised log-mel of float waveforms at 16 kHz, in +-1.

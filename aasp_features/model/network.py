@@ -93,7 +93,7 @@ class AaSPNetwork(nn.Module):
         columns, rows = tokens.shape[1:3]
         column_frames = count_column_frames(log_mel, frame_lengths, columns)
         key_mask = token_mask(column_frames, rows) if masked else None
-        x = self.with_cls((tokens + self.positions[:columns]).flatten(1, 2))
+        x = self.with_cls((tokens + self.positions[:columns].to(self.cls.dtype)).flatten(1, 2))
         outputs: deque[Tensor] = deque(maxlen=last_layers)
         for block in self.blocks:
             x = block(x, key_mask)
@@ -113,6 +113,7 @@ class AaSPNetwork(nn.Module):
                 f"a spectrogram of {log_mel.shape[1]} frames is longer than the window of "
                 f"{PATCH * self.config.window}; use embed() or embed_frames(), which cut long audio into windows."
             )
+        log_mel = log_mel.to(self.cls.dtype)  # of converted weights
         if frame_lengths is not None:  # whatever lies past a row's end is not read
             log_mel = log_mel.masked_fill(~length_mask(frame_lengths, log_mel.shape[1])[..., None], 0.0)
         return self.patch_embed(log_mel, frame_lengths)  # type: ignore[no-any-return]
@@ -128,11 +129,11 @@ class AaSPNetwork(nn.Module):
             block.compile(**self.compile_options)
 
     def check_dtype(self) -> None:
-        """Raise OptionError unless the weights are float32."""
-        if (dtype := self.cls.dtype) != torch.float32:
+        """Raise OptionError unless the weights are float32 or bfloat16."""
+        if (dtype := self.cls.dtype) not in (torch.float32, torch.bfloat16):
             raise OptionError(
                 f"the encoder's weights were converted to {str(dtype).removeprefix('torch.')}, and it computes with "
-                "float32 weights; load it again, with precision='bfloat16' if it is to be faster."
+                "float32 or bfloat16 weights; load it again."
             )
 
     def warn_if_random(self, stacklevel: int) -> None:

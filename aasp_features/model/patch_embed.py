@@ -132,11 +132,12 @@ class AaPE(PatchEmbed):
             return torch.hypot(*self._states(split_patches(log_mel), frame_lengths))
 
     def _states(self, patches: Tensor, frame_lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return real and imaginary part of y, each (batch, columns, rows, states)."""
-        patches = patches.to(self.input_map.weight.dtype).clamp(-INPUT_LIMIT, INPUT_LIMIT)
+        """Return real and imaginary part of y, each (batch, columns, rows, states), by equation (1) in float32."""
+        patches = patches.to(dtype := self.input_map.weight.dtype).clamp(-INPUT_LIMIT, INPUT_LIMIT)
         alpha, omega = self.lambda_encoder(patches.flatten(-2))
         u = self.input_map(self._without_mean(patches, frame_lengths))  # (batch, columns, rows, 16, states)
-        return sblu(u, alpha, omega, self.kernel)
+        real, imaginary = sblu(u.to(alpha.dtype), alpha, omega, self.kernel)
+        return real.to(dtype), imaginary.to(dtype)
 
     def _without_mean(self, patches: Tensor, frame_lengths: Tensor | None) -> Tensor:
         if not self.remove_mean:
@@ -181,7 +182,8 @@ class LambdaEncoder(nn.Module):
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Return α in 1/s and ω in rad/s of patches (…, rows, 256), each (…, rows, states), inside their ranges."""
         hidden = functional.gelu(self.hidden(patches.clamp(-INPUT_LIMIT, INPUT_LIMIT)))
-        alpha, omega = self.logits(hidden).chunk(2, dim=-1)
+        logits = self.logits(hidden)
+        alpha, omega = logits.to(torch.promote_types(logits.dtype, torch.float32)).chunk(2, dim=-1)
         alpha = torch.sigmoid((alpha + self.alpha_offset).clamp(-LOGIT_LIMIT, LOGIT_LIMIT))
         omega = torch.sigmoid((omega + self.omega_offset).clamp(-LOGIT_LIMIT, LOGIT_LIMIT))
         low, high = ALPHA_RANGE

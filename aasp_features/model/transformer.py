@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 NORM_EPSILON = 1e-6
 
@@ -56,7 +57,15 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block."""
+    """Pre-norm transformer block.
+
+    Attributes:
+        gradient_checkpointing: Whether activations are computed again in the backward pass; transformers sets it, too.
+        paths: Factors of every clip on the two branches, (2, batch), for drop path; None for 1.
+    """
+
+    gradient_checkpointing: bool = False
+    paths: Tensor | None = None
 
     def __init__(self, dim: int, heads: int, mlp_ratio: int) -> None:
         super().__init__()
@@ -67,8 +76,17 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
         """Return the block's output, (batch, tokens, dim) as ``x``; ``key_mask`` as of ``Attention``."""
-        x = x + self.attention(self.norm1(x), key_mask)
-        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(self._branches, x, key_mask, self.paths, use_reentrant=False)  # type: ignore[no-any-return]
+        return self._branches(x, key_mask, self.paths)
+
+    def _branches(self, x: Tensor, key_mask: Tensor | None, paths: Tensor | None) -> Tensor:
+        x = x + _times(self.attention(self.norm1(x), key_mask), paths, 0)
+        return x + _times(self.mlp(self.norm2(x)), paths, 1)
+
+
+def _times(branch: Tensor, paths: Tensor | None, index: int) -> Tensor:
+    return branch if paths is None else branch * paths[index][:, None, None].to(branch)
 
 
 def sincos_positions(columns: int, rows: int, dim: int) -> Tensor:

@@ -44,7 +44,7 @@ class TrainCommand(SentenceCommand):
 
 
 EVALUATION = (linear, knn, classify, finetune, stability, robustness, reproduce, tasks)
-RELEASE = (release.export, release.card, release.info, release.curves, release.export_onnx)
+RELEASE = (release.export, release.card, release.info, release.report, release.curves, release.export_onnx)
 for command in (*EVALUATION, *RELEASE):
     app.command(cls=TrainCommand)(command)
 
@@ -68,9 +68,11 @@ def pretrain(
 ) -> None:
     """Pre-train an encoder. Writes the run's state and metrics.jsonl to OUT."""
     from aasp_features.train.distributed import joined_processes, rank
+    from aasp_features.train.evaluate.online_probe import read_probe
     from aasp_features.train.options import seconds_of
     from aasp_features.train.pretrain.crop_source import open_crops
     from aasp_features.train.pretrain.loop import Pretraining
+    from aasp_features.train.pretrain.tracker import tracking
     from aasp_features.train.recipes import load_recipe
     from aasp_features.train.run.stopping import ending_in_a_sentence
 
@@ -78,8 +80,9 @@ def pretrain(
     with joined_processes(device) as own_device, ending_in_a_sentence():
         chosen = load_recipe(recipe, settings or [])
         budget, pause = seconds_of("--max-time", max_time, above_zero=True), seconds_of("--stop-after", stop_after)
-        with open_crops(chosen, data, out, own_device, start_from) as crops:
-            run = Pretraining(crops, out, own_device, budget, start_from)
+        probe = read_probe(chosen.run.probe, own_device) if chosen.run.probe and rank() == 0 else None
+        with open_crops(chosen, data, out, own_device, start_from) as crops, tracking(out, chosen) as track:
+            run = Pretraining(crops, out, own_device, budget, start_from, probe, track)
             complete = run.run(pause)
         if rank() == 0:
             typer.echo(f"{'complete' if complete else 'paused'} at step {run.progress.step}; state in {out}", err=True)

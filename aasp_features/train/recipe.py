@@ -218,6 +218,11 @@ class PretrainRunSettings:
         log_every: Steps between two lines of metrics.
         save_seconds: Seconds between two saved states.
         keep_states: Saved states that are kept beside the last one, in ``kept`` in the run folder.
+        keep_best: Whether the state with the best ``probe_linear_average`` is kept, in ``kept/best``.
+        probe: Labelled folder of the online probe, as for ``aasp-train linear --task`` (default: no probe).
+        probe_every: Steps between two figures of the online probe.
+        tracker: Experiment tracker that gets all metrics: ``tensorboard``, ``wandb`` or another one of accelerate's
+            (default: none).
     """
 
     steps: int = 100_000
@@ -229,12 +234,18 @@ class PretrainRunSettings:
     log_every: int = 20
     save_seconds: float = 300.0
     keep_states: int = 0
+    keep_best: bool = False
+    probe: str = ""
+    probe_every: int = 1000
+    tracker: str = ""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise OptionError(f"recipe: run.precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
-        if min(self.steps, self.log_every, self.accumulate) < 1:
-            raise OptionError("recipe: run.steps, run.log_every and run.accumulate must be at least 1.")
+        if min(self.steps, self.log_every, self.accumulate, self.probe_every) < 1:
+            raise OptionError("recipe: run.steps, log_every, accumulate and probe_every must be at least 1.")
+        if self.keep_best and not self.probe:
+            raise OptionError("recipe: run.keep_best needs an online probe; give run.probe=FOLDER.")
         if min(self.save_seconds, self.seed, self.keep_states) < 0:
             raise OptionError("recipe: run.save_seconds, run.seed and run.keep_states must be at least 0.")
 
@@ -276,6 +287,16 @@ class Recipe:
     def config(self) -> AaSPConfig:
         """Return the encoder's config."""
         return self.model.config()
+
+    def exported_config(self) -> AaSPConfig:
+        """Return the config of exported checkpoints.
+
+        Pooling and last blocks are those of the distillation heads, or the frequency pooling of the last block.
+        """
+        heads: dict[str, Any] = {"pooling": "frequency", "last_layers": 1}
+        if self.distillation.teachers:
+            heads = {"pooling": self.distillation.pooling, "last_layers": self.distillation.last_layers}
+        return self.config().replace(**heads)
 
     def with_statistics(self, mean: float, std: float) -> Recipe:
         """Return the recipe for log-mels of this mean and standard deviation."""

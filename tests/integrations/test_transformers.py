@@ -9,7 +9,7 @@ import torch
 from helpers import noise
 
 pytest.importorskip("transformers")
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification
 
 from aasp_features import AaSPConfig, AaSPEncoder
 from aasp_features.checkpoints import bundled_folder
@@ -100,3 +100,53 @@ def test_sentences() -> None:
         extractor(np.zeros(800), sampling_rate=8000)
     with pytest.raises(ValueError, match="a waveform is 1-D, got 3-D"):
         extractor(np.zeros((2, 3, 800)))
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([2, 0, 1]), torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 0]])])
+def test_a_classifier_learns_and_comes_back(
+    checkpoint: Path, tmp_path: Path, sounds_of_many_lengths: list[np.ndarray], labels: torch.Tensor
+) -> None:
+    """One label per clip, or several; it starts at chance, and its logits are linear in the clip vectors."""
+    model = AutoModelForAudioClassification.from_pretrained(checkpoint, num_labels=3)
+    batch = AaSPFeatureExtractor()(sounds_of_many_lengths, return_tensors="pt")
+    chance = {1: np.log(3), 2: np.log(2)}[labels.ndim]
+    assert model(**batch, labels=labels).loss.item() == pytest.approx(chance)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(**batch, labels=labels).loss.backward()
+        optimizer.step()
+    found = model(**batch, labels=labels)
+    assert found.loss < chance
+    model.save_pretrained(tmp_path)
+    again = AutoModelForAudioClassification.from_pretrained(tmp_path)
+    torch.testing.assert_close(again(**batch).logits, found.logits, atol=0, rtol=0)
+    vectors = AutoModel.from_pretrained(tmp_path)(**batch).pooler_output
+    torch.testing.assert_close(again.classifier(vectors), found.logits)
+
+
+@pytest.mark.usefixtures("transformers_audio")
+def test_gradient_checkpointing_changes_no_gradient(checkpoint: Path, sounds_of_many_lengths: list[np.ndarray]) -> None:
+    model = AutoModelForAudioClassification.from_pretrained(checkpoint, num_labels=3).train()
+    torch.nn.init.normal_(model.classifier.weight, generator=torch.Generator().manual_seed(0))
+    batch = AaSPFeatureExtractor()(sounds_of_many_lengths, return_tensors="pt")
+    found = []
+    for _ in range(2):
+        model.zero_grad()
+        model(**batch, labels=torch.tensor([0, 1, 2])).loss.backward()
+        found.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+        model.gradient_checkpointing_enable()
+    assert all(block.gradient_checkpointing for block in model.network.blocks)
+    assert torch.equal(*found)
+
+
+def test_bfloat16(checkpoint: Path, sounds_of_many_lengths: list[np.ndarray]) -> None:
+    exact = AutoModel.from_pretrained(checkpoint)
+    batch = AaSPFeatureExtractor()(sounds_of_many_lengths, return_tensors="pt")
+    for rough in (
+        AutoModel.from_pretrained(checkpoint, dtype=torch.bfloat16),
+        AutoModel.from_pretrained(checkpoint).bfloat16(),
+    ):
+        vectors = rough(**batch).pooler_output
+        assert vectors.dtype == torch.bfloat16
+        assert torch.nn.functional.cosine_similarity(vectors.float(), exact(**batch).pooler_output).min() > 0.999

@@ -10,6 +10,7 @@ RANK = {
     "errors": 0,
     "options": 0,
     "markdown": 0,
+    "html_page": 0,
     "whole_file": 0.5,
     "distributed": 0.5,
     "distillation_settings": 0,

@@ -6,9 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
-from string import Template
 from urllib.parse import quote
 
 import numpy as np
@@ -18,6 +16,7 @@ from aasp_features.train.evaluate.metrics import one_hot
 from aasp_features.train.evaluate.probe import ProbeResult
 from aasp_features.train.evaluate.report import Results, confused, confusion_matrix
 from aasp_features.train.evaluate.task import Task
+from aasp_features.train.html_page import html_page, html_table
 
 MATRIX_CLASSES = 60  # larger matrices do not fit the page
 CONFUSIONS, CLIPS = 10, 12
@@ -47,8 +46,7 @@ def report_page(tasks: Sequence[Task], results: Results, evaluation: str, select
         if task.labels.ndim == 1:
             parts += _confusions(task, result)
         parts += _worst(task, result, folder)
-    page = resources.files(__package__).joinpath("report_page.html").read_text(encoding="utf-8")
-    return Template(page).substitute(title=escape(evaluation), body="\n".join(parts))
+    return html_page(evaluation, parts)
 
 
 def _scores(tasks: Sequence[Task], results: Results) -> str:
@@ -58,7 +56,7 @@ def _scores(tasks: Sequence[Task], results: Results) -> str:
         values = [found[task.name] for task in tasks]
         cells = [f"{one.cell.replace(' ', ' <small>')}</small>" for one in values]
         rows.append([_inline(method), *cells, f"{np.mean([one.value for one in values]):.1f}"])
-    return f'<div class="wide">{_table(["", *head, "average"], rows, "scores")}</div>'
+    return f'<div class="wide">{html_table(["", *head, "average"], rows, "scores")}</div>'
 
 
 def _confusions(task: Task, result: ProbeResult) -> list[str]:
@@ -69,7 +67,7 @@ def _confusions(task: Task, result: ProbeResult) -> list[str]:
         parts.append(_matrix(task.classes, matrix))
     if pairs := confused(matrix, task.classes, CONFUSIONS):
         rows = [[escape(cell) for cell in row] for row in pairs]
-        parts += ["<h3>Most often confused</h3>", _table(["label", "predicted", "clips"], rows, "text")]
+        parts += ["<h3>Most often confused</h3>", html_table(["label", "predicted", "clips"], rows, "text")]
     return parts
 
 
@@ -101,7 +99,7 @@ def _worst(task: Task, result: ProbeResult, folder: Path) -> list[str]:
         rows.append([player, *map(escape, names)])
     if not rows:
         return ["<p>Every clip's label has the highest score.</p>"]
-    return ["<h3>Worst clips</h3>", _table(["", "label", "predicted", "file"], rows, "text")]
+    return ["<h3>Worst clips</h3>", html_table(["", "label", "predicted", "file"], rows, "text")]
 
 
 def margin(task: Task, result: ProbeResult) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -121,9 +119,3 @@ def _labels(task: Task, clip: int) -> list[str]:
 def _inline(name: str) -> str:
     """Return a method's name as HTML, with backticks as code."""
     return re.sub("`([^`]*)`", r"<code>\1</code>", escape(name))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:
-    lines = [f'<table class="{kind}"><tr>' + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
-    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    return "\n".join([*lines, "</table>"])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aasp_features.config import PATCH, AaSPConfig
 from aasp_features.errors import OptionError
+from aasp_features.fine_tuning import draw_paths
 from aasp_features.model.log_mel import LogMel
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.distributed import rank, world_size
@@ -21,7 +22,6 @@ from aasp_features.train.evaluate.metrics import one_hot
 from aasp_features.train.evaluate.task import Indices, Split, Task
 from aasp_features.train.finetune.augmentation import augment, cut_clips
 from aasp_features.train.finetune.clips import LogMels
-from aasp_features.train.finetune.drop_path import draw_paths
 from aasp_features.train.finetune.model import TrainingBatch
 from aasp_features.train.finetune.recipe import FinetuneRecipe
 from aasp_features.train.finetune.sampling import ClipSampler, balanced_weights

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp_features.fine_tuning import dropping_paths
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.train.data.batch import Batch, send
-from aasp_features.train.finetune.drop_path import dropping_paths
 from aasp_features.train.pretrain.distillation import encode_columns
 
 

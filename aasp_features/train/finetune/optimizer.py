@@ -5,40 +5,22 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
 
+from aasp_features.fine_tuning import layer_groups
 from aasp_features.train.finetune.model import FineTuned
 from aasp_features.train.finetune.recipe import FinetuneOptimizerSettings
 
 MOMENTUM, BETAS = 0.9, (0.9, 0.95)
 
 
-def depth_below_head(name: str, blocks: int) -> int:
-    """Return the depth of a parameter of ``FineTuned`` below the linear layer.
-
-    It is 0 for the linear layer and the last norm, 1 for the last block, one more for each block before it, and
-    ``blocks + 1`` for the stem (patch embedding and [CLS]).
-    """
-    part = name.removeprefix("network.")
-    if part.startswith("blocks."):
-        return blocks - int(part.split(".")[1])
-    return blocks + 1 if part.startswith(("patch_embed.", "cls")) else 0
-
-
 def build_optimizer(model: FineTuned, settings: FinetuneOptimizerSettings) -> torch.optim.Optimizer:
     """Group parameters by depth, with a ``factor`` on the rate; decay applies to linear layers' matrices only."""
-    matrices = {part.weight for part in model.modules() if isinstance(part, nn.Linear)}
-    blocks = len(model.network.blocks)
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        groups.setdefault((depth_below_head(name, blocks), parameter in matrices), []).append(parameter)
     described = [
         {
-            "params": parameters,
-            "factor": settings.layer_decay**depth * (settings.encoder_factor if depth else 1.0),
-            "weight_decay": settings.weight_decay if decays else 0.0,
+            **group,
+            "factor": settings.layer_decay ** group["depth"] * (settings.encoder_factor if group["depth"] else 1.0),
         }
-        for (depth, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for group in layer_groups(model, model.network, settings.weight_decay)
     ]
     fused = next(model.parameters()).device.type in ("cpu", "cuda")  # can skip a step without a wait
     if settings.method == "sgd":

@@ -91,15 +91,15 @@ def split(batch: Batch, parts: int) -> list[Batch]:
 def weighted(losses: Losses, share: float) -> Losses:
     """Return the losses of a part, detached and multiplied by its share of the rows."""
     parts = {name: share * value.detach() for name, value in losses.parts.items()}
-    return Losses(share * losses.total.detach(), parts, losses.targets)
+    return losses._replace(total=share * losses.total.detach(), parts=parts)
 
 
 def summed(losses: Sequence[Losses]) -> Losses:
-    """Return the losses of a batch from the weighted ones of its parts."""
+    """Return the losses of a batch from the weighted ones of its parts, with the masks of the first part."""
     parts = {name: torch.stack([one.parts[name] for one in losses]).sum() for name in losses[0].parts}
     targets = [one.targets for one in losses if one.targets is not None]
     joined = Targets(*(torch.cat(values) for values in zip(*targets, strict=True))) if targets else None
-    return Losses(torch.stack([one.total for one in losses]).sum(), parts, joined)
+    return Losses(torch.stack([one.total for one in losses]).sum(), parts, joined, losses[0].masks)
 
 
 def _total(gradients: list[Tensor]) -> Tensor | None:

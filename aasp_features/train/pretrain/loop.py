@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,19 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from aasp_features.checkpoint import load_checkpoint, load_weights
+from aasp_features.config import AaSPConfig
+from aasp_features.errors import AaSPError
+from aasp_features.model.network import AaSPNetwork
 from aasp_features.train.data.batch import Batch
 from aasp_features.train.data.crops import CropSampler
-from aasp_features.train.distributed import agree_max, average, rank, world_size
+from aasp_features.train.distributed import agree_any, agree_max, average, rank, world_size
 from aasp_features.train.pretrain.batch_parts import BatchParts, split, summed, weighted
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops
 from aasp_features.train.pretrain.health import Health
 from aasp_features.train.pretrain.objective import Losses, Objective
+from aasp_features.train.pretrain.tracker import Track
 from aasp_features.train.recipe import PretrainRunSettings
-from aasp_features.train.run.folder import cut_metrics, keep_state, write_metrics
+from aasp_features.train.run.folder import cut_metrics, keep_best, keep_state, write_metrics
 from aasp_features.train.run.loop import Run
 from aasp_features.train.run.optimizer import (
     build_optimizers,
@@ -37,6 +42,7 @@ from aasp_features.train.run.state import flat_state, read_record, restore, unde
 
 logger = logging.getLogger(__name__)
 PRECISION_TRIALS = 3
+Probe = Callable[[Mapping[str, AaSPNetwork], AaSPConfig], dict[str, float]]
 
 
 class Pretraining(Run):
@@ -46,6 +52,8 @@ class Pretraining(Run):
         crops: Source of the batches; its recipe is the run's.
         folder, device, max_seconds: See ``Run``.
         start_from: Checkpoint that initialises student and EMA teacher of a new run.
+        probe: The online probe, which takes the networks by name and the config of an exported checkpoint.
+        track: Function that sends a line of metrics to an experiment tracker.
 
     Attributes:
         changes: Settings that changed at each resume; see ``resume.py``.
@@ -62,10 +70,13 @@ class Pretraining(Run):
         device: torch.device,
         max_seconds: float | None = None,
         start_from: str | None = None,
+        probe: Probe | None = None,
+        track: Track | None = None,
     ) -> None:
         super().__init__(folder, device, max_seconds)
         self.recipe = recipe = crops.recipe
         self.save_seconds = recipe.run.save_seconds
+        self.probe, self.track = probe, track
         torch.manual_seed(recipe.run.seed)
         targets = crops.targets if isinstance(crops, DistilledCrops) else None
         self.objective = Objective(recipe, targets).to(device)
@@ -88,6 +99,8 @@ class Pretraining(Run):
             self.scaler.load_state_dict(self.progress.loss_scale)
         if rank() == 0:
             cut_metrics(folder, self.progress.step)
+            if recipe.run.keep_best:  # a killed run may have saved it, but not kept it
+                keep_best(folder, self.progress.step)
         self._logged = self.progress.crops, self.progress.seconds
 
     @property
@@ -118,14 +131,18 @@ class Pretraining(Run):
         self.health.collect(losses, finite)
         self.progress.step += 1
         self.progress.crops += world_size() * len(batch.log_mel)
-        due = self.progress.step % recipe.run.log_every == 0
+        due = self.progress.step % recipe.run.log_every == 0 or self._probe_due()
         signs = self.health.metrics(losses, self.objective, batch) if due else {}  # waits for the device
         self.progress.seconds = agree_max(self.progress.seconds + time.monotonic() - began)
         if self.done >= 1.0 and not due:
             signs = self.health.metrics(losses, self.objective, batch)
         if due or self.done >= 1.0:
             rate = share * recipe.optimizer.learning_rate
-            self._log(losses, {"learning_rate": rate, "gradient_norm": norm.item(), "columns": batch.columns, **signs})
+            figures = self._probe() if self._probe_due() else {}
+            numbers = {"learning_rate": rate, "gradient_norm": norm.item(), "columns": batch.columns}
+            self._log(losses, {**numbers, **signs, **figures})
+            if figures and recipe.run.keep_best:
+                self.save()
 
     def save(self) -> None:
         """Write the state atomically; errors as for ``Run.save``."""
@@ -135,6 +152,8 @@ class Pretraining(Run):
             tensors |= {f"health.{name}": value for name, value in self.health.state().items()}
             write_state(self.folder, tensors, self.progress, self.record())
             keep_state(self.folder, self.progress.step, self.recipe.run.keep_states)
+            if self.recipe.run.keep_best:
+                keep_best(self.folder, self.progress.step)
 
     def record(self) -> dict[str, Any]:
         """Return the settings and facts that define this run."""
@@ -183,6 +202,21 @@ class Pretraining(Run):
         for optimizer in self.optimizers.values():
             self.scaler.unscale_(optimizer)
 
+    def _probe_due(self) -> bool:
+        settings = self.recipe.run
+        return bool(settings.probe) and (self.progress.step % settings.probe_every == 0 or self.done >= 1.0)
+
+    def _probe(self) -> dict[str, float]:
+        """Return the figures of the online probe. Its time is not counted; other processes wait for it."""
+        networks = {"average": self.objective.ema_teacher.network, "last": self.objective.student}
+        figures: dict[str, float] = {}
+        try:
+            figures = self.probe(networks, self.recipe.exported_config()) if self.probe else {}
+        except AaSPError as error:
+            logger.warning("step %d: no figures of the online probe: %s", self.progress.step, error)
+        agree_any(False)
+        return figures
+
     def _log(self, losses: Losses, numbers: dict[str, float]) -> None:
         average(list(losses.parts.values()))
         crops, seconds = self._logged
@@ -199,6 +233,8 @@ class Pretraining(Run):
         }
         if rank() == 0:
             write_metrics(self.folder, line)
+            if self.track:
+                self.track(line)
             logger.info("step %d loss %.4f %.1f crops/s", line["step"], line["loss"], line["crops_per_second"])
 
     def _faster_precision(self) -> str:

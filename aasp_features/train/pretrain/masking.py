@@ -55,6 +55,11 @@ class Masks(NamedTuple):
         """Send them to another device."""
         return Masks(self.visible.to(device), self.queried.to(device))
 
+    def roles(self, tokens: int) -> Tensor:
+        """Return the role of every token, (views, tokens) uint8: 2 if visible, 1 if queried, else 0."""
+        roles = torch.zeros(len(self.visible.indices), tokens, dtype=torch.uint8, device=self.visible.indices.device)
+        return roles.scatter_(1, self.queried.indices, 1).scatter_(1, self.visible.indices, 2)
+
 
 def draw_masks(
     column_frames: Tensor,

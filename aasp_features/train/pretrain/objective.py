@@ -40,11 +40,12 @@ class EncodedViews(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """The weighted sum, its parts by name, and the EMA teacher's targets, if AaSP's own losses take part."""
+    """The weighted sum and its parts by name, and the EMA teacher's targets and the masks, if AaSP's own take part."""
 
     total: Tensor
     parts: dict[str, Tensor]
     targets: Targets | None
+    masks: Masks | None = None
 
 
 class Objective(nn.Module):
@@ -79,7 +80,7 @@ class Objective(nn.Module):
             token_dropping: Share of the columns that distillation hides from the student.
         """
         losses: dict[str, Tensor] = {}
-        targets = None
+        targets = masks = None
         if self.recipe.learns_masked:
             masks = self.draw_masks(batch, generator)
             targets = self.ema_teacher(batch)  # sees every token
@@ -92,7 +93,7 @@ class Objective(nn.Module):
             losses.update(self.distillation(self.student, batch, token_dropping, generator))
         weight = self.recipe.objective.weight
         total = torch.stack([weight(name) * loss for name, loss in losses.items()]).sum()
-        return Losses(total, losses, targets)
+        return Losses(total, losses, targets, masks)
 
     def draw_masks(self, batch: Batch, generator: torch.Generator) -> Masks:
         """Draw this step's masks and send them to the batch's device."""

@@ -1,4 +1,4 @@
-"""The commands ``aasp-train export``, ``card``, ``info``, ``curves`` and ``export-onnx``, for finished runs."""
+"""The commands ``aasp-train export``, ``card``, ``info``, ``report``, ``curves`` and ``export-onnx``, for runs."""
 
 from __future__ import annotations
 
@@ -122,13 +122,29 @@ def info(
     )
 
 
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder; the run may still be going on.")],
+    out: Annotated[Path | None, typer.Option(help="HTML file to write (default: report.html in RUN).")] = None,
+) -> None:
+    """Write a page on a run. It shows curves, masks, settings, environment and changes."""
+    from aasp_features.folder.output import check_unread
+    from aasp_features.train.release.run_report import run_report
+    from aasp_features.train.run.folder import METRICS_FILE, STATE_FILE
+    from aasp_features.train.whole_file import write_atomically
+
+    out = out or run / "report.html"
+    check_unread([out], [run / METRICS_FILE, run / STATE_FILE])
+    write_atomically(out, run_report(run))
+    typer.echo(f"wrote {out}", err=True)
+
+
 def curves(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     out: Annotated[Path, typer.Option(help="Image file to write.")] = Path("curves.png"),
 ) -> None:
     """Plot a run's losses and health metrics."""
     from aasp_features.folder.output import check_unread
-    from aasp_features.train.release.run_summary import draw_curves
+    from aasp_features.train.release.run_charts import draw_curves
 
     check_unread([out], [run])
     draw_curves(run, out)

@@ -1,4 +1,4 @@
-"""Summary of a run for cards and checkpoints, from its record, and plots of its metrics."""
+"""Summary of a run for cards and checkpoints, from its record."""
 
 from __future__ import annotations
 
@@ -12,18 +12,7 @@ from aasp_features.train.distillation_settings import NoiseAugmentationSettings
 from aasp_features.train.errors import TrainError
 from aasp_features.train.recipe import Recipe
 from aasp_features.train.release.attribution import duration
-from aasp_features.train.run.folder import METRICS_FILE, read_metrics
 from aasp_features.train.run.state import Progress, read_record
-
-PANELS = {
-    "losses": [],  # all losses of the run
-    "variance of targets": ["target_variance", "clip_target_variance"],
-    "RankMe of clip vectors": ["rankme_mean", "rankme_cls"],
-    "ω over patches and states (Hz)": ["omega_hz_mean", "omega_hz_std", "omega_hz_std_within_state"],
-    "α over patches and states (1/s)": ["alpha_mean", "alpha_std", "alpha_std_within_state"],
-    "gradient norm": ["gradient_norm"],
-    "metric on the validation part (%)": ["validation"],  # of fine-tuning
-}
 
 
 class RunSummary(NamedTuple):
@@ -59,10 +48,7 @@ def describe(runs: Sequence[Path]) -> RunSummary:
     """
     progress, record = read_record(runs[0])
     recipe = recipe_from_record(record)
-    heads: dict[str, Any] = {"pooling": "frequency", "last_layers": 1}
-    if recipe.distillation.teachers:
-        heads = {"pooling": recipe.distillation.pooling, "last_layers": recipe.distillation.last_layers}
-    config = recipe.config().replace(**heads)
+    config = recipe.exported_config()
     column = PATCH * FRAME_HOP / config.sample_rate
     lengths, longer = _lengths(recipe), _longer_from(recipe, record.get("rounds", []), progress.step)
     return RunSummary(
@@ -156,34 +142,3 @@ def _contrast_chance(recipe: Recipe) -> float | None:
     if recipe.distillation.teachers or not recipe.learns_masked:
         return None
     return math.log(1 + (recipe.data.stages[0].sounds - 1) * recipe.data.crops * recipe.masking.views)
-
-
-def draw_curves(run: Path, out: Path) -> None:
-    """Plot each group of ``PANELS`` that the run has metrics of, in one image.
-
-    Raises:
-        TrainError: There are no metrics, or the image cannot be written.
-    """
-    from matplotlib.figure import Figure
-
-    lines = read_metrics(run)
-    if not lines:
-        raise TrainError(f"{run / METRICS_FILE} is empty; wait for the run's first metrics.")
-    figure = Figure(figsize=(12, 6.5), layout="constrained")
-    losses = [name for name in lines[-1] if name.startswith("loss_")]
-    panels = {title: names or losses for title, names in PANELS.items()}
-    told = {title: names for title, names in panels.items() if any(name in line for name in names for line in lines)}
-    for index, (title, names) in enumerate(told.items()):
-        axes = figure.add_subplot(2, -(-len(told) // 2), index + 1)
-        for name in names:
-            points = [(line["step"], line[name]) for line in lines if name in line]
-            if points:
-                axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1)
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("step", fontsize=8)
-        axes.legend(fontsize=7)
-        axes.grid(alpha=0.3)
-    try:
-        figure.savefig(out, dpi=110)
-    except (OSError, ValueError) as error:  # ValueError: unknown image format
-        raise TrainError(f"{out} cannot be written ({str(error).splitlines()[0]}).") from error

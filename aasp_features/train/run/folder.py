@@ -4,6 +4,7 @@ RUN/state.safetensors   see ``run_state.py``
 RUN/metrics.jsonl       a line of metrics for every ``log_every`` steps
 RUN/run.lock            held by the training process, the first of several
 RUN/kept/00001000/      the state of this step, as a run folder; see ``keep_state``
+RUN/kept/best/          the state with the best figure of the online probe; see ``keep_best``
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aasp_features.train.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 STATE_FILE, METRICS_FILE, LOCK_FILE, KEPT = "state.safetensors", "metrics.jsonl", "run.lock", "kept"
+BEST = "probe_linear_average"  # the figure of the online probe that decides which state is best
 
 
 def lock_run(folder: Path) -> FileLock:
@@ -54,15 +56,31 @@ def keep_state(folder: Path, step: int, count: int) -> None:
     if not count:
         return
     own = folder / KEPT / f"{step:08}"
+    _link_state(folder, own)
+    kept = sorted(path for path in (folder / KEPT).iterdir() if path.name <= own.name)  # not of a run that went farther
+    for old in kept[:-count]:
+        shutil.rmtree(old)
+
+
+def keep_best(folder: Path, step: int) -> None:
+    """Keep the saved state, that of a step, as the best one if no other step's figure is better; of equals, the first.
+
+    Raises:
+        TrainError: It cannot be written.
+    """
+    lines = read_json_lines(folder / METRICS_FILE, ["step"])
+    found = [(line[BEST], -line["step"]) for line in lines if BEST in line]
+    if found and max(found)[1] == -step:
+        _link_state(folder, folder / KEPT / "best")
+
+
+def _link_state(folder: Path, own: Path) -> None:
     with whole_file(own / STATE_FILE) as temporary:
         own.mkdir(parents=True, exist_ok=True)
         try:
             os.link(folder / STATE_FILE, temporary)
         except OSError:
             shutil.copyfile(folder / STATE_FILE, temporary)
-    kept = sorted(path for path in (folder / KEPT).iterdir() if path.name <= own.name)  # not of a run that went farther
-    for old in kept[:-count]:
-        shutil.rmtree(old)
 
 
 def write_metrics(folder: Path, numbers: dict[str, float]) -> None:

@@ -14,6 +14,7 @@ MAY_CHANGE = {
     *("distillation.token_dropping_until", "distillation.longer_from"),
     *("device", "torch", "run.precision", "distillation.parts", "distillation.workers"),  # the machine
     *("processes", "run.checkpointing", "run.compile", "run.log_every", "run.save_seconds", "run.keep_states"),
+    *("run.probe", "run.probe_every", "run.keep_best", "run.tracker"),
     *("distillation.crops", "hours"),  # more crops; another decoder's few samples
     *("distillation.teachers", "distillation.graphs", "distillation.features"),  # paths, whose contents are compared
     *("run.parts", "clips.memory_gb", "config.name"),  # of fine-tuning
@@ -44,8 +45,10 @@ def changes_since(old: dict[str, Any], new: dict[str, Any], step: int) -> list[d
         step: Step of the run.
     """
     # Records that lack a setting had its default of then: one that changes must stand here with its old value.
-    defaults = _flat(_plain({"recipe": Recipe().to_dict(), "processes": 1}))  # of settings that older records lack
-    before, now = ({**defaults, **_flat(_plain(record))} for record in (old, new))
+    defaults = flat_settings(
+        _plain({"recipe": Recipe().to_dict(), "processes": 1})
+    )  # of settings that older records lack
+    before, now = ({**defaults, **flat_settings(_plain(record))} for record in (old, new))
     return [
         {"step": step, "what": name, "was": before.get(name), "is": now.get(name)}
         for name in dict.fromkeys([*before, *now])
@@ -82,12 +85,12 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten settings to dotted names, without ``recipe.`` in front."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         whole = "" if name == "recipe" and not prefix else f"{prefix}{name}"
-        flat |= _flat(value, f"{whole}." if whole else "") if isinstance(value, dict) else {whole: value}
+        flat |= flat_settings(value, f"{whole}." if whole else "") if isinstance(value, dict) else {whole: value}
     return flat
 
 

@@ -7,8 +7,8 @@ from finetune_helpers import tiny_encoder
 from sklearn.metrics import log_loss
 from torch import nn
 
+from aasp_features.fine_tuning import draw_paths
 from aasp_features.train.finetune.augmentation import cut_clips
-from aasp_features.train.finetune.drop_path import draw_paths
 from aasp_features.train.finetune.model import FineTuned, TrainingBatch, divisor, loss_of
 from aasp_features.train.pretrain.distillation import keep_columns
 
