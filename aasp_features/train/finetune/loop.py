@@ -19,12 +19,12 @@ from aasp_features.train.distributed import agree_max, rank, world_size
 from aasp_features.train.errors import TrainError
 from aasp_features.train.finetune.examples import TaskExamples
 from aasp_features.train.finetune.model import TrainingBatch, divisor, loss_of
-from aasp_features.train.finetune.optimizer import build_optimizer, set_rates
+from aasp_features.train.finetune.optimizer import build_optimizer
 from aasp_features.train.finetune.start import empty_model, fit_start, vectors_of
 from aasp_features.train.finetune.weight_average import follow, momentum_at
 from aasp_features.train.run.folder import cut_metrics, write_metrics
 from aasp_features.train.run.loop import Run
-from aasp_features.train.run.optimizer import finish_gradients, take_step
+from aasp_features.train.run.optimizer import finish_gradients, learning_rate_share, set_learning_rate, take_step
 from aasp_features.train.run.precision import autocast, known_precision
 from aasp_features.train.run.resume import check_resumed
 from aasp_features.train.run.state import flat_state, read_record, restore, under, write_state
@@ -94,10 +94,12 @@ class Finetuning(Run):
         """Take one optimiser step; at the end of an epoch, validate and write metrics."""
         began = time.monotonic()
         middle = self.done_before(self.progress.step + 0.5)
-        rate = set_rates(self.optimizer, middle, self.recipe.optimizer)
+        settings = self.recipe.optimizer
+        share = learning_rate_share(middle, settings.warm_up, last=settings.last_rate)
+        set_learning_rate([self.optimizer], share)
         batch = self.examples.batch(self.progress.step)
         loss = self._backward(batch.to(self.device))
-        norm, finite = finish_gradients(self.parameters, loss, self.recipe.optimizer.clip_norm)
+        norm, finite = finish_gradients(self.parameters, loss, settings.clip_norm)
         take_step([self.optimizer], finite)
         follow(self.average, self.model, momentum_at(self.progress.step, self.recipe.run.average))
         self.progress.step += 1
@@ -105,7 +107,7 @@ class Finetuning(Run):
         self.sums += torch.stack([loss, norm, torch.ones_like(loss)])
         self.progress.seconds = agree_max(self.progress.seconds + time.monotonic() - began)
         if self.progress.step % self.examples.sampler.steps == 0 or self.done >= 1.0:
-            self._end_epoch(rate)
+            self._end_epoch(share * settings.rate)
 
     def _backward(self, batch: TrainingBatch) -> Tensor:
         """Compute the batch's loss and the parameters' gradients, part by part."""

@@ -122,7 +122,7 @@ class Pretraining(Run):
         norm, finite = finish_gradients(self.parameters, losses.total, recipe.optimizer.clip_norm, self._unscale)
 
         middle = self.done_before(self.progress.step + 0.5)
-        share = learning_rate_share(middle, recipe.optimizer)
+        share = learning_rate_share(middle, recipe.optimizer.warm_up, recipe.optimizer.hold)
         set_learning_rate(self.optimizers.values(), share)
         take_step(self.optimizers.values(), finite)
         self.scaler.update()

@@ -13,18 +13,17 @@ from aasp_features.train.recipe import ObjectiveSettings, OptimizerSettings
 from aasp_features.train.run.muon import Muon
 
 
-def learning_rate_share(progress: float, settings: OptimizerSettings) -> float:
+def learning_rate_share(progress: float, warm_up: float, hold: float = 0.0, last: float = 0.0) -> float:
     """Return the learning rate as a share of its peak.
 
     It warms up linearly over the first ``warm_up`` of the run, is 1 until ``hold``, and falls along half a cosine to
-    zero.
+    ``last``.
     """
-    warm_up = settings.warm_up
     if progress < warm_up:
         return progress / warm_up
-    fall = max(warm_up, settings.hold)
+    fall = max(warm_up, hold)
     rest = (min(progress, 1.0) - fall) / (1.0 - fall) if progress > fall else 0.0
-    return 0.5 * (1.0 + math.cos(math.pi * rest))
+    return last + (1.0 - last) * 0.5 * (1.0 + math.cos(math.pi * rest))
 
 
 def ema_momentum(progress: float, settings: ObjectiveSettings) -> float:
@@ -41,7 +40,7 @@ def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
 def build_optimizers(module: nn.Module, settings: OptimizerSettings) -> dict[str, torch.optim.Optimizer]:
     """Build ``adam`` (AdamW) and, with ``kind="muon"``, ``muon`` for the blocks' matrices.
 
-    Weight decay applies to linear layers' matrices only. Each group's ``peak`` is its highest learning rate.
+    Weight decay applies to linear layers' matrices only.
     """
     matrices = {part.weight for part in module.modules() if isinstance(part, nn.Linear)}
     trained = trained_parameters(module)
@@ -57,9 +56,14 @@ def build_optimizers(module: nn.Module, settings: OptimizerSettings) -> dict[str
     if by_muon:
         optimizers["muon"] = Muon(by_muon, settings.muon_rate, settings.weight_decay)
     for optimizer in optimizers.values():
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
+        note_peaks(optimizer)
     return optimizers
+
+
+def note_peaks(optimizer: torch.optim.Optimizer) -> None:
+    """Note every group's learning rate as the ``peak`` of its schedule."""
+    for group in optimizer.param_groups:
+        group["peak"] = group["lr"]
 
 
 def take_step(optimizers: Iterable[torch.optim.Optimizer], finite: Tensor) -> None:

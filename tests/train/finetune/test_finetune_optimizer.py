@@ -1,14 +1,12 @@
 """Learning rates by layer, and along the run."""
 
-import math
-
 import pytest
 import torch
 from finetune_helpers import tiny_encoder
 from torch import nn
 
 from aasp_features.train.finetune.model import FineTuned
-from aasp_features.train.finetune.optimizer import build_optimizer, rate_at, set_rates
+from aasp_features.train.finetune.optimizer import build_optimizer
 from aasp_features.train.finetune.recipe import FinetuneOptimizerSettings
 
 
@@ -17,7 +15,6 @@ def test_every_parameter_has_the_rate_and_decay_of_its_layer(method: str) -> Non
     model = FineTuned(tiny_encoder(depth=3).network, torch.zeros(32), torch.ones(32), nn.Linear(32, 2))
     settings = FinetuneOptimizerSettings(method=method, rate=0.1, layer_decay=0.5, encoder_factor=3.0, weight_decay=0.2)
     optimizer = build_optimizer(model, settings)
-    assert set_rates(optimizer, settings.warm_up, settings) == pytest.approx(0.1)
     groups = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
     expected = {"head": 1, "network.norm": 1, "network.blocks.2": 0.5 * 3, "network.blocks.1": 0.25 * 3}
     expected |= {"network.blocks.0": 0.125 * 3, "network.patch_embed": 0.0625 * 3, "network.cls": 0.0625 * 3}
@@ -29,10 +26,3 @@ def test_every_parameter_has_the_rate_and_decay_of_its_layer(method: str) -> Non
     matrices = {module.weight for module in model.modules() if isinstance(module, nn.Linear)}
     assert decayed == matrices
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.2}
-
-
-def test_rates_rise_and_fall() -> None:
-    settings = FinetuneOptimizerSettings(rate=2.0, warm_up=0.2, last_rate=0.1)
-    assert [rate_at(done, settings) for done in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0, 1, 2, 1.1, 0.2])
-    assert rate_at(0.4, settings) == pytest.approx(0.2 + 1.8 * (1 + math.cos(math.pi / 4)) / 2)
-    assert rate_at(0.0, FinetuneOptimizerSettings(rate=2.0, warm_up=0.0)) == 2.0

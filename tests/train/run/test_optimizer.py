@@ -20,8 +20,7 @@ from aasp_features.train.run.optimizer import (
 
 
 def test_learning_rate() -> None:
-    settings = OptimizerSettings(warm_up=0.1)
-    rates = [2.0 * learning_rate_share(step / 1000, settings) for step in range(1001)]
+    rates = [2.0 * learning_rate_share(step / 1000, 0.1) for step in range(1001)]
     assert rates[0] == 0
     assert rates[50] == pytest.approx(1.0)
     assert rates[100] == pytest.approx(2.0)
@@ -32,12 +31,18 @@ def test_learning_rate() -> None:
 
 
 def test_learning_rate_holds_before_it_falls() -> None:
-    settings = OptimizerSettings(warm_up=0.1, hold=0.5)
-    rates = [2.0 * learning_rate_share(step / 1000, settings) for step in range(1001)]
+    rates = [2.0 * learning_rate_share(step / 1000, 0.1, 0.5) for step in range(1001)]
     assert rates[100:501] == [2.0] * 401
     assert rates[750] == pytest.approx(1.0)
     assert rates[1000] == pytest.approx(0.0, abs=1e-12)
     assert rates[500:] == sorted(rates[500:], reverse=True)
+
+
+def test_learning_rate_ends_at_the_last() -> None:
+    shares = [learning_rate_share(done, 0.2, last=0.1) for done in (0.0, 0.1, 0.2, 0.6, 1.0, 1.1)]
+    assert shares == pytest.approx([0, 0.5, 1, 0.55, 0.1, 0.1])
+    assert learning_rate_share(0.4, 0.2, last=0.1) == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi / 4)) / 2)
+    assert learning_rate_share(0.0, 0.0) == 1.0
 
 
 def test_teacher_momentum() -> None:
