@@ -8,10 +8,11 @@ CORPUS/shard-00000.tar   sounds, mono at 16 kHz, in a format that libsndfile rea
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aasp_features.audio.byte_pieces import BytePieces
+from aasp_features.audio.byte_pieces import join_pieces
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, AaSPConfig
 from aasp_features.folder.state import read_sealed
 from aasp_features.model.log_mel import LogMel
@@ -30,10 +31,11 @@ from aasp_features.train.errors import TrainError
 CORPUS_FILE, INDEX_FILE, FORMAT = "corpus.json", "sounds.npy", 1
 SOUND = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("size", "<i8"), ("samples", "<i8")])
 AT_ONCE = 16  # crops whose log-mels are computed together
+READ_AT_ONCE = 2**19  # bytes; the decoder's many small reads of a short sound would cost more than all of its bytes
 
 
 class PreparedCorpus:
-    """Log-mels of sounds that are decoded when crops are cut, in threads, which need no other's memory or files.
+    """Log-mels of sounds whose crops are decoded in threads when they are cut.
 
     Args:
         folder: The corpus.
@@ -95,14 +97,12 @@ class PreparedCorpus:
         shard, offset, size, samples = self.index[sound].tolist()
         path = self.folder / self.shards[shard]
         try:
-            with path.open("rb", buffering=0) as file:
-                member = BytePieces(file, [range(offset, offset + size)], str(path))
-                with soundfile.SoundFile(member) as decoder:
-                    if (decoder.samplerate, decoder.channels, decoder.frames) != (SAMPLE_RATE, 1, samples):
-                        raise TrainError("it is another sound than the index says")
-                    decoder.seek(first)
-                    if len(decoder.read(out=out)) < len(out):
-                        raise TrainError("it ends too early")
+            with path.open("rb", buffering=0) as file, soundfile.SoundFile(_member(file, offset, size)) as decoder:
+                if (decoder.samplerate, decoder.channels, decoder.frames) != (SAMPLE_RATE, 1, samples):
+                    raise TrainError("it is another sound than the index says")
+                decoder.seek(first)
+                if len(decoder.read(out=out)) < len(out):
+                    raise TrainError("it ends too early")
         except (soundfile.SoundFileError, RuntimeError, OSError, TrainError) as error:
             raise TrainError(
                 f"sound {sound} in {path} cannot be decoded ({str(error).rstrip('.')}); prepare the corpus again."
@@ -111,6 +111,14 @@ class PreparedCorpus:
     def _log_mel(self, waveform: Tensor) -> Tensor:
         half: Tensor = self._raw(send(waveform, self.device)).half()  # as a cached corpus is rounded before and after
         return ((half.float() - self.mean) / self.std).half().float()
+
+
+def _member(shard: BinaryIO, offset: int, size: int) -> BinaryIO:
+    """Return a sound as a file: read at once if it is short, else in pieces as the decoder asks for them."""
+    if size > READ_AT_ONCE:
+        return join_pieces(shard, [range(offset, offset + size)], shard.name)
+    shard.seek(offset)
+    return io.BytesIO(shard.read(size))
 
 
 def read_prepared(folder: Path, config: AaSPConfig, device: torch.device, workers: int) -> PreparedCorpus:
