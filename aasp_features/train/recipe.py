@@ -75,6 +75,7 @@ class DataSettings:
         stretch: Range of the random tempo, a factor of e^-stretch to e^stretch.
         pitch: Range of the random transposition, ± semitones.
         equalise_db: Typical size of a random smooth gain over the mel bands, in dB.
+        workers: Threads of each process that decode crops of a prepared corpus ahead; 0 decodes them when needed.
     """
 
     stages: list[Stage] = field(default_factory=lambda: [Stage()])
@@ -85,6 +86,7 @@ class DataSettings:
     stretch: float = 0.0
     pitch: float = 0.0
     equalise_db: float = 0.0
+    workers: int = 4
 
     def __post_init__(self) -> None:
         ends = [stage.until for stage in self.stages]
@@ -98,6 +100,8 @@ class DataSettings:
             raise OptionError("recipe: data.mix_probability must be 0 to 1, mix_power 0 to below 1.")
         if not 0 <= self.stretch <= 1 or not 0 <= self.pitch <= 12 or min(self.equalise_db, self.gain_db) < 0:
             raise OptionError("recipe: data.stretch must be 0 to 1, pitch 0 to 12 semitones, gains at least 0.")
+        if self.workers < 0:
+            raise OptionError(f"recipe: data.workers must be at least 0, got {self.workers}.")
 
     def stage(self, progress: float) -> Stage:
         """Return the stage at a fraction of the run."""

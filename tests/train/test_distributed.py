@@ -7,8 +7,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from prepared_helpers import write_prepared
 from safetensors.torch import load_file
 from train_helpers import metrics, torchrun
 from typer.testing import CliRunner
@@ -196,6 +198,28 @@ except CollapseError as error:
     assert one["step"] == other["step"] < 60
     assert sentence in one["said"]
     assert sentence in other["said"]
+
+
+def test_each_process_decodes_its_rows_and_every_sound_comes_once_an_epoch(tmp_path: Path) -> None:
+    """A step has four of the eight sounds, and each process two threads."""
+    rng = np.random.default_rng(0)
+    write_prepared(tmp_path / "corpus", [rng.normal(size=count) / 10 for count in range(4000, 12000, 1000)])
+    code = """
+from aasp_features.train.data.prepared import read_prepared
+from aasp_features.train.recipe import Stage
+recipe = tiny_recipe(data={"stages": [Stage(1.0, 8, 4)], "crops": 1, "mix_probability": 0.0})
+corpus = read_prepared(folder / "corpus", recipe.config(), torch.device("cpu"), 2)
+decode, decoded = corpus._decode, []
+corpus._decode = lambda sound, *rest: decoded.append(sound) or decode(sound, *rest)
+sampler = CropSampler(corpus, recipe)
+steps = [sampler.batch(step, lambda later: later / 6)[0].sound for step in range(6)]
+tell(seen=torch.cat(steps).tolist(), decoded=decoded)
+"""
+    one, other = told(tmp_path, code)
+    for epoch in (slice(0, 4), slice(4, 8), slice(8, 12)):
+        assert sorted(one["seen"][epoch] + other["seen"][epoch]) == list(range(8))
+    for process in (one, other):
+        assert sorted(process["decoded"]) == sorted(process["seen"])
 
 
 def test_the_precision_is_that_which_is_faster_for_the_slowest(tmp_path: Path) -> None:

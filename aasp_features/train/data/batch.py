@@ -13,6 +13,14 @@ from aasp_features.model.log_mel import length_mask
 from aasp_features.model.network import AaSPNetwork
 
 
+class Spans(NamedTuple):
+    """Frames of a corpus, one span a row: (rows,) sounds, their first frames, and the numbers of frames."""
+
+    sound: Tensor
+    first: Tensor
+    frames: Tensor
+
+
 class Share(NamedTuple):
     """Rows of a step's batch that are computed here, (rows,), and the number of all its rows."""
 

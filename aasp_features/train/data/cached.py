@@ -5,6 +5,7 @@ They are concatenated in one float16 tensor, so a step cuts its crops on the tra
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from aasp_features.config import AaSPConfig
 from aasp_features.model.log_mel import LogMel
+from aasp_features.train.data.batch import Spans, send
 from aasp_features.train.data.reading import contents, read_corpus
 from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.errors import TrainError
@@ -41,6 +43,16 @@ class CachedCorpus(NamedTuple):
     def to(self, device: torch.device) -> CachedCorpus:
         """Send the log-mels to another device."""
         return self._replace(log_mel=self.log_mel.to(device))
+
+    def cut(self, spans: Spans, length: int) -> Callable[[], Tensor]:
+        """Return a function that cuts the spans; see ``PreparedCorpus.cut``."""
+
+        def cut() -> Tensor:
+            frames = torch.minimum(torch.arange(length), spans.frames[:, None] - 1)
+            index = (self.start[spans.sound] + spans.first)[:, None] + frames
+            return self.log_mel[send(index, self.log_mel.device)].float()
+
+        return cut
 
 
 def load_corpus(data: Path, config: AaSPConfig, workers: int | None = None) -> CachedCorpus:

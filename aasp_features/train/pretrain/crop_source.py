@@ -1,4 +1,4 @@
-"""The source of a run's batches: log-mels in memory, or crops with features of external teachers."""
+"""The source of a run's batches: log-mels of a corpus in memory or on the disk, or crops with teachers' features."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aasp_features.checkpoint import load_checkpoint
 from aasp_features.errors import OptionError
 from aasp_features.train.data.cached import load_corpus
 from aasp_features.train.data.crops import CropSampler, check_shares
+from aasp_features.train.data.prepared import CORPUS_FILE, read_prepared
 from aasp_features.train.data.waveforms import check_samples
 from aasp_features.train.distributed import rank, world_size
 from aasp_features.train.errors import TrainError
@@ -36,22 +37,27 @@ def open_crops(
 
     Args:
         recipe: Recipe with or without external teachers.
-        data: The corpus.
+        data: The corpus: a prepared one, or sounds that are decoded into memory.
         run: Run folder.
         device: Device of the log-mels.
         start_from: Checkpoint that initialises a new run; distillation keeps its mean and std.
 
     Raises:
         CheckpointError: There is no such checkpoint.
-        TrainError: Another process trains in this folder; also see ``load_corpus``, ``read_descriptions``,
-            ``TeacherFeatures`` and ``Makers``.
+        TrainError: Another process trains in this folder; also see ``read_prepared``, ``load_corpus``,
+            ``read_descriptions``, ``TeacherFeatures`` and ``Makers``.
     """
     with ExitStack() as closing:
         if rank() == 0:
             closing.callback(lock_run(run).release)
         if not recipe.distillation.teachers:
             check_shares(recipe)  # before hours of decoding
-            yield CropSampler(load_corpus(data, recipe.config()).to(device), recipe)
+            if (data / CORPUS_FILE).is_file():
+                prepared = read_prepared(data, recipe.config(), device, recipe.data.workers)
+                closing.callback(prepared.close)
+                yield CropSampler(prepared, recipe)
+            else:
+                yield CropSampler(load_corpus(data, recipe.config()).to(device), recipe)
             return
         if world_size() > 1:
             raise OptionError("recipe: distillation runs in one process; start the command without a launcher.")

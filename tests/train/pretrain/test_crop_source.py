@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from prepared_helpers import write_prepared
 from teacher_helpers import write_callable
 from train_helpers import OWN_LOSSES_OFF, at_its_start, tiny_recipe
 
+from aasp_features import load_audio
 from aasp_features.train.data.crops import CropSampler
+from aasp_features.train.data.prepared import PreparedCorpus
 from aasp_features.train.distillation_settings import CropLength, CropSettings
 from aasp_features.train.pretrain.crop_source import open_crops, open_features
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops
@@ -35,6 +38,18 @@ def test_log_mels_in_memory_and_one_run_at_a_time(sound_folder: Path, tmp_path: 
             pass
     with open_crops(tiny_recipe(), sound_folder, tmp_path / "run", CPU):
         pass
+
+
+def test_a_prepared_corpus_is_read_from_the_disk(sound_folder: Path, tmp_path: Path) -> None:
+    waveforms = [load_audio(path) for path in sorted(sound_folder.rglob("*.wav"))]
+    folder = write_prepared(tmp_path / "corpus", waveforms)
+    with open_crops(tiny_recipe(data={"workers": 1}), folder, tmp_path / "run", CPU) as crops:
+        assert isinstance(crops, CropSampler)
+        assert isinstance(crops.corpus, PreparedCorpus)
+        run = Pretraining(crops, tmp_path / "run", CPU)
+        assert run.run()
+    assert run.record()["sounds"] == 12
+    assert run.recipe.model.changes["mean"] == -6.0
 
 
 def test_crops_that_teachers_hear_and_statistics_that_stay(sound_folder: Path, tmp_path: Path) -> None:
