@@ -304,7 +304,11 @@ def timeline(parts: Sequence[Sound]) -> dict[str, Any] | None:
     except (AaSPError, OSError):
         return None
     size = len(columns), TIMELINE[1]
-    return {"step": step, "size": size, "bytes": base64.b64encode(_greys(np.concatenate(columns), TIMELINE_RANGE)).decode()}
+    return {
+        "step": step,
+        "size": size,
+        "bytes": base64.b64encode(_greys(np.concatenate(columns), TIMELINE_RANGE)).decode(),
+    }
 
 
 def _address(page: Path, sound: Sound) -> str:
