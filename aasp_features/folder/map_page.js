@@ -142,18 +142,21 @@ const times = k => {
 };
 const label = k => [data.names[k], times(k)].filter(Boolean).join(", ");
 const short = name => name.split("/").slice(-2).join("/");
+const stop = k => data.frames || !data.parts[k] ? null : data.parts[k][1];  // where the player stops; frames play on
 const opened = [];  // files that were chosen for data.shards
 let address = "";
 function addressOf(k) {  // a page from the disk may read no part of a file but of one that its reader chooses
   URL.revokeObjectURL(address.split("#")[0]);
   if (k < 0 || !data.members[k]) return address = k < 0 ? "" : data.sounds[k];
-  const [shard, first, size] = data.members[k], [start, end] = data.parts[k] || [0, null];
+  const [shard, first, size] = data.members[k], end = stop(k);
   if (!opened[shard]) return address = "";
-  return address = URL.createObjectURL(opened[shard].slice(first, first + size)) + `#t=${start}${end === null ? "" : "," + end}`;
+  const times = `#t=${(data.parts[k] || [0])[0]}${end === null ? "" : "," + end}`;
+  return address = URL.createObjectURL(opened[shard].slice(first, first + size)) + times;
 }
 const base = path => path.split(/[/\\]/).pop();
 at("shards").onchange = event => {
   const own = data.members[selected][0], wanted = data.shards[own];
+  if (!event.target.files.length) return;
   for (const file of event.target.files) {
     const fits = data.shards.flatMap(([path, bytes], k) => base(path) === file.name && bytes === file.size ? [k] : []);
     if (fits.includes(own)) opened[own] = file; else if (fits.length === 1) opened[fits[0]] = file;
@@ -181,10 +184,10 @@ function select(k, play) {
 }
 player.onerror = () => note("The browser cannot find or cannot play the file.");
 player.onplay = function watch() {  // the address names the end of a part, but a browser heeds it once
-  const [start, end] = data.parts[selected] || [0, null];
-  if (end !== null && player.currentTime >= end) { player.pause(); player.currentTime = start; }
+  const end = stop(selected);
+  if (end !== null && player.currentTime >= end) { player.pause(); player.currentTime = data.parts[selected][0]; }
   else if (!player.paused) requestAnimationFrame(watch);
-  if (data.timeline && end === null) point(rowAt(player.currentTime));
+  if (data.timeline && data.frames) point(rowAt(player.currentTime));
 };
 function bytesOf(text) {
   const letters = atob(text), bytes = new Uint8Array(letters.length);

@@ -108,10 +108,17 @@ def map_run(
         {name: value for name, value in zip(results.columns, line, strict=True) if value is not None}
         for line in results
     ]
-    half = results.record.get("settings", {}).get("hop", COLUMN_SECONDS) / 2
-    table = [{**line, "time": max(0.0, line["time"] - half)} if "time" in line else line for line in table]
+    hop = results.record.get("settings", {}).get("hop", COLUMN_SECONDS)
+    table = [_timed(line, hop) if "time" in line else line for line in table]
     known = [] if labels is None else read_labels(labels, table)
     write_map(page, results.vectors, table, labels=[*known, *_predictions(results)], of=out.name, progress=progress)
+
+
+def _timed(line: dict[str, Any], hop: float) -> dict[str, Any]:
+    """Return the row of a frame, with start and end in the file."""
+    first = line.get("start", 0.0)
+    centre = first + line["time"]
+    return {**line, "start": round(max(first, centre - hop / 2), 6), "end": round(centre + hop / 2, 6)}
 
 
 def _predictions(results: Results) -> list[Colouring]:
@@ -145,8 +152,8 @@ def write_map(
     Args:
         page: the ``.html`` file to write; it finds the sounds by their paths relative to its own.
         vectors: (rows, d), at least 1 row.
-        table: ``path`` of each row; for a part ``start`` and ``end`` in seconds; for a frame ``time``, its begin. The
-            rows of a single recording, in the order of time, are also shown over time, below its spectrogram.
+        table: ``path`` of each row, and ``start`` and ``end`` in seconds for a part; a frame also has ``time``. Rows of
+            one recording, in the order of time, are also shown over time, with its spectrogram.
         labels: what to colour the points by, before folders, clusters and the time in a recorder's file name.
         seed: of projection and clusters; the same seed gives the same page.
         of: name of the vectors' file, written into the page.
@@ -159,7 +166,9 @@ def write_map(
     check_map()
     lines = list(table)
     names = [line["path"] for line in lines]
-    sounds = named_sounds((line["path"], *(_part(line) or (None, None))) for line in lines)
+    frames = "time" in lines[0]  # they are played on, not to their ends
+    parts = [_part(line) for line in lines]
+    sounds = named_sounds((name, *(part or (None, None))) for name, part in zip(names, parts, strict=True))
     shards = list(dict.fromkeys(sound.path for sound in sounds if sound.member))
     over_time = _is_over_time(sounds)
     nearest, cosines = neighbours(vectors)
@@ -170,15 +179,16 @@ def write_map(
         "folder": plain_text(os.getcwd()),
         "names": [plain_text(name) for name in names],
         "colourings": [one._asdict() for one in found],
-        "sounds": [_address(page, sound) for sound in sounds],
-        "parts": [_part(line) for line in lines],
+        "sounds": [_address(page, replace(sound, end=None) if frames else sound) for sound in sounds],
+        "parts": parts,
+        "frames": frames,
         "shards": [[plain_text(str(shard)), shard.stat().st_size] for shard in shards],
         "members": [_member(sound, shards) for sound in sounds],
         "places": project(reduced, seed).round(4).tolist(),
         "nearest": nearest.tolist(),
         "cosines": cosines.round(3).tolist(),
         "vectors": {"width": reduced.shape[1], "bytes": compressed(reduced)},
-        "pictures": {"size": PICTURE, "bytes": "" if "time" in lines[0] else pictures(sounds, progress)},
+        "pictures": {"size": PICTURE, "bytes": "" if frames else pictures(sounds, progress)},
         "timeline": timeline(sounds) if over_time else None,
     }
     parts = {name: _template(name) for name in ("map_page.css", "map_page.js")}
@@ -329,6 +339,4 @@ def _member(sound: Sound, shards: Sequence[Path]) -> tuple[int, int, int] | None
 def _part(line: dict[str, Any]) -> tuple[float, float | None] | None:
     """Return start and end of a row's part in seconds, end None for the file's; None for a whole sound."""
     start, end = line.get("start"), line.get("end")
-    if "time" in line:
-        return (start or 0.0) + line["time"], None
     return (start or 0.0, end) if start or end is not None else None

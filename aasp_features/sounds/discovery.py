@@ -143,7 +143,7 @@ def named_sounds(names: Iterable[tuple[str | os.PathLike[str], float | None, flo
         path = Path(name)
         shard = next((parent for parent in path.parents if _is_shard(parent)), None)
         if shard is not None and shard not in shards:
-            shards[shard] = {sound.name: sound for sound in ShardReader(shard).sounds}
+            shards[shard] = {str(Path(sound.name)): sound for sound in ShardReader(shard).sounds}  # without ./
         inside = shards[shard] if shard is not None else {}
         sounds.append(replace(inside.get(str(path), Sound(path)), start=start, end=end))
     return sounds

@@ -124,7 +124,7 @@ def test_one_recording_over_time(browser: object, checkpoint: Path, tmp_path: Pa
     ActionChains(browser).move_to_element_with_offset(band, 0, -20).click().perform()
     clicked = browser.execute_script("return selected")
     assert starts[clicked] == pytest.approx(3, abs=0.2)
-    assert browser.find_element("id", "note").text == f"from {starts[clicked]:.2f} s"
+    assert browser.find_element("id", "note").text == f"{starts[clicked]:.2f} to {starts[clicked] + 0.16:.2f} s"
     WebDriverWait(browser, 60).until(lambda _: browser.execute_script("return hovered") > clicked)
     WebDriverWait(browser, 60).until(lambda _: browser.execute_script("return player.ended"))
     assert browser.execute_script("return hovered") >= 36

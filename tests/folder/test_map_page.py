@@ -134,7 +134,10 @@ def test_a_timeline_against_the_frontend(tmp_path: Path) -> None:
 
 def test_only_one_recording_in_order_is_over_time(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", rows(1000)[:, 0], 8000)
-    a, b = ([{"path": str(tmp_path / name), "time": time} for time in (0.0, 0.05)] for name in ("a.wav", "b.wav"))
+    a, b = (
+        [{"path": str(tmp_path / name), "time": time, "start": time} for time in (0.0, 0.05)]
+        for name in ("a.wav", "b.wav")
+    )
     for table, over_time in ((a, True), (a[::-1], False), ([a[0], b[1]], False), ([a[0], a[0]], False)):
         write_map(tmp_path / "map.html", rows(2), table)
         data = read(tmp_path / "map.html")
