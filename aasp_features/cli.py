@@ -125,6 +125,10 @@ def embed(
     _check_options(output, model, rows, machine)
     found = _find(paths or [], files, out)
     _check_unread(found, output, files, model)
+    if map_page is not None and frames:
+        from aasp_features.folder.map_page import check_frames
+
+        check_frames(found.sounds, hop)
     raise typer.Exit(_embed(found, model, rows, output, machine))
 
 
@@ -156,8 +160,6 @@ def _check_options(output: Output, model: str | None, rows: RunOptions, machine:
     if output.page is not None:
         from aasp_features.folder.map_page import check_page
 
-        if rows.frames:
-            raise OptionError("shows a point for each sound or segment; remove --frames.", option="map")
         check_page(output.page, output.vectors, output.labels, output.overwrite)
 
 

@@ -331,20 +331,20 @@ class AaSPEncoder(Trainable, nn.Module):
         latency: float | None = None,
         pooling: Pooling | None = None,
         last_layers: int | None = None,
+        **unknown: Any,
     ) -> EmbeddingStream:
         """Open a stream of vectors of a live signal; see ``EmbeddingStream``.
 
         Args:
             sample_rate: of the signal, in Hz.
             latency: in seconds, at least 0.51 (default: the config's window, 10.3 s). Shorter windows see less context.
-            pooling: as of ``embed_frames``.
-            last_layers: as of ``embed_frames``.
+            pooling, last_layers: as of ``embed_frames``.
 
         Raises:
             OptionError: a rate, latency or option that is not accepted.
         """
         window, context = window_of_latency(latency, self.config.window, self.config.context)
-        options = self.options(pooling=pooling, last_layers=last_layers, window=window, context=context)
+        options = self.options(pooling=pooling, last_layers=last_layers, window=window, context=context, **unknown)
         return EmbeddingStream(self.log_mel, self.network, options, sample_rate)
 
     @overload

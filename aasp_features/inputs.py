@@ -25,6 +25,7 @@ Array = TypeVar("Array", NDArray[np.float32], "Tensor")
 SingleSound = (  # forms that are one sound, never a batch
     str | os.PathLike[str] | bytes | bytearray | BinaryIO | tuple[Any, Any] | Mapping[str, Any]
 )
+BYTES = (bytes, bytearray, memoryview)
 BLOCK_SECONDS, MAX_BLOCK = 20, 20 * 16000  # samples resampled at once, whose result is bounded at any rate
 LOUD = 8.0  # 18 dB over full scale: float recordings go above 1, but not so far; 8-bit numbers held in floats reach 127
 MAX_CHANNELS = 8
@@ -199,7 +200,7 @@ class _Reader:
             if URL.match(path):
                 raise InputError(f"{path}: sounds are not downloaded; download it, and give the path or the bytes.")
             return Clip(path, path, 0, self.model_rate)
-        if isinstance(item, (bytes, bytearray)):
+        if isinstance(item, BYTES):
             return Clip(name, _named(io.BytesIO(item), name), 0, self.model_rate)
         if hasattr(item, "read"):
             return Clip(name, _seekable(item, name), 0, self.model_rate)
@@ -215,7 +216,7 @@ class _Reader:
                 raise InputError(f"{name}: a dict needs {KEYS}, got keys {sorted(map(str, item))}.")
             return self.clip(held, str(item.get("path") or name))
         if isinstance(item, tuple):
-            if len(item) != 2 or (_is_array(item[1]) and item[1].ndim):
+            if len(item) != 2 or (_is_array(item[1]) and item[1].ndim) or isinstance(item[0], (str, os.PathLike)):
                 given = _describe(item)
                 raise InputError(f"{name}: a tuple is (array, rate), got {given}; use a list for several clips.")
             return self._samples(item[0], self._rate(item[1], name), name)
@@ -315,11 +316,13 @@ def _plain(held: Any) -> Any:
         held = np.asarray(held)
     if isinstance(held, np.ndarray) and held.ndim == 1 and held.dtype.kind in "OUST":
         return held.tolist()
-    return list(held) if isinstance(held, Sequence) and not isinstance(held, (str, bytes, bytearray, tuple)) else held
+    return list(held) if isinstance(held, Sequence) and not isinstance(held, (str, *BYTES, tuple)) else held
 
 
 def _seekable(file: BinaryIO, name: str) -> BinaryIO:
     """Return an open file, read into memory where it cannot be sought in."""
+    if getattr(file, "closed", False):
+        raise InputError(f"{name}: a closed file; open it again.")
     if not isinstance(file.read(0), bytes):
         raise InputError(f"{name}: a file opened as text; open it as binary (mode 'rb').")
     if hasattr(file, "seek") and (not hasattr(file, "seekable") or file.seekable()):

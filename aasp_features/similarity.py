@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,7 @@ from aasp_features.folder.lance_index import IndexedTable, open_index
 from aasp_features.folder.options import RunOptions, config_sha256, weights_sha256
 from aasp_features.folder.results import Results, read_results
 from aasp_features.options import check_count
-from aasp_features.sounds.discovery import Discovery, find_sounds
+from aasp_features.sounds.discovery import Discovery, named_sounds
 from aasp_features.sounds.sound import Sound
 from aasp_features.windows import COLUMN_SECONDS
 
@@ -170,10 +170,10 @@ class _QueryRows:
     def of(self, query: Query) -> Vectors:
         """Return the vectors of a query, (n, d)."""
         if isinstance(query, tuple):
-            rows = self._embed(_sound(*query))
+            rows = self._embed(*named_sounds([query]))
         elif isinstance(query, (str, os.PathLike)):
             known = self.collection.rows_of(os.fspath(query))
-            rows = known if len(known) else self._embed(_sound(query))
+            rows = known if len(known) else self._embed(*named_sounds([(query, None, None)]))
         else:
             rows = np.atleast_2d(np.asarray(query))
         if rows.ndim != 2 or rows.shape[1] != self.dimension or not len(rows):
@@ -223,25 +223,9 @@ class _QueryRows:
         return encoder
 
 
-def _sound(
-    name: Name, start: float | None = None, end: float | None = None, shards: dict[Path, dict[str, Sound]] | None = None
-) -> Sound:
-    """Return the sound of a name in tables: a file, or a member of a tar shard, or a part of them.
-
-    ``shards`` holds the members of those that were listed, by name.
-    """
-    path, shards = Path(name), {} if shards is None else shards
-    shard = next((parent for parent in path.parents if parent.suffix == ".tar" and parent.is_file()), None)
-    if shard is not None and shard not in shards:
-        shards[shard] = {sound.name: sound for sound in find_sounds(shard).sounds}
-    inside = shards[shard] if shard is not None else {}
-    return replace(inside.get(str(path), Sound(path)), start=start, end=end)
-
-
 def hit_sounds(hits: Iterable[Hit]) -> list[Sound]:
     """Return the sounds of hits, from their starts to their ends; each shard is listed once."""
-    shards: dict[Path, dict[str, Sound]] = {}
-    return [_sound(hit.path, hit.start, hit.end, shards) for hit in hits]
+    return named_sounds((hit.path, hit.start, hit.end) for hit in hits)
 
 
 def _hit(results: Results, row: int, score: float) -> Hit:

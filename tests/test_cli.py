@@ -144,8 +144,8 @@ def test_a_short_file_is_a_sentence_not_a_warning(checkpoint: Path, tmp_path: Pa
         (["sound.wav", "--context", "-0.16"], "--context must leave columns in the window, got -1"),
         (["sound.wav", "--map", "map.png"], "--map must end in .html, got map.png"),
         (
-            ["sound.wav", "--frames", "--map", "map.html"],
-            "--map shows a point for each sound or segment; remove",
+            ["sound.wav", "sound.wav", "--frames", "--map", "map.html"],
+            "--map shows the frames of one recording, got 2; remove --frames, or give one.",
         ),
         (["sound.wav", "--labels", "labels.csv"], "--labels needs --map."),
         (["sound.wav", "--map", "map.html", "--labels", "gone.csv"], "--labels gone.csv is no table with labels"),

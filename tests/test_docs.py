@@ -33,6 +33,14 @@ def test_every_page_is_in_the_navigation() -> None:
     assert [page for page in PAGES if f": {page}\n" not in navigation] == []
 
 
+@pytest.mark.parametrize("page", ["interfaces.md"])
+def test_named_tests_exist(page: str) -> None:
+    named = re.findall(r"`(\w+/)?(test_\w+)\.py::(test_\w+)`", (DOCS / page).read_text(encoding="utf-8"))
+    assert len(named) > 10
+    for folder, file, test in named:
+        assert f"\ndef {test}(" in (ROOT / "tests" / folder / f"{file}.py").read_text(encoding="utf-8"), test
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if code_blocks(DOCS / page)])
 def test_blocks_run(
     page: str, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

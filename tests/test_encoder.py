@@ -222,6 +222,8 @@ def test_unknown_options_are_a_sentence(small_encoder: AaSPEncoder) -> None:
             call(SOUND, sr=8000)
         with pytest.raises(TypeError, match=r"unexpected keyword argument 'pool'\.$"):
             call(SOUND, pool="mean")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sampling_rate'; the rate"):
+        small_encoder.stream(sampling_rate=8000)
 
 
 def test_inference_only_until_asked(checkpoint: Path) -> None:

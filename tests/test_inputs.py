@@ -60,6 +60,12 @@ def test_paths_equal_load_audio(sounds: Path) -> None:
         np.testing.assert_array_equal(samples_of(inputs)[0], load_audio(path))
 
 
+def closed_file() -> io.BytesIO:
+    file = io.BytesIO(b"RIFF")
+    file.close()
+    return file
+
+
 class Pipe(io.RawIOBase):
     """A binary stream that only goes forward, as a network's or a process' does."""
 
@@ -78,7 +84,7 @@ def test_open_files_and_bytes_equal_their_path(sounds: Path) -> None:
     content, expected = path.read_bytes(), load_audio(path)
     with path.open("rb") as file:
         file.seek(100)
-        for held in (content, bytearray(content), io.BytesIO(content), Pipe(content), file):
+        for held in (content, bytearray(content), memoryview(content), io.BytesIO(content), Pipe(content), file):
             inputs = [held, {"bytes": content, "path": None}, {"path": str(path)}, {"bytes": None, "path": path}, held]
             for samples in samples_of(inputs if not isinstance(held, Pipe) else [held]):
                 np.testing.assert_array_equal(samples, expected)
@@ -214,6 +220,8 @@ def test_arrays_and_files_are_resampled_alike(sounds: Path) -> None:
         ({"array": SOUND}, {}, "a dict needs 'array' and 'sampling_rate', or 'bytes', or 'path', got keys .'array'"),
         ({"bytes": None, "path": None}, {}, "a dict needs"),
         (io.StringIO("text"), {}, "a file opened as text; open it as binary"),
+        (closed_file(), {}, "the input: a closed file; open it again"),
+        (("a.wav", "b.wav"), {}, r"a tuple is \(array, rate\), got a tuple of 2 \(str, str\); use a list for several"),
         (
             "https://example.org/a.wav",
             {},

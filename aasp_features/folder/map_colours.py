@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 
 from aasp_features.errors import OptionError
 from aasp_features.folder.formats import plain_text
+from aasp_features.folder.progress import clock
+from aasp_features.sounds.sound import Sound
 
 MAX_GROUPS = 40  # of a colouring; the smallest beyond are one group
 MAX_CLUSTERS = 24
 PLACE = {"file", "path", "start", "end", None}  # columns of a table of labels that are none; None is too many values
 REST, NONE = "(others)", "(none)"
+STEPS = 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600  # seconds
 WORD = re.compile(r"[^\W\d_]{3,}")
 RECORDED = re.compile(r"(?:^|_)(\d{8}_\d{6})(?:\D|$)")  # Song Meter, AudioMoth
 HEXADECIMAL = re.compile(r"^[0-9A-F]{8}$")  # seconds since 1970, of older AudioMoths
@@ -100,6 +103,13 @@ def recording_times(names: Sequence[str]) -> list[Colouring]:
         return []
     by = {"hour": "%H:00", "day": "%Y-%m-%d"}
     return [Colouring(title, [time.strftime(how) if time else NONE for time in times]) for title, how in by.items()]
+
+
+def minutes(parts: Sequence[Sound]) -> Colouring:
+    """Return a colouring of the parts of one recording by their starts, in at most 12 equal steps."""
+    last = max(part.start or 0.0 for part in parts)
+    step = next((step for step in STEPS if last < 12 * step), 3600 * int(last / 43200 + 1))
+    return Colouring("time", [clock((part.start or 0.0) // step * step) for part in parts])
 
 
 def recording_time(name: str) -> datetime | None:

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -21,10 +22,14 @@ from numpy.typing import NDArray
 
 from aasp_features.errors import AaSPError, OptionError
 from aasp_features.folder.formats import plain_text
-from aasp_features.folder.map_colours import NONE, Colouring, colourings, labels_by_place, read_labels
+from aasp_features.folder.map_colours import NONE, Colouring, colourings, labels_by_place, minutes, read_labels
 from aasp_features.folder.output import check_writable, side_file
+from aasp_features.folder.progress import estimated_seconds
 from aasp_features.folder.results import Results, read_results
+from aasp_features.folder.segments import cut_segments
+from aasp_features.sounds.discovery import named_sounds
 from aasp_features.sounds.sound import Sound
+from aasp_features.windows import COLUMN_SECONDS, grid_offsets
 
 Progress = Callable[[int], Callable[[float], object]]
 NEIGHBOURS = 10
@@ -34,6 +39,8 @@ PROJECTED = 50
 MAX_PICTURES = 10_000  # sounds; of more, the page shows none
 PICTURE = 48, 24  # columns and rows of a picture
 PICTURE_SECONDS, PICTURE_RANGE = 10.0, 9.0  # of sound; of log power (39 dB), from the loudest down
+TIMELINE, TIMELINE_RANGE = (1200, 32), 14.0  # columns and rows of the picture of a whole recording; 61 dB
+MAX_FRAMES = 50_000  # of a map
 
 
 class MapError(AaSPError, RuntimeError):
@@ -70,6 +77,21 @@ def check_page(page: Path, out: Path, labels: Path | None, overwrite: bool) -> N
         raise OptionError(f"{page} exists and is no map of {out}; choose another, or use --overwrite.", option="map")
 
 
+def check_frames(sounds: Sequence[Sound], hop: float) -> None:
+    """Check that the frames of these sounds, one each ``hop`` seconds, can be drawn as a map over time.
+
+    Raises:
+        OptionError: several sounds, one that is too long, or no such hop.
+    """
+    grid_offsets(hop)
+    if len(sounds) > 1:
+        what = f"shows the frames of one recording, got {len(sounds)}; remove --frames, or give one."
+        raise OptionError(what, option="map")
+    if estimated_seconds(sounds) / hop > MAX_FRAMES:
+        hours = f"{MAX_FRAMES * hop / 3600:.1f} hours of a hop of {hop:g} s"
+        raise OptionError(f"shows {MAX_FRAMES} frames ({hours}); use --segment in place of --frames.", option="map")
+
+
 def map_run(
     out: Path, page: Path, labels: Path | None = None, progress: Progress = lambda rows: lambda done: None
 ) -> None:
@@ -86,8 +108,17 @@ def map_run(
         {name: value for name, value in zip(results.columns, line, strict=True) if value is not None}
         for line in results
     ]
+    hop = results.record.get("settings", {}).get("hop", COLUMN_SECONDS)
+    table = [_timed(line, hop) if "time" in line else line for line in table]
     known = [] if labels is None else read_labels(labels, table)
     write_map(page, results.vectors, table, labels=[*known, *_predictions(results)], of=out.name, progress=progress)
+
+
+def _timed(line: dict[str, Any], hop: float) -> dict[str, Any]:
+    """Return the row of a frame, with start and end in the file."""
+    first = line.get("start", 0.0)
+    centre = first + line["time"]
+    return {**line, "start": round(max(first, centre - hop / 2), 6), "end": round(centre + hop / 2, 6)}
 
 
 def _predictions(results: Results) -> list[Colouring]:
@@ -121,7 +152,8 @@ def write_map(
     Args:
         page: the ``.html`` file to write; it finds the sounds by their paths relative to its own.
         vectors: (rows, d), at least 1 row.
-        table: ``path`` of each row, and ``start`` and ``end`` in seconds for a part.
+        table: ``path`` of each row, and ``start`` and ``end`` in seconds for a part; a frame also has ``time``. Rows of
+            one recording, in the order of time, are also shown over time, with its spectrogram.
         labels: what to colour the points by, before folders, clusters and the time in a recorder's file name.
         seed: of projection and clusters; the same seed gives the same page.
         of: name of the vectors' file, written into the page.
@@ -134,21 +166,30 @@ def write_map(
     check_map()
     lines = list(table)
     names = [line["path"] for line in lines]
+    frames = "time" in lines[0]  # they are played on, not to their ends
+    parts = [_part(line) for line in lines]
+    sounds = named_sounds((name, *(part or (None, None))) for name, part in zip(names, parts, strict=True))
+    shards = list(dict.fromkeys(sound.path for sound in sounds if sound.member))
+    over_time = _is_over_time(sounds)
     nearest, cosines = neighbours(vectors)
     reduced = components(vectors, seed)
+    found = [*colourings(names, reduced, labels, seed), *([minutes(sounds)] if over_time else [])]
     data = {
         "of": plain_text(of),
         "folder": plain_text(os.getcwd()),
         "names": [plain_text(name) for name in names],
-        "colourings": [one._asdict() for one in colourings(names, reduced, labels, seed)],
-        "sounds": [_address(page, line) for line in lines],
-        "parts": [_part(line) for line in lines],
-        "shards": [plain_text(_shard(name)) for name in names],
+        "colourings": [one._asdict() for one in found],
+        "sounds": [_address(page, replace(sound, end=None) if frames else sound) for sound in sounds],
+        "parts": parts,
+        "frames": frames,
+        "shards": [[plain_text(str(shard)), shard.stat().st_size] for shard in shards],
+        "members": [_member(sound, shards) for sound in sounds],
         "places": project(reduced, seed).round(4).tolist(),
         "nearest": nearest.tolist(),
         "cosines": cosines.round(3).tolist(),
         "vectors": {"width": reduced.shape[1], "bytes": compressed(reduced)},
-        "pictures": {"size": PICTURE, "bytes": pictures(lines, progress)},
+        "pictures": {"size": PICTURE, "bytes": "" if frames else pictures(sounds, progress)},
+        "timeline": timeline(sounds) if over_time else None,
     }
     parts = {name: _template(name) for name in ("map_page.css", "map_page.js")}
     parts["DATA"] = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name can close the script
@@ -204,27 +245,27 @@ def compressed(reduced: NDArray[np.float64]) -> str:
     return base64.b64encode(np.round(reduced * (127 / scale)).astype(np.int8).tobytes()).decode()
 
 
-def pictures(lines: Sequence[dict[str, Any]], progress: Progress = lambda rows: lambda done: None) -> str:
-    """Return small log-mel pictures of the rows, (48, 24) in 16 greys, time first, in base64; nothing for many rows.
+def pictures(sounds: Sequence[Sound], progress: Progress = lambda rows: lambda done: None) -> str:
+    """Return small log-mel pictures of sounds, (48, 24) in 16 greys, time first, in base64; nothing for many sounds.
 
-    The sound of a row that cannot be read, or is longer than ``PICTURE_SECONDS``, has a blank one, or one of its start.
+    A sound that cannot be read, or is longer than ``PICTURE_SECONDS``, has a blank one, or one of its start.
     """
-    if len(lines) > MAX_PICTURES:
+    if len(sounds) > MAX_PICTURES:
         return ""
 
-    def draw(line: dict[str, Any]) -> bytes:
+    def draw(sound: Sound) -> bytes:
         try:
-            return _picture(line)
-        except (AaSPError, OSError):  # a member of a shard, or a file that is gone
+            return _picture(sound)
+        except (AaSPError, OSError):  # a file that is gone
             return bytes(PICTURE[0] * PICTURE[1] // 2)
         finally:
             drawn(1)
 
-    drawn = progress(len(lines))
+    drawn = progress(len(sounds))
     drawn(0)
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")  # whoever read the sounds for their vectors was warned
-        return base64.b64encode(b"".join(pool.map(draw, lines))).decode()
+        return base64.b64encode(b"".join(pool.map(draw, sounds))).decode()
 
 
 @cache
@@ -235,38 +276,67 @@ def _frontend() -> Callable[[Any], Any]:
     return LogMel(AaSPConfig(mean=0.0, std=1.0))
 
 
-def _picture(line: dict[str, Any]) -> bytes:
-    """Return a row's picture: a byte for two greys."""
+def _picture(sound: Sound) -> bytes:
+    """Return the picture of a sound: a byte for two greys."""
+    last = (sound.start or 0.0) + PICTURE_SECONDS
+    blocks = list(replace(sound, end=last if sound.end is None else min(sound.end, last)).stream(16000))
+    return _greys(_small_log_mel(np.concatenate(blocks), PICTURE), PICTURE_RANGE)
+
+
+def _small_log_mel(samples: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     import torch
     from torch.nn.functional import adaptive_avg_pool2d
 
-    start, end = _part(line) or (0.0, None)
-    last = start + PICTURE_SECONDS if end is None else min(end, start + PICTURE_SECONDS)
-    blocks = list(Sound(Path(line["path"]), start, last).stream(16000))
     with torch.inference_mode():
-        log_mel = _frontend()(torch.from_numpy(np.concatenate(blocks)))
-        small = adaptive_avg_pool2d(log_mel[None], PICTURE)[0]
-        greys = (15 * (1 + (small - small.max()) / PICTURE_RANGE)).clamp(0, 15).round().to(torch.uint8).numpy()
-    flat = greys.reshape(-1, 2)
-    return bytes((flat[:, 0] << 4 | flat[:, 1]).tobytes())
+        small: NDArray[np.float32] = adaptive_avg_pool2d(_frontend()(torch.from_numpy(samples))[None], size)[0].numpy()
+    return small
 
 
-def _address(page: Path, line: dict[str, Any]) -> str:
-    """Return the URL of a row's sound relative to the page; empty for a member of a shard."""
-    if not os.path.isfile(line["path"]):
+def _greys(log_mel: NDArray[np.float32], below: float) -> bytes:
+    greys = (15 * (1 + (log_mel - log_mel.max()) / below)).clip(0, 15).round().astype(np.uint8).reshape(-1, 2)
+    return bytes((greys[:, 0] << 4 | greys[:, 1]).tobytes())
+
+
+def _is_over_time(sounds: Sequence[Sound]) -> bool:
+    """Return whether these are parts of one recording, in the order of time."""
+    starts = [sound.start or 0.0 for sound in sounds]
+    recordings = {replace(sound, start=None, end=None) for sound in sounds}
+    return len(recordings) == 1 < len(set(starts)) and starts == sorted(starts)
+
+
+def timeline(parts: Sequence[Sound]) -> dict[str, Any] | None:
+    """Return a log-mel picture of the recording of these parts, and seconds a column; None if it cannot be read."""
+    try:
+        stream = replace(parts[0], start=None, end=None).stream(16000)
+        last = max(stream.info.seconds, *(part.end or part.start or 0.0 for part in parts))
+        step = max(0.025, last / TIMELINE[0])
+        columns = [_small_log_mel(piece, (1, TIMELINE[1])) for piece in cut_segments(stream, step, 0.0, 16000)]
+    except (AaSPError, OSError):
+        return None
+    size = len(columns), TIMELINE[1]
+    return {
+        "step": step,
+        "size": size,
+        "bytes": base64.b64encode(_greys(np.concatenate(columns), TIMELINE_RANGE)).decode(),
+    }
+
+
+def _address(page: Path, sound: Sound) -> str:
+    """Return the URL of a sound relative to the page; empty for a member of a shard, and for a file that is gone."""
+    if sound.member or not os.path.isfile(sound.path):
         return ""
-    relative = os.path.relpath(line["path"], page.parent)
-    start, end = _part(line) or (None, None)
+    relative = os.path.relpath(sound.path, page.parent)
+    start, end = sound.start, sound.end
     part = "" if start is None else f"#t={start:g}" if end is None else f"#t={start:g},{end:g}"
     return quote(os.fsencode(relative.replace(os.sep, "/"))) + part
+
+
+def _member(sound: Sound, shards: Sequence[Path]) -> tuple[int, int, int] | None:
+    """Return where the bytes of a member are: number of the shard, first byte, number of bytes."""
+    return (shards.index(sound.path), sound.offset, sound.size) if sound.member and sound.sparse is None else None
 
 
 def _part(line: dict[str, Any]) -> tuple[float, float | None] | None:
     """Return start and end of a row's part in seconds, end None for the file's; None for a whole sound."""
     start, end = line.get("start"), line.get("end")
     return (start or 0.0, end) if start or end is not None else None
-
-
-def _shard(name: str) -> str:
-    """Return the shard that holds a name; empty for a file, and for one that is gone."""
-    return next((str(parent) for parent in Path(name).parents if parent.is_file()), "")

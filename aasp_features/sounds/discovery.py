@@ -6,6 +6,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, takewhile
 from pathlib import Path
 
@@ -129,6 +130,27 @@ def find_sounds(paths: str | Path | Iterable[str | Path]) -> Discovery:
     for path in given:
         found.add_path(path)
     return require_sounds(found, ", ".join(map(str, given)) or "an empty list of paths")
+
+
+def named_sounds(names: Iterable[tuple[str | os.PathLike[str], float | None, float | None]]) -> list[Sound]:
+    """Return the sounds of names in tables, with start and end in seconds: files, members of tar shards, or parts.
+
+    Each shard is listed once. A name that a shard has twice is its last member.
+    """
+    shards: dict[Path, dict[str, Sound]] = {}
+    sounds = []
+    for name, start, end in names:
+        path = Path(name)
+        shard = next((parent for parent in path.parents if _is_shard(parent)), None)
+        if shard is not None and shard not in shards:
+            shards[shard] = {str(Path(sound.name)): sound for sound in ShardReader(shard).sounds}  # without ./
+        inside = shards[shard] if shard is not None else {}
+        sounds.append(replace(inside.get(str(path), Sound(path)), start=start, end=end))
+    return sounds
+
+
+def _is_shard(path: Path) -> bool:
+    return path.suffix.lower() in SHARD_SUFFIXES and path.is_file()
 
 
 def require_sounds(found: Discovery, where: str) -> Discovery:

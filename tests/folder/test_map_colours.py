@@ -19,9 +19,11 @@ from aasp_features.folder.map_colours import (
     clusters,
     colourings,
     folder_levels,
+    minutes,
     read_labels,
     recording_time,
 )
+from aasp_features.sounds.sound import Sound
 
 
 def test_folders_level_by_level() -> None:
@@ -55,6 +57,15 @@ def test_the_time_in_a_recorders_name(time: datetime, prefix: str) -> None:
 @pytest.mark.parametrize("name", ["bell.wav", "20261399_000000.wav", "12345678.wav", "ABCDEF.wav", "20260101.wav"])
 def test_names_without_a_time(name: str) -> None:
     assert recording_time(name) is None
+
+
+@given(st.lists(st.floats(0, 400_000), min_size=1).map(sorted))
+def test_minutes_are_equal_steps_in_order(starts: list[float]) -> None:
+    groups = minutes([Sound(Path("a.wav"), start) for start in starts]).groups
+    seconds = [sum(int(part) * 60**k for k, part in enumerate(reversed(group.split(":")))) for group in groups]
+    assert len(set(groups)) <= 12
+    assert seconds == sorted(seconds)
+    assert all(start - second >= 0 for start, second in zip(starts, seconds, strict=True))
 
 
 def test_what_tells_most_comes_first() -> None:

@@ -14,7 +14,19 @@ import soundfile
 pytest.importorskip("sklearn")
 
 from aasp_features.folder.map_colours import Colouring
-from aasp_features.folder.map_page import components, compressed, map_run, neighbours, pictures, project, write_map
+from aasp_features.folder.map_page import (
+    check_frames,
+    components,
+    compressed,
+    map_run,
+    neighbours,
+    pictures,
+    project,
+    timeline,
+    write_map,
+)
+from aasp_features.options import OptionError
+from aasp_features.sounds.sound import Sound
 
 
 def read(page: Path) -> dict:
@@ -92,10 +104,10 @@ def test_pictures_against_the_frontend(tmp_path: Path) -> None:
     time = np.arange(16000) / 16000
     soundfile.write(tmp_path / "jump.wav", 0.5 * np.sin(2 * np.pi * np.where(time < 0.5, 400, 4000) * time), 16000)
     soundfile.write(tmp_path / "low.wav", 0.5 * np.sin(2 * np.pi * 400 * time[:8000]), 16000)
-    lines = [{"path": str(tmp_path / "jump.wav")}, {"path": str(tmp_path / "jump.wav"), "end": 0.5}]
-    lines += [{"path": str(tmp_path / "low.wav")}, {"path": str(tmp_path / "gone.wav")}]
+    sounds = [Sound(tmp_path / "jump.wav"), Sound(tmp_path / "jump.wav", None, 0.5)]
+    sounds += [Sound(tmp_path / "low.wav"), Sound(tmp_path / "gone.wav")]
     drawn: list[float] = []
-    stored = np.frombuffer(base64.b64decode(pictures(lines, lambda rows: drawn.append)), np.uint8).reshape(4, -1)
+    stored = np.frombuffer(base64.b64decode(pictures(sounds, lambda rows: drawn.append)), np.uint8).reshape(4, -1)
     assert sum(drawn) == 4
     jump = np.stack([stored[0] >> 4, stored[0] & 15], axis=1).reshape(48, 24)
     loudest = jump.argmax(axis=1)
@@ -104,6 +116,37 @@ def test_pictures_against_the_frontend(tmp_path: Path) -> None:
     assert jump.max() == 15
     np.testing.assert_array_equal(stored[1], stored[2])
     assert not stored[3].any()
+
+
+def test_a_timeline_against_the_frontend(tmp_path: Path) -> None:
+    """A tone that jumps up after 6 of 10 seconds; the columns divide the whole recording, not its parts."""
+    time = np.arange(160_000) / 16000
+    soundfile.write(tmp_path / "jump.wav", 0.5 * np.sin(2 * np.pi * np.where(time < 6, 400, 4000) * time), 16000)
+    drawn = timeline([Sound(tmp_path / "jump.wav", start, start + 1) for start in (2.0, 3.0)])
+    columns, bands = drawn["size"]
+    assert columns * drawn["step"] == pytest.approx(10, abs=drawn["step"])
+    stored = np.frombuffer(base64.b64decode(drawn["bytes"]), np.uint8)
+    loudest = np.stack([stored >> 4, stored & 15], axis=1).reshape(columns, bands).argmax(axis=1)
+    jump = int(6 / drawn["step"])
+    assert loudest[: jump - 1].max() < loudest[jump + 1 :].min()
+    assert timeline([Sound(tmp_path / "gone.wav", start) for start in (2.0, 3.0)]) is None
+
+
+def test_only_one_recording_in_order_is_over_time(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", rows(1000)[:, 0], 8000)
+    a, b = (
+        [{"path": str(tmp_path / name), "time": time, "start": time} for time in (0.0, 0.05)]
+        for name in ("a.wav", "b.wav")
+    )
+    for table, over_time in ((a, True), (a[::-1], False), ([a[0], b[1]], False), ([a[0], a[0]], False)):
+        write_map(tmp_path / "map.html", rows(2), table)
+        data = read(tmp_path / "map.html")
+        assert (data["timeline"] is not None) == over_time
+        assert ("time" in [one["title"] for one in data["colourings"]]) == over_time
+    check_frames([Sound(tmp_path / "a.wav")], 0.16)
+    soundfile.write(tmp_path / "long.wav", np.zeros(510 * 100, np.float32), 100)
+    with pytest.raises(OptionError, match=r"^map: shows 50000 frames \(0.1 hours of a hop of 0.01 s\); use --segment"):
+        check_frames([Sound(tmp_path / "long.wav")], 0.01)
 
 
 @pytest.mark.slow
@@ -255,55 +298,3 @@ def test_every_format_has_a_map(sounds: Path, checkpoint: Path, tmp_path: Path) 
         map_run(tmp_path / f"emb{ending}", tmp_path / "map.html")
         pages.append(read(tmp_path / "map.html"))
     assert all({**page, "of": ""} == {**pages[0], "of": ""} for page in pages)
-
-
-def listened(browser: object, page: Path, k: int) -> list:
-    """Click on a row's point, let its sound end, and return its tooltip, its name, and what is noted below the name."""
-    from selenium.webdriver.common.action_chains import ActionChains
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    browser.get(page.as_uri())
-    canvas = browser.find_element("id", "map")
-    x, y = browser.execute_script(f"return place({k})")
-    there = x - canvas.size["width"] / 2, y - canvas.size["height"] / 2
-    ActionChains(browser).move_to_element_with_offset(canvas, *map(int, there)).click().perform()
-    WebDriverWait(browser, 60).until(lambda _: browser.execute_script("return player.paused || player.error"))
-    return [browser.find_element("id", name).text for name in ("tip", "name", "note")]
-
-
-def test_parts_show_their_times_and_end(browser: object, tmp_path: Path) -> None:
-    """Also when they are played again, where a browser would go on to the end of the file."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    soundfile.write(tmp_path / "long.wav", np.zeros(8000 * 70, np.float32), 8000)
-    table = [{"path": str(tmp_path / "long.wav"), "start": start, "end": start + 0.25} for start in (0.0, 0.5, 61.5)]
-    write_map(tmp_path / "map.html", rows(4), [*table, {"path": str(tmp_path / "long.wav"), "start": 1.0}])
-    tip, name, note = listened(browser, tmp_path / "map.html", 2)
-    assert (name, note) == (str(tmp_path / "long.wav"), "1:01.50 to 1:01.75 s")
-    assert tip == f"{name}, {note}"
-    assert {
-        button.text.split("long.wav, ")[1].split("\n")[0]
-        for button in browser.find_elements("css selector", "#list button")
-    } == {
-        "0.00 to 0.25 s",
-        "0.50 to 0.75 s",
-        "from 1.00 s",
-    }
-    for _ in range(2):
-        assert browser.execute_script("return player.currentTime") == 61.5
-        browser.execute_script(
-            "window.last = 0; player.ontimeupdate = () => { last = player.currentTime }; player.play()"
-        )
-        WebDriverWait(browser, 60).until(lambda _: browser.execute_script("return player.paused && last == 61.5"))
-
-
-def test_members_of_shards_say_why_they_do_not_play(browser: object, tmp_path: Path) -> None:
-    (tmp_path / "a.tar").touch()
-    (tmp_path / "noise.wav").write_bytes(b"no sound")
-    table = [{"path": str(tmp_path / name)} for name in ("a.tar/x/y.wav", "gone.wav", "noise.wav")]
-    write_map(tmp_path / "map.html", rows(3), table)
-    said = f"A browser cannot play a sound inside a shard, here {tmp_path / 'a.tar'}. "
-    notes = [said + "To listen, unpack the shard and map its folder.", "The file was not there when the map was drawn."]
-    for k, note in enumerate([*notes, "The browser cannot find or cannot play the file."]):
-        assert listened(browser, tmp_path / "map.html", k) == [table[k]["path"], table[k]["path"], note]
-        assert browser.find_element("id", "player").is_displayed() == (k == 2)

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 from aasp_features import load_audio
-from aasp_features.sounds.discovery import NothingFoundError, find_sounds
+from aasp_features.sounds.discovery import NothingFoundError, find_sounds, named_sounds
+from aasp_features.sounds.sound import Sound
 
 
 @pytest.fixture
@@ -122,6 +123,19 @@ def test_members_of_tar_shards(sounds: Path, tmp_path: Path) -> None:
     assert [sound.name for sound in found] == [f"{tmp_path}/shard.tar/{path.name}" for path in files]
     for sound, path in zip(found, files, strict=True):
         np.testing.assert_array_equal(np.concatenate(list(sound.stream(16000))), load_audio(path))
+
+
+def test_sounds_by_their_names(sounds: Path, tmp_path: Path) -> None:
+    """Also members that tar names from ``./`` on, the last of two members of one name, and names of nothing."""
+    bell, rain = sounds / "music" / "bell.flac", sounds / "nature" / "rain.flac"
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for path, name in ((bell, "./x.flac"), (bell, "y.flac"), (rain, "y.flac")):
+            shard.add(path, name)
+    found = find_sounds([tmp_path, bell]).sounds
+    named = named_sounds([(sound.name, None, None) for sound in found] + [(bell, 0.25, 0.5), (tmp_path / "z", None, 1)])
+    assert named[0] == found[0]
+    assert named[1:3] == [found[2], found[2]]
+    assert named[3:] == [found[3], Sound(bell, 0.25, 0.5), Sound(tmp_path / "z", None, 1)]
 
 
 def test_a_broken_shard_is_a_problem_not_the_end(tree: Path) -> None:
