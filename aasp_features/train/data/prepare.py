@@ -20,12 +20,11 @@ import signal
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from itertools import chain
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -41,7 +40,6 @@ from aasp_features.contents import sha256
 from aasp_features.folder.lock import FileLock
 from aasp_features.folder.progress import ProgressLines
 from aasp_features.folder.state import read_sealed, seal
-from aasp_features.sounds.read_ahead import ReadAhead
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.data.prepare_report import MEASURED, corpus_report, corpus_statistics, measure
 from aasp_features.train.data.reading import SAMPLE_RATE
@@ -54,7 +52,7 @@ CORPUS_FILE, INDEX_FILE, FORMAT = "corpus.json", "sounds.npy", 1
 SOURCE_FILE, LOCK_FILE, SOUNDS = "source.json", "prepare.lock", "sounds"
 RECORD = np.dtype([("row", "<i8"), ("shard", "<i4"), ("offset", "<i8"), ("size", "<i8"), *MEASURED.descr])
 INDEX = ["shard", "offset", "size", "samples"]  # the fields that readers of the corpus need
-Item = tuple[int, Row, Path]
+ROWS_AHEAD = 4  # under way for each process
 
 
 class Stored(NamedTuple):
@@ -108,7 +106,7 @@ def _begin(out: Path, begun: dict[str, Any]) -> dict[str, Any] | None:
     """Return what a finished corpus is; else leave a folder that this source may be prepared in."""
     corpus = read_sealed(out / CORPUS_FILE)
     found = (corpus or {}).get("made_from") or read_sealed(out / SOURCE_FILE)
-    if found is None and {path.name for path in out.iterdir()} - {LOCK_FILE}:
+    if found is None and any(path.name != LOCK_FILE and not path.name.startswith(".") for path in out.iterdir()):
         raise TrainError(f"{out} holds other files; give a new or empty folder.")
     if found is not None and any(found.get(name) != value for name, value in begun.items()):
         raise TrainError(
@@ -147,7 +145,9 @@ def _prepare(source: Source, out: Path, seconds: float, workers: int, begun: dic
 
 
 class Conversion:
-    """Sounds from row ``first`` of a source on, converted in processes, in order; broken ones are logged.
+    """Sounds from row ``first`` of a source on, stored by processes, in order; broken ones are logged.
+
+    Decoding packet by packet holds Python's lock, so processes and not threads decode.
 
     Attributes:
         rows: Number of rows that were taken so far.
@@ -158,59 +158,58 @@ class Conversion:
 
     def __iter__(self) -> Iterator[Stored]:
         self.folder.mkdir(exist_ok=True)
-        count = self.source.total
-        lines = ProgressLines(logger.info, lambda: count or 0, _line)
-        lines(self.rows) if count else None
-        with ExitStack() as stack:
-            work = _alone if self.workers == 1 else _in_processes(self.workers, stack)
-            items = ((index, row, self.folder) for index, row in enumerate(self.source.rows(self.rows), self.rows))
-            ahead = ReadAhead[Item, Stored | str](work, items, self.workers, 4 * self.workers)
-            for made in stack.enter_context(ahead):
-                stored = next(made)
-                self.rows += 1
-                lines(1) if count else None
-                if isinstance(stored, str):
-                    logger.warning("left out: %s", stored)
-                else:
-                    yield stored
+        total = self.source.total
+        progress = ProgressLines(logger.info, lambda: total or 0, _line) if total else float
+        progress(self.rows)
+        for stored in self._ahead():
+            self.rows += 1
+            progress(1)
+            if isinstance(stored, Stored):
+                yield stored
+            else:
+                logger.warning("left out: %s", stored)
+
+    def _ahead(self) -> Iterator[Stored | str]:
+        """Yield the results of all rows; a few rows are under way."""
+        waiting: deque[Future[Stored | str]] = deque()
+        pool = _pool(self.workers)
+        try:
+            for index, row in enumerate(self.source.rows(self.rows), self.rows):
+                waiting.append(pool.submit(store, index, row, self.folder))
+                if len(waiting) == ROWS_AHEAD * self.workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise TrainError(
+                "a process that decodes was killed, perhaps for its memory; run the same command again, with fewer "
+                "--workers."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _line(done: float, total: float, speed: float) -> str:
     return f"{done:,.0f} of {total:,.0f} sounds, {speed:.1f} a second"
 
 
-def _alone(item: Item) -> Generator[Stored | str, None, None]:
-    yield store(*item)
+def _pool(workers: int) -> Executor:
+    if workers == 1:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_process)
 
 
-def _in_processes(workers: int, stack: ExitStack) -> Callable[[Item], Generator[Stored | str, None, None]]:
-    """Return the work of a thread that waits for a process; decoding packet by packet would hold Python's lock."""
-    context = multiprocessing.get_context("spawn")
-    pool = stack.enter_context(ProcessPoolExecutor(workers, context, initializer=_mind_parent))
-
-    def work(item: Item) -> Generator[Stored | str, None, None]:
-        try:
-            yield pool.submit(store, *item).result()
-        except BrokenProcessPool as error:
-            raise TrainError(
-                "a process that decodes was killed, perhaps for its memory; run the same command again, with fewer "
-                "--workers."
-            ) from error
-
-    return work
-
-
-def _mind_parent() -> None:
+def _begin_process() -> None:
     """Leave Ctrl-C to the parent, end with it, and compute with one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
     if (parent := multiprocessing.parent_process()) is not None:
-        threading.Thread(target=_end_with, args=[parent], daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+        parent.join()
+        os._exit(1)
 
 
 def store(index: int, row: Row, folder: Path) -> Stored | str:

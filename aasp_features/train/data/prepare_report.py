@@ -147,7 +147,8 @@ def corpus_report(sounds: NDArray[Any], left_out: int) -> dict[str, Any]:
     exact[original] = False
     silent = sounds["peak"] < QUIET
     narrow = {
-        f"nothing_above_{hertz}_hz": (sounds["above"][:, at] < NOTHING) & ~silent for at, hertz in enumerate(BANDWIDTHS)
+        f"nothing_above_{hertz // 1000}_khz": (sounds["above"][:, at] < NOTHING) & ~silent
+        for at, hertz in enumerate(BANDWIDTHS)
     }
     found = {
         **narrow,

@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
     name: str
     sound: Sound | bytes
-    metadata: dict[str, Any]
+    metadata: Any
 
     def stream(self) -> AudioStream:
         """Open the sound at 16 kHz; errors as of ``stream_audio``."""
@@ -97,18 +97,29 @@ def open_source(name: str, subset: str | None = None, split: str = "train") -> S
                 return _of_list([_placed(row, path) for row in table.read().to_pylist()])
         return _of_tables([path], path.parent)
     tables = find_tables(path, "**/*.parquet") if path.is_dir() else []
-    found = Discovery() if tables else find_sounds([path])
-    if tables:
-        found.add_path(path)
-        if found.sounds:
-            raise TrainError(f"{path} holds tables and sounds; give one folder for each.")
-        return _of_tables(tables, path)
+    if not tables:
+        return _of_files(path, find_sounds([path]))
+    found = Discovery()
+    found.add_path(path)
+    if found.sounds:
+        raise TrainError(f"{path} holds tables and sounds; prepare each in a folder of its own.")
+    return _of_tables(tables, path)
+
+
+def _of_files(path: Path, found: Discovery) -> Source:
     base = path if path.is_dir() else path.parent
     names = [Path(os.path.relpath(sound.name, base)).as_posix() for sound in found.sounds]
-    rows = zip(names, found.sounds, strict=True)
-    identity = _identity((name, *sound.stamp()[:2]) for name, sound in rows)
-    beside = lambda first: _with_json(names[first:], found.sounds[first:])  # noqa: E731
-    return Source(identity, beside, len(names), found.problems, found.passed_over)
+
+    def rows(first: int) -> Iterator[Row]:
+        for shard, members in groupby(zip(names[first:], found.sounds[first:], strict=True), lambda row: row[1].path):
+            beside: dict[str, Any] | None = None
+            for name, sound in members:
+                beside = _json_members(shard) if sound.member and beside is None else beside or {}
+                yield Row(name, sound, beside.get(os.path.splitext(sound.member or "")[0], {}))
+
+    del found.passed_over[".json"]  # beside sounds
+    identity = _identity((name, *sound.stamp()[:2]) for name, sound in zip(names, found.sounds, strict=True))
+    return Source(identity, rows, len(names), found.problems, found.passed_over)
 
 
 def _identity(facts: Iterable[object]) -> str:
@@ -118,27 +129,14 @@ def _identity(facts: Iterable[object]) -> str:
     return digest.hexdigest()
 
 
-def _with_json(names: Sequence[str], sounds: Sequence[Sound]) -> Iterator[Row]:
-    """Yield rows; members of a shard bring the JSON beside them."""
-    for path, shard in groupby(zip(names, sounds, strict=True), lambda row: row[1].path):
-        beside: dict[str, Any] | None = None
-        for name, sound in shard:
-            if sound.member is None:
-                yield Row(name, sound, {})
-                continue
-            beside = _json_members(path) if beside is None else beside
-            yield Row(name, sound, beside.get(os.path.splitext(sound.member)[0], {}))
-
-
-def _json_members(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the JSON objects in a shard by their names without ending, as far as they can be read."""
-    found: dict[str, dict[str, Any]] = {}
+def _json_members(path: Path) -> dict[str, Any]:
+    """Return the JSON in a shard by its names without ending, as far as it can be read."""
+    found: dict[str, Any] = {}
     with suppress(tarfile.TarError, OSError), tarfile.open(path, "r:") as shard:
         for member in shard:
             if member.isfile() and member.name.endswith(".json") and (file := shard.extractfile(member)):
-                with suppress(ValueError):
-                    values = json.load(file)
-                    found[member.name.removesuffix(".json")] = values if isinstance(values, dict) else {"": values}
+                with suppress(ValueError, RecursionError):
+                    found[member.name.removesuffix(".json")] = json.load(file)
     return found
 
 
