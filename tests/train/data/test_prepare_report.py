@@ -65,8 +65,8 @@ def test_every_kind_is_found_and_nothing_else(tmp_path: Path) -> None:
     report = corpus_report(measured(tmp_path, *plain, *special.values()), left_out=2)
     assert clips(report, "silent") == [at["silent"]]
     assert clips(report, "clipped") == [at["clipped"]]
-    assert clips(report, "nothing_above_4_khz") == [at["narrow"]]
-    assert clips(report, "nothing_above_7_khz") == [at["narrow"], at["wider"]]
+    assert clips(report, "little_above_4_khz") == [at["narrow"]]
+    assert clips(report, "little_above_7_khz") == [at["narrow"], at["wider"]]
     assert clips(report, "exact_duplicates") == [at["exact"]]
     assert set(clips(report, "near_duplicates")) - {at["clipped"]} == {at["louder"], at["coded"], at["peak"]}
     assert (report["clips"], report["left_out"]) == (16, 2)
@@ -94,7 +94,7 @@ def test_bandwidth_is_that_of_the_spectrum(hertz: float, tmp_path: Path) -> None
     """Also of a quiet sound, whose upper bands hold the noise of 16 bits alone."""
     for gain in (1.0, 0.01):
         (above,) = measured(tmp_path, gain * band_limited(scene(1), hertz))["above"]
-        assert (above < 1e-6).tolist() == [hertz < 4000, hertz < 7000]
+        assert (above < 1e-4).tolist() == [hertz < 4000, hertz < 7000]
 
 
 def test_the_length_of_a_block_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +116,6 @@ def test_steady_and_short_sounds_are_no_duplicates(tmp_path: Path) -> None:
 def test_the_table_names_all(tmp_path: Path) -> None:
     rows = measured(tmp_path, scene(0), scene(0), np.zeros(800))
     text = report_table({"report": corpus_report(rows, 3), "mean": -6.0, "std": 4.0})
-    assert "| exact duplicates     |     1 | 33.3 % | 000000001 |" in text
-    assert "| left out             |     3 |        |           |" in text
+    assert "| exact duplicates    |     1 |  33.3 % | 000000001 |" in text
+    assert "| left out            |     3 |         |           |" in text
     assert "Log-mel: mean -6.0000, standard deviation 4.0000." in text
