@@ -216,26 +216,33 @@ def _of_hub(name: str, subset: str | None, split: str) -> Source:
         ) from None
     from huggingface_hub import HfApi
 
-    try:
+    with _streaming(name):
         revision = HfApi().dataset_info(name).sha
         stream = datasets.load_dataset(name, subset, split=split, streaming=True, revision=revision)
         stream = stream if stream.features else stream._resolve_features()
-    except Exception as error:  # of the network, of the Hub, of the library
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TrainError(
-            f"{name} is no file or folder, and no data set that can be read from the Hub ({reason})."
-        ) from error
-    column = next((name for name, kind in stream.features.items() if isinstance(kind, datasets.Audio)), None)
-    if column is None:
+    sounds = [one for one, kind in stream.features.items() if isinstance(kind, datasets.Audio) or one == SOUND]
+    if not sounds:
         raise TrainError(f"{name} has no column of sounds; its columns are {', '.join(stream.features)}.")
+    column, splits = sounds[0], stream.info.splits or {}
     stream = stream.cast_column(column, datasets.Audio(decode=False))
 
     def rows(first: int) -> Iterator[Row]:
-        return (_embedded(dict(row), column, f"{name}#{index}") for index, row in enumerate(stream.skip(first), first))
+        with _streaming(name):
+            for index, row in enumerate(stream.skip(first), first):
+                yield _embedded(dict(row), column, f"{name}#{index}")
 
-    splits = stream.info.splits or {}
-    count = splits[split].num_examples if split in splits else None
-    return Source(_identity([name, subset, split, revision]), rows, count)
+    total = splits[split].num_examples if split in splits else None
+    return Source(_identity([name, subset, split, revision]), rows, total)
+
+
+@contextmanager
+def _streaming(name: str) -> Iterator[None]:
+    """Turn errors of the network, the Hub and its libraries into a sentence."""
+    try:
+        yield
+    except Exception as error:  # of many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TrainError(f"{name} is no path here, and cannot be read from the Hub ({reason}).") from error
 
 
 def find_tables(folder: Path, pattern: str) -> list[Path]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 import tarfile
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from local_hub import LocalHub, Repository
+from warm_process import run_python
 
 from aasp_features.audio.reading import AudioError
 from aasp_features.train.data.sources import Row, open_source
@@ -167,3 +170,31 @@ def test_the_hub_needs_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ValueError, match=r'no such file or folder; .* pip install "aasp-features\[datasets\]"'):
         open_source("someone/sounds")
+
+
+STREAM = """
+import json, sys
+import numpy as np
+from aasp_features.train.data.sources import open_source
+source = open_source("someone/sounds")
+rows = [(row.name, row.metadata, len(np.concatenate(list(row.stream())))) for row in source.rows(int(sys.argv[1]))]
+print(json.dumps([source.identity, rows]))
+"""
+
+
+def test_a_data_set_is_streamed_from_the_hub(files: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    folder = as_tables(files, tmp_path)
+    tables = {f"data/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    said = []
+    with LocalHub() as hub:
+        hub.repositories["someone/sounds"] = Repository()
+        environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "cache")}
+        for first, more in ((0, {}), (3, {}), (0, {"README.md": b"# Sounds"})):
+            hub.repositories["someone/sounds"].commit({**tables, **more})
+            done = run_python(STREAM, first, env=environment)
+            assert done.returncode == 0, done.stderr
+            said.append(json.loads(done.stdout.splitlines()[-1]))
+    rows = [[f"{number}.wav", facts, 1000 + number] for number, facts in enumerate(FACTS)]
+    assert [own for _, own in said] == [rows, rows[3:], rows]
+    assert said[0][0] != said[2][0]  # another revision
