@@ -13,8 +13,10 @@ import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
 
 TOKEN = "hf_localtesttoken"
+API = r"/api/(?:models|datasets)/([\w.-]+/[\w.-]+)"
 
 
 @dataclass
@@ -79,11 +81,11 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.hub.faults.get(place)
         if fault and self._misbehave(fault):
             return
-        if found := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)(?:/revision/([^/?]+))?(?:\?.*)?", self.path):
+        if found := re.fullmatch(rf"{API}(?:/revision/([^/?]+))?(?:\?.*)?", self.path):
             self._model_info(found[1], found[2] or "main")
-        elif found := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)/tree/([^/?]+)(?:\?.*)?", self.path):
-            self._tree(found[1], found[2])
-        elif found := re.fullmatch(r"/([\w.-]+/[\w.-]+)/resolve/([^/]+)/([^?]+)(?:\?.*)?", self.path):
+        elif found := re.fullmatch(rf"{API}/tree/([^/?]+)(?:/([^?]*))?(?:\?.*)?", self.path):
+            self._tree(found[1], found[2], found[3] or "")
+        elif found := re.fullmatch(r"(?:/datasets)?/([\w.-]+/[\w.-]+)/resolve/([^/]+)/([^?]+)(?:\?.*)?", self.path):
             self._file(found[1], found[2], found[3])
         else:
             self._answer(404, {"error": f"unknown route {self.path}"})
@@ -121,7 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.hub.requests.append(f"POST {self.path}")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if found := re.fullmatch(rf"{API}/paths-info/([^/?]+)", self.path):
+            self._tree(found[1], found[2], *parse_qs(body.decode())["paths"])
+        elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._answer(401, {"error": "a token is wanted"})
         elif self.path == "/api/repos/create":
             self._create(json.loads(body))
@@ -164,12 +168,19 @@ class _Handler(BaseHTTPRequestHandler):
         facts = {"id": name, "modelId": name, "sha": sha, "private": repository.private, "siblings": siblings}
         self._answer(200, facts)
 
-    def _tree(self, name: str, revision: str) -> None:
+    def _tree(self, name: str, revision: str, *places: str) -> None:
+        """List these files, and the files and folders in these folders."""
         if (repository := self._readable(name)) is not None:
             files = repository.commits[repository.resolve(revision) or ""]
-            oid = {path: hashlib.sha1(content).hexdigest() for path, content in files.items()}
-            listing = [{"type": "file", "oid": oid[path], "size": len(files[path]), "path": path} for path in files]
-            self._answer(200, listing)
+            roots = tuple(f"/{place}/".replace("//", "/") for place in places)
+            inside = [path for path in files if f"/{path}/".startswith(roots)]
+            listing = [
+                {"type": "file", "oid": hashlib.sha1(files[path]).hexdigest(), "size": len(files[path]), "path": path}
+                for path in inside
+            ]
+            folders = {path.rpartition("/")[0] for path in inside} - {"", *places}
+            listing += [{"type": "directory", "oid": "0" * 40, "size": 0, "path": folder} for folder in sorted(folders)]
+            self._answer(200, listing) if listing else self._answer(404, {}, {"X-Error-Code": "EntryNotFound"})
 
     def _file(self, name: str, revision: str, path: str) -> None:
         if (repository := self._readable(name)) is None:
@@ -180,7 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, {"error": "no such file"}, {"X-Error-Code": "EntryNotFound"})
         else:
             etag = f'"{hashlib.sha256(content).hexdigest()}"'
-            self._answer(200, content, {"X-Repo-Commit": sha, "ETag": etag})
+            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+            part = content[int(asked[1]) : int(asked[2] or len(content)) + 1] if asked else content
+            self._answer(206 if asked else 200, part, {"X-Repo-Commit": sha, "ETag": etag})
 
     def _readable(self, name: str) -> Repository | None:
         repository = self.hub.repositories.get(name)

@@ -10,7 +10,14 @@ from warm_process import run_python
 from aasp_features import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_IN_THE_OLDEST_RUN = {"onnxscript", "ray", "pyarrow", "h5py", "lancedb"}  # the tests that need them skip there
+NOT_IN_THE_OLDEST_RUN = {
+    "onnxscript",
+    "ray",
+    "pyarrow",
+    "datasets",
+    "h5py",
+    "lancedb",
+}  # the tests that need them skip there
 
 
 @pytest.fixture(scope="module")

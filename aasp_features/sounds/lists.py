@@ -39,7 +39,7 @@ def read_list(source: str, found: Discovery) -> None:
         raw = read_bounded(sys.stdin.buffer if source == "-" else Path(source))
     except OSError as error:
         raise NothingFoundError(f"list {source}: cannot be read ({error.strerror}).") from error
-    text = _decode(raw)
+    text = decode_list(raw)
     if Path(source).suffix.lower() == ".csv":
         _read_csv(source, text, found)
     else:
@@ -63,7 +63,8 @@ def read_bounded(source: Path | BinaryIO) -> bytes:
     return raw
 
 
-def _decode(raw: bytes) -> str:
+def decode_list(raw: bytes) -> str:
+    """Return the text of a list, which is UTF-8 or UTF-16."""
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return raw.decode("utf-16", "replace")
     if 0 in raw[:2]:  # without a mark; no path begins with a NUL, or has it as its second character

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from aasp_features.command_line import SentenceCommand
+from aasp_features.errors import OptionError
 from aasp_features.train.evaluate.classify_command import classify
 from aasp_features.train.evaluate.command import knn, linear, reproduce, robustness, stability, tasks
 from aasp_features.train.finetune.command import finetune
@@ -47,6 +49,43 @@ EVALUATION = (linear, knn, classify, finetune, stability, robustness, reproduce,
 RELEASE = (release.export, release.card, release.info, release.report, release.curves, release.export_onnx)
 for command in (*EVALUATION, *RELEASE):
     app.command(cls=TrainCommand)(command)
+
+
+@app.command(cls=TrainCommand)
+def prepare(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of sounds, .tar shards or .parquet tables, one of these, a list of paths (.txt, .csv, .jsonl "
+            "or .parquet), or a data set on the Hub."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Corpus folder; a begun one continues (default: print the report of SOURCE).")
+    ] = None,
+    shard_hours: Annotated[float, typer.Option(help="Hours of sound in a shard.")] = 2.0,
+    subset: Annotated[str | None, typer.Option(help="Subset of a data set on the Hub.")] = None,
+    split: Annotated[str, typer.Option(help="Split of a data set on the Hub.")] = "train",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per CPU).")] = None,
+) -> None:
+    """Prepare a corpus larger than memory.
+
+    Writes shards of 16 kHz FLAC with an index to OUT, and prints a report of the sounds.
+    """
+    from aasp_features.train.data.prepare import prepare as work
+    from aasp_features.train.data.prepare import read_corpus_facts
+    from aasp_features.train.data.prepare_report import report_table
+    from aasp_features.train.data.sources import open_source
+    from aasp_features.train.pretrain.stopping import ending_in_a_sentence
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if not 0 < shard_hours < math.inf:
+        raise OptionError(f"must be above 0, got {shard_hours}.", option="shard_hours")
+    with ending_in_a_sentence():
+        corpus = read_corpus_facts(Path(source)) if out is None else None
+        if out is not None:
+            corpus = work(open_source(source, subset, split), out, 3600 * shard_hours, workers)
+    sys.stdout.write(report_table(corpus))
 
 
 @app.command(cls=TrainCommand)

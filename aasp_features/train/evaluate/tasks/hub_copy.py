@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
+from aasp_features.train.data.sources import SOUND, find_tables, open_table, reading
 from aasp_features.train.errors import TrainError
 from aasp_features.train.whole_file import whole_file, write_atomically
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 logger = logging.getLogger(__name__)
-SOUND = "audio"  # the column of sounds: {bytes, path}
-NUMBERED = re.compile(r"(.*)-\d{5}-of-(\d{5})")  # train-00000-of-00002-2f1ab7b824ec751f.parquet
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class HubCopy:
         if self.listing and (folder / self.listing).is_file():
             return
         rows: list[dict[str, Any]] = []
-        for table in self._tables(folder):
+        for table in find_tables(folder, self.tables):
             with open_table(table, (*self.columns, SOUND)) as file:
                 for group in range(file.num_row_groups):
                     rows += self._unpack_rows(folder, table, file, group, wanted)
@@ -82,31 +79,17 @@ class HubCopy:
         _make_folder((folder / self.listing).parent)
         write_atomically(folder / self.listing, text.getvalue())
 
-    def _tables(self, folder: Path) -> list[Path]:
-        """Return all tables in order.
-
-        Raises:
-            TrainError: The names show that some are missing, as after an interrupted download.
-        """
-        tables = sorted(folder.glob(self.tables))
-        matches = [(table.parent, NUMBERED.match(table.name)) for table in tables]
-        series = Counter((parent, match[1], int(match[2])) for parent, match in matches if match)
-        for (parent, name, wanted), found in series.items():
-            if found != wanted:
-                raise TrainError(f"{parent} holds {found} of {wanted} tables {name}-*.parquet; download the rest.")
-        return tables
-
     def _unpack_rows(
         self, folder: Path, table: Path, file: ParquetFile, group: int, wanted: Collection[str] | None
     ) -> list[dict[str, Any]]:
         """Unpack one group of rows; its sounds are read only if a file is missing."""
-        with _reading(table):
+        with reading(table):
             rows: list[dict[str, Any]] = file.read_row_group(group, list(self.columns)).to_pylist()
         paths = [folder / self._clip_path(table, row) for row in rows]
         asked = [wanted is None or str(row[self.columns[0]]) in wanted for row in rows]
         missing = [number for number, path in enumerate(paths) if asked[number] and not path.is_file()]
         if missing:
-            with _reading(table):
+            with reading(table):
                 sounds = file.read_row_group(group, [SOUND]).column(SOUND)
             for number in missing:
                 content = (sounds[number].as_py() or {}).get("bytes")
@@ -125,38 +108,6 @@ class HubCopy:
             if name is None or str(name) in ("", ".", "..") or set(str(name)) & set("/\\\0"):
                 raise TrainError(f"{table}: {column} {name!r} cannot be part of a file name.")
         return PurePath(self.clip.format(folder=table.parent.name, **names))
-
-
-def open_table(table: Path, columns: Sequence[str]) -> ParquetFile:
-    """Open a table that has these columns.
-
-    Raises:
-        TrainError: It cannot be read, lacks a column or sounds, or pyarrow is missing.
-    """
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise TrainError(f'unpacking {table} needs pyarrow: pip install "aasp-features[parquet]".') from None
-    with _reading(table):
-        file = pyarrow.parquet.ParquetFile(table)
-    fields = {field.name: str(field.type) for field in file.schema_arrow}
-    lacking = [name for name in columns if name not in fields]
-    if not lacking and fields[SOUND].startswith("struct"):
-        return file
-    file.close()
-    raise TrainError(f"{table} has no column {lacking[0] if lacking else f'{SOUND} of bytes and path'!r}.")
-
-
-@contextmanager
-def _reading(table: Path) -> Iterator[None]:
-    """Turn errors of reading into a sentence."""
-    from pyarrow import ArrowException
-
-    try:
-        yield
-    except (OSError, ArrowException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TrainError(f"{table} cannot be read ({reason}); download it again.") from error
 
 
 def _make_folder(folder: Path) -> None:
