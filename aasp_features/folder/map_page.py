@@ -87,9 +87,11 @@ def check_frames(sounds: Sequence[Sound], hop: float) -> None:
     if len(sounds) > 1:
         what = f"shows the frames of one recording, got {len(sounds)}; remove --frames, or give one."
         raise OptionError(what, option="map")
-    if estimated_seconds(sounds) / hop > MAX_FRAMES:
-        hours = f"{MAX_FRAMES * hop / 3600:.1f} hours of a hop of {hop:g} s"
-        raise OptionError(f"shows {MAX_FRAMES} frames ({hours}); use --segment in place of --frames.", option="map")
+    seconds = estimated_seconds(sounds)
+    if seconds / hop > MAX_FRAMES:
+        most = f"{MAX_FRAMES * hop / 3600:.1f} hours at a hop of {hop:g} s"
+        what = f"shows {MAX_FRAMES} frames, {most}, got {seconds / 3600:.1f} hours; use --segment, not --frames."
+        raise OptionError(what, option="map")
 
 
 def map_run(
