@@ -90,8 +90,8 @@ def check_frames(sounds: Sequence[Sound], hop: float) -> None:
     seconds = estimated_seconds(sounds)
     if seconds / hop > MAX_FRAMES:
         most = f"{MAX_FRAMES * hop / 3600:.1f} hours at a hop of {hop:g} s"
-        what = f"shows {MAX_FRAMES} frames, {most}, got {seconds / 3600:.1f} hours; use --segment, not --frames."
-        raise OptionError(what, option="map")
+        got = f"got {seconds / 3600:.1f} hours; use --segment, not --frames."
+        raise OptionError(f"shows at most {MAX_FRAMES} frames, {most}, {got}", option="map")
 
 
 def map_run(
