@@ -78,7 +78,7 @@ function drawPoints(ratio, size) {
   const bright = groups.map(() => new Path2D()), faint = groups.map(() => new Path2D());  // one fill for each group
   for (let k = 0; k < N; k++) {
     const [x, y] = within(data.places[k], now), path = (shown(k) ? bright : faint)[groupOf[k]];
-    path.moveTo(x + size, y); path.arc(x, y, size, 0, 7);
+    if (size > 2 || N < 5000) { path.moveTo(x + size, y); path.arc(x, y, size, 0, 7); } else path.rect(x - 1.8, y - 1.8, 3.6, 3.6);
   }
   for (const [paths, alpha] of [[faint, 0.12], [bright, 0.85]]) paths.forEach((path, k) => {
     pen.globalAlpha = alpha; pen.fillStyle = colour[k]; pen.fill(path);

@@ -193,9 +193,9 @@ def write_map(
         "pictures": {"size": PICTURE, "bytes": "" if frames else pictures(sounds, progress)},
         "timeline": timeline(sounds) if over_time else None,
     }
-    parts = {name: _template(name) for name in ("map_page.css", "map_page.js")}
-    parts["DATA"] = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name can close the script
-    page.write_text(re.sub(r"/\*(\w[\w.]*)\*/", lambda found: parts[found[1]], _template("map_page.html")), "utf-8")
+    templates = {name: _template(name) for name in ("map_page.css", "map_page.js")}
+    templates["DATA"] = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name can close the script
+    page.write_text(re.sub(r"/\*(\w[\w.]*)\*/", lambda found: templates[found[1]], _template("map_page.html")), "utf-8")
 
 
 def _template(name: str) -> str:
