@@ -10,10 +10,12 @@ import pytest
 import soundfile
 from helpers import check_help, run_command
 
-from aasp_features import AaSPEncoder, search, similarity
+from aasp_features import AaSPEncoder, search
 from aasp_features.folder import RunOptions, embed_sounds, find_sounds
 from aasp_features.search_command import app
 from aasp_features.similarity import hit_sounds
+from aasp_features.sounds import discovery
+from aasp_features.sounds.shards import ShardReader
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +157,6 @@ def test_a_shard_is_listed_once_for_all_hits(
             shard.add(path, path.name)
     embed_sounds(small_encoder, find_sounds([tmp_path / "a.tar"]), tmp_path / "emb.npy")
     hits, listed = search(tmp_path / "emb.npy", np.load(tmp_path / "emb.npy")[0]), []
-    monkeypatch.setattr(similarity, "find_sounds", lambda path: (listed.append(path), find_sounds(path))[1])
+    monkeypatch.setattr(discovery, "ShardReader", lambda path: (listed.append(path), ShardReader(path))[1])
     assert [sound.name for sound in hit_sounds(hits)] == [hit.path for hit in hits]
     assert listed == [tmp_path / "a.tar"]

@@ -78,7 +78,7 @@ function drawPoints(ratio, size) {
   const bright = groups.map(() => new Path2D()), faint = groups.map(() => new Path2D());  // one fill for each group
   for (let k = 0; k < N; k++) {
     const [x, y] = within(data.places[k], now), path = (shown(k) ? bright : faint)[groupOf[k]];
-    path.moveTo(x + size, y); path.arc(x, y, size, 0, 7);
+    if (size > 2 || N < 5000) { path.moveTo(x + size, y); path.arc(x, y, size, 0, 7); } else path.rect(x - 1.8, y - 1.8, 3.6, 3.6);
   }
   for (const [paths, alpha] of [[faint, 0.12], [bright, 0.85]]) paths.forEach((path, k) => {
     pen.globalAlpha = alpha; pen.fillStyle = colour[k]; pen.fill(path);
@@ -235,7 +235,7 @@ function drawTimeline(style) {
   for (let k = 0; k < N; k++) {
     const start = data.parts[k][0], end = k + 1 < N ? data.parts[k + 1][0] : duration;
     own.globalAlpha = shown(k) ? 1 : 0.12; own.fillStyle = colour[groupOf[k]];
-    own.fillRect(start * unit, height + 2, Math.max(1, (end - start) * unit), 10);
+    own.fillRect(start * unit, height + 2, (end - start) * unit + 0.5, 10);
   }
   own.globalAlpha = 1; own.fillStyle = style.getPropertyValue("--soft"); own.font = "11px system-ui, sans-serif";
   const ticks = Math.max(1, Math.floor(width / 90)), even = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200].find(step => duration / step <= ticks) || duration;

@@ -87,9 +87,11 @@ def check_frames(sounds: Sequence[Sound], hop: float) -> None:
     if len(sounds) > 1:
         what = f"shows the frames of one recording, got {len(sounds)}; remove --frames, or give one."
         raise OptionError(what, option="map")
-    if estimated_seconds(sounds) / hop > MAX_FRAMES:
-        hours = f"{MAX_FRAMES * hop / 3600:.1f} hours of a hop of {hop:g} s"
-        raise OptionError(f"shows {MAX_FRAMES} frames ({hours}); use --segment in place of --frames.", option="map")
+    seconds = estimated_seconds(sounds)
+    if seconds / hop > MAX_FRAMES:
+        most = f"{MAX_FRAMES * hop / 3600:.1f} hours at a hop of {hop:g} s"
+        got = f"got {seconds / 3600:.1f} hours; use --segment, not --frames."
+        raise OptionError(f"shows at most {MAX_FRAMES} frames, {most}, {got}", option="map")
 
 
 def map_run(
@@ -191,9 +193,9 @@ def write_map(
         "pictures": {"size": PICTURE, "bytes": "" if frames else pictures(sounds, progress)},
         "timeline": timeline(sounds) if over_time else None,
     }
-    parts = {name: _template(name) for name in ("map_page.css", "map_page.js")}
-    parts["DATA"] = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name can close the script
-    page.write_text(re.sub(r"/\*(\w[\w.]*)\*/", lambda found: parts[found[1]], _template("map_page.html")), "utf-8")
+    templates = {name: _template(name) for name in ("map_page.css", "map_page.js")}
+    templates["DATA"] = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name can close the script
+    page.write_text(re.sub(r"/\*(\w[\w.]*)\*/", lambda found: templates[found[1]], _template("map_page.html")), "utf-8")
 
 
 def _template(name: str) -> str:
