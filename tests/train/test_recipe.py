@@ -31,6 +31,7 @@ from aasp_features.train.recipe import (
         ("data", {"stages": [Stage(sounds=10**11)]}, "must be 1 to 100000"),
         ("data", {"stages": [Stage(columns=99)]}, "longer than the window of 64"),
         ("data", {"crops": 3}, "crops must be 1 or 2"),
+        ("data", {"workers": -1}, "workers must be at least 0"),
         ("data", {"mix_probability": 1.1}, "mix_probability must be 0 to 1"),
         ("data", {"stretch": 2.0}, "stretch must be 0 to 1"),
         ("data", {"pitch": -1.0}, "pitch 0 to 12 semitones"),

@@ -29,6 +29,7 @@ from aasp_features.train.data.reading import SAMPLE_RATE
 from aasp_features.train.errors import TrainError
 
 CORPUS_FILE, INDEX_FILE, FORMAT = "corpus.json", "sounds.npy", 1
+BEGUN_FILE = "source.json"  # sealed; of a corpus that is not finished
 SOUND = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("size", "<i8"), ("samples", "<i8")])
 AT_ONCE = 16  # crops whose log-mels are computed together
 READ_AT_ONCE = 2**19  # bytes; the decoder's many small reads of a short sound would cost more than all of its bytes
@@ -83,7 +84,8 @@ class PreparedCorpus:
         def finish() -> Tensor:
             for _ in decoding:
                 pass
-            return torch.cat([self._log_mel(part) for part in torch.from_numpy(waveform).split(AT_ONCE)])
+            parts = torch.split(torch.from_numpy(waveform), AT_ONCE)
+            return torch.cat([self._log_mel(part) for part in parts])
 
         return finish
 
@@ -119,6 +121,17 @@ def _member(shard: BinaryIO, offset: int, size: int) -> BinaryIO:
         return join_pieces(shard, [range(offset, offset + size)], shard.name)
     shard.seek(offset)
     return io.BytesIO(shard.read(size))
+
+
+def is_prepared(folder: Path) -> bool:
+    """Return whether a folder is a prepared corpus.
+
+    Raises:
+        TrainError: It is one that is not finished.
+    """
+    if not (folder / CORPUS_FILE).is_file() and read_sealed(folder / BEGUN_FILE) is not None:
+        raise TrainError(f"{folder} is not finished; run the same `aasp-train prepare` again.")
+    return (folder / CORPUS_FILE).is_file()
 
 
 def read_prepared(folder: Path, config: AaSPConfig, device: torch.device, workers: int) -> PreparedCorpus:

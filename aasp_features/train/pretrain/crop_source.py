@@ -14,7 +14,7 @@ from aasp_features.checkpoint import load_checkpoint
 from aasp_features.errors import OptionError
 from aasp_features.train.data.cached import load_corpus
 from aasp_features.train.data.crops import CropSampler, check_shares
-from aasp_features.train.data.prepared import CORPUS_FILE, read_prepared
+from aasp_features.train.data.prepared import is_prepared, read_prepared
 from aasp_features.train.data.waveforms import check_samples
 from aasp_features.train.distributed import rank, world_size
 from aasp_features.train.errors import TrainError
@@ -44,15 +44,15 @@ def open_crops(
 
     Raises:
         CheckpointError: There is no such checkpoint.
-        TrainError: Another process trains in this folder; also see ``read_prepared``, ``load_corpus``,
-            ``read_descriptions``, ``TeacherFeatures`` and ``Makers``.
+        TrainError: Another process trains in this folder; also see ``is_prepared``, ``read_prepared``,
+            ``load_corpus``, ``read_descriptions``, ``TeacherFeatures`` and ``Makers``.
     """
     with ExitStack() as closing:
         if rank() == 0:
             closing.callback(lock_run(run).release)
         if not recipe.distillation.teachers:
             check_shares(recipe)  # before hours of decoding
-            if (data / CORPUS_FILE).is_file():
+            if is_prepared(data):
                 prepared = read_prepared(data, recipe.config(), device, recipe.data.workers)
                 closing.callback(prepared.close)
                 yield CropSampler(prepared, recipe)

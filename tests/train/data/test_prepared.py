@@ -12,11 +12,11 @@ from prepared_helpers import write_prepared
 from train_helpers import at_its_start, metrics, tiny_recipe
 
 from aasp_features import AaSPConfig, LogMel
-from aasp_features.folder.state import read_sealed, seal
+from aasp_features.folder.state import seal
 from aasp_features.train.data.batch import Spans
 from aasp_features.train.data.cached import load_corpus
 from aasp_features.train.data.crops import AHEAD, CropSampler
-from aasp_features.train.data.prepared import SOUND, PreparedCorpus, read_prepared
+from aasp_features.train.data.prepared import SOUND, PreparedCorpus, is_prepared, read_prepared
 from aasp_features.train.pretrain.loop import Pretraining
 from aasp_features.train.recipe import Stage
 
@@ -138,7 +138,7 @@ def test_what_is_missing_or_damaged_is_said_at_the_start(tmp_path: Path) -> None
     refused(r"shard-00001.tar has \d+ bytes instead of \d+; copy it again")
     (tmp_path / "corpus.json").write_text((tmp_path / "corpus.json").read_text().replace('"sounds": 4', '"sounds": 5'))
     refused("corpus.json is damaged or has another format")
-    (tmp_path / "corpus.json").write_text(seal({**(read_sealed(tmp_path / "corpus.json") or {}), "format": 2}))
+    (tmp_path / "corpus.json").write_text(seal({"format": 2}))
     refused("corpus.json is damaged or has another format")
     rows = np.load(tmp_path / "sounds.npy")
     for damage in (rows[:3], np.zeros(4), _changed(rows, "offset", -1), _changed(rows, "offset", 1 << 40)):
@@ -150,6 +150,16 @@ def test_what_is_missing_or_damaged_is_said_at_the_start(tmp_path: Path) -> None
     np.save(tmp_path / "sounds.npy", _changed(rows, "samples", 16001))
     with pytest.raises(ValueError, match="it is another sound than the index says"):
         opened(tmp_path).cut(Spans(*torch.tensor([[1], [0], [1]])), 1)()
+
+
+def test_a_corpus_that_is_not_finished_is_refused(folder: Path, tmp_path: Path) -> None:
+    assert is_prepared(folder)
+    assert not is_prepared(tmp_path)
+    (tmp_path / "source.json").write_text("{}")  # anybody's
+    assert not is_prepared(tmp_path)
+    (tmp_path / "source.json").write_text(seal({"format": 1}))
+    with pytest.raises(ValueError, match="is not finished; run the same `aasp-train prepare` again"):
+        is_prepared(tmp_path)
 
 
 def _changed(rows: np.ndarray, name: str, value: int) -> np.ndarray:
