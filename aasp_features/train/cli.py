@@ -76,7 +76,7 @@ def prepare(
     from aasp_features.train.data.prepare import read_corpus_facts
     from aasp_features.train.data.prepare_report import report_table
     from aasp_features.train.data.sources import open_source
-    from aasp_features.train.pretrain.stopping import ending_in_a_sentence
+    from aasp_features.train.run.stopping import ending_in_a_sentence
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if not 0 < shard_hours < math.inf:
