@@ -84,7 +84,8 @@ class PreparedCorpus:
         def finish() -> Tensor:
             for _ in decoding:
                 pass
-            return torch.cat([self._log_mel(part) for part in torch.from_numpy(waveform).split(AT_ONCE)])
+            parts = torch.split(torch.from_numpy(waveform), AT_ONCE)
+            return torch.cat([self._log_mel(part) for part in parts])
 
         return finish
 
