@@ -90,13 +90,7 @@ def prepare(
 
 @app.command(cls=TrainCommand)
 def pretrain(
-<<<<<<< HEAD
-    data: Annotated[
-        Path, typer.Option(help="Folder of audio files or of .tar shards that hold them, or a prepared corpus.")
-    ],
-=======
     data: Annotated[Path, typer.Option(help="Folder of sounds or .tar shards, or a prepared corpus.")],
->>>>>>> corpus
     out: Annotated[Path, typer.Option(help="Run folder; a run found there continues.")],
     recipe: Annotated[str, typer.Option(help="Preset from aasp_features/train/recipes.")] = "base",
     settings: Annotated[list[str] | None, typer.Argument(help="Recipe settings to change, as KEY=VALUE.")] = None,

@@ -220,7 +220,7 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         ([*PRETRAIN, "--stop-after", "inf"], "--stop-after must be at least 0 minutes, got inf"),
         ([*PRETRAIN, "data.gain_db=.nan"], "recipe: data.gain_db must be a number within ±1e+12, got nan"),
         ([*PRETRAIN, "run.seed=99999999999999999999"], "recipe: run.seed must be a number within"),
-        ([*PRETRAIN, "run.seed=-1"], "save_seconds, seed, keep at least 0"),
+        ([*PRETRAIN, "run.seed=-1"], "run.save_seconds, run.seed and run.keep_states must be at least 0"),
         ([*PRETRAIN, "optimizer.learning_rate=fast"], "Value 'fast' of type 'str' could not be converted to Float"),
         ([*PRETRAIN, "model.dim=null"], "config: dim"),
         ([*PRETRAIN, "--out", "file"], "file cannot be used as a run folder (File exists)"),
