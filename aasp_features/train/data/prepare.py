@@ -42,16 +42,15 @@ from aasp_features.folder.progress import ProgressLines
 from aasp_features.folder.state import read_sealed, seal
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.data.prepare_report import MEASURED, corpus_report, corpus_statistics, measure
+from aasp_features.train.data.prepared import BEGUN_FILE, CORPUS_FILE, FORMAT, INDEX_FILE, SOUND
 from aasp_features.train.data.reading import SAMPLE_RATE
 from aasp_features.train.data.sources import Row, Source
 from aasp_features.train.errors import TrainError
 from aasp_features.train.whole_file import whole_file, write_atomically
 
 logger = logging.getLogger(__name__)
-CORPUS_FILE, INDEX_FILE, FORMAT = "corpus.json", "sounds.npy", 1
-SOURCE_FILE, LOCK_FILE, SOUNDS = "source.json", "prepare.lock", "sounds"
+LOCK_FILE, SOUNDS = "prepare.lock", "sounds"
 RECORD = np.dtype([("row", "<i8"), ("shard", "<i4"), ("offset", "<i8"), ("size", "<i8"), *MEASURED.descr])
-INDEX = ["shard", "offset", "size", "samples"]  # the fields that readers of the corpus need
 ROWS_AHEAD = 4  # under way for each process
 
 
@@ -95,7 +94,7 @@ def prepare(source: Source, out: Path, shard_seconds: float, workers: int | None
     try:
         if (corpus := _begin(out, begun)) is None:
             corpus = _prepare(source, out, shard_seconds, workers or len(os.sched_getaffinity(0)), begun)
-        _clean(out, [SOURCE_FILE, "shard-*.npz"])
+        _clean(out, [BEGUN_FILE, "shard-*.npz"])
         lock.path.unlink()
         return corpus
     finally:
@@ -105,7 +104,7 @@ def prepare(source: Source, out: Path, shard_seconds: float, workers: int | None
 def _begin(out: Path, begun: dict[str, Any]) -> dict[str, Any] | None:
     """Return what a finished corpus is; else leave a folder that this source may be prepared in."""
     corpus = read_sealed(out / CORPUS_FILE)
-    found = (corpus or {}).get("made_from") or read_sealed(out / SOURCE_FILE)
+    found = (corpus or {}).get("made_from") or read_sealed(out / BEGUN_FILE)
     if found is None and any(path.name != LOCK_FILE and not path.name.startswith(".") for path in out.iterdir()):
         raise TrainError(f"{out} holds other files; give a new or empty folder.")
     if found is not None and any(found.get(name) != value for name, value in begun.items()):
@@ -114,8 +113,8 @@ def _begin(out: Path, begun: dict[str, Any]) -> dict[str, Any] | None:
             "folder, or delete this one."
         )
     if corpus is None:
-        _clean(out, [".shard-*", f".{INDEX_FILE}.*", f".{CORPUS_FILE}.*", f".{SOURCE_FILE}.*"])
-        write_atomically(out / SOURCE_FILE, seal(begun))
+        _clean(out, [".shard-*", f".{INDEX_FILE}.*", f".{CORPUS_FILE}.*", f".{BEGUN_FILE}.*"])
+        write_atomically(out / BEGUN_FILE, seal(begun))
     shutil.rmtree(out / SOUNDS, ignore_errors=True)
     return corpus
 
@@ -288,7 +287,7 @@ def _finish(out: Path, shards: list[Shard], rows: int, begun: dict[str, Any]) ->
     sounds = np.concatenate([shard.records for shard in shards])
     statistics, report = corpus_statistics(sounds), corpus_report(sounds, rows - len(sounds))
     with whole_file(out / INDEX_FILE) as temporary, temporary.open("wb") as file:
-        np.save(file, repack_fields(sounds[INDEX]))
+        np.save(file, repack_fields(sounds[list(SOUND.names or ())]))
     made = [
         {"file": f"shard-{number:05}.tar", "bytes": size, "sha256": digest, "sounds": len(records)}
         for number, (records, digest, size) in enumerate(shards)
