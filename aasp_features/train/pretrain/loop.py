@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -42,6 +43,7 @@ from aasp_features.train.pretrain.run_state import Progress, load_run, read_reco
 from aasp_features.train.pretrain.stopping import StoppedError, noting_requests
 from aasp_features.train.pretrain.tracker import Track
 from aasp_features.train.recipe import PretrainRunSettings
+from aasp_features.version import __version__
 
 logger = logging.getLogger(__name__)
 PRECISION_TRIALS = 3
@@ -206,6 +208,8 @@ class Pretraining:
             "processes": world_size(),
             "start_from": self.start_from,
             "torch": torch.__version__,
+            "package": __version__,
+            "hardware": hardware(self.device),
             "max_seconds": self.max_seconds,
             **self.crops.facts(self.progress.step),
             "changes": self.changes,
@@ -303,6 +307,13 @@ def prepare_blocks(objective: Objective, settings: PretrainRunSettings) -> None:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         if settings.compile:
             block.compile(dynamic=True)
+
+
+def hardware(device: torch.device) -> str:
+    """Return the name of a GPU, or the number of CPU cores and their instructions."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{os.cpu_count()} CPU cores, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def start_with(objective: Objective, checkpoint: str) -> None:

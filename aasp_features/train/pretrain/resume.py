@@ -10,7 +10,8 @@ from aasp_features.train.recipe import Recipe
 MAY_CHANGE = {
     *("run.steps", "max_seconds", "optimizer.hold"),  # its end
     *("distillation.token_dropping_until", "distillation.longer_from"),
-    *("device", "torch", "run.precision", "distillation.parts", "distillation.workers"),  # the machine
+    *("device", "hardware", "torch", "package", "run.precision"),  # the machine
+    *("distillation.parts", "distillation.workers"),
     *("processes", "run.checkpointing", "run.compile", "run.log_every", "run.save_seconds", "run.keep_states"),
     *("run.probe", "run.probe_every", "run.keep_best", "run.tracker"),
     *("distillation.crops", "hours"),  # more crops; another decoder's few samples

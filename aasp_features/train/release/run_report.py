@@ -109,6 +109,6 @@ def _environment(progress: Progress, record: Mapping[str, Any]) -> list[str]:
 
 
 def _text(value: object) -> str:
-    """Return a value of a record as HTML, shortened."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Return a value of a record as HTML, shortened; None is empty."""
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
     return escape(text if len(text) <= 200 else f"{text[:200]}…")
