@@ -139,6 +139,7 @@ class AaSPForAudioClassification(AaSPModel):  # type: ignore[no-untyped-call]
     """
 
     def _add_head(self, aasp: AaSPConfig) -> None:
+        self.loss_type = "ForSequenceClassification"  # earlier versions name none for audio
         self.classifier = nn.Linear(aasp.embedding_dim, int(self.config.num_labels or 2))
 
     def _init_weights(self, module: Any) -> None:

@@ -260,6 +260,8 @@ class Pretraining:
         figures: dict[str, float] = {}
         try:
             figures = self.probe(networks, self.recipe.exported_config()) if self.probe else {}
+        except StoppedError:
+            raise
         except AaSPError as error:
             logger.warning("step %d: no figures of the online probe: %s", self.progress.step, error)
         agree_any(False)
