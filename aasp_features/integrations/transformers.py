@@ -132,14 +132,15 @@ class AaSPModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         return output.to_tuple() if return_dict is False else output
 
 
-class AaSPForAudioClassification(AaSPModel):
+class AaSPForAudioClassification(AaSPModel):  # type: ignore[no-untyped-call]
     """The network with a linear layer on its clip vectors, for one label per clip or several.
 
     From a checkpoint of an encoder, the layer starts at zero: all classes are equally likely.
     """
 
     def _add_head(self, aasp: AaSPConfig) -> None:
-        self.classifier = nn.Linear(aasp.embedding_dim, self.config.num_labels)
+        self.loss_type = "ForSequenceClassification"  # earlier versions name none for audio
+        self.classifier = nn.Linear(aasp.embedding_dim, int(self.config.num_labels or 2))
 
     def _init_weights(self, module: Any) -> None:
         super()._init_weights(module)
@@ -151,9 +152,9 @@ class AaSPForAudioClassification(AaSPModel):
         self,
         input_values: Tensor,
         attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        labels: Tensor | None = None,
         **_: Any,
     ) -> Any:
         """Classify waveforms; other arguments and errors are those of ``AaSPModel.forward``.

@@ -50,7 +50,13 @@ class LogMel(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Keep the tables float32 when a model's weights are converted; the device changes."""
-        return super()._apply(lambda table: table.to(fn(table).device), recurse)
+
+        def moved(table: Tensor) -> Tensor:
+            other = fn(table)
+            return other if other.dtype == table.dtype else table.to(other.device)
+
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Compute the standardised log-mel of float waveforms at 16 kHz, in +-1.

@@ -48,7 +48,7 @@ from aasp_features.train.recipe import (
         ("optimizer", {"hold": 1.0}, "hold must be 0 to below 1"),
         ("run", {"precision": "float8"}, "run.precision must be one of auto, float32, bfloat16, float16, got 'float8'"),
         ("run", {"keep_states": -1}, "run.save_seconds, run.seed and run.keep_states must be at least 0"),
-        ("run", {"log_every": 0}, "run.steps, run.log_every and run.accumulate must be at least 1"),
+        ("run", {"log_every": 0}, "run.steps, log_every, accumulate and probe_every must be at least 1"),
     ],
 )
 def test_wrong_settings(part: str, change: dict[str, object], sentence: str) -> None:

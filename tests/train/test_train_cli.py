@@ -126,6 +126,10 @@ def test_a_distilled_run_becomes_a_checkpoint_with_its_card(
     assert "Earlier: Recipe `tiny_cpu`, 4 steps" in earlier
     assert "320 crops" in last
     assert run("curves", out, "--out", tmp_path / "curves.png").exit_code == 0
+    assert run("report", out, "--out", tmp_path / "report.html").exit_code == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<td>levels</td><td>CC BY 4.0</td><td>levels of noise</td>" in page
+    assert "loss levels" in page
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert {"loss_frame", "loss_levels", "rankme_mean"} <= set(lines[-1])
 

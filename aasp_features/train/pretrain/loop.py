@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -39,6 +40,8 @@ from aasp_features.train.run.optimizer import (
 from aasp_features.train.run.precision import autocast, known_precision
 from aasp_features.train.run.resume import check_resumed
 from aasp_features.train.run.state import flat_state, read_record, restore, under, write_state
+from aasp_features.train.run.stopping import StoppedError
+from aasp_features.version import __version__
 
 logger = logging.getLogger(__name__)
 PRECISION_TRIALS = 3
@@ -163,6 +166,8 @@ class Pretraining(Run):
             "processes": world_size(),
             "start_from": self.start_from,
             "torch": torch.__version__,
+            "package": __version__,
+            "hardware": hardware(self.device),
             "max_seconds": self.max_seconds,
             **self.crops.facts(self.progress.step),
             "changes": self.changes,
@@ -212,6 +217,8 @@ class Pretraining(Run):
         figures: dict[str, float] = {}
         try:
             figures = self.probe(networks, self.recipe.exported_config()) if self.probe else {}
+        except StoppedError:
+            raise
         except AaSPError as error:
             logger.warning("step %d: no figures of the online probe: %s", self.progress.step, error)
         agree_any(False)
@@ -259,6 +266,13 @@ def prepare_blocks(objective: Objective, settings: PretrainRunSettings) -> None:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         if settings.compile:
             block.compile(dynamic=True)
+
+
+def hardware(device: torch.device) -> str:
+    """Return the name of a GPU, or the number of CPU cores and their instructions."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{os.cpu_count()} CPU cores, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def start_with(objective: Objective, checkpoint: str) -> None:

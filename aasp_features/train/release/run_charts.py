@@ -124,7 +124,7 @@ def svg_axes(parts: list[str], size: tuple[float, float] = (4.2, 2.5)) -> Iterat
 
     ink, line, *series = COLOURS
     cycle = cycler(linestyle=["-", "--"]) * cycler(color=series)
-    style = {
+    style: Any = {
         **{f"{part}.color": ink for part in ("text", "xtick", "ytick")},
         **{"axes.labelcolor": ink, "axes.edgecolor": line, "grid.color": line, "axes.prop_cycle": cycle},
         **{"axes.facecolor": "none", "savefig.transparent": True, "legend.frameon": False, "font.size": 8},

@@ -85,11 +85,11 @@ def _masks(run: Path, record: Mapping[str, Any]) -> list[str]:
 def _settings(recipe: Mapping[str, Any]) -> list[str]:
     """Return the settings that differ from the preset, and all of them."""
     name, settings = recipe.get("name"), flat_settings(dict(recipe))
-    preset = {}
-    if name in recipe_names():
-        preset = flat_settings(import_module(f"aasp_features.train.recipes.{name}").RECIPE.to_dict())
-    elif name:
-        preset = flat_settings(Recipe().to_dict())
+    preset: dict[str, Any] = {}
+    if "masking" in recipe:  # not of fine-tuning
+        known = name in recipe_names()
+        found = import_module(f"aasp_features.train.recipes.{name}").RECIPE if known else Recipe()
+        preset = flat_settings(found.to_dict())
     rows = [
         [_text(key), _text(value), _text(preset.get(key))]
         for key, value in settings.items()
@@ -109,6 +109,6 @@ def _environment(progress: Progress, record: Mapping[str, Any]) -> list[str]:
 
 
 def _text(value: object) -> str:
-    """Return a value of a record as HTML, shortened."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Return a value of a record as HTML, shortened; None is empty."""
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
     return escape(text if len(text) <= 200 else f"{text[:200]}…")

@@ -12,10 +12,10 @@ from aasp_features.train.recipe import Recipe
 MAY_CHANGE = {
     *("run.steps", "max_seconds", "optimizer.hold"),  # its end
     *("distillation.token_dropping_until", "distillation.longer_from"),
-    *("device", "torch", "run.precision", "distillation.parts"),  # the machine
-    *("processes", "data.workers", "distillation.workers", "run.checkpointing", "run.compile"),
-    *("run.log_every", "run.save_seconds", "run.keep_states", "run.keep_best"),
-    *("run.probe", "run.probe_every", "run.tracker"),
+    *("device", "hardware", "torch", "package", "run.precision"),  # the machine
+    *("distillation.parts", "distillation.workers", "data.workers"),
+    *("processes", "run.checkpointing", "run.compile", "run.log_every", "run.save_seconds", "run.keep_states"),
+    *("run.probe", "run.probe_every", "run.keep_best", "run.tracker"),
     *("distillation.crops", "hours"),  # more crops; another decoder's few samples
     *("distillation.teachers", "distillation.graphs", "distillation.features"),  # paths, whose contents are compared
     *("run.parts", "clips.memory_gb", "config.name"),  # of fine-tuning

@@ -21,6 +21,7 @@ from aasp_features.train.pretrain import loop
 from aasp_features.train.pretrain.loop import Pretraining
 from aasp_features.train.release.export import export_encoder
 from aasp_features.train.run.state import read_record
+from aasp_features.train.run.stopping import StoppedError
 
 pytestmark = pytest.mark.usefixtures("one_penalty")
 PROBED = {"probe": "labelled", "probe_every": 2}
@@ -130,6 +131,14 @@ def test_a_probe_that_fails_is_told_and_the_run_goes_on(tmp_path: Path, caplog: 
         assert start(tmp_path, probe=failing, run=PROBED).run()
     assert "step 2: no figures of the online probe: a clip has gone." in caplog.text
     assert not any(figures(line) for line in metrics(tmp_path))
+
+
+def test_a_second_request_to_stop_ends_a_probe(tmp_path: Path) -> None:
+    def interrupted(networks: object, config: object) -> dict[str, float]:
+        raise StoppedError("stopped at once.", 2)
+
+    with pytest.raises(StoppedError):
+        start(tmp_path, probe=interrupted, run=PROBED).run()
 
 
 def test_sentences(task_folder: Path, tmp_path: Path) -> None:

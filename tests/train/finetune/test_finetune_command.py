@@ -43,7 +43,13 @@ def test_one_fold_makes_a_classifier(task_folder: Path, tiny_checkpoint: Path, t
     assert (out / "report.md").read_text() == report
     drawn = CliRunner().invoke(app, ["curves", str(out), "--out", str(tmp_path / "curves.svg")])
     assert drawn.exit_code == 0, drawn.output
-    assert all(name in (tmp_path / "curves.svg").read_text() for name in ("loss train", "loss validation", "metric on"))
+    page = CliRunner().invoke(app, ["report", str(out), "--out", str(tmp_path / "page.html")])
+    assert page.exit_code == 0, page.output
+    for drawing in ("curves.svg", "page.html"):
+        text = (tmp_path / drawing).read_text(encoding="utf-8")
+        assert all(name in text for name in ("loss train", "loss validation", "metric on"))
+    assert "<td>optimizer.layer_decay</td>" in text
+    assert "Changed from the preset" not in text  # presets of pre-training
 
 
 def test_several_runs_have_folders_of_their_own(task_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
