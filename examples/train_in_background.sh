@@ -28,7 +28,7 @@ mkdir -p "$state"
 if [ -z "$finish" ]; then
   nohup nice -n "${NICE:-19}" aasp-train pretrain --data "$data" --out "$state/run" --start-from aasp-tiny-pack-1 --max-time 100000 \
     "${settings[@]}" "distillation.workers=${WORKERS:-1}" ${extra[@]+"${extra[@]}"} >>"$state/run.log" 2>&1 &
-  echo "training in process $!; aasp-train curves $state/run --out curves.png plots its progress"
+  echo "training in process $!; aasp-train report $state/run writes a page on its progress"
 else
   if [ ! -f "$state/run/state.safetensors" ]; then
     echo "no run to finish in $state; the first state is saved after five minutes" >&2

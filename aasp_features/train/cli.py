@@ -46,7 +46,7 @@ class TrainCommand(SentenceCommand):
 
 
 EVALUATION = (linear, knn, classify, finetune, stability, robustness, reproduce, tasks)
-RELEASE = (release.export, release.card, release.info, release.report, release.curves, release.export_onnx)
+RELEASE = (release.export, release.card, release.info, release.report, release.export_onnx)
 for command in (*EVALUATION, *RELEASE):
     app.command(cls=TrainCommand)(command)
 

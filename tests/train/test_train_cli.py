@@ -60,9 +60,7 @@ def test_export_gives_a_checkpoint_that_embeds(finished: Path, tmp_path: Path, w
             torch.testing.assert_close(value, state.get_tensor(prefix + key).half().float(), atol=0, rtol=0)
 
 
-def test_curves_and_card(finished: Path, tmp_path: Path) -> None:
-    assert run("curves", finished, "--out", tmp_path / "curves.png").exit_code == 0
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+def test_card(finished: Path, tmp_path: Path) -> None:
     run("export", finished, "--out", tmp_path / "ck", "--name", "aasp-tiny-test-1")
     (tmp_path / "results.md").write_text("| a | b |\n")
     manifest = "source_repo,commit,licence,seconds\norg/a,abc,CC0,30\norg/a,abc,CC0,60\norg/b,def,CC BY 4.0,6\n"
@@ -125,7 +123,6 @@ def test_a_distilled_run_becomes_a_checkpoint_with_its_card(
     earlier, _, last = (tmp_path / "ck" / "README.md").read_text().partition("Recipe `tiny_distilled`")
     assert "Earlier: Recipe `tiny_cpu`, 4 steps" in earlier
     assert "320 crops" in last
-    assert run("curves", out, "--out", tmp_path / "curves.png").exit_code == 0
     assert run("report", out, "--out", tmp_path / "report.html").exit_code == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<td>levels</td><td>CC BY 4.0</td><td>levels of noise</td>" in page
@@ -214,7 +211,7 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
             ["export", "gone", "--out", "ck", "--name", "x", "--which", "both"],
             "'both' is not one of",
         ),
-        (["curves", "gone"], "gone holds no metrics.jsonl"),
+        (["report", "gone"], "gone holds no metrics.jsonl"),
         (["knn", "--task", "gone"], "gone is no file or folder"),
         (["info", "gone"], "'gone' is no folder"),
         ([*PRETRAIN, "--device", "gpu"], "device must be one that torch can use here"),
@@ -236,7 +233,7 @@ def test_features_alone_and_shared(distilled: tuple[Path, Path], sound_folder: P
         (["pretrain", "--data", "cut.tar", "--out", "run", "--recipe", "tiny_cpu"], "cut.tar"),
         (["export", "states", "--out", "ck", "--name", "x"], "is damaged"),
         (["card", "states", "--checkpoint", "empty"], "empty/config.json cannot be read"),
-        (["curves", "file"], "file holds no metrics.jsonl"),
+        (["report", "file"], "file holds no metrics.jsonl"),
         (["linear", "--task", "file"], "file cannot be read as a comma-separated UTF-8 table"),
         (["linear", "--task", "empty"], "must hold at least two folders with sounds"),
         (["teacher-features", "--data", "junk", "--out", "file", "distillation.teachers=."], "no teachers in .;"),

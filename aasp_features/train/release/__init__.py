@@ -1,1 +1,1 @@
-"""Products of a finished run: checkpoint, card, attribution, ONNX graph and curves."""
+"""Products of a finished run: checkpoint, card, attribution, ONNX graph and report."""

@@ -1,4 +1,4 @@
-"""The commands ``aasp-train export``, ``card``, ``info``, ``report``, ``curves`` and ``export-onnx``, for runs."""
+"""The commands ``aasp-train export``, ``card``, ``info``, ``report`` and ``export-onnx``, for runs."""
 
 from __future__ import annotations
 
@@ -136,18 +136,6 @@ def report(
     check_unread([out], [run / METRICS_FILE, run / STATE_FILE])
     write_atomically(out, run_report(run))
     typer.echo(f"wrote {out}", err=True)
-
-
-def curves(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
-    out: Annotated[Path, typer.Option(help="Image file to write.")] = Path("curves.png"),
-) -> None:
-    """Plot a run's losses and health metrics."""
-    from aasp_features.folder.output import check_unread
-    from aasp_features.train.release.run_charts import draw_curves
-
-    check_unread([out], [run])
-    draw_curves(run, out)
 
 
 def export_onnx(

@@ -1,4 +1,4 @@
-"""Charts of a run by matplotlib: its metrics as an image, and as SVG in the colours of the report's page."""
+"""Charts of a run by matplotlib, as SVG in the colours of the report's page."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig
-from aasp_features.train.errors import TrainError
-from aasp_features.train.run.folder import METRICS_FILE, read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,31 +85,6 @@ def curve(lines: Lines, name: str) -> tuple[NDArray[np.float64], NDArray[np.floa
     if len(points) > MAX_POINTS:
         points = np.array([group.mean(axis=0) for group in np.array_split(points, MAX_POINTS)])
     return points[:, 0], points[:, 1]
-
-
-def draw_curves(run: Path, out: Path) -> None:
-    """Plot each group of ``PANELS`` that the run has metrics of, in one image.
-
-    Raises:
-        TrainError: There are no metrics, or the image cannot be written.
-    """
-    from matplotlib.figure import Figure
-
-    lines = read_metrics(run)
-    if not lines:
-        raise TrainError(f"{run / METRICS_FILE} is empty; wait for the run's first metrics.")
-    figure = Figure(figsize=(12, 6.5), layout="constrained")
-    found = found_panels(lines)
-    for index, (title, names) in enumerate(found.items()):
-        axes = figure.add_subplot(2, -(-len(found) // 2), index + 1)
-        draw_panel(axes, lines, names)
-        axes.legend(fontsize=7)
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("step", fontsize=8)
-    try:
-        figure.savefig(out, dpi=110)
-    except (OSError, ValueError) as error:  # ValueError: unknown image format
-        raise TrainError(f"{out} cannot be written ({str(error).splitlines()[0]}).") from error
 
 
 @contextmanager

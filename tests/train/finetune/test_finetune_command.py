@@ -41,13 +41,10 @@ def test_one_fold_makes_a_classifier(task_folder: Path, tiny_checkpoint: Path, t
     report = (out / "report.md").read_text()
     assert run(*arguments).exit_code == 0  # it is complete, and says so again
     assert (out / "report.md").read_text() == report
-    drawn = CliRunner().invoke(app, ["curves", str(out), "--out", str(tmp_path / "curves.svg")])
-    assert drawn.exit_code == 0, drawn.output
     page = CliRunner().invoke(app, ["report", str(out), "--out", str(tmp_path / "page.html")])
     assert page.exit_code == 0, page.output
-    for drawing in ("curves.svg", "page.html"):
-        text = (tmp_path / drawing).read_text(encoding="utf-8")
-        assert all(name in text for name in ("loss train", "loss validation", "metric on"))
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert all(name in text for name in ("loss train", "loss validation", "metric on"))
     assert "<td>optimizer.layer_decay</td>" in text
     assert "Changed from the preset" not in text  # presets of pre-training
 

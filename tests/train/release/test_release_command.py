@@ -87,14 +87,14 @@ def test_a_run_without_metrics_has_a_card_without_losses(runs: dict[str, Path], 
 def test_what_is_read_is_never_replaced(runs: dict[str, Path], tmp_path: Path) -> None:
     """Each command that writes beside what it reads, given its own input as the place."""
     checkpoint, run_folder = Path(exported(runs["conv"])), Path(shutil.copytree(runs["conv"], tmp_path / "run"))
-    (tmp_path / "curves.png").hardlink_to(run_folder / "metrics.jsonl")
+    (tmp_path / "page.html").hardlink_to(run_folder / "metrics.jsonl")
     (tmp_path / "graph.onnx").symlink_to(checkpoint / "model.safetensors")
     read = [*checkpoint.iterdir(), *run_folder.iterdir()]
     before = [path.read_bytes() for path in read]
     for command in (
         ("export", run_folder, "--out", checkpoint, "--name", "aasp-tiny-test-2", "--mix", f"{checkpoint}=0.5"),
         ("card", run_folder, "--checkpoint", checkpoint, "--results", checkpoint / "README.md"),
-        ("curves", run_folder, "--out", tmp_path / "curves.png"),
+        ("report", run_folder, "--out", tmp_path / "page.html"),
         ("export-onnx", "--model", checkpoint, "--out", tmp_path / "graph.onnx"),
     ):
         done = run(*command)
