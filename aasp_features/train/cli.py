@@ -82,8 +82,11 @@ def prepare(
     if not 0 < shard_hours < math.inf:
         raise OptionError(f"must be above 0, got {shard_hours}.", option="shard_hours")
     with ending_in_a_sentence():
-        corpus = read_corpus_facts(Path(source)) if out is None else None
-        if out is not None:
+        if out is None:
+            corpus = read_corpus_facts(Path(source))
+        elif out.resolve().is_relative_to(Path(source).resolve()):
+            raise OptionError(f"must be outside SOURCE, got {out}.", option="out")
+        else:
             corpus = work(open_source(source, subset, split), out, 3600 * shard_hours, workers)
     sys.stdout.write(report_table(corpus))
 
