@@ -84,6 +84,8 @@ def prepare(
     with ending_in_a_sentence():
         if out is None:
             corpus = read_corpus_facts(Path(source))
+        elif out.resolve().is_relative_to(Path(source).resolve()):
+            raise OptionError(f"must be outside SOURCE, got {out}.", option="out")
         else:
             corpus = work(open_source(source, subset, split), out, 3600 * shard_hours, workers)
     sys.stdout.write(report_table(corpus))

@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -87,17 +88,20 @@ def prepare(source: Source, out: Path, shard_seconds: float, workers: int | None
         TrainError: The folder holds something else, no sound can be used, a process died, or a file cannot be written.
         LockedError: Another process prepares there.
     """
-    begun = {"format": FORMAT, "source": source.identity, "shard_seconds": shard_seconds}
+    begun = {"format": FORMAT, "source": source.identity(), "shard_seconds": shard_seconds}
     out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / LOCK_FILE)
+    lock, threads = FileLock(out / LOCK_FILE), torch.get_num_threads()
     lock.acquire()
     try:
+        torch.set_num_threads(1)  # as the processes; another number would give other last bits
         if (corpus := _begin(out, begun)) is None:
-            corpus = _prepare(source, out, shard_seconds, workers or len(os.sched_getaffinity(0)), begun)
+            corpus = _prepare(source, out, shard_seconds, workers or os.cpu_count() or 1, begun)
         _clean(out, [BEGUN_FILE, "shard-*.npz"])
-        lock.path.unlink()
+        with suppress(OSError):  # where an open file cannot be deleted
+            lock.path.unlink()
         return corpus
     finally:
+        torch.set_num_threads(threads)
         lock.release()
 
 
@@ -139,6 +143,8 @@ def _prepare(source: Source, out: Path, seconds: float, workers: int, begun: dic
         logger.info("shard-%05d.tar: %d sounds", len(shards) - 1, len(shards[-1].records))
     if not shards:
         raise TrainError("none of the sounds can be used; see the log for the reasons.")
+    if source.identity() != begun["source"]:
+        raise TrainError(f"the source changed while it was prepared; delete {out}, then run the same command again.")
     (out / SOUNDS).rmdir()
     return _finish(out, shards, conversion.rows + len(source.problems), begun)
 
@@ -158,7 +164,7 @@ class Conversion:
     def __iter__(self) -> Iterator[Stored]:
         self.folder.mkdir(exist_ok=True)
         total = self.source.total
-        progress = ProgressLines(logger.info, lambda: total or 0, _line) if total else float
+        progress = ProgressLines(logger.info, lambda: total, _line) if total else lambda done: None
         progress(self.rows)
         for stored in self._ahead():
             self.rows += 1

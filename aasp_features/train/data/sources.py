@@ -59,14 +59,14 @@ class Source(NamedTuple):
     """Rows in a fixed order.
 
     Attributes:
-        identity: Hash of names, sizes and times of change, or of the revision of a Hub data set.
+        identity: Function that returns a hash of names, sizes and times of change now, or of a Hub data set's revision.
         rows: Function from the index of a row to the rows from there on.
         total: Number of rows; None if unknown.
         problems: What could not be read when the source was searched, with the reason.
         passed_over: Number of files that are no sounds by their endings, by ending.
     """
 
-    identity: str
+    identity: Callable[[], str]
     rows: Callable[[int], Iterator[Row]]
     total: int | None
     problems: dict[str, str] = {}  # noqa: RUF012 (never modified)
@@ -118,7 +118,10 @@ def _of_files(path: Path, found: Discovery) -> Source:
                 yield Row(name, sound, beside.get(os.path.splitext(sound.member or "")[0], {}))
 
     del found.passed_over[".json"]  # beside sounds
-    identity = _identity((name, *sound.stamp()[:2]) for name, sound in zip(names, found.sounds, strict=True))
+
+    def identity() -> str:
+        return _identity((name, *sound.stamp()[:2]) for name, sound in zip(names, found.sounds, strict=True))
+
     return Source(identity, rows, len(names), found.problems, found.passed_over)
 
 
@@ -144,7 +147,9 @@ def _of_list(listed: list[tuple[Sound, dict[str, Any]]]) -> Source:
     def rows(first: int) -> Iterator[Row]:
         return (Row(sound.name, sound, metadata) for sound, metadata in islice(listed, first, None))
 
-    identity = _identity((sound.name, sound.start, sound.end, *sound.stamp()[:2], more) for sound, more in listed)
+    def identity() -> str:
+        return _identity((sound.name, sound.start, sound.end, *sound.stamp()[:2], more) for sound, more in listed)
+
     return Source(identity, rows, len(listed))
 
 
@@ -178,7 +183,6 @@ def _placed(row: Any, place: object) -> tuple[Sound, dict[str, Any]]:
 def _of_tables(tables: Sequence[Path], base: Path) -> Source:
     """Return the rows of tables with embedded sounds; a group of rows is in memory at once."""
     names = [table.relative_to(base).as_posix() for table in tables]
-    stamps = [(name, table.stat().st_size, table.stat().st_mtime_ns) for name, table in zip(names, tables, strict=True)]
     counts = []
     for table in tables:
         with open_table(table, [SOUND]) as file:
@@ -191,7 +195,10 @@ def _of_tables(tables: Sequence[Path], base: Path) -> Source:
                 yield from (_embedded(row, SOUND, f"{name}#{index}") for index, row in enumerate(read, first))
             first = max(0, first - count)
 
-    return Source(_identity(stamps), rows, sum(counts))
+    def identity() -> str:
+        return _identity((name, *Sound(table).stamp()[:2]) for name, table in zip(names, tables, strict=True))
+
+    return Source(identity, rows, sum(counts))
 
 
 def _table_rows(table: Path) -> Iterator[dict[str, Any]]:
@@ -232,7 +239,7 @@ def _of_hub(name: str, subset: str | None, split: str) -> Source:
                 yield _embedded(dict(row), column, f"{name}#{index}")
 
     total = splits[split].num_examples if split in splits else None
-    return Source(_identity([name, subset, split, revision]), rows, total)
+    return Source(lambda: _identity([name, subset, split, revision]), rows, total)
 
 
 @contextmanager

@@ -195,6 +195,14 @@ def test_another_source_or_folder_is_refused(sound_folder: Path, tmp_path: Path)
     assert not (out / SOURCE_FILE).exists()
 
 
+def test_a_source_that_changes_meanwhile(sound_folder: Path, tmp_path: Path) -> None:
+    identities = iter(["before", "after"])
+    source = open_source(str(sound_folder))._replace(identity=lambda: next(identities))
+    with pytest.raises(ValueError, match=r"changed while it was prepared; delete .*, then run the same command again"):
+        prepare(source, tmp_path / "out", SHARD_SECONDS, 1)
+    assert not (tmp_path / "out" / CORPUS_FILE).exists()
+
+
 def test_nothing_to_prepare(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "a.wav").write_text("dear all")
@@ -215,6 +223,7 @@ def test_the_command(sound_folder: Path, tmp_path: Path) -> None:
     for wrong, sentence in [
         ([sound_folder], "is no finished corpus; name the folder of a new one with --out"),
         ([sound_folder, "--out", tmp_path / "o", "--shard-hours", "0"], "--shard-hours must be above 0, got 0.0"),
+        ([sound_folder, "--out", sound_folder / "o"], "--out must be outside SOURCE"),
         ([sound_folder / "gone", "--out", tmp_path / "o"], "no such file or folder"),
     ]:
         done = run_command(app, "prepare", *wrong)

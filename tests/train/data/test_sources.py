@@ -118,10 +118,12 @@ def test_another_source_has_another_identity(
     for copy, path in zip(copies, files, strict=True):
         copy.write_bytes(path.read_bytes())
     given = form(copies, tmp_path)
-    before = open_source(str(given)).identity
-    assert open_source(str(given)).identity == before
+    source = open_source(str(given))
+    before = source.identity()
+    assert open_source(str(given)).identity() == before
     soundfile.write(copies[2], np.zeros(500), 16000)
-    assert open_source(str(form(copies, tmp_path))).identity != before
+    assert (source.identity() == before) == (form is as_tables)  # whose file is another only when it is written again
+    assert open_source(str(form(copies, tmp_path))).identity() != before
 
 
 def test_parts_of_a_recording(files: list[Path], tmp_path: Path) -> None:
@@ -178,7 +180,7 @@ import numpy as np
 from aasp_features.train.data.sources import open_source
 source = open_source("someone/sounds")
 rows = [(row.name, row.metadata, len(np.concatenate(list(row.stream())))) for row in source.rows(int(sys.argv[1]))]
-print(json.dumps([source.identity, rows]))
+print(json.dumps([source.identity(), rows]))
 """
 
 
