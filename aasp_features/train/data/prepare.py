@@ -4,7 +4,7 @@ While it is made, its folder also holds
 
 - ``source.json``: the identity of the source and the length of a shard;
 - ``shard-00000.npz``, behind its shard: the facts of its sounds. A shard with this file is finished;
-- ``sounds/``: sounds on their way into a shard;
+- ``.sounds.PID/``: sounds on their way into a shard, of one process and its children, which may outlive it a little;
 - ``prepare.lock``: held by the process that prepares.
 """
 
@@ -50,7 +50,7 @@ from aasp_features.train.errors import TrainError
 from aasp_features.train.whole_file import whole_file, write_atomically
 
 logger = logging.getLogger(__name__)
-LOCK_FILE, SOUNDS = "prepare.lock", "sounds"
+LOCK_FILE, SOUNDS = "prepare.lock", ".sounds"
 RECORD = np.dtype([("row", "<i8"), ("shard", "<i4"), ("offset", "<i8"), ("size", "<i8"), *MEASURED.descr])
 ROWS_AHEAD = 4  # under way for each process
 
@@ -96,7 +96,7 @@ def prepare(source: Source, out: Path, shard_seconds: float, workers: int | None
         torch.set_num_threads(1)  # as the processes; another number would give other last bits
         if (corpus := _begin(out, begun)) is None:
             corpus = _prepare(source, out, shard_seconds, workers or os.cpu_count() or 1, begun)
-        _clean(out, [BEGUN_FILE, "shard-*.npz"])
+        _clean(out, [BEGUN_FILE, "shard-*.npz", f"{SOUNDS}.*"])
         with suppress(OSError):  # where an open file cannot be deleted
             lock.path.unlink()
         return corpus
@@ -117,15 +117,14 @@ def _begin(out: Path, begun: dict[str, Any]) -> dict[str, Any] | None:
             "folder, or delete this one."
         )
     if corpus is None:
-        _clean(out, [".shard-*", f".{INDEX_FILE}.*", f".{CORPUS_FILE}.*", f".{BEGUN_FILE}.*"])
+        _clean(out, [".shard-*", f".{INDEX_FILE}.*", f".{CORPUS_FILE}.*", f".{BEGUN_FILE}.*", f"{SOUNDS}.*"])
         write_atomically(out / BEGUN_FILE, seal(begun))
-    shutil.rmtree(out / SOUNDS, ignore_errors=True)
     return corpus
 
 
 def _clean(out: Path, patterns: list[str]) -> None:
     for path in chain.from_iterable(map(out.glob, patterns)):
-        path.unlink()
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def _prepare(source: Source, out: Path, seconds: float, workers: int, begun: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +135,8 @@ def _prepare(source: Source, out: Path, seconds: float, workers: int, begun: dic
     shards: list[Shard] = []
     while (shard := _finished(out, len(shards))) is not None:
         shards.append(shard)
-    conversion = Conversion(source, out / SOUNDS, int(shards[-1].records["row"][-1]) + 1 if shards else 0, workers)
+    first_row = int(shards[-1].records["row"][-1]) + 1 if shards else 0
+    conversion = Conversion(source, out / f"{SOUNDS}.{os.getpid()}", first_row, workers)
     sounds = iter(conversion)
     while (first := next(sounds, None)) is not None:
         shards.append(_write_shard(out, shards, chain([first], sounds), seconds))
@@ -145,7 +145,6 @@ def _prepare(source: Source, out: Path, seconds: float, workers: int, begun: dic
         raise TrainError("none of the sounds can be used; see the log for the reasons.")
     if source.identity() != begun["source"]:
         raise TrainError(f"the source changed while it was prepared; delete {out}, then run the same command again.")
-    (out / SOUNDS).rmdir()
     return _finish(out, shards, conversion.rows + len(source.problems), begun)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SOUND = "audio"  # the column of sounds in a table: {bytes, path}
 NUMBERED = re.compile(r"(.*)-\d{5}-of-(\d{5})")  # train-00000-of-00002-2f1ab7b824ec751f.parquet
-HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 ROWS_AT_ONCE = 16  # of a table, with their sounds
 PLACE = ("path", "start", "end")  # columns of a list
 
