@@ -61,9 +61,8 @@ def measure(rank: int, given: argparse.Namespace) -> None:
             if round_:  # the first warms up
                 seconds[name].append(found)
     if rank == 0:
-        print(
-            f"{given.size}, {given.clips} clips of {given.seconds} s a process, {sum(map(torch.numel, network.parameters())) / 1e6:.1f} M parameters"
-        )
+        millions = sum(map(torch.numel, network.parameters())) / 1e6
+        print(f"{given.size}, {given.clips} clips of {given.seconds} s a process, {millions:.1f} M parameters\n")
         print("| | median, s a step | 25 to 75 % |\n|---|--:|--:|")
         for name, found in seconds.items():
             low, middle, high = np.percentile(found, (25, 50, 75))
