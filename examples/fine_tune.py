@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from aasp_features import AaSPEncoder
+from aasp_features.train.evaluate.finetune.folds import finetune_folds
+from aasp_features.train.evaluate.finetune.recipes import load_recipe
 from aasp_features.train.evaluate.tasks.reading import read_tasks
-from aasp_features.train.finetune.folds import finetune_folds
-from aasp_features.train.finetune.recipes import load_recipe
 
 sounds, out, settings = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
 (task,) = read_tasks([sounds])

@@ -15,7 +15,7 @@ from aasp_features.command_line import SentenceCommand
 from aasp_features.errors import OptionError
 from aasp_features.train.evaluate.classify_command import classify
 from aasp_features.train.evaluate.command import knn, linear, reproduce, robustness, stability, tasks
-from aasp_features.train.finetune.command import finetune
+from aasp_features.train.evaluate.finetune.command import finetune
 from aasp_features.train.options import DEVICE_HELP
 from aasp_features.train.release import command as release
 

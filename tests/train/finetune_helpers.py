@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 
 from aasp_features import AaSPConfig, AaSPEncoder
+from aasp_features.train.evaluate.finetune.examples import TaskExamples
+from aasp_features.train.evaluate.finetune.loop import Finetuning
+from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.reading import read_tasks
-from aasp_features.train.finetune.examples import TaskExamples
-from aasp_features.train.finetune.loop import Finetuning
-from aasp_features.train.finetune.recipe import FinetuneRecipe
 
 CPU = torch.device("cpu")
 EVERYTHING = {

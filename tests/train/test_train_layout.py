@@ -1,4 +1,4 @@
-"""Inside the training package imports run one way: cli -> evaluate, release, pretrain -> data -> recipe."""
+"""Inside the training package imports run one way: cli -> evaluate, release, pretrain -> data, run -> recipe."""
 
 import ast
 from pathlib import Path
@@ -16,6 +16,7 @@ RANK = {
     "distillation_settings": 0,
     "recipe": 1,
     "recipes": 2,
+    "run": 2.5,
     "data": 3,
     "pretrain": 4,
     "evaluate": 5,

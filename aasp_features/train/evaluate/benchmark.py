@@ -135,8 +135,8 @@ def finetune_benchmarks(
     found: Found, checkpoints: Sequence[str], folder: Path, device: torch.device
 ) -> dict[str, dict[str, ProbeResult]]:
     """Fine-tune every checkpoint on the tasks whose figures are, or may be, by fine-tuning."""
-    from aasp_features.train.finetune.folds import finetune_splits
-    from aasp_features.train.finetune.recipes import load_task_recipe
+    from aasp_features.train.evaluate.finetune.folds import finetune_splits
+    from aasp_features.train.evaluate.finetune.recipes import load_task_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     tuned = [benchmark.task for benchmark in BENCHMARKS if not benchmark.protocol.startswith(LINEAR)]

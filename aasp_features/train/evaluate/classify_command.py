@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from aasp_features.classifier import AaSPClassifier
     from aasp_features.encoder import AaSPEncoder
+    from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
     from aasp_features.train.evaluate.probe import ProbeResult
     from aasp_features.train.evaluate.task import Task
-    from aasp_features.train.finetune.recipe import FinetuneRecipe
 
     Learnt = tuple[str, ProbeResult, AaSPClassifier]  # method, held-out result, classifier
 
@@ -103,7 +103,7 @@ def _tuning(
 ) -> tuple[FinetuneRecipe, torch.device] | None:
     """Check and return the options of fine-tuning; None without fine-tuning."""
     from aasp_features.errors import OptionError
-    from aasp_features.train.finetune.recipes import DEFAULT, load_recipe
+    from aasp_features.train.evaluate.finetune.recipes import DEFAULT, load_recipe
     from aasp_features.train.options import checked_device
 
     if finetune:
@@ -130,7 +130,7 @@ def _linear(task: Task, encoder: AaSPEncoder, cache: Path | None) -> Learnt:
 
 def _finetuned(task: Task, encoder: AaSPEncoder, out: Path, recipe: FinetuneRecipe, device: torch.device) -> Learnt:
     from aasp_features.train.evaluate.classify import RUNS
-    from aasp_features.train.finetune.folds import finetune_folds
+    from aasp_features.train.evaluate.finetune.folds import finetune_folds
     from aasp_features.train.run.stopping import ending_in_a_sentence
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -20,7 +20,7 @@ from aasp_features.folder.lock import FileLock, LockedError
 from aasp_features.folder.state import read_sealed
 from aasp_features.train.cli import app
 from aasp_features.train.data.cached import load_corpus
-from aasp_features.train.data.prepare import CORPUS_FILE, INDEX_FILE, LOCK_FILE, SOURCE_FILE, prepare
+from aasp_features.train.data.prepare import BEGUN_FILE, CORPUS_FILE, INDEX_FILE, LOCK_FILE, prepare
 from aasp_features.train.data.sources import open_source
 
 SHARD_SECONDS = 4.0
@@ -192,7 +192,7 @@ def test_another_source_or_folder_is_refused(sound_folder: Path, tmp_path: Path)
     soundfile.write(source / "new.wav", np.zeros(500), 16000)
     with pytest.raises(ValueError, match="was begun from another source"):
         make(source, out)
-    assert not (out / SOURCE_FILE).exists()
+    assert not (out / BEGUN_FILE).exists()
 
 
 def test_a_source_that_changes_meanwhile(sound_folder: Path, tmp_path: Path) -> None:

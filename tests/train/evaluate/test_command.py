@@ -22,12 +22,12 @@ from aasp_features import AaSPClassifier, AaSPConfig, AaSPEncoder
 from aasp_features.folder import progress
 from aasp_features.train.cli import app
 from aasp_features.train.evaluate import linear, stability
+from aasp_features.train.evaluate.finetune import recipes
+from aasp_features.train.evaluate.finetune.recipes import load_recipe
 from aasp_features.train.evaluate.probe import telling_time
 from aasp_features.train.evaluate.robustness import CONDITIONS
 from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS
 from aasp_features.train.evaluate.tasks.reading import read_tasks
-from aasp_features.train.finetune import recipes
-from aasp_features.train.finetune.recipes import load_recipe
 
 pytestmark = pytest.mark.usefixtures("one_penalty")
 

@@ -71,5 +71,5 @@ def test_parts_are_the_rows_in_order(rows: int, parts: int) -> None:
 def test_not_with_aasps_own_losses() -> None:
     changes = ["distillation.teachers=some.yaml", "distillation.parts=2"]
     assert load_recipe("tiny_distilled", changes).distillation.parts == 2
-    with pytest.raises(ValueError, match=r"distillation\.parts must be 1 if frame, clip or contrast"):
+    with pytest.raises(ValueError, match=r"distillation\.parts must be 1 with a frame, clip or contrast loss"):
         load_recipe("tiny_distilled", [*changes, "objective.weights.frame=1"])

@@ -27,7 +27,7 @@ class Counting(Run):
         self.progress.step += 1
         self.progress.seconds += 1.0
         if self.progress.step == self.signal_at:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
 
     def save(self) -> None:
         self.saved.append(self.progress.step)

@@ -5,9 +5,9 @@ import torch
 from finetune_helpers import tiny_encoder
 from torch import nn
 
-from aasp_features.train.finetune.model import FineTuned
-from aasp_features.train.finetune.optimizer import build_optimizer
-from aasp_features.train.finetune.recipe import FinetuneOptimizerSettings
+from aasp_features.train.evaluate.finetune.model import FineTuned
+from aasp_features.train.evaluate.finetune.optimizer import build_optimizer
+from aasp_features.train.evaluate.finetune.recipe import FinetuneOptimizerSettings
 
 
 @pytest.mark.parametrize("method", ["adamw", "sgd"])

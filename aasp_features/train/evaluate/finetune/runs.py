@@ -11,13 +11,13 @@ import torch
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.errors import OptionError
 from aasp_features.train.distributed import rank
+from aasp_features.train.evaluate.finetune.examples import TaskExamples
+from aasp_features.train.evaluate.finetune.loop import Finetuning
+from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
+from aasp_features.train.evaluate.finetune.scoring import classifier_of
+from aasp_features.train.evaluate.finetune.start import vectors_of
+from aasp_features.train.evaluate.finetune.summary import BEST, LAST, Finished
 from aasp_features.train.evaluate.task import Split, Task
-from aasp_features.train.finetune.examples import TaskExamples
-from aasp_features.train.finetune.loop import Finetuning
-from aasp_features.train.finetune.recipe import FinetuneRecipe
-from aasp_features.train.finetune.scoring import classifier_of
-from aasp_features.train.finetune.start import vectors_of
-from aasp_features.train.finetune.summary import BEST, LAST, Finished
 from aasp_features.train.run.folder import lock_run
 
 MAX_NAME_LENGTH = 200

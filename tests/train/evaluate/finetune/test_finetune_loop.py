@@ -13,8 +13,8 @@ from train_helpers import torchrun
 from typer.testing import CliRunner
 
 from aasp_features.train.cli import app
-from aasp_features.train.finetune import loop
-from aasp_features.train.finetune.loop import Finetuning
+from aasp_features.train.evaluate.finetune import loop
+from aasp_features.train.evaluate.finetune.loop import Finetuning
 from aasp_features.train.run.stopping import StoppedError
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from aasp_features.train.finetune.weight_average import follow, momentum_at
+from aasp_features.train.evaluate.finetune.weight_average import follow, momentum_at
 
 
 def test_it_is_the_weighted_sum() -> None:

@@ -17,14 +17,14 @@ from aasp_features.model.log_mel import LogMel
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.distributed import rank, world_size
 from aasp_features.train.errors import TrainError
+from aasp_features.train.evaluate.finetune.augmentation import augment, cut_clips
+from aasp_features.train.evaluate.finetune.clips import LogMels
+from aasp_features.train.evaluate.finetune.model import TrainingBatch
+from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
+from aasp_features.train.evaluate.finetune.sampling import ClipSampler, balanced_weights
 from aasp_features.train.evaluate.linear import hold_out_groups
 from aasp_features.train.evaluate.metrics import one_hot
 from aasp_features.train.evaluate.task import Indices, Split, Task
-from aasp_features.train.finetune.augmentation import augment, cut_clips
-from aasp_features.train.finetune.clips import LogMels
-from aasp_features.train.finetune.model import TrainingBatch
-from aasp_features.train.finetune.recipe import FinetuneRecipe
-from aasp_features.train.finetune.sampling import ClipSampler, balanced_weights
 from aasp_features.train.pretrain.distillation import keep_columns
 
 FRAMES_PER_SECOND = 100

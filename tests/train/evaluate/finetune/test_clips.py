@@ -10,7 +10,7 @@ from helpers import noise
 from soundfile import write
 
 from aasp_features import AaSPError, load_audio
-from aasp_features.train.finetune.clips import LogMels
+from aasp_features.train.evaluate.finetune.clips import LogMels
 
 
 @pytest.fixture

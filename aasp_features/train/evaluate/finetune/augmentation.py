@@ -15,7 +15,7 @@ from torch import Tensor
 from aasp_features.inference import stack_log_mels
 from aasp_features.model.log_mel import ENERGY_FLOOR
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.finetune.recipe import AugmentationSettings
+from aasp_features.train.evaluate.finetune.recipe import AugmentationSettings
 
 GAIN_SHAPE, MIN_GAIN = 10.0, 0.5  # of a clip's samples: Beta(10, 10) + 0.5, as in EAT
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from finetune_helpers import tiny_encoder
 
-from aasp_features.train.finetune.recipe import FinetuneRecipe
-from aasp_features.train.finetune.recipes import load_recipe, recipe_names
+from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
+from aasp_features.train.evaluate.finetune.recipes import load_recipe, recipe_names
 
 
 def test_every_recipe_loads_and_tells_its_source() -> None:

@@ -14,7 +14,7 @@ from aasp_features.encoder import AaSPEncoder
 from aasp_features.inference import WindowCutter, encode_clips, run_network
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.options import EmbedOptions, resolve_options
-from aasp_features.train.finetune.model import FineTuned
+from aasp_features.train.evaluate.finetune.model import FineTuned
 from aasp_features.windows import CutWindow
 
 

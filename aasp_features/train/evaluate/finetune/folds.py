@@ -9,10 +9,10 @@ import torch
 
 from aasp_features.classifier import AaSPClassifier
 from aasp_features.encoder import AaSPEncoder
+from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
+from aasp_features.train.evaluate.finetune.runs import finetune
 from aasp_features.train.evaluate.probe import ProbeResult, judged
 from aasp_features.train.evaluate.task import Split, Task
-from aasp_features.train.finetune.recipe import FinetuneRecipe
-from aasp_features.train.finetune.runs import finetune
 
 ALL = "all"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aasp_features.train.finetune.sampling import ClipSampler, balanced_weights
+from aasp_features.train.evaluate.finetune.sampling import ClipSampler, balanced_weights
 
 
 def test_an_epoch_has_each_clip_once() -> None:

@@ -9,7 +9,7 @@ from finetune_helpers import CPU, finetune_recipe, tiny_encoder, tones
 from sklearn.metrics import balanced_accuracy_score
 
 from aasp_features.classifier import AaSPClassifier
-from aasp_features.train.finetune.folds import ALL, finetune_folds
+from aasp_features.train.evaluate.finetune.folds import ALL, finetune_folds
 
 
 def test_each_clip_is_scored_by_a_run_that_did_not_hear_it(task_folder: Path, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from finetune_helpers import CPU, finetune_recipe, tiny_encoder, tones
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
 from aasp_features.classifier import AaSPClassifier
+from aasp_features.train.evaluate.finetune.runs import chosen_splits, finetune
+from aasp_features.train.evaluate.finetune.summary import BEST, LAST, summary
 from aasp_features.train.evaluate.metrics import MEAN_AVERAGE_PRECISION
-from aasp_features.train.finetune.runs import chosen_splits, finetune
-from aasp_features.train.finetune.summary import BEST, LAST, summary
 
 
 def test_the_saved_classifier_scores_as_was_reported(task_folder: Path, tmp_path: Path) -> None:

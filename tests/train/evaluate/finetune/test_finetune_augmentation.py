@@ -9,7 +9,7 @@ import torch
 from aasp_features import AaSPConfig
 from aasp_features.model.log_mel import ENERGY_FLOOR, LogMel
 from aasp_features.train.data.batch import Batch
-from aasp_features.train.finetune.augmentation import (
+from aasp_features.train.evaluate.finetune.augmentation import (
     augment,
     change_amplitude,
     cut_clips,
@@ -19,7 +19,7 @@ from aasp_features.train.finetune.augmentation import (
     roll,
     stretch,
 )
-from aasp_features.train.finetune.recipe import AugmentationSettings
+from aasp_features.train.evaluate.finetune.recipe import AugmentationSettings
 
 MEAN, STD = -6.0, 4.0
 

@@ -17,11 +17,11 @@ from aasp_features.encoder import AaSPEncoder
 from aasp_features.folder.options import weights_sha256
 from aasp_features.train.distributed import agree_max, rank, world_size
 from aasp_features.train.errors import TrainError
-from aasp_features.train.finetune.examples import TaskExamples
-from aasp_features.train.finetune.model import TrainingBatch, divisor, loss_of
-from aasp_features.train.finetune.optimizer import build_optimizer
-from aasp_features.train.finetune.start import empty_model, fit_start, vectors_of
-from aasp_features.train.finetune.weight_average import follow, momentum_at
+from aasp_features.train.evaluate.finetune.examples import TaskExamples
+from aasp_features.train.evaluate.finetune.model import TrainingBatch, divisor, loss_of
+from aasp_features.train.evaluate.finetune.optimizer import build_optimizer
+from aasp_features.train.evaluate.finetune.start import empty_model, fit_start, vectors_of
+from aasp_features.train.evaluate.finetune.weight_average import follow, momentum_at
 from aasp_features.train.run.folder import cut_metrics, write_metrics
 from aasp_features.train.run.loop import Run
 from aasp_features.train.run.optimizer import finish_gradients, learning_rate_share, set_learning_rate, take_step

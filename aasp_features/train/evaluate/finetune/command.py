@@ -22,7 +22,7 @@ Task = Annotated[
 Fold = Annotated[list[str] | None, typer.Option(metavar="FOLD", help="Fold to run (default: all folds). Repeatable.")]
 RecipeName = Annotated[
     str | None,
-    typer.Option(help="Name from train/finetune/recipes, or a .yaml (default: the task's, or small)."),
+    typer.Option(help="Name from train/evaluate/finetune/recipes, or a .yaml (default: the task's, or small)."),
 ]
 
 
@@ -61,14 +61,14 @@ def finetune_tasks(
     """Run every task's splits, and report them; arguments as for ``finetune``."""
     from aasp_features.encoder import AaSPEncoder
     from aasp_features.train.distributed import rank
+    from aasp_features.train.evaluate.finetune.recipes import load_recipe, load_task_recipe
+    from aasp_features.train.evaluate.finetune.runs import chosen_splits
+    from aasp_features.train.evaluate.finetune.runs import finetune as run
+    from aasp_features.train.evaluate.finetune.summary import summary
     from aasp_features.train.evaluate.readable import readable
     from aasp_features.train.evaluate.report import write_report
     from aasp_features.train.evaluate.tasks.reading import read_tasks
     from aasp_features.train.evaluate.vector_cache import vector_cache
-    from aasp_features.train.finetune.recipes import load_recipe, load_task_recipe
-    from aasp_features.train.finetune.runs import chosen_splits
-    from aasp_features.train.finetune.runs import finetune as run
-    from aasp_features.train.finetune.summary import summary
     from aasp_features.train.options import check_folder, seconds_of
     from aasp_features.train.run.stopping import ending_in_a_sentence
 

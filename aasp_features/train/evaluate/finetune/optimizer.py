@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from aasp_features.fine_tuning import layer_groups
-from aasp_features.train.finetune.model import FineTuned
-from aasp_features.train.finetune.recipe import FinetuneOptimizerSettings
+from aasp_features.train.evaluate.finetune.model import FineTuned
+from aasp_features.train.evaluate.finetune.recipe import FinetuneOptimizerSettings
 from aasp_features.train.run.optimizer import note_peaks
 
 MOMENTUM, BETAS = 0.9, (0.9, 0.95)

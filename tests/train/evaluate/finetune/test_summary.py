@@ -9,8 +9,8 @@ import pytest
 from evaluate_helpers import made_task
 from sklearn.metrics import balanced_accuracy_score
 
+from aasp_features.train.evaluate.finetune.summary import BEST, LAST, Finished, summary
 from aasp_features.train.evaluate.metrics import one_hot
-from aasp_features.train.finetune.summary import BEST, LAST, Finished, summary
 
 
 def test_both_epochs_are_told_of() -> None:

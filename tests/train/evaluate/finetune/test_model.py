@@ -8,8 +8,8 @@ from sklearn.metrics import log_loss
 from torch import nn
 
 from aasp_features.fine_tuning import draw_paths
-from aasp_features.train.finetune.augmentation import cut_clips
-from aasp_features.train.finetune.model import FineTuned, TrainingBatch, divisor, loss_of
+from aasp_features.train.evaluate.finetune.augmentation import cut_clips
+from aasp_features.train.evaluate.finetune.model import FineTuned, TrainingBatch, divisor, loss_of
 from aasp_features.train.pretrain.distillation import keep_columns
 
 

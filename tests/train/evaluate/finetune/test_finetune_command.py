@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from aasp_features.classifier import AaSPClassifier
 from aasp_features.train.cli import app
-from aasp_features.train.finetune.command import checkpoint_and_settings
+from aasp_features.train.evaluate.finetune.command import checkpoint_and_settings
 
 SETTINGS = ["clips.seconds=0.32", "network.head=zero", "run.epochs=2", "run.batch=8"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aasp_features.errors import OptionError
-from aasp_features.train.finetune.recipe import FinetuneRecipe
+from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
 from aasp_features.train.recipes import apply_changes
 
 FOLDER = Path(__file__).parent

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from aasp_features.encoder import AaSPEncoder
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.train.evaluate.classifier import Examples
+from aasp_features.train.evaluate.finetune.examples import TaskExamples
+from aasp_features.train.evaluate.finetune.model import FineTuned
+from aasp_features.train.evaluate.finetune.scoring import clip_vectors
 from aasp_features.train.evaluate.linear import hold_out, train_heads
 from aasp_features.train.evaluate.task import Indices
-from aasp_features.train.finetune.examples import TaskExamples
-from aasp_features.train.finetune.model import FineTuned
-from aasp_features.train.finetune.scoring import clip_vectors
 
 MAX_CLIPS = 10_000  # for fitting the standardisation and the probe
 CONSTANT = 1e-6  # relative to the mean; dimensions that vary less are not scaled

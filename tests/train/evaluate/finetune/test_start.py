@@ -7,7 +7,7 @@ import pytest
 import torch
 from finetune_helpers import CPU, examples_of, tiny_encoder, tones
 
-from aasp_features.train.finetune.start import empty_model, fit_start, some_of
+from aasp_features.train.evaluate.finetune.start import empty_model, fit_start, some_of
 
 
 def test_vectors_are_standardised_by_the_training_part(task_folder: Path) -> None:

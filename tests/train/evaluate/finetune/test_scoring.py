@@ -11,9 +11,9 @@ from soundfile import write
 from torch import nn
 
 from aasp_features.classifier import AaSPClassifier
-from aasp_features.train.finetune.clips import LogMels
-from aasp_features.train.finetune.model import FineTuned
-from aasp_features.train.finetune.scoring import classifier_of, clip_vectors
+from aasp_features.train.evaluate.finetune.clips import LogMels
+from aasp_features.train.evaluate.finetune.model import FineTuned
+from aasp_features.train.evaluate.finetune.scoring import classifier_of, clip_vectors
 
 
 @pytest.fixture

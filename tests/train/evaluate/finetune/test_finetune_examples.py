@@ -9,8 +9,8 @@ import pytest
 import torch
 from finetune_helpers import EVERYTHING, examples_of, tiny_encoder, tones
 
+from aasp_features.train.evaluate.finetune.examples import parts_of
 from aasp_features.train.evaluate.task import Split
-from aasp_features.train.finetune.examples import parts_of
 
 
 def test_groups_are_held_out_whole(task_folder: Path) -> None:
