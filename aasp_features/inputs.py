@@ -171,7 +171,7 @@ def check_waveform(waveform: Any, lengths: Any, device: Any) -> None:
 
     Raises:
         InputError: anything but a float tensor (batch, samples) on the encoder's device, at least 1 row, and integer
-            lengths (batch,) or None.
+            lengths (batch,) within the rows, or None.
     """
     if not _is_tensor(waveform) or waveform.ndim != 2 or not waveform.is_floating_point() or len(waveform) == 0:
         raise InputError(
@@ -182,6 +182,11 @@ def check_waveform(waveform: Any, lengths: Any, device: Any) -> None:
         not _is_tensor(lengths) or tuple(lengths.shape) != (len(waveform),) or "int" not in str(lengths.dtype)
     ):
         raise InputError(f"lengths must be an integer tensor of {len(waveform)} rows, got {_describe(lengths)}.")
+    if lengths is not None and not 1 <= int(lengths.min()) <= int(lengths.max()) <= waveform.shape[1]:
+        raise InputError(
+            f"lengths must be 1 to {waveform.shape[1]} samples, the rows' own, got {int(lengths.min())} to "
+            f"{int(lengths.max())}."
+        )
     if waveform.device != device:
         raise InputError(f"the waveform lies on {waveform.device}, the encoder on {device}; move one of them by .to().")
 
