@@ -183,10 +183,8 @@ def check_waveform(waveform: Any, lengths: Any, device: Any) -> None:
     ):
         raise InputError(f"lengths must be an integer tensor of {len(waveform)} rows, got {_describe(lengths)}.")
     if lengths is not None and not 1 <= int(lengths.min()) <= int(lengths.max()) <= waveform.shape[1]:
-        raise InputError(
-            f"lengths must be 1 to {waveform.shape[1]} samples, the rows' own, got {int(lengths.min())} to "
-            f"{int(lengths.max())}."
-        )
+        given = f"{int(lengths.min())} to {int(lengths.max())}"
+        raise InputError(f"lengths must be 1 to {waveform.shape[1]} samples, got {given}.")
     if waveform.device != device:
         raise InputError(f"the waveform lies on {waveform.device}, the encoder on {device}; move one of them by .to().")
 
