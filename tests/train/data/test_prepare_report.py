@@ -102,7 +102,7 @@ def test_the_length_of_a_block_changes_nothing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(prepare_report, "BLOCK", 1000)
     pieces = measured(tmp_path, scene(0))
     for name in MEASURED.names:
-        np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-9)
+        np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-6)  # a last bit may round to another float16
 
 
 def test_steady_and_short_sounds_are_no_duplicates(tmp_path: Path) -> None:
