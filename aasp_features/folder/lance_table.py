@@ -208,7 +208,10 @@ def _own(sound: DoneSound, number: int) -> list[Any]:
 
 def _gone(ledger: Ledger, out: Path) -> Iterator[str]:
     """Yield the ids of sounds whose rows were not taken over from the table."""
-    earlier = ledger.facts[ledger.facts["source"] == EARLIER]
+    earlier = ledger.facts[(ledger.facts["source"] == EARLIER) & (ledger.facts["rows"] > 0)]
+    table = open_table(out)
+    if table is None or table.count_rows("number = 0") == len(earlier):  # none: spares reading all of them again
+        return
     kept, first = set(earlier["first"].tolist()), 0
     for text in _sound_texts(out):
         if first not in kept:

@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -95,21 +96,21 @@ def check_unread(written: Sequence[Path], read: Iterable[Path]) -> None:
         OutputError: a file that is read is also written.
     """
     inside = (Path(folder, name) for root in written for folder, _, names in os.walk(root) for name in names)
-    taken = {_identity(file): file for file in (*written, *inside)}
-    taken.pop(None, None)
+    taken = {(status.st_dev, status.st_ino): file for file in (*written, *inside) if (status := _status(file))}
     for path in read if taken else ():
-        for file in path.glob("*") if os.path.isdir(path) else [path]:
-            if (result := taken.get(_identity(file))) is not None:
+        own = _status(path)
+        inner = ((file, _status(file)) for file in path.glob("*")) if own and stat.S_ISDIR(own.st_mode) else None
+        for file, status in inner or [(path, own)]:
+            if status and (result := taken.get((status.st_dev, status.st_ino))) is not None:
                 raise OutputError(f"writing {result} would replace {file}, which is read; choose another output.")
 
 
-def _identity(file: Path) -> tuple[int, int] | None:
-    """Return device and inode of a file; None if it cannot be looked at."""
+def _status(file: Path) -> os.stat_result | None:
+    """Return the status of a file; None if it cannot be looked at."""
     try:
-        status = os.stat(file)
+        return os.stat(file)
     except (OSError, ValueError):  # a ValueError for names that no file can have
         return None
-    return status.st_dev, status.st_ino
 
 
 @contextmanager
