@@ -84,12 +84,12 @@ class Plan:
 
 def make_plan(sounds: Sequence[Sound], settings: RunSettings) -> Plan:
     """Look at the sizes and times of the sounds."""
-    digests = {name: hashlib.sha256() for name in ("names_sha256", "parts_sha256", "stamps_sha256")}
-    stamps = np.zeros((len(sounds), 3), np.int64)
-    for index, sound in enumerate(sounds):
-        stamps[index] = stamp = sound.stamp()
-        for digest, values in zip(digests.values(), (sound.name, (sound.start, sound.end), stamp), strict=True):
-            digest.update(json.dumps(values).encode() + b"\n")
+    stamps = np.array([sound.stamp() for sound in sounds], "<i8").reshape(-1, 3)
+    names, parts = hashlib.sha256(), hashlib.sha256()
+    for sound in sounds:
+        names.update(json.dumps(sound.name).encode() + b"\n")
+        parts.update(f"{sound.start} {sound.end}\n".encode())
+    digests = {"names_sha256": names, "parts_sha256": parts, "stamps_sha256": hashlib.sha256(stamps.tobytes())}
     return Plan(sounds, stamps, settings, {name: digest.hexdigest() for name, digest in digests.items()})
 
 
