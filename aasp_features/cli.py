@@ -124,11 +124,7 @@ def embed(
     output = Output(out, map_page, labels, classifier, events, other, overwrite, update, not no_lock, quiet)
     _check_options(output, model, rows, machine)
     found = _find(paths or [], files, out)
-    _check_unread(found, output, files, model)
-    if map_page is not None and frames:
-        from aasp_features.folder.map_page import check_frames
-
-        check_frames(found.sounds, hop)
+    _check_found(found, output, rows, files, model)
     raise typer.Exit(_embed(found, model, rows, output, machine))
 
 
@@ -197,8 +193,8 @@ def _find(paths: list[Path], files: str | None, out: Path) -> Discovery:
     return require_sounds(found, ", ".join([*map(str, paths), *([files] if files else [])]))
 
 
-def _check_unread(found: Discovery, output: Output, files: str | None, model: str | None) -> None:
-    """Check that no sound, list or checkpoint would be replaced."""
+def _check_found(found: Discovery, output: Output, rows: RunOptions, files: str | None, model: str | None) -> None:
+    """Check that no sound, list or checkpoint would be replaced, and that frames can be drawn as a map."""
     from aasp_features.folder.output import check_apart
 
     checkpoint = output.classifier or model  # a folder, or a name that has no files here
@@ -212,6 +208,10 @@ def _check_unread(found: Discovery, output: Output, files: str | None, model: st
 
         written += prediction_files(output.vectors)
     check_apart(output.vectors, dict.fromkeys(read), written)
+    if output.page is not None and rows.frames:
+        from aasp_features.folder.map_page import check_frames
+
+        check_frames(found.sounds, rows.hop)
 
 
 def _devices(machine: Machine) -> list[str]:

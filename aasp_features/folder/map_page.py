@@ -8,7 +8,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -29,6 +29,7 @@ from aasp_features.folder.results import Results, read_results
 from aasp_features.folder.segments import cut_segments
 from aasp_features.sounds.discovery import named_sounds
 from aasp_features.sounds.sound import Sound
+from aasp_features.whole_file import write_whole
 from aasp_features.windows import COLUMN_SECONDS, grid_offsets
 
 Progress = Callable[[int], Callable[[float], object]]
@@ -166,19 +167,32 @@ def write_map(
         OSError: the page cannot be written.
     """
     check_map()
-    lines = list(table)
+    data = {"of": plain_text(of), "folder": plain_text(os.getcwd())}
+    data |= _contents(page, vectors, list(table), labels, seed, progress)
+    templates = {name: _template(name) for name in ("map_page.css", "map_page.js")}
+    templates["DATA"] = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name can close the script
+    write_whole(page, re.sub(r"/\*(\w[\w.]*)\*/", lambda found: templates[found[1]], _template("map_page.html")))
+
+
+def _contents(
+    page: Path,
+    vectors: NDArray[Any],
+    lines: list[dict[str, Any]],
+    labels: Sequence[Colouring],
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return what the page shows, as its script reads it; arguments are those of ``write_map``."""
     names = [line["path"] for line in lines]
     frames = "time" in lines[0]  # they are played on, not to their ends
     parts = [_part(line) for line in lines]
     sounds = named_sounds((name, *(part or (None, None))) for name, part in zip(names, parts, strict=True))
-    shards = list(dict.fromkeys(sound.path for sound in sounds if sound.member))
+    shards = {path: index for index, path in enumerate(dict.fromkeys(one.path for one in sounds if one.member))}
     over_time = _is_over_time(sounds)
     nearest, cosines = neighbours(vectors)
     reduced = components(vectors, seed)
     found = [*colourings(names, reduced, labels, seed), *([minutes(sounds)] if over_time else [])]
-    data = {
-        "of": plain_text(of),
-        "folder": plain_text(os.getcwd()),
+    return {
         "names": [plain_text(name) for name in names],
         "colourings": [one._asdict() for one in found],
         "sounds": [_address(page, replace(sound, end=None) if frames else sound) for sound in sounds],
@@ -193,9 +207,6 @@ def write_map(
         "pictures": {"size": PICTURE, "bytes": "" if frames else pictures(sounds, progress)},
         "timeline": timeline(sounds) if over_time else None,
     }
-    templates = {name: _template(name) for name in ("map_page.css", "map_page.js")}
-    templates["DATA"] = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name can close the script
-    page.write_text(re.sub(r"/\*(\w[\w.]*)\*/", lambda found: templates[found[1]], _template("map_page.html")), "utf-8")
 
 
 def _template(name: str) -> str:
@@ -333,9 +344,9 @@ def _address(page: Path, sound: Sound) -> str:
     return quote(os.fsencode(relative.replace(os.sep, "/"))) + part
 
 
-def _member(sound: Sound, shards: Sequence[Path]) -> tuple[int, int, int] | None:
+def _member(sound: Sound, shards: Mapping[Path, int]) -> tuple[int, int, int] | None:
     """Return where the bytes of a member are: number of the shard, first byte, number of bytes."""
-    return (shards.index(sound.path), sound.offset, sound.size) if sound.member and sound.sparse is None else None
+    return (shards[sound.path], sound.offset, sound.size) if sound.member and sound.sparse is None else None
 
 
 def _part(line: dict[str, Any]) -> tuple[float, float | None] | None:
