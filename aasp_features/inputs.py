@@ -182,9 +182,10 @@ def check_waveform(waveform: Any, lengths: Any, device: Any) -> None:
         not _is_tensor(lengths) or tuple(lengths.shape) != (len(waveform),) or "int" not in str(lengths.dtype)
     ):
         raise InputError(f"lengths must be an integer tensor of {len(waveform)} rows, got {_describe(lengths)}.")
-    if lengths is not None and not 1 <= int(lengths.min()) <= int(lengths.max()) <= waveform.shape[1]:
-        given = f"{int(lengths.min())} to {int(lengths.max())}"
-        raise InputError(f"lengths must be 1 to {waveform.shape[1]} samples, got {given}.")
+    if lengths is not None:
+        low, high = map(int, lengths.aminmax())
+        if not 1 <= low <= high <= waveform.shape[1]:
+            raise InputError(f"lengths must be 1 to {waveform.shape[1]} samples, got {low} to {high}.")
     if waveform.device != device:
         raise InputError(f"the waveform lies on {waveform.device}, the encoder on {device}; move one of them by .to().")
 

@@ -169,7 +169,7 @@ def write_map(
     check_map()
     data = {"of": plain_text(of), "folder": plain_text(os.getcwd())}
     data |= _contents(page, vectors, list(table), labels, seed, progress)
-    templates = {name: _template(name) for name in ("map_page.css", "map_page.js")}
+    templates = {name: _template(name) for name in ("map_page.css", "map_page.js", "map_labels.js")}
     templates["DATA"] = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name can close the script
     write_whole(page, re.sub(r"/\*(\w[\w.]*)\*/", lambda found: templates[found[1]], _template("map_page.html")))
 

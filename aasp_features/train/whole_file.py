@@ -27,7 +27,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Replace a small text file atomically; errors as for ``whole_file``."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aasp_features.train.whole_file import whole_file, write_atomically
+from aasp_features.train.whole_file import whole_file, write_whole
 
 FULL = """
 import resource, signal, sys
@@ -26,14 +26,14 @@ except TrainError as error:
 
 def test_a_failure_keeps_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    write_atomically(path, "old")
+    write_whole(path, "old")
     with suppress(ZeroDivisionError), whole_file(path) as temporary:
         temporary.write_text("new")
         raise ZeroDivisionError
     assert path.read_text() == "old"
     with pytest.raises(ValueError, match=r"gone.a cannot be written \(No such file or directory\)"):
-        write_atomically(tmp_path / "gone" / "a", "new")
-    write_atomically(path, "new")
+        write_whole(tmp_path / "gone" / "a", "new")
+    write_whole(path, "new")
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("a", "new")]
 
 

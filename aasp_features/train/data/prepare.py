@@ -47,7 +47,7 @@ from aasp_features.train.data.prepared import BEGUN_FILE, CORPUS_FILE, FORMAT, I
 from aasp_features.train.data.reading import SAMPLE_RATE
 from aasp_features.train.data.sources import Row, Source
 from aasp_features.train.errors import TrainError
-from aasp_features.train.whole_file import whole_file, write_atomically
+from aasp_features.train.whole_file import whole_file, write_whole
 
 logger = logging.getLogger(__name__)
 LOCK_FILE, SOUNDS = "prepare.lock", ".sounds"
@@ -118,7 +118,7 @@ def _begin(out: Path, begun: dict[str, Any]) -> dict[str, Any] | None:
         )
     if corpus is None:
         _clean(out, [".shard-*", f".{INDEX_FILE}.*", f".{CORPUS_FILE}.*", f".{BEGUN_FILE}.*", f"{SOUNDS}.*"])
-        write_atomically(out / BEGUN_FILE, seal(begun))
+        write_whole(out / BEGUN_FILE, seal(begun))
     return corpus
 
 
@@ -299,7 +299,7 @@ def _finish(out: Path, shards: list[Shard], rows: int, begun: dict[str, Any]) ->
     ]
     corpus = {"format": FORMAT, "sounds": len(sounds), "hours": report["hours"]}
     corpus |= {"mean": statistics.mean, "std": statistics.std, "shards": made, "report": report, "made_from": begun}
-    write_atomically(out / CORPUS_FILE, seal(corpus, indent=1))
+    write_whole(out / CORPUS_FILE, seal(corpus, indent=1))
     return corpus
 
 

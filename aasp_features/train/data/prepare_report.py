@@ -32,15 +32,16 @@ PERCENTILES = 0, 5, 50, 95, 100
 
 MEASURED = np.dtype(
     [
-        *[
-            ("samples", "<i8"),
-            ("frames", "<i8"),
-            ("mean", "<f8"),
-            ("squares", "<f8"),
-            ("peak", "<i4"),
-            ("clipped", "?"),
-        ],
-        *[("digest", "<u8"), ("above", "<f4", len(BANDWIDTHS)), ("signature", "u1", 16), ("rate", "<i4")],
+        ("samples", "<i8"),
+        ("frames", "<i8"),
+        ("mean", "<f8"),
+        ("squares", "<f8"),
+        ("peak", "<i4"),
+        ("clipped", "?"),
+        ("digest", "<u8"),
+        ("above", "<f4", len(BANDWIDTHS)),
+        ("signature", "u1", 16),
+        ("rate", "<i4"),
     ]
 )
 

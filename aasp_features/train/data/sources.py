@@ -276,7 +276,7 @@ def open_table(table: Path, columns: Sequence[str]) -> ParquetFile:
     try:
         import pyarrow.parquet
     except ImportError:
-        raise TrainError(f'unpacking {table} needs pyarrow: pip install "aasp-features[parquet]".') from None
+        raise TrainError(f'{table} needs pyarrow: pip install "aasp-features[parquet]".') from None
     with reading(table):
         file = pyarrow.parquet.ParquetFile(table)
     fields = {field.name: str(field.type) for field in file.schema_arrow}

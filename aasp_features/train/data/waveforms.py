@@ -17,7 +17,7 @@ from aasp_features.folder.state import read_sealed, seal
 from aasp_features.sounds.sound import Sound
 from aasp_features.train.data.reading import corpus_files, read_corpus
 from aasp_features.train.errors import TrainError
-from aasp_features.train.whole_file import whole_file, write_atomically
+from aasp_features.train.whole_file import whole_file, write_whole
 
 SAMPLES_FILE, INDEX_FILE = "samples.i16", "sounds.json"
 FULL_SCALE = 32767.0
@@ -78,7 +78,7 @@ def load_waveforms(data: Path, folder: Path) -> Waveforms:
         raise TrainError(f"{folder} holds other decoded sounds than {data}; give another folder.")
     if now != decoded:
         with suppress(TrainError):  # without new time stamps the next run only hashes the files again
-            write_atomically(folder / INDEX_FILE, seal({**index, "files": now}))
+            write_whole(folder / INDEX_FILE, seal({**index, "files": now}))
     length = np.array(index["length"], np.int64)
     if not path.is_file() or path.stat().st_size != 2 * int(length.sum()):
         raise TrainError(f"{path} is missing or truncated; delete {folder / INDEX_FILE} to decode the sounds again.")
@@ -124,7 +124,7 @@ def _decode(data: Path, folder: Path, files: Sequence[Sound]) -> None:
             raise TrainError(f"sounds in {data} changed while they were decoded; run the same command again.")
     digest.update(json.dumps(lengths).encode())
     index = {"files": contents, "samples_sha256": digest.hexdigest(), "length": lengths}
-    write_atomically(folder / INDEX_FILE, seal(index))
+    write_whole(folder / INDEX_FILE, seal(index))
 
 
 def _to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -27,7 +27,7 @@ from aasp_features.train.evaluate.report import as_json, confusion_matrix, confu
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.reading import read_tasks
 from aasp_features.train.options import check_folder
-from aasp_features.train.whole_file import write_atomically
+from aasp_features.train.whole_file import write_whole
 
 FINE_TUNED = "Fine-tuning"  # the alternative to LINEAR
 RUNS = "runs"  # folder of fine-tuning runs in the classifier's folder
@@ -157,7 +157,7 @@ def save(
         CheckpointError, TrainError: The folder cannot be written.
     """
     classifier.save_pretrained(out, card=card(classifier, out, text))
-    write_atomically(out / REPORT_FILE, json.dumps(numbers, indent=1) + "\n")
+    write_whole(out / REPORT_FILE, json.dumps(numbers, indent=1) + "\n")
     for name, described in numbers["tasks"].items():
         write_unreadable(out, name, described["unreadable"])
     for pattern in LICENCES if encoder_folder is not None and encoder_folder.resolve() != out.resolve() else ():

@@ -188,7 +188,7 @@ def stability(
     from aasp_features.sounds.discovery import find_sounds
     from aasp_features.train.evaluate.methods import find_methods
     from aasp_features.train.evaluate.stability import as_json, draw, stability_report
-    from aasp_features.train.whole_file import write_atomically
+    from aasp_features.train.whole_file import write_whole
 
     check_folder("--out", out)
     methods = find_methods(checkpoint, pooling, last_layers, beside, graphs, checked_device(device))
@@ -198,8 +198,8 @@ def stability(
     sys.stdout.write(text)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / "stability.md", text)
-        write_atomically(out / "stability.json", json.dumps(as_json(results, count, seconds), indent=1) + "\n")
+        write_whole(out / "stability.md", text)
+        write_whole(out / "stability.json", json.dumps(as_json(results, count, seconds), indent=1) + "\n")
         draw(results, out / "stability.png")
 
 
@@ -326,7 +326,7 @@ def evaluate(
     from aasp_features.train.evaluate.report import as_json, probe_report, write_report
     from aasp_features.train.evaluate.report_page import report_page
     from aasp_features.train.evaluate.vector_cache import with_progress
-    from aasp_features.train.whole_file import write_atomically
+    from aasp_features.train.whole_file import write_whole
 
     tasks, methods = _prepared(wanted, methods, out, cache)
     results: dict[str, dict[str, ProbeResult]] = {}
@@ -341,4 +341,4 @@ def evaluate(
     sys.stdout.write(text)
     if out is not None:
         write_report(out, tasks, text, as_json(tasks, results, evaluation, selection))
-        write_atomically(out / "report.html", report_page(tasks, results, evaluation, selection, out))
+        write_whole(out / "report.html", report_page(tasks, results, evaluation, selection, out))

@@ -17,7 +17,7 @@ from aasp_features.train.evaluate.metrics import MEAN_AVERAGE_PRECISION, interva
 from aasp_features.train.evaluate.probe import ProbeResult
 from aasp_features.train.evaluate.readable import describe_unreadable, write_unreadable
 from aasp_features.train.evaluate.task import WHOLE, Task
-from aasp_features.train.whole_file import whole_file, write_atomically
+from aasp_features.train.whole_file import whole_file, write_whole
 
 Results = Mapping[str, Mapping[str, ProbeResult]]  # method -> task -> result
 MAX_COLUMNS = 20  # classes of a full confusion matrix
@@ -96,8 +96,8 @@ def write_report(folder: Path, tasks: Sequence[Task], text: str, numbers: Mappin
     reports = [folder / f"report.{ending}" for ending in ("md", "json", "html")]
     check_unread(reports, (file for task in tasks for file in task.files))
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "report.md", text)
-    write_atomically(folder / "report.json", json.dumps(numbers, indent=1) + "\n")
+    write_whole(folder / "report.md", text)
+    write_whole(folder / "report.json", json.dumps(numbers, indent=1) + "\n")
     for task in tasks:
         write_unreadable(folder, task.name, described(task)["unreadable"])
         path = folder / f"missing-{task.name}.txt"

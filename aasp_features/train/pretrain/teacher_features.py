@@ -27,7 +27,7 @@ from aasp_features.train.data.waveforms import Waveforms, load_waveforms
 from aasp_features.train.distillation_settings import CropSettings
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, TeacherDescription, TeacherError
-from aasp_features.train.whole_file import whole_file, write_atomically
+from aasp_features.train.whole_file import whole_file, write_whole
 
 PLAN_FILE = "plan.json"
 NPY_HEADER, CHECKSUM = 128, 32  # bytes before and after a piece's values
@@ -75,7 +75,7 @@ class TeacherFeatures:
                     "another name."
                 )
         if json.dumps(old, indent=1) != text:
-            write_atomically(path, json.dumps(old, indent=1))
+            write_whole(path, json.dumps(old, indent=1))
 
     def path(self, teacher: str, piece: int) -> Path:
         """Return the path of a teacher's piece, which need not exist."""

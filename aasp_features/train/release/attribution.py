@@ -15,7 +15,7 @@ from urllib.parse import quote
 from aasp_features.sounds.lists import read_bounded
 from aasp_features.train import markdown
 from aasp_features.train.errors import TrainError
-from aasp_features.train.whole_file import write_atomically
+from aasp_features.train.whole_file import write_whole
 
 ATTRIBUTION_FILE = "ATTRIBUTION.md"
 LICENCES_FILE = "licences.json"
@@ -128,7 +128,7 @@ def write_attribution(data: Path, out: Path, host: str | None = None) -> Path:
     text = HEADER + _sources(sounds, host) + "\n"
     if evidence.is_file() and (notes := _notes(evidence, {sound.source for sound in sounds})):
         text += "\n## Where each licence is stated\n\n" + "\n".join(notes) + "\n"
-    write_atomically(out, text)
+    write_whole(out, text)
     return out
 
 

@@ -83,7 +83,7 @@ def card(
     from aasp_features.train.release.export import read_shares, stored_as
     from aasp_features.train.release.run_summary import describe
     from aasp_features.train.run.folder import METRICS_FILE, read_metrics
-    from aasp_features.train.whole_file import write_atomically
+    from aasp_features.train.whole_file import write_whole
 
     own = [path for path in (results, limits, template, data and manifest_file(data)) if path]
     check_unread([checkpoint / CARD_FILE, checkpoint / ATTRIBUTION_FILE], [*runs, *(earlier or []), *own])
@@ -96,7 +96,7 @@ def card(
     text = card_text(config, sources, author)
     if data and any(sound.source for sound in sounds):
         write_attribution(data, checkpoint / ATTRIBUTION_FILE, host)
-    write_atomically(checkpoint / CARD_FILE, text)
+    write_whole(checkpoint / CARD_FILE, text)
 
 
 def info(
@@ -130,11 +130,11 @@ def report(
     from aasp_features.folder.output import check_unread
     from aasp_features.train.release.run_report import run_report
     from aasp_features.train.run.folder import METRICS_FILE, STATE_FILE
-    from aasp_features.train.whole_file import write_atomically
+    from aasp_features.train.whole_file import write_whole
 
     out = out or run / "report.html"
     check_unread([out], [run / METRICS_FILE, run / STATE_FILE])
-    write_atomically(out, run_report(run))
+    write_whole(out, run_report(run))
     typer.echo(f"wrote {out}", err=True)
 
 

@@ -1,6 +1,6 @@
 """A run's folder: its files, its metrics line by line, and its lock.
 
-RUN/state.safetensors   see ``run_state.py``
+RUN/state.safetensors   see ``state.py``
 RUN/metrics.jsonl       a line of metrics for every ``log_every`` steps
 RUN/run.lock            held by the training process, the first of several
 RUN/kept/00001000/      the state of this step, as a run folder; see ``keep_state``

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aasp_features.train.errors import TrainError
-from aasp_features.train.whole_file import write_atomically
+from aasp_features.train.whole_file import write_whole
 
 
 def read_json_lines(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def write_json_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     """
     text = "".join(json.dumps(line) + "\n" for line in lines)
     if path.is_file() and path.read_bytes() != text.encode():
-        write_atomically(path, text)
+        write_whole(path, text)
 
 
 def _parsed(line: bytes, keys: Sequence[str]) -> dict[str, Any] | None:

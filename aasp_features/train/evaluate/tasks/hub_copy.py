@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aasp_features.train.data.sources import SOUND, find_tables, open_table, reading
 from aasp_features.train.errors import TrainError
-from aasp_features.train.whole_file import whole_file, write_atomically
+from aasp_features.train.whole_file import whole_file, write_whole
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -77,7 +77,7 @@ class HubCopy:
         writer.writeheader()
         writer.writerows(rows)
         _make_folder((folder / self.listing).parent)
-        write_atomically(folder / self.listing, text.getvalue())
+        write_whole(folder / self.listing, text.getvalue())
 
     def _unpack_rows(
         self, folder: Path, table: Path, file: ParquetFile, group: int, wanted: Collection[str] | None
