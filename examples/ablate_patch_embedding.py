@@ -33,7 +33,7 @@ from aasp_features.train.evaluate.report import differences, table
 from aasp_features.train.evaluate.stability import SHIFTS, changes, read_modulation, read_recordings
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.reading import read_tasks
-from aasp_features.train.whole_file import whole_file, write_atomically
+from aasp_features.train.whole_file import whole_file, write_whole
 
 BLOCKS = 4
 SECONDS = 2.0  # of the crops that are moved
@@ -125,7 +125,7 @@ def keep_settings(given: argparse.Namespace) -> None:
     was = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else settings
     if differing := [f"{name} {was.get(name)}, now {now}" for name, now in settings.items() if was.get(name) != now]:
         raise SystemExit(f"{given.out} holds an ablation with {'; '.join(differing)}: give another --out.")
-    write_atomically(kept, json.dumps(settings, indent=1))
+    write_whole(kept, json.dumps(settings, indent=1))
 
 
 def seeds(name: str, most: int) -> int:
@@ -236,7 +236,7 @@ def steadiness(given: argparse.Namespace, run: Path) -> dict[str, float]:
             "rate": read.explained,
             "told": read.told_apart_mean,
         }
-        write_atomically(kept, json.dumps(numbers))
+        write_whole(kept, json.dumps(numbers))
     return json.loads(kept.read_text(encoding="utf-8"))
 
 
