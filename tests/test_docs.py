@@ -17,7 +17,7 @@ NEEDED = {
     "guides/frames.md": ["pyarrow"],
     "guides/search.md": ["sklearn", "lancedb"],
     "guides/fine_tuning.md": ["omegaconf", "sklearn", "matplotlib"],
-    "guides/own_loop.md": ["transformers", "accelerate"],
+    "guides/own_loop.md": ["transformers", "accelerate", "lightning"],
     "guides/hub.md": ["transformers", "onnx", "onnxruntime", "onnxscript"],
     "guides/big_corpora.md": ["ray"],
     "guides/pre_training.md": ["omegaconf"],
