@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ import pytest
 import torch
 from prepared_helpers import write_prepared
 from safetensors.torch import load_file
+from teacher_helpers import write_callable
 from train_helpers import metrics, torchrun
 from typer.testing import CliRunner
 from warm_process import WarmProcess
 
+from aasp_features.errors import OptionError
 from aasp_features.train.cli import app
 from aasp_features.train.distributed import (
     agree_any,
@@ -27,7 +30,12 @@ from aasp_features.train.distributed import (
     own_rows,
     world_size,
 )
+from aasp_features.train.pretrain import distilled_crops
+from aasp_features.train.pretrain.crop_source import open_features
+from aasp_features.train.pretrain.distilled_crops import check_batches
+from aasp_features.train.pretrain.external_teachers import ExternalTeacher
 from aasp_features.train.pretrain.losses import clip_loss, contrastive_loss, frame_loss
+from aasp_features.train.recipes import load_recipe
 
 HELPERS = Path(__file__).resolve().parent
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch has no gloo here")
@@ -306,6 +314,53 @@ def test_two_processes_equal_one(launched: Path, sound_folder: Path, tmp_path: P
             assert (one[keys] - two[keys]).abs().max() < 0.02
             one[keys], two[keys] = 0.0, 0.0
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+
+
+DISTILLED = [*SMALL[1:11], "run.steps=6", "distillation.last_layers=1", "distillation.batch=8"]
+DISTILLED += ["distillation.crop.lengths=[{columns: 4, share: 0.5}, {columns: 8, share: 0.5}]", "distillation.parts=1"]
+DISTILLED += ["distillation.crops=512", "distillation.fit_crops=256", "distillation.token_dropping=0.4"]
+
+
+def test_two_distilling_processes_equal_one(sound_folder: Path, tmp_path: Path) -> None:
+    teacher = write_callable(tmp_path / "teacher")
+    changes = [*DISTILLED, f"distillation.teachers=[{teacher}]", f"distillation.features={tmp_path / 'features'}"]
+    both_runs = ["pretrain", "--data", str(sound_folder), "--recipe", "tiny_distilled", "--device", "cpu", *changes]
+    code = f"""
+from aasp_features.train.cli import main
+sys.argv = ["aasp-train", *{both_runs}, "--out", str(folder / "two")]
+main()
+"""
+    early = [done for done in both(tmp_path, code) if done.stderr.startswith("aasp-train")]
+    assert len(early) == 1
+    assert "lacks features that several processes would wait for" in early[0].stderr
+    features = open_features(load_recipe("tiny_distilled", changes), sound_folder, tmp_path)
+    for piece in range(2):
+        features.make(piece, [ExternalTeacher(features.teachers[0])])
+
+    alone = CliRunner().invoke(app, [*both_runs, "--out", str(tmp_path / "one")])
+    assert alone.exit_code == 0, alone.output
+    for done in both(tmp_path, code):
+        assert done.returncode == 0, done.stderr
+    for one, two in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
+        assert two["columns"] == one["columns"]
+        assert two["loss_levels"] == pytest.approx(one["loss_levels"], rel=1e-5)
+    assert {line["columns"] for line in metrics(tmp_path / "one")} == {4, 8}
+    assert (tmp_path / "one" / "rounds.jsonl").read_text() == (tmp_path / "two" / "rounds.jsonl").read_text()
+    states = [load_file(tmp_path / run / "state.safetensors") for run in ("one", "two")]
+    for name in (name for name in states[0] if name.startswith("objective") and not name.endswith("qkv.bias")):
+        # Adam divides small gradients by their own size, rounding included; six steps move a weight by 0.005.
+        torch.testing.assert_close(states[0][name], states[1][name], atol=1e-4, rtol=1e-5)
+
+
+def test_processes_cannot_share_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distilled_crops, "world_size", lambda: 4)
+    recipe = load_recipe("tiny_distilled", [*DISTILLED, "distillation.teachers=[any.yaml]"])
+    check_batches(recipe)  # 8 and 4
+    uneven = replace(recipe, distillation=replace(recipe.distillation, batch=12))  # 12 and 6
+    with pytest.raises(OptionError, match=r"multiple of 4 crops.*12 gives 6"):
+        check_batches(uneven)
+    with pytest.raises(OptionError, match=r"distillation.parts must be 1"):
+        check_batches(replace(recipe, distillation=replace(recipe.distillation, parts=2)))
 
 
 @pytest.mark.slow

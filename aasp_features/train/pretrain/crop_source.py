@@ -11,14 +11,13 @@ import torch
 from torch import nn
 
 from aasp_features.checkpoint import load_checkpoint
-from aasp_features.errors import OptionError
 from aasp_features.train.data.cached import load_corpus
 from aasp_features.train.data.crops import CropSampler, check_shares
 from aasp_features.train.data.prepared import is_prepared, read_prepared
 from aasp_features.train.data.waveforms import check_samples
 from aasp_features.train.distributed import rank, world_size
 from aasp_features.train.errors import TrainError
-from aasp_features.train.pretrain.distilled_crops import DistilledCrops, pieces_of
+from aasp_features.train.pretrain.distilled_crops import DistilledCrops, check_batches, pieces_of
 from aasp_features.train.pretrain.external_teachers import read_descriptions
 from aasp_features.train.pretrain.feature_makers import Makers
 from aasp_features.train.pretrain.teacher_features import TeacherFeatures
@@ -44,6 +43,7 @@ def open_crops(
 
     Raises:
         CheckpointError: There is no such checkpoint.
+        OptionError: See ``check_shares`` and ``check_batches``.
         TrainError: Another process trains in this folder; also see ``is_prepared``, ``read_prepared``,
             ``load_corpus``, ``read_descriptions``, ``TeacherFeatures`` and ``Makers``.
     """
@@ -59,8 +59,7 @@ def open_crops(
             else:
                 yield CropSampler(load_corpus(data, recipe.config()).to(device), recipe)
             return
-        if world_size() > 1:
-            raise OptionError("recipe: distillation runs in one process; start the command without a launcher.")
+        check_batches(recipe)
         features = open_features(recipe, data, run)
         makers = start_makers(recipe, features)
         closing.callback(makers.stop)
@@ -96,8 +95,18 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
 
 
 def start_makers(recipe: Recipe, features: TeacherFeatures) -> Makers:
-    """Start processes that compute the missing features of the recipe's crops."""
-    return Makers(features, pieces_of(recipe.distillation.crops), recipe.distillation.workers)
+    """Start processes that compute the missing features of the recipe's crops.
+
+    Raises:
+        TrainError: Several processes train, and features are missing; also see ``Makers``.
+    """
+    pieces, together = pieces_of(recipe.distillation.crops), world_size() > 1
+    if together and features.complete() < pieces:
+        raise TrainError(
+            f"{features.folder} lacks features that several processes would wait for; compute them by aasp-train "
+            "teacher-features, and give its --out as distillation.features."
+        )
+    return Makers(features, pieces, 0 if together else recipe.distillation.workers)
 
 
 def _statistics(run: Path, start_from: str | None) -> tuple[float, float] | None:

@@ -3,6 +3,8 @@
 Crops are used in rounds. A round takes the pieces that exist at its start and uses each crop once, in batches of one
 length. A round ends early when longer crops join. The run's folder records the number of pieces before a round's first
 batch, so a resumed run repeats its exact batches, even if more pieces exist by then.
+
+Several processes share the batch of a single one: each draws it whole and cuts its own rows.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
+from aasp_features.errors import OptionError
 from aasp_features.model.log_mel import LogMel
-from aasp_features.train.data.batch import Batch
+from aasp_features.train.data.batch import Batch, Share
 from aasp_features.train.data.noise_augmentation import augment_with_noise
 from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.data.waveform_crops import PIECE, Crop
+from aasp_features.train.distributed import agree_max, own_rows, rank, world_size
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.balance import cluster_sizes, draw_balanced
 from aasp_features.train.pretrain.distillation import TeacherTargets, fit_targets
@@ -113,7 +118,7 @@ class DistilledCrops:
         return len(used)
 
     def batch(self, step: int, done: Callable[[int], float]) -> tuple[Batch, torch.Generator]:
-        """Return a step's batch and the generator of its masks.
+        """Return this process's rows of a step's batch, and the generator of its masks.
 
         A thread prepares the next step's batch meanwhile.
 
@@ -127,9 +132,9 @@ class DistilledCrops:
         self.makers.check()
         if self._next is None or self._next[0] != step:
             self._next = step, self._ahead.submit(self._batch, step, done(step))
-        batch = self._next[1].result()
+        batch, generator = self._next[1].result()
         self._next = step + 1, self._ahead.submit(self._batch, step + 1, done(step + 1))
-        return batch
+        return self._placed(batch, generator), generator
 
     def close(self) -> None:
         """Stop the thread and the processes."""
@@ -139,21 +144,31 @@ class DistilledCrops:
     def _batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
         generator = torch.Generator().manual_seed(self.recipe.run.seed * 1_000_003 + step)
         numbers = self._numbers(step, done)
-        crops = [self._augmented_crop(int(number), step, row) for row, number in enumerate(numbers)]
+        own, total = own_rows(len(numbers)), len(numbers)
+        crops = [self._augmented_crop(int(numbers[row]), step, row) for row in range(total)[own]]
         samples = torch.tensor([len(crop.waveform) for crop in crops])
         waveform = torch.zeros(len(crops), int(samples.max()))
         for row, crop in zip(waveform, crops, strict=True):
             row[: len(crop.waveform)] = torch.from_numpy(crop.waveform)
-        log_mel = self.log_mel(waveform, samples)
-        columns = -(-log_mel.shape[1] // PATCH)
+        sound = torch.tensor([crop.sound for crop in crops])
         return Batch(
-            log_mel,
+            self.log_mel(waveform, samples),
             1 + (samples - FRAME_LENGTH) // FRAME_HOP,
-            torch.randint(0, self.window - columns + 1, (len(crops),), generator=generator),
-            torch.tensor([crop.sound for crop in crops]),
+            torch.zeros_like(sound),
+            sound,
             waveform,
-            {t.name: torch.from_numpy(self.features.read(t.name, numbers)) for t in self.features.teachers},
+            {t.name: torch.from_numpy(self.features.read(t.name, numbers[own])) for t in self.features.teachers},
+            Share(torch.arange(total)[own], total),
         ), generator
+
+    def _placed(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Return the batch with positions on the grid, padded to the longest crop of all processes."""
+        assert batch.share is not None  # as _batch made it
+        frames = int(agree_max(batch.log_mel.shape[1]))
+        log_mel = functional.pad(batch.log_mel, (0, 0, 0, frames - batch.log_mel.shape[1]))
+        last = self.window - -(-frames // PATCH)
+        first_column = torch.randint(0, last + 1, (batch.share.total,), generator=generator)
+        return batch._replace(log_mel=log_mel, first_column=first_column[batch.share.rows])
 
     def _augmented_crop(self, number: int, step: int, row: int) -> Crop:
         """Return the student's crop for a row of a step, with its own noise augmentation."""
@@ -181,7 +196,8 @@ class DistilledCrops:
         begun = Round(step, pieces, done >= self.recipe.distillation.longer_from)
         if begun.pieces == 0:
             raise TrainError(f"{self.features.folder} holds no crops with features of every teacher.")
-        append_json_line(self.path, begun._asdict())
+        if rank() == 0:
+            append_json_line(self.path, begun._asdict())
         self.rounds.append(begun)
 
     def _drawn(self, numbers: NDArray[np.int64], which: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -204,14 +220,26 @@ class DistilledCrops:
         """Return the round's crops in shuffled batches of one length; incomplete batches are left out."""
         rng = np.random.default_rng([self.recipe.run.seed, index, this.pieces])
         columns = np.repeat([self.features.cropper.columns(piece) for piece in range(this.pieces)], PIECE)
-        shortest = min(length.columns for length in self.recipe.distillation.crop.lengths)
         batches: list[NDArray[np.int64]] = []
         lengths = np.unique(columns)
         for length in lengths if this.longer else lengths[:1]:
             numbers = rng.permutation(self._drawn(np.flatnonzero(columns == length), (this.pieces, int(length)), rng))
-            size = min(max(1, self.recipe.distillation.batch * shortest // int(length)), len(numbers))
+            size = min(self.recipe.distillation.crops_at_once(int(length)), len(numbers) // world_size() * world_size())
             batches += list(numbers[: len(numbers) // size * size].reshape(-1, size))
         return [batches[chosen] for chosen in rng.permutation(len(batches))]
+
+
+def check_batches(recipe: Recipe) -> None:
+    """Raise OptionError if several processes cannot have equally many rows of every batch, or would have its parts."""
+    settings, count = recipe.distillation, world_size()
+    if count > 1 and settings.parts > 1:
+        raise OptionError("recipe: distillation.parts must be 1 for several processes, each of which has its own part.")
+    sizes = [settings.crops_at_once(length.columns) for length in settings.crop.lengths]
+    if uneven := [size for size in sizes if size % count]:
+        raise OptionError(
+            f"recipe: distillation.batch must give every crop length a multiple of {count} crops, one or more for each "
+            f"process; {settings.batch} gives {uneven[0]}."
+        )
 
 
 def check_balanced_by(teacher: str, teachers: Sequence[str]) -> None:
