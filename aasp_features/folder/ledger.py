@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from aasp_features.contents import Stamp
 from aasp_features.folder.plan import Batch, Plan
 
+FACTS_AT_ONCE = 4096  # turned into Python's numbers, which is slow one by one
 OPEN, STATE, EARLIER = 0, 1, 2  # where a sound's rows are: nowhere yet, in the run's state, in earlier results
 FACTS = np.dtype(
     [
@@ -30,8 +30,7 @@ FACTS = np.dtype(
 )
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """Result of one sound.
 
     Attributes:
@@ -53,7 +52,7 @@ class Outcome:
     sha256: str = ""
 
 
-NO_OUTCOME = asdict(Outcome())
+NO_OUTCOME = Outcome()
 
 
 class DoneSound(NamedTuple):
@@ -67,16 +66,17 @@ class DoneSound(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, without those of the outcome that are as always."""
-        outcome = {name: value for name, value in asdict(self.outcome).items() if value != NO_OUTCOME[name]}
+        told = zip(Outcome._fields, self.outcome, NO_OUTCOME, strict=True)
+        outcome = {name: value for name, value, always in told if value != always}
         part = {} if self.start is None and self.end is None else {"start": self.start, "end": self.end}
-        return {"path": self.name, **part, "stamp": [int(value) for value in self.stamp], **outcome}
+        return {"path": self.name, **part, "stamp": [*self.stamp], **outcome}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DoneSound:
         """Return what ``to_json`` was called on."""
-        outcome = {name: value for name, value in values.items() if name in NO_OUTCOME}
+        outcome = Outcome(*map(values.get, Outcome._fields, NO_OUTCOME))
         size, changed, touched = values["stamp"]
-        return cls(values["path"], values.get("start"), values.get("end"), (size, changed, touched), Outcome(**outcome))
+        return cls(values["path"], values.get("start"), values.get("end"), (size, changed, touched), outcome)
 
 
 class Ledger:
@@ -124,20 +124,19 @@ class Ledger:
         if outcome.error is not None:
             self.errors[index] = outcome.error
 
-    def outcome(self, index: int) -> Outcome:
-        """Return the outcome of a sound."""
-        _, _, rows, seconds, rate, channels, frames, unheard, sha256 = self.facts[index].item()
-        return Outcome(rows, seconds, rate, channels, frames, self.errors.get(index), unheard, sha256.decode())
-
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the outcome of every sound, in order."""
-        return map(self.outcome, range(len(self.facts)))
+        for first in range(0, len(self.facts), FACTS_AT_ONCE):
+            facts = self.facts[first : first + FACTS_AT_ONCE].tolist()
+            for index, (_, _, rows, seconds, rate, channels, frames, unheard, sha256) in enumerate(facts, first):
+                error = self.errors.get(index)
+                yield Outcome(rows, seconds, rate, channels, frames, error, unheard, sha256.decode())
 
     def sounds(self) -> Iterator[DoneSound]:
         """Yield every sound with its outcome, in order."""
-        for index, sound in enumerate(self.plan.sounds):
-            size, changed, touched = self.plan.stamps[index]
-            yield DoneSound(sound.name, sound.start, sound.end, (size, changed, touched), self.outcome(index))
+        for sound, stamp, outcome in zip(self.plan.sounds, self.plan.stamps, self.outcomes(), strict=True):
+            size, changed, touched = stamp.tolist()
+            yield DoneSound(sound.name, sound.start, sound.end, (size, changed, touched), outcome)
 
     def take(self, done: Iterable[DoneSound], source: int, *, renamed: bool = True) -> None:
         """Take over what is done already, if the sound still holds the bytes that were read.
@@ -180,6 +179,6 @@ class Ledger:
 
     def _holds(self, index: int, done: DoneSound) -> bool:
         """Return whether a sound has the bytes that were read: by its stamp, or else by its content."""
-        if tuple(self.plan.stamps[index]) == done.stamp:
+        if tuple(self.plan.stamps[index].tolist()) == done.stamp:
             return True
         return self.plan.sounds[index].content().sha256 == done.outcome.sha256

@@ -148,7 +148,7 @@ class RunState:
         self._count(json.loads(line), len(line))
 
     def _done(self, index: int, outcome: Outcome) -> DoneSound:
-        sound, (size, changed, touched) = self.plan.sounds[index], self.plan.stamps[index]
+        sound, (size, changed, touched) = self.plan.sounds[index], self.plan.stamps[index].tolist()
         return DoneSound(sound.name, sound.start, sound.end, (size, changed, touched), outcome)
 
     def holds(self) -> bool:

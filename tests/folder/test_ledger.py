@@ -48,7 +48,7 @@ def test_sounds_are_taken_over_while_they_hold_what_was_read(tmp_path: Path) -> 
     ]
     assert now.errors == {2: "broken"}
     assert (now.done, now.rows) == (4, 10)
-    assert now.outcome(1) == then[0].outcome
+    assert [*now.outcomes()][1] == then[0].outcome
     assert now.in_order().tolist() == [False, True, True, *[False] * 5]
     updated = ledger(sounds)
     updated.take(then, EARLIER)
@@ -66,6 +66,16 @@ def test_rows_in_their_final_order(tmp_path: Path) -> None:
         assert not changed.in_order().all()
 
 
+OUTCOMES = st.builds(
+    Outcome,
+    st.integers(0, 9),
+    *(st.floats(0, 1e6), st.integers(0, 10**6), st.integers(0, 99), st.integers(0, 10**9)),
+    st.none() | st.text(),
+    st.floats(0, 1),
+    st.text("0123456789abcdef", max_size=64),
+)
+
+
 @settings(deadline=None)
 @given(
     st.builds(
@@ -74,16 +84,14 @@ def test_rows_in_their_final_order(tmp_path: Path) -> None:
         st.none() | st.floats(0, 9),
         st.none() | st.floats(9, 99),
         st.tuples(*[st.integers(0, 2**62)] * 3),
-        st.builds(
-            Outcome, st.integers(0, 9), error=st.none() | st.text(), sha256=st.text("0123456789abcdef", max_size=64)
-        ),
+        OUTCOMES,
     )
 )
 def test_a_line_holds_a_sound(one: DoneSound) -> None:
     assert DoneSound.from_json(json.loads(json.dumps(one.to_json()))) == one
 
 
-@given(st.lists(st.builds(Outcome, st.integers(0, 9), st.floats(0, 1e6), st.integers(0, 10**6), st.integers(0, 99))))
+@given(st.lists(OUTCOMES))
 def test_outcomes_come_back(outcomes: list[Outcome]) -> None:
     book = ledger([Sound(Path("x"))] * len(outcomes))
     for index, outcome in enumerate(outcomes):
