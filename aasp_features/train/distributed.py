@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ def joined_processes(device: str | None) -> Iterator[torch.device]:
         yield _device_of(int(os.environ["LOCAL_RANK"]), device)
         agree_any(False)  # none leaves while others still need it
     except BaseException as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, for a run of which one has ended: speak first
         first, lost = _first_to_end(store), _is_lost(error)
         if first and lost:
             raise TrainError(
