@@ -16,7 +16,7 @@ from typing_extensions import NamedTuple, TypeVar  # a generic tuple, and defaul
 
 from aasp_features.config import PATCH, VARIANCE_FLOOR, AaSPConfig, Pooling, pooled_dim
 from aasp_features.errors import AaSPError
-from aasp_features.windows import CutWindow, Items, Window, count_columns, grid_offsets, grid_times
+from aasp_features.windows import Items, Window, count_columns, grid_offsets, grid_times
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Vectors = TypeVar("Vectors", default=NDArray[np.float32])
 Times = TypeVar("Times", default=NDArray[np.float64])
 Key = TypeVar("Key")
-Run = Callable[[list[CutWindow[Items]]], "list[ColumnVectors]"]  # computes windows of one length
+Run = Callable[[list[Window[Items]]], "list[ColumnVectors]"]  # computes windows of one length
 
 BATCHES_HELD = 4  # batches' worth of windows that may wait for their length's batch to fill, or
 COLUMNS_HELD = 8192  # this many columns (64 MB of log-mel), whichever is more
@@ -70,7 +70,7 @@ class FrameEmbeddings(NamedTuple, Generic[Vectors, Times]):
 
 def clip_windows(
     clips: Iterable[Clip], log_mel: LogMel, options: EmbedOptions, offsets: Sequence[int] = (0,)
-) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
+) -> Iterator[tuple[tuple[int, int], Window[Tensor]]]:
     """Cut clips one after the other; return each window with the index of its clip and its offset."""
     for index, clip in enumerate(clips):
         for offset, window in log_mel_windows(clip.blocks(), log_mel, options, offsets):
@@ -82,7 +82,7 @@ def log_mel_windows(
     log_mel: LogMel,
     options: EmbedOptions,
     offsets: Sequence[int] = (0,),
-) -> Iterator[tuple[int, CutWindow[Tensor]]]:
+) -> Iterator[tuple[int, Window[Tensor]]]:
     """Cut one clip into windows of log-mel, at constant memory however long it is.
 
     No state is shared, so several threads may cut clips at once.
@@ -156,7 +156,7 @@ class WindowCutter(Generic[Items]):
     def _columns(self) -> int:
         return count_columns(self.frames)
 
-    def push(self, piece: Items) -> Iterator[CutWindow[Items]]:
+    def push(self, piece: Items) -> Iterator[Window[Items]]:
         """Take the next piece; cut the windows that are complete and not the last."""
         own = piece[self._left_out :]
         self._left_out -= len(piece) - len(own)
@@ -172,24 +172,25 @@ class WindowCutter(Generic[Items]):
         self._held = self._held[PATCH * self._hop * (first_needed - self._held_from) :]
         self._held_from = first_needed
 
-    def finish(self) -> Iterator[CutWindow[Items]]:
+    def finish(self) -> Iterator[Window[Items]]:
         """Cut the last window of the clip, unless it has no frames."""
         columns = self._columns
         if self._held is not None and self._emitted < columns:
             yield self._cut(self._held, max(0, columns - self.window), columns, columns)
 
-    def _cut(self, held: Items, start: int, stop: int, emit_stop: int) -> CutWindow[Items]:
-        plan, self._emitted = Window(start, stop, self._emitted, emit_stop), emit_stop
+    def _cut(self, held: Items, start: int, stop: int, emit_stop: int) -> Window[Items]:
         step = PATCH * self._hop
         first, last = step * (start - self._held_from), step * (stop - self._held_from)
-        return CutWindow(self._join([held[first : last - self._hop + self._length]]), plan)
+        items = self._join([held[first : last - self._hop + self._length]])
+        window, self._emitted = Window(items, start, stop, self._emitted, emit_stop), emit_stop
+        return window
 
 
 # Windows → vectors of their columns
 
 
 def encode_windows(
-    windows: Iterable[tuple[Key, CutWindow[Items]]], run: Run[Items], columns: int
+    windows: Iterable[tuple[Key, Window[Items]]], run: Run[Items], columns: int
 ) -> Iterator[tuple[Key, ColumnVectors]]:
     """Encode windows in batches of equal length.
 
@@ -207,14 +208,14 @@ def encode_windows(
 
 
 def equal_length_batches(
-    windows: Iterable[tuple[Key, CutWindow[Items]]], columns: int
-) -> Iterator[list[tuple[Key, CutWindow[Items]]]]:
+    windows: Iterable[tuple[Key, Window[Items]]], columns: int
+) -> Iterator[list[tuple[Key, Window[Items]]]]:
     """Group windows by length as they come; arguments as in ``encode_windows``.
 
     All windows of a batch have the same number of columns. So nothing is padded, and no vector depends on its batch.
     A clip's windows stay in order, because a clip of several windows has windows of one length.
     """
-    waiting: dict[int, list[tuple[Key, CutWindow[Items]]]] = {}
+    waiting: dict[int, list[tuple[Key, Window[Items]]]] = {}
     held = 0
     for key, window in windows:
         length = window.columns
@@ -233,7 +234,7 @@ def equal_length_batches(
     yield from waiting.values()
 
 
-def run_network(network: AaSPNetwork, options: EmbedOptions, windows: list[CutWindow[Tensor]]) -> list[ColumnVectors]:
+def run_network(network: AaSPNetwork, options: EmbedOptions, windows: list[Window[Tensor]]) -> list[ColumnVectors]:
     """Compute windows of log-mel of one length with the network, on its device: the ``run`` of an ``AaSPEncoder``."""
     import torch
 
@@ -258,10 +259,10 @@ def stack_log_mels(log_mels: list[Tensor], frames: int) -> Tensor:
 
 
 def emitted_columns(
-    windows: list[CutWindow[Items]], vectors: NDArray[np.float32], frames: NDArray[np.int64], cls: NDArray[np.float32]
+    windows: list[Window[Items]], vectors: NDArray[np.float32], frames: NDArray[np.int64], cls: NDArray[np.float32]
 ) -> list[ColumnVectors]:
     """Keep the columns that each window emits, of arrays (batch, columns, …); ``cls`` is (batch, dim)."""
-    emitted = [window.plan.emitted for window in windows]
+    emitted = [window.emitted for window in windows]
     return [ColumnVectors(vectors[row, own], frames[row, own], cls[row]) for row, own in enumerate(emitted)]
 
 
@@ -289,7 +290,7 @@ def not_finite(name: str) -> VectorError:
 
 def encode_clips(
     names: Sequence[str],
-    windows: Iterable[tuple[tuple[int, int], CutWindow[Items]]],
+    windows: Iterable[tuple[tuple[int, int], Window[Items]]],
     run: Run[Items],
     config: AaSPConfig,
     options: EmbedOptions,
@@ -315,7 +316,7 @@ def encode_clips(
 
 def encode_frames(
     names: Sequence[str],
-    windows: Iterable[tuple[tuple[int, int], CutWindow[Items]]],
+    windows: Iterable[tuple[tuple[int, int], Window[Items]]],
     run: Run[Items],
     config: AaSPConfig,
     options: EmbedOptions,

@@ -21,7 +21,7 @@ from aasp_features.inputs import LOUD, InputError, peak_of, scale_to_float, spli
 from aasp_features.model.log_mel import LogMel, LogMelStream
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.options import EmbedOptions
-from aasp_features.windows import COLUMN_SECONDS, CutWindow, column_time
+from aasp_features.windows import COLUMN_SECONDS, Window, column_time
 
 WAIT_SECONDS = FRAME_LENGTH / 16000
 MIN_SECONDS = 10.0  # of signal, before a stream that goes on is checked for energy above 8 kHz
@@ -111,7 +111,7 @@ class EmbeddingStream:
             self._warned_unheard = True
             warn_unheard([("the stream", self._resampler.unheard)], stacklevel=3)
 
-    def _encode(self, windows: Iterable[CutWindow[Tensor]]) -> FrameEmbeddings:
+    def _encode(self, windows: Iterable[Window[Tensor]]) -> FrameEmbeddings:
         config = self._network.config
         vectors = [np.empty((0, frame_dim(config.dim, config.rows, self._options.pooling)), np.float32)]
         for window in windows:

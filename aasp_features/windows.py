@@ -24,9 +24,17 @@ HOPS = {0.16: 1, 0.08: 2, 0.04: 4, 0.02: 8, 0.01: 16}  # seconds -> passes over 
 
 
 @dataclass(frozen=True)
-class Window:
-    """Columns ``[start, stop)`` that go through the encoder together, and ``[emit_start, emit_stop)`` that come out."""
+class Window(Generic[Items]):
+    """A window of a clip.
 
+    Attributes:
+        items: its standardised log-mel, (frames, mels), or its samples, (samples,). Only a clip's last window can end
+            inside a column.
+        start, stop: columns ``[start, stop)`` of the clip, which go through the encoder together.
+        emit_start, emit_stop: columns ``[emit_start, emit_stop)`` of the clip, whose vectors come out.
+    """
+
+    items: Items
     start: int
     stop: int
     emit_start: int
@@ -82,16 +90,3 @@ def grid_offsets(hop: float) -> range:
 def grid_times(frames: int, hop: float) -> list[float]:
     """Return the times, in seconds, at the centres of vectors that start every ``hop`` seconds until the frames end."""
     return [column_time(frames, 0, start) for start in range(0, frames, grid_offsets(hop).step)]
-
-
-@dataclass(frozen=True)
-class CutWindow(Generic[Items]):
-    """A window of a clip, cut out: its standardised log-mel, (frames, mels), or its samples, (samples,)."""
-
-    items: Items
-    plan: Window
-
-    @property
-    def columns(self) -> int:
-        """Number of its columns; only a clip's last window can end inside one."""
-        return self.plan.columns

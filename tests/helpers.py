@@ -29,13 +29,13 @@ def mixed_sounds() -> list[np.ndarray]:
     return [rng.normal(size=samples).astype(np.float32) * 0.1 for samples in (500, 16000, 50000, 50000, 200000)]
 
 
-def plan_windows(columns: int, window: int, context: int) -> list[Window]:
-    """The plan of a clip of so many columns, at least 1, by its definition."""
+def plan_windows(columns: int, window: int, context: int) -> list[Window[None]]:
+    """The windows of a clip of so many columns, at least 1, by their definition, without what is in them."""
     starts = [*range(0, columns - window, window - 2 * context)]
     stops = [start + window - context for start in starts] + [columns]
     emitted = list(pairwise([0, *stops]))
-    regular = [Window(start, start + window, *own) for start, own in zip(starts, emitted, strict=False)]
-    return [*regular, Window(max(0, columns - window), columns, *emitted[-1])]
+    regular = [Window(None, start, start + window, *own) for start, own in zip(starts, emitted, strict=False)]
+    return [*regular, Window(None, max(0, columns - window), columns, *emitted[-1])]
 
 
 def plain_sblu(u: torch.Tensor, alpha: torch.Tensor, omega: torch.Tensor, kernel: str) -> tuple[torch.Tensor, ...]:

@@ -30,12 +30,12 @@ from aasp_features.folder.segments import cut_segments
 from aasp_features.folder.state import BatchResult, OnSeconds
 from aasp_features.sounds.read_ahead import ReadAhead
 from aasp_features.sounds.sound import Sound
-from aasp_features.windows import CutWindow
+from aasp_features.windows import Window
 
 BATCHES_AHEAD = 2  # results of a device that may wait while another is at an earlier batch
 CHUNK_ROWS = 512
 
-Windows = Iterator[tuple[int, CutWindow[Tensor]]]  # of a sound, each with the number of its segment or pass over it
+Windows = Iterator[tuple[int, Window[Tensor]]]  # of a sound, each with the number of its segment or pass over it
 
 
 class LocalEngine:
@@ -129,7 +129,7 @@ class BatchWork:
             for batch in batches:
                 yield self._encode(batch, sounds, on_seconds)
 
-    def _decode(self, index: int) -> Generator[tuple[int, CutWindow[Tensor]], None, None]:
+    def _decode(self, index: int) -> Generator[tuple[int, Window[Tensor]], None, None]:
         sound, settings = self.sounds[index], self.settings
         self._contents[index] = sound.content()
         stream = sound.stream(self.encoder.config.sample_rate, settings.options.max_hours)
@@ -159,7 +159,7 @@ class BatchWork:
         outcomes = [self._outcome(index, rows) for index in batch]
         return BatchResult(outcomes, map(self._finish, chain.from_iterable(map(rows.pieces, good))))
 
-    def _windows(self, batch: Batch, sounds: Iterator[Windows]) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
+    def _windows(self, batch: Batch, sounds: Iterator[Windows]) -> Iterator[tuple[tuple[int, int], Window[Tensor]]]:
         """Yield the windows of a batch with their sounds' indices and offsets; a sound that fails ends early."""
         for index in batch:
             try:

@@ -21,7 +21,7 @@ from aasp_features.inference import (
 )
 from aasp_features.inputs import Clip, read_inputs
 from aasp_features.options import resolve_options
-from aasp_features.windows import COLUMN_SECONDS, CutWindow
+from aasp_features.windows import COLUMN_SECONDS, Window
 
 if TYPE_CHECKING:
     from aasp_features import typing as types
@@ -104,7 +104,7 @@ class OnnxEncoder:
         framed = encode_frames(names, windows, self._run, self.config, options, COLUMN_SECONDS)
         return framed[0] if given.single else framed
 
-    def _windows(self, clips: Sequence[Clip]) -> Iterator[tuple[tuple[int, int], CutWindow[Samples]]]:
+    def _windows(self, clips: Sequence[Clip]) -> Iterator[tuple[tuple[int, int], Window[Samples]]]:
         """Cut clips into windows of samples; each has exactly the samples that its frames cover."""
         plan = self.config.window, self.config.context
         for index, clip in enumerate(clips):
@@ -115,7 +115,7 @@ class OnnxEncoder:
             for window in cutter.finish():
                 yield (index, 0), window
 
-    def _run(self, windows: list[CutWindow[Samples]]) -> list[ColumnVectors]:
+    def _run(self, windows: list[Window[Samples]]) -> list[ColumnVectors]:
         lengths = np.array([len(window.items) for window in windows], np.int64)
         waveform = np.zeros((len(windows), max(FRAME_LENGTH, int(lengths.max()))), np.float32)
         for row, window in zip(waveform, windows, strict=True):

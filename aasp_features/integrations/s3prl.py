@@ -57,7 +57,7 @@ class UpstreamExpert(nn.Module):
                 outputs, _ = encoder.network.encode(window.items[None], None, encoder.config.depth, masked=False)
                 tokens = torch.stack([encoder.network.norm(output)[0, 1:] for output in outputs])
             columns = tokens.view(len(tokens), window.columns, encoder.config.rows, -1)  # (depth, columns, rows, dim)
-            pieces.append(columns[:, window.plan.emitted].mean(dim=2))
+            pieces.append(columns[:, window.emitted].mean(dim=2))
         states = torch.cat(pieces, dim=1).clone()
         if not states.isfinite().all():
             raise not_finite(clip.name)

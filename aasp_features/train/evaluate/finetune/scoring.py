@@ -15,7 +15,7 @@ from aasp_features.inference import WindowCutter, encode_clips, run_network
 from aasp_features.model.network import AaSPNetwork
 from aasp_features.options import EmbedOptions, resolve_options
 from aasp_features.train.evaluate.finetune.model import FineTuned
-from aasp_features.windows import CutWindow
+from aasp_features.windows import Window
 
 
 def clip_vectors(network: AaSPNetwork, log_mels: Iterable[Tensor], names: list[str]) -> Tensor:
@@ -35,7 +35,7 @@ def clip_vectors(network: AaSPNetwork, log_mels: Iterable[Tensor], names: list[s
     return torch.from_numpy(encode_clips(names, windows, run, network.config, options))
 
 
-def _windows(log_mels: Iterable[Tensor], options: EmbedOptions) -> Iterator[tuple[tuple[int, int], CutWindow[Tensor]]]:
+def _windows(log_mels: Iterable[Tensor], options: EmbedOptions) -> Iterator[tuple[tuple[int, int], Window[Tensor]]]:
     for index, log_mel in enumerate(log_mels):
         cutter = WindowCutter[Tensor](options.window, options.context, torch.cat)
         for window in (*cutter.push(log_mel), *cutter.finish()):
