@@ -95,7 +95,7 @@ def prepare(
 def pretrain(
     data: Annotated[Path, typer.Option(help="Folder of sounds or .tar shards, or a prepared corpus.")],
     out: Annotated[Path, typer.Option(help="Run folder; a run found there continues.")],
-    recipe: Annotated[str, typer.Option(help="Preset from aasp_features/train/recipes.")] = "base",
+    recipe: Annotated[str, typer.Option(help="Preset in aasp_features/train/recipes, or a .yaml.")] = "base",
     settings: Annotated[list[str] | None, typer.Argument(help="Recipe settings to change, as KEY=VALUE.")] = None,
     device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
     max_time: Annotated[
@@ -134,7 +134,7 @@ def pretrain(
 def teacher_features(
     data: Annotated[Path, typer.Option(help="Folder of audio files, or of .tar shards that hold them.")],
     out: Annotated[Path, typer.Option(help="Feature folder; features found there are kept.")],
-    recipe: Annotated[str, typer.Option(help="Preset from aasp_features/train/recipes.")] = "tiny_distilled",
+    recipe: Annotated[str, typer.Option(help="Preset in aasp_features/train/recipes, or a .yaml.")] = "tiny_distilled",
     settings: Annotated[list[str] | None, typer.Argument(help="Recipe settings to change, as KEY=VALUE.")] = None,
 ) -> None:
     """Compute the features of a corpus by external teachers.

@@ -1,7 +1,12 @@
 """Presets, and the changes that a user asks for."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from aasp_features.errors import OptionError
+from aasp_features.train.recipe import Recipe, Stage
 from aasp_features.train.recipes import load_recipe, recipe_names
 
 
@@ -25,10 +30,32 @@ def test_changes_are_applied_and_typed() -> None:
     assert load_recipe("tiny_cpu", ["model.size=small"]).config().dim == 384
 
 
+def test_a_file_lists_what_differs_from_the_defaults_or_a_preset(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("data: {stages: [{until: 1.0, columns: 8, sounds: 2}]}\nmodel: {changes: {states: 8}}\n")
+    mine, default = load_recipe(str(file), ["run.seed=7"]), Recipe()
+    assert mine == replace(
+        default,
+        name="mine",
+        data=replace(default.data, stages=[Stage(1.0, 8, 2)]),
+        model=replace(default.model, changes={"states": 8}),
+        run=replace(default.run, seed=7),
+    )
+    file.write_text("base: tiny_gpu\nobjective: {weights: {contrast: 0.1}}\n")
+    mine, gpu = load_recipe(str(file), []), load_recipe("tiny_gpu", [])
+    weights = {"frame": 1.0, "clip": 1.0, "contrast": 0.1}
+    assert mine == replace(gpu, name="mine", objective=replace(gpu.objective, weights=weights))
+    cpu = load_recipe("tiny_cpu", [])  # which tiny_gpu is based on
+    assert (gpu.masking, gpu.model, gpu.data.gain_db) == (cpu.masking, cpu.model, cpu.data.gain_db)
+    file.write_text("base: mine\n")
+    with pytest.raises(OptionError, match=r"base must be one of base, .* got 'mine'"):
+        load_recipe(str(file), [])
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "sentence"),
     [
-        ("huge", [], "must be one of base, .* got 'huge'"),
+        ("huge", [], "must be a .yaml file or one of base, .* got 'huge'"),
         ("tiny_cpu", ["stepz=7"], "there is no setting 'stepz'; a recipe has name, model, data, masking, objective"),
         ("tiny_cpu", ["steps=7"], r"there is no setting 'steps'; a recipe has .* \(is it run.steps\?\)"),
         (

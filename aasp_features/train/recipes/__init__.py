@@ -1,47 +1,91 @@
-"""Preset recipes, one per file, and presets with changed settings."""
+"""Recipes as YAML files: presets, your own, and both with changed settings.
+
+A file lists its differences from the defaults, or from the preset that its key ``base`` names.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from pkgutil import iter_modules
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from aasp_features.errors import OptionError
 from aasp_features.train.recipe import Recipe
 
+FOLDER = Path(__file__).parent
+Kind = TypeVar("Kind")
 
-def recipe_names() -> list[str]:
-    """Return the names of the presets in this folder."""
-    return sorted(module.name for module in iter_modules(__path__))
+
+def recipe_names(folder: Path = FOLDER) -> list[str]:
+    """Return the names of the presets in a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def load_recipe(name: str, changes: list[str]) -> Recipe:
-    """Return a preset with type-checked ``key=value`` changes.
+    """Return a recipe of pre-training; see ``read_recipe``.
 
-    Dots separate the parts of a key, as in ``optimizer.learning_rate=1e-3``; ``model.states=8`` changes a field of the
-    encoder's config.
+    ``model.states=8`` changes a field of the encoder's config.
 
     Raises:
-        OptionError: There is no such preset or key, or a value has the wrong type.
+        OptionError: The recipe needs external teachers and has none; also see ``read_recipe``.
     """
-    import yaml  # comes with omegaconf
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    if name not in recipe_names():
-        raise OptionError(f"--recipe must be one of {', '.join(recipe_names())}, got {name!r}.")
-    preset: Recipe = import_module(f"aasp_features.train.recipes.{name}").RECIPE
-    try:
-        settings = OmegaConf.structured(preset)
-        apply_changes(settings, changes)
-        recipe: Recipe = OmegaConf.to_object(settings)  # type: ignore[assignment]
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise OptionError(f"recipe {name}: {str(error).splitlines()[0]}") from error
+    recipe = read_recipe(Recipe, name, changes)
     if not (recipe.learns_masked or recipe.distillation.teachers):
         raise OptionError(
             f"recipe {name} needs external teachers: give distillation.teachers=FILE.yaml or a folder of them."
         )
     return recipe
+
+
+def read_recipe(kind: type[Kind], name: str, changes: list[str], folder: Path = FOLDER) -> Kind:
+    """Return a preset or a YAML file with type-checked ``key=value`` changes.
+
+    Dots separate the parts of a key, as in ``optimizer.learning_rate=1e-3``.
+
+    Args:
+        kind: Dataclass of the recipe, whose defaults are those of a file.
+        name: Name of a preset, or path of a file.
+        changes: Changed settings.
+        folder: Folder of the presets.
+
+    Raises:
+        OptionError: There is no such recipe, the file is not a recipe, a key is unknown, or a value has the wrong type.
+    """
+    import yaml  # comes with omegaconf
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        written = _written(name, folder)
+        settings = OmegaConf.structured(kind)
+        for part in (settings, *(settings[key] for key in settings if OmegaConf.is_config(settings[key]))):
+            OmegaConf.set_readonly(part, False)  # as frozen dataclasses are made
+        settings = OmegaConf.merge(settings, {"name": Path(name).stem}, *written)
+        apply_changes(settings, changes)
+        recipe: Kind = OmegaConf.to_object(settings)  # type: ignore[assignment]
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        if isinstance(error, OptionError):
+            raise
+        raise OptionError(f"recipe {name}: {str(error).splitlines()[0]}") from error
+    return recipe
+
+
+def _written(name: str, folder: Path) -> list[Any]:
+    """Return what the file of a recipe and those it is based on say, the most general first."""
+    from omegaconf import DictConfig, OmegaConf
+
+    presets = recipe_names(folder)
+    path = folder / f"{name}.yaml" if name in presets else Path(name)
+    if not path.is_file() or path.suffix not in (".yaml", ".yml"):
+        raise OptionError(f"--recipe must be a .yaml file or one of {', '.join(presets)}, got {name!r}.")
+    written = OmegaConf.load(path)
+    if not isinstance(written, DictConfig):
+        raise OptionError(f"recipe {name} must be a mapping of settings, such as run: {{epochs: 3}}.")
+    base = written.pop("base", None)
+    if base is None:
+        return [written]
+    if base not in presets:
+        raise OptionError(f"recipe {name}: base must be one of {', '.join(presets)}, got {base!r}.")
+    return [*_written(base, folder), written]
 
 
 def apply_changes(settings: Any, changes: list[str]) -> None:

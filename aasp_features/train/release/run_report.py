@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from html import escape
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from aasp_features.train.errors import TrainError
 from aasp_features.train.html_page import html_page, html_table
 from aasp_features.train.recipe import Recipe
-from aasp_features.train.recipes import recipe_names
+from aasp_features.train.recipes import read_recipe, recipe_names
 from aasp_features.train.release.attribution import duration
 from aasp_features.train.release.run_charts import PACE, PANELS, PROBES, Lines, mask_charts, metric_charts
 from aasp_features.train.release.run_summary import recipe_from_record
@@ -87,9 +86,7 @@ def _settings(recipe: Mapping[str, Any]) -> list[str]:
     name, settings = recipe.get("name"), flat_settings(dict(recipe))
     preset: dict[str, Any] = {}
     if "masking" in recipe:  # not of fine-tuning
-        known = name in recipe_names()
-        found = import_module(f"aasp_features.train.recipes.{name}").RECIPE if known else Recipe()
-        preset = flat_settings(found.to_dict())
+        preset = flat_settings((read_recipe(Recipe, name, []) if name in recipe_names() else Recipe()).to_dict())
     rows = [
         [_text(key), _text(value), _text(preset.get(key))]
         for key, value in settings.items()

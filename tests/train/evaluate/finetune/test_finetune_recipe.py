@@ -7,12 +7,13 @@ import pytest
 from finetune_helpers import tiny_encoder
 
 from aasp_features.train.evaluate.finetune.recipe import FinetuneRecipe
-from aasp_features.train.evaluate.finetune.recipes import load_recipe, recipe_names
+from aasp_features.train.evaluate.finetune.recipes import FOLDER, load_recipe
+from aasp_features.train.recipes import recipe_names
 
 
 def test_every_recipe_loads_and_tells_its_source() -> None:
-    assert {"small", "as20k", "as2m", "esc50", "spcv2", "vc1", "nsynth", "us8k"} <= set(recipe_names())
-    for name in recipe_names():
+    assert {"small", "as20k", "as2m", "esc50", "spcv2", "vc1", "nsynth", "us8k"} <= set(recipe_names(FOLDER))
+    for name in recipe_names(FOLDER):
         recipe = load_recipe(name, [])
         assert recipe.name == name
         assert recipe.to_dict() != FinetuneRecipe(name=name).to_dict()
