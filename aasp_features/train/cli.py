@@ -125,6 +125,7 @@ def pretrain(
         probe = read_probe(chosen.run.probe, own_device) if chosen.run.probe and rank() == 0 else None
         with open_crops(chosen, data, out, own_device, start_from) as crops, tracking(out, chosen) as track:
             run = Pretraining(crops, out, own_device, budget, start_from, probe, track)
+            run.log_cost()
             complete = run.run(pause)
         if rank() == 0:
             typer.echo(f"{'complete' if complete else 'paused'} at step {run.progress.step}; state in {out}", err=True)

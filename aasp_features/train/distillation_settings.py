@@ -166,6 +166,10 @@ class DistillationSettings:
                 f"recipe: distillation.pooling must be one of {', '.join(get_args(Pooling))}, got {self.pooling!r}."
             )
 
+    def crops_at_once(self, columns: int) -> int:
+        """Return the number of crops of this length in a batch."""
+        return max(1, self.batch * min(length.columns for length in self.crop.lengths) // columns)
+
     def check(self, config: AaSPConfig) -> None:
         """Raise OptionError if these settings do not fit the encoder."""
         longest = max(length.columns for length in self.crop.lengths)

@@ -204,12 +204,11 @@ class DistilledCrops:
         """Return the round's crops in shuffled batches of one length; incomplete batches are left out."""
         rng = np.random.default_rng([self.recipe.run.seed, index, this.pieces])
         columns = np.repeat([self.features.cropper.columns(piece) for piece in range(this.pieces)], PIECE)
-        shortest = min(length.columns for length in self.recipe.distillation.crop.lengths)
         batches: list[NDArray[np.int64]] = []
         lengths = np.unique(columns)
         for length in lengths if this.longer else lengths[:1]:
             numbers = rng.permutation(self._drawn(np.flatnonzero(columns == length), (this.pieces, int(length)), rng))
-            size = min(max(1, self.recipe.distillation.batch * shortest // int(length)), len(numbers))
+            size = min(self.recipe.distillation.crops_at_once(int(length)), len(numbers))
             batches += list(numbers[: len(numbers) // size * size].reshape(-1, size))
         return [batches[chosen] for chosen in rng.permutation(len(batches))]
 
