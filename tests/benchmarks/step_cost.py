@@ -8,7 +8,7 @@ from __future__ import annotations
 from aasp_features.train.pretrain.step_cost import step_cost
 from aasp_features.train.recipes import load_recipe
 
-SETTINGS = ([], ["run.checkpointing=true"], ["masking.query_fraction=1"])
+SETTINGS: tuple[list[str], ...] = ([], ["run.checkpointing=true"], ["masking.query_fraction=1"])
 
 
 def main() -> None:
