@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.model.log_mel import LogMel
-from aasp_features.train.data.batch import Batch
+from aasp_features.train.data.batch import Batch, step_generator
 from aasp_features.train.data.noise_augmentation import augment_with_noise
+from aasp_features.train.data.reading import SAMPLE_RATE
 from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.data.waveform_crops import PIECE, Crop
 from aasp_features.train.errors import TrainError
@@ -96,7 +97,7 @@ class DistilledCrops:
         return {
             "corpus": self.features.sounds.sha256,
             "sounds": len(length),
-            "hours": int(length.sum()) / 16000 / 3600,
+            "hours": int(length.sum()) / SAMPLE_RATE / 3600,
             "teachers": [{**teacher.identity, **teacher.origin} for teacher in self.features.teachers],
             "rounds": [one._asdict() for one in self.rounds if one.first_step < step],
             "distinct_crops": self._distinct(step),
@@ -137,7 +138,7 @@ class DistilledCrops:
         self.makers.stop()
 
     def _batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
-        generator = torch.Generator().manual_seed(self.recipe.run.seed * 1_000_003 + step)
+        generator = step_generator(self.recipe.run.seed, step)
         numbers = self._numbers(step, done)
         crops = [self._augmented_crop(int(number), step, row) for row, number in enumerate(numbers)]
         samples = torch.tensor([len(crop.waveform) for crop in crops])
