@@ -5,6 +5,8 @@ BIN = $(VENV)/bin
 BENCHMARKS = bench_inference precision_speed invariance onnx_speed bench_folder map_speed where_time_goes attention \
              pretraining_step
 
+SCRIPTS = $(shell find examples tests/benchmarks -name '*.py')
+
 .PHONY: help setup lint types docs test test-slow test-gpu oldest bench sounds pictures build
 
 help:             ## this list
@@ -20,8 +22,9 @@ lint:             ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types:            ## mypy, strict, on the package, as the oldest supported Python reads it
+types:            ## mypy: strict on the package, as the oldest supported Python reads it; plain on examples and benchmarks
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file= --ignore-missing-imports --follow-imports=silent --scripts-are-modules $(SCRIPTS)
 
 docs:             ## the documentation as a site, in site/
 	$(BIN)/mkdocs build --strict

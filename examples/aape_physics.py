@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from aasp_features.config import Kernel
 from aasp_features.model.patch_embed import FRAME_SECONDS, sblu
 
 TAPS = 16
 PATCH_RATE = 1 / (TAPS * FRAME_SECONDS)  # 6.25 Hz: modulations this far apart alias onto each other
-KERNELS = ("quadrature", "even", "one_sided")
+KERNELS: tuple[Kernel, ...] = ("quadrature", "even", "one_sided")
 
 
 def patches(frequency: np.ndarray, phase: np.ndarray) -> np.ndarray:
@@ -27,7 +28,7 @@ def patches(frequency: np.ndarray, phase: np.ndarray) -> np.ndarray:
     return wave - wave.mean(axis=-1, keepdims=True)
 
 
-def answer(wave: np.ndarray, omega_hz: float, alpha: float, kernel: str) -> np.ndarray:
+def answer(wave: np.ndarray, omega_hz: float, alpha: float, kernel: Kernel) -> np.ndarray:
     """Return the complex response of one state to patches (…, 16)."""
     u = torch.from_numpy(wave)[..., None]
     shape = (*u.shape[:-2], 1)
@@ -41,19 +42,19 @@ def phases(count: int = 64) -> np.ndarray:
     return 2 * np.pi * np.arange(count) / count
 
 
-def tuning_curve(omega_hz: float, alpha: float, kernel: str, frequencies: np.ndarray) -> np.ndarray:
+def tuning_curve(omega_hz: float, alpha: float, kernel: Kernel, frequencies: np.ndarray) -> np.ndarray:
     """Return the mean modulus over phases at each modulation frequency."""
     wave = patches(frequencies[:, None], phases()[None])
     return np.abs(answer(wave, omega_hz, alpha, kernel)).mean(axis=1)
 
 
-def tuning_error(omega_hz: float, alpha: float, kernel: str) -> float:
+def tuning_error(omega_hz: float, alpha: float, kernel: Kernel) -> float:
     """Return the distance from ω to the modulation with the largest response, in Hz."""
     frequencies = np.arange(0.5, 50.01, 0.05)
     return float(frequencies[tuning_curve(omega_hz, alpha, kernel, frequencies).argmax()] - omega_hz)
 
 
-def shift_stability(frequency: float, kernel: str, alpha: float = 10.0) -> float:
+def shift_stability(frequency: float, kernel: Kernel, alpha: float = 10.0) -> float:
     """Return the smallest over the mean modulus under all shifts of the patch grid, for a modulation at exactly ω."""
     size = np.abs(answer(patches(np.array([frequency]), phases(360)), frequency, alpha, kernel))
     return float(size.min() / size.mean())
@@ -94,14 +95,14 @@ def describe(wave: np.ndarray, features: str) -> np.ndarray:
     return np.stack(parts, axis=-1).mean(axis=1)
 
 
-def sensitivity(frequency: float, kernel: str, alpha: float = 10.0, step: float = 1e-4) -> float:
+def sensitivity(frequency: float, kernel: Kernel, alpha: float = 10.0, step: float = 1e-4) -> float:
     """Return the mean over phases of |∂|y|/∂ω| for a modulation at ω, in 1/Hz."""
     wave = patches(np.array([frequency]), phases())
     low, high = (np.abs(answer(wave, frequency + sign * step, alpha, kernel)) for sign in (-1, 1))
     return float(np.abs(high - low).mean() / (2 * step))
 
 
-def relative_sensitivity(frequency: float, kernel: str, alpha: float = 10.0) -> float:
+def relative_sensitivity(frequency: float, kernel: Kernel, alpha: float = 10.0) -> float:
     """Return ``sensitivity`` over the mean of |y|, as after a LayerNorm."""
     size = np.abs(answer(patches(np.array([frequency]), phases()), frequency, alpha, kernel)).mean()
     return sensitivity(frequency, kernel, alpha) / float(size)
@@ -201,7 +202,7 @@ def draw(folder: Path) -> None:
 
 
 BAND = np.arange(3.25, 50, 0.25)  # Hz
-OVER_THE_BAND: dict[str, dict[str, Callable[[float, str], float]]] = {  # figure -> its panels
+OVER_THE_BAND: dict[str, dict[str, Callable[[float, Kernel], float]]] = {  # figure -> its panels
     "shift_stability": {"smallest over mean |y| under shifts": shift_stability},
     "sensitivity": {"|∂|y|/∂ω| (1/Hz)": sensitivity, "|∂|y|/∂ω| over |y| (1/Hz)": relative_sensitivity},
 }

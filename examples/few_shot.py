@@ -36,7 +36,7 @@ means = np.stack([own.mean(axis=0) for own in shown]) - common
 cosines = cosine(vectors[:, None] - common, means)
 # Each example with the mean of the others of its name tells how near a sound of a known name is.
 pairs = [(own - common, len(own) * mean - (own - common)) for own, mean in zip(shown, means, strict=True)]
-near = np.concatenate([cosine(own, others) for own, others in pairs if len(own) > 1] or [[-1.0]])
+near = np.concatenate([cosine(own, others) for own, others in pairs if len(own) > 1] or [np.array([-1.0])])
 least = np.quantile(near, 0.05, method="lower")
 for file, row in zip(files, cosines, strict=True):
     best, second = np.argsort(-row)[:2] if len(names) > 1 else (0, 0)

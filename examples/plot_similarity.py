@@ -71,11 +71,19 @@ def draw(encoder: AaSPEncoder) -> Figure:
     levels = log_mel.T.numpy() * 10 / math.log(10)  # dB
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
-    extent = (0, SECONDS, 0, len(levels))
-    above.imshow(levels, origin="lower", aspect="auto", cmap="magma", vmin=levels.max() - 60, extent=extent)
+    above.imshow(
+        levels, origin="lower", aspect="auto", cmap="magma", vmin=levels.max() - 60, extent=(0, SECONDS, 0, len(levels))
+    )
     above.set(title="A recording goes in …", ylabel="mel band", yticks=[])
-    extent = (0, SECONDS, len(parts) - 0.5, -0.5)
-    below.imshow(alike, aspect="auto", cmap="Blues", vmin=0, vmax=alike.max(), extent=extent, interpolation="nearest")
+    below.imshow(
+        alike,
+        aspect="auto",
+        cmap="Blues",
+        vmin=0,
+        vmax=alike.max(),
+        extent=(0, SECONDS, len(parts) - 0.5, -0.5),
+        interpolation="nearest",
+    )
     below.set(title="… and a vector every 40 ms comes out. How like each of these sounds it is:", xlabel="seconds")
     below.set_yticks(range(len(parts)), list(parts))
     return figure

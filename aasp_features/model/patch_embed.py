@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from aasp_features.config import FRAME_HOP, PATCH, AaSPConfig, Kernel
 from aasp_features.model.log_mel import length_mask
+from aasp_features.model.transformer import autocast_type
 
 FRAME_SECONDS = FRAME_HOP / 16000  # Δ: 10 ms
 OMEGA_RANGE = 2 * math.pi * 3.125, 2 * math.pi * 50.0  # rad/s: Nyquist after patching … Nyquist of the frames
@@ -115,20 +116,20 @@ class AaPE(PatchEmbed):
         tokens = self.plain(patches.flatten(-2))
         if frame_lengths is None and log_mel.shape[1] % PATCH:  # the last column holds padding
             frame_lengths = torch.full((len(log_mel),), log_mel.shape[1], device=log_mel.device)
-        with torch.autocast(log_mel.device.type, enabled=False):
+        with torch.autocast(autocast_type(log_mel.device), enabled=False):
             alias = self.fusion(self._features(*self._states(patches, frame_lengths)))
         return tokens + alias  # type: ignore[no-any-return]
 
     def rates(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """Return the estimates α in 1/s and ω in rad/s of every patch, each (batch, columns, rows, states)."""
-        with torch.autocast(log_mel.device.type, enabled=False):
+        with torch.autocast(autocast_type(log_mel.device), enabled=False):
             patches = split_patches(log_mel).to(self.input_map.weight.dtype)
             return self.lambda_encoder(patches.flatten(-2))  # type: ignore[no-any-return]
 
     def moduli(self, log_mel: Tensor) -> Tensor:
         """Return |y| of every state of every patch, (batch, columns, rows, states): how strongly each responds."""
         frame_lengths = torch.full((len(log_mel),), log_mel.shape[1], device=log_mel.device)
-        with torch.autocast(log_mel.device.type, enabled=False):
+        with torch.autocast(autocast_type(log_mel.device), enabled=False):
             return torch.hypot(*self._states(split_patches(log_mel), frame_lengths))
 
     def _states(self, patches: Tensor, frame_lengths: Tensor | None) -> tuple[Tensor, Tensor]:

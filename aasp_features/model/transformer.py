@@ -10,6 +10,11 @@ from torch.utils.checkpoint import checkpoint
 NORM_EPSILON = 1e-6
 
 
+def autocast_type(device: torch.device) -> str:
+    """Return the type of device whose autocast applies: the CPU's for the meta device, which has none of its own."""
+    return "cpu" if device.type == "meta" else device.type
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None = None) -> Tensor:
     """Compute scaled dot-product attention, (batch, heads, queries, d) from (batch, heads, tokens, d).
 

@@ -16,9 +16,11 @@ from aasp_features.errors import OptionError
 from aasp_features.train.evaluate.classify_command import classify
 from aasp_features.train.evaluate.command import knn, linear, reproduce, robustness, stability, tasks
 from aasp_features.train.evaluate.finetune.command import finetune
-from aasp_features.train.options import DEVICE_HELP
+from aasp_features.train.options import Device
 from aasp_features.train.release import command as release
 
+RecipeName = Annotated[str, typer.Option(help="Preset in aasp_features/train/recipes, or a .yaml.")]
+Settings = Annotated[list[str] | None, typer.Argument(help="Recipe settings to change, as KEY=VALUE.")]
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -95,9 +97,9 @@ def prepare(
 def pretrain(
     data: Annotated[Path, typer.Option(help="Folder of sounds or .tar shards, or a prepared corpus.")],
     out: Annotated[Path, typer.Option(help="Run folder; a run found there continues.")],
-    recipe: Annotated[str, typer.Option(help="Preset in aasp_features/train/recipes, or a .yaml.")] = "base",
-    settings: Annotated[list[str] | None, typer.Argument(help="Recipe settings to change, as KEY=VALUE.")] = None,
-    device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
+    recipe: RecipeName = "base",
+    settings: Settings = None,
+    device: Device = None,
     max_time: Annotated[
         float | None, typer.Option(help="Training time of the whole run, in minutes (default: no limit).")
     ] = None,
@@ -125,6 +127,7 @@ def pretrain(
         probe = read_probe(chosen.run.probe, own_device) if chosen.run.probe and rank() == 0 else None
         with open_crops(chosen, data, out, own_device, start_from) as crops, tracking(out, chosen) as track:
             run = Pretraining(crops, out, own_device, budget, start_from, probe, track)
+            run.log_cost()
             complete = run.run(pause)
         if rank() == 0:
             typer.echo(f"{'complete' if complete else 'paused'} at step {run.progress.step}; state in {out}", err=True)
@@ -134,8 +137,8 @@ def pretrain(
 def teacher_features(
     data: Annotated[Path, typer.Option(help="Folder of audio files, or of .tar shards that hold them.")],
     out: Annotated[Path, typer.Option(help="Feature folder; features found there are kept.")],
-    recipe: Annotated[str, typer.Option(help="Preset in aasp_features/train/recipes, or a .yaml.")] = "tiny_distilled",
-    settings: Annotated[list[str] | None, typer.Argument(help="Recipe settings to change, as KEY=VALUE.")] = None,
+    recipe: RecipeName = "tiny_distilled",
+    settings: Settings = None,
 ) -> None:
     """Compute the features of a corpus by external teachers.
 

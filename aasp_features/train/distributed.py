@@ -143,7 +143,7 @@ def check_alike(text: str) -> None:
 
 def average(tensors: Sequence[Tensor]) -> None:
     """Replace tensors by their means over the processes, in one exchange."""
-    if not together():
+    if not together() or tensors[0].is_meta:
         return
     flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
     distributed.all_reduce(flat)
@@ -172,11 +172,13 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         everyone = [torch.empty_like(rows) for _ in range(world_size())]
-        distributed.all_gather(everyone, rows.contiguous())
+        if not rows.is_meta:
+            distributed.all_gather(everyone, rows.contiguous())
         return torch.cat(everyone)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         gradient = gradient.contiguous().clone()
-        distributed.all_reduce(gradient)
+        if not gradient.is_meta:
+            distributed.all_reduce(gradient)
         return gradient[own_rows(len(gradient))]

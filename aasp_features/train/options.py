@@ -6,7 +6,9 @@ import math
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from aasp_features.errors import OptionError
 from aasp_features.options import check_device
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 DEVICE_HELP = "cpu, cuda or cuda:1 (default: the CUDA GPU if there is one, else cpu)."
+Device = Annotated[str | None, typer.Option(help=DEVICE_HELP)]
 
 
 def seconds_of(option: str, minutes: float | None, *, above_zero: bool = False) -> float | None:

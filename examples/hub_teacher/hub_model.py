@@ -17,7 +17,7 @@ import torch
 try:
     import torchaudio  # noqa: F401
 except (ImportError, OSError):  # of another build than torch: transformers would fail with it, but needs none
-    sys.modules["torchaudio"] = None
+    sys.modules["torchaudio"] = None  # type: ignore[assignment]  # imports of it fail
 from transformers import AutoFeatureExtractor, AutoModel
 
 from aasp_features.train.pretrain.external_teachers import Floats, Network

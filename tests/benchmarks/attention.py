@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 import torch
 from interleave import interleave
@@ -18,7 +19,9 @@ SHAPES = {  # batch, queries, tokens, with gradients
 }
 
 
-def side(function: object, shape: tuple[int, int, int, bool], dtype: torch.dtype) -> object:
+def side(
+    function: Callable[..., torch.Tensor], shape: tuple[int, int, int, bool], dtype: torch.dtype
+) -> Callable[[], None]:
     batch, queries, tokens, gradients = shape
     lengths = (queries, tokens, tokens)
     inputs = [torch.randn(batch, length, 3, 64, dtype=dtype).transpose(1, 2) for length in lengths]

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ class Side:
         print(line, file=self.process.stdin, flush=True)
         self.process.stdout.readline()
 
-    def prepare(self, seconds: list[float], calls: int) -> None:
+    def prepare(self, seconds: Sequence[float], calls: int) -> None:
         assert self.process.stdin
         self.ask(" ".join(map(str, seconds)))
         print(calls, file=self.process.stdin, flush=True)

@@ -22,7 +22,12 @@ from aasp_features.folder.local_engine import default_workers
 from aasp_features.folder.run import embed_sounds
 from aasp_features.sounds.discovery import find_sounds
 
-FORMATS = [("wav", 44100, {}), ("flac", 48000, {}), ("mp3", 44100, {}), ("ogg", 16000, {})]
+FORMATS: list[tuple[str, int, dict[str, str]]] = [
+    ("wav", 44100, {}),
+    ("flac", 48000, {}),
+    ("mp3", 44100, {}),
+    ("ogg", 16000, {}),
+]
 FORMATS += [("opus", 48000, {"format": "OGG", "subtype": "OPUS"})]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from interleave import interleave
@@ -82,12 +83,12 @@ def compare(size: str, seconds: int, batch: int, rounds: int, others: list[Peer]
     else:
         sides["AaSP"] = lambda: aasp.embed(waveform)
     for peer in others:
-        network, given = peer.network, peer.network_input(batch, seconds)
-        if not (peer.fixed_length and seconds > 10):  # it would read the first 10 s only
-            sides[peer.name] = lambda network=network, given=given: network(given)
+        if peer.network_input and not (peer.fixed_length and seconds > 10):  # it would read the first 10 s only
+            sides[peer.name] = partial(peer.network, peer.network_input(batch, seconds))
     timings = interleave(sides, rounds)
-    first, *rest = [timings.get(name) for name in COLUMNS]
-    cells = [f"{1000 * first.seconds:.1f} ms", *("" if one is None else one.relative for one in rest)]
+    first, *rest = COLUMNS
+    cells = [f"{1000 * timings[first].seconds:.1f} ms"]
+    cells += [timings[name].relative if name in timings else "" for name in rest]
     print(f"| {size} | {seconds} s | {batch} | " + " | ".join(cells) + " |", flush=True)
 
 
@@ -100,7 +101,7 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="also other packages' encoders, beside base")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    others = [peer for peer in peers() if peer.network_input] if arguments.peers else []
+    others = peers() if arguments.peers else []
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     print("| size | input | batch | " + " | ".join(COLUMNS) + " |\n|---|---|---" + "|---" * len(COLUMNS) + "|")
     for size in arguments.sizes.split(","):

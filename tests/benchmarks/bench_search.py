@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cost import measured, run
@@ -64,7 +65,7 @@ def true_order(vectors: np.ndarray, queries: list[int]) -> list[list[int]]:
 Finder = Callable[[np.ndarray], list[int]]
 
 
-def by_search(given: object) -> Finder:
+def by_search(given: Any) -> Finder:
     return lambda query: [int(Path(hit.path).stem) if hit.path else hit.row for hit in search(given, query, top=TOP)]
 
 

@@ -20,10 +20,11 @@ import numpy as np
 import soundfile
 import torch
 
+import aasp_features
 from aasp_features import AaSPConfig, AaSPEncoder
 from aasp_features.cli import app
 
-PACKAGE = Path(sys.modules["aasp_features"].__file__).parent
+PACKAGE = Path(aasp_features.__file__).parent
 
 
 def embedding() -> Callable[[], object]:

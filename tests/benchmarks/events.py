@@ -40,7 +40,9 @@ def part_of(task: Task, chosen: np.ndarray) -> Task:
 
 def made_scene(task: Task, seed: int) -> tuple[np.ndarray, list[Event]]:
     """Clips in a random order, and when each class is there; neighbours of one class are one event."""
-    parts, truth, now = [], [], 0.0
+    parts: list[np.ndarray] = []
+    truth: list[Event] = []
+    now = 0.0
     for index in np.random.default_rng(seed).permutation(len(task.files)):
         clip, label = load_audio(task.files[index]), task.classes[task.labels[index]]
         end = now + len(clip) / RATE
@@ -89,9 +91,9 @@ def event_table(task: Task, vectors: np.ndarray, encoder: AaSPEncoder, scenes: i
             counts[name] += matches(found, truth), len(found), len(truth), single
     print(f"| {scenes} scenes | events (true {counts[name][2] / scenes:.0f}) | one frame | precision | recall | F1 |")
     print("|---|--:|--:|--:|--:|--:|")
-    for name, (right, found, true, single) in counts.items():
-        rates = f"{right / found:.2f} | {right / true:.2f} | {2 * right / (found + true):.2f}"
-        print(f"| {name} | {found / scenes:.0f} | {single / max(1, found):.0%} | {rates} |")
+    for name, (right, given, true, short) in counts.items():
+        rates = f"{right / given:.2f} | {right / true:.2f} | {2 * right / (given + true):.2f}"
+        print(f"| {name} | {given / scenes:.0f} | {short / max(1, given):.0%} | {rates} |")
 
 
 def main() -> None:

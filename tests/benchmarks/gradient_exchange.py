@@ -54,7 +54,7 @@ def measure(rank: int, given: argparse.Namespace) -> None:
         "one flat all-reduce": lambda: timed(network, log_mel, flat),
         "DistributedDataParallel": lambda: timed(overlapping, log_mel, lambda: None),
     }
-    seconds = {name: [] for name in sides}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     for round_ in range(ROUNDS + 1):
         for name, side in sides.items():
             found = side()
@@ -64,8 +64,8 @@ def measure(rank: int, given: argparse.Namespace) -> None:
         millions = sum(map(torch.numel, network.parameters())) / 1e6
         print(f"{given.size}, {given.clips} clips of {given.seconds} s a process, {millions:.1f} M parameters\n")
         print("| | median, s a step | 25 to 75 % |\n|---|--:|--:|")
-        for name, found in seconds.items():
-            low, middle, high = np.percentile(found, (25, 50, 75))
+        for name, values in seconds.items():
+            low, middle, high = np.percentile(values, (25, 50, 75))
             print(f"| {name} | {middle:.3f} | {low:.3f}–{high:.3f} |")
     distributed.destroy_process_group()
 

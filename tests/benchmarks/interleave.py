@@ -30,7 +30,8 @@ def interleave(
     sides: Mapping[str, Callable[[], object]], rounds: int = 15, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, Timing]:
     """Run every side once a round in random order, after one round that is not counted."""
-    order, seconds = list(sides), {name: [] for name in sides}
+    order = list(sides)
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     shuffle = random.Random(0)
     for side in sides.values():
         side()

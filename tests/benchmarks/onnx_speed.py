@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +49,8 @@ def main() -> None:
         print("\n| input | side | seconds | ratio to torch |\n|---|---|---|---|")
         for seconds in (1, 10):
             sound = (np.random.default_rng(0).normal(size=16000 * seconds) * 0.1).astype(np.float32)
-            sides = {"torch": lambda s=sound: encoder.embed(s)}
-            sides |= {f"onnxruntime, {kind}": lambda s=sound, e=one: e.embed(s) for kind, one in encoders.items()}
+            sides: dict[str, Callable[[], object]] = {"torch": partial(encoder.embed, sound)}
+            sides |= {f"onnxruntime, {kind}": partial(one.embed, sound) for kind, one in encoders.items()}
             for side, timing in interleave(sides, arguments.rounds).items():
                 print(f"| {seconds} s | {side} | {timing} |", flush=True)
 

@@ -47,7 +47,8 @@ def caught(unknown: np.ndarray, scores: np.ndarray) -> float:
 
 def measure(task: Task, vectors: np.ndarray) -> tuple[int, dict[str, str]]:
     """Mean AUROC of each score and share of unknown clips that it catches, and the number of trials."""
-    count, found = len(task.classes), {}
+    count = len(task.classes)
+    found: dict[str, list[tuple[float, float]]] = {}
     for first in range(0, count, max(1, count // 10)):
         unknown = np.isin(task.labels, [first, (first + count // 3) % count])
         for fold in task.folds:

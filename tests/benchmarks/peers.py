@@ -12,6 +12,7 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,7 +133,7 @@ def _let_torchaudio_import() -> None:
         return
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
         del sys.modules[name]
-    extension = types.ModuleType("torchaudio._extension")
+    extension: Any = types.ModuleType("torchaudio._extension")
     extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False
     extension.fail_if_no_align = lambda function: function
     sys.modules["torchaudio._extension"] = extension

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import copy
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,11 +21,12 @@ from aasp_features import AaSPConfig, AaSPEncoder
 def variants(size: str, device: str) -> dict[str, AaSPEncoder]:
     plain = AaSPEncoder.from_pretrained() if size == "tiny" else AaSPEncoder(getattr(AaSPConfig, size)())
     sides = {"float32": plain.to(device)}
-    for name, precision, compiled in [
+    others: list[tuple[str, Literal["float32", "bfloat16"], bool]] = [
         ("bfloat16", "bfloat16", False),
         ("float32, compiled", "float32", True),
         ("bfloat16, compiled", "bfloat16", True),
-    ]:
+    ]
+    for name, precision, compiled in others:
         sides[name] = copy.deepcopy(plain)
         sides[name].precision = precision
         if compiled:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from aasp_features.train.recipes import load_recipe
 from aasp_features.train.run.precision import autocast
 
 
-def networks_alone(run: Pretraining, precision: str) -> object:
+def networks_alone(run: Pretraining, precision: str) -> Callable[[], None]:
     """Teacher forward, student forward and backward on visible tokens, predictor: no data, losses or optimiser."""
     objective = run.objective
     batch, generator = run.crops.batch(0, run.done_before)

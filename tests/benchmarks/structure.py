@@ -28,7 +28,9 @@ class File:
         nodes = list(ast.walk(ast.parse(text)))
         self.path, self.lines = path, text.count("\n")
         self.code_lines = count_code_lines(text, nodes)
-        self.functions = [one.end_lineno - one.lineno + 1 for one in nodes if isinstance(one, ast.FunctionDef)]
+        self.functions = [
+            (one.end_lineno or one.lineno) - one.lineno + 1 for one in nodes if isinstance(one, ast.FunctionDef)
+        ]
         self.imports: set[str] = set()  # a.b and a.b.c of "from a.b import c"
         for node in nodes:
             if isinstance(node, ast.ImportFrom) and node.module:
@@ -44,7 +46,7 @@ def count_code_lines(text: str, nodes: list[ast.AST]) -> int:
             lines.update(range(token.start[0], token.end[0] + 1))
     for node in nodes:
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            lines.difference_update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+            lines.difference_update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
     return len(lines)
 
 

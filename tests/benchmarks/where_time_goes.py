@@ -8,7 +8,7 @@ import torch
 from interleave import interleave
 
 from aasp_features import AaSPConfig, AaSPEncoder
-from aasp_features.model.patch_embed import sblu, split_patches
+from aasp_features.model.patch_embed import AaPE, sblu, split_patches
 from aasp_features.model.pooling import pool_clip
 
 
@@ -16,6 +16,7 @@ from aasp_features.model.pooling import pool_clip
 def stages(size: str, seconds: int, rounds: int) -> None:
     encoder = AaSPEncoder({"tiny": AaSPConfig.tiny, "base": AaSPConfig.base}[size]())
     network, embed = encoder.network, encoder.network.patch_embed
+    assert isinstance(embed, AaPE)
     waveform = torch.randn(1, 16000 * seconds) * 0.1
     log_mel = encoder.log_mel(waveform)
     patches = split_patches(log_mel)

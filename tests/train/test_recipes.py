@@ -4,19 +4,47 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from aasp_features.errors import OptionError
+from aasp_features.train.pretrain.objective import Objective
 from aasp_features.train.recipe import Recipe, Stage
 from aasp_features.train.recipes import load_recipe, recipe_names
 
 
 def test_every_preset_loads() -> None:
-    assert {"base", "tiny_cpu", "tiny_gpu", "tiny_distilled"} <= set(recipe_names())
+    assert {"base", "base_audioset", "small", "tiny_cpu", "tiny_gpu", "tiny_distilled"} <= set(recipe_names())
     for name in recipe_names():
         recipe = load_recipe(name, ["distillation.teachers=some.yaml"])
         assert recipe.name == name
         assert recipe.distillation.teachers == ["some.yaml"]
         assert recipe.data.crops * recipe.masking.views >= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "trained"),
+    [("tiny_cpu", 5.4, 7.0), ("tiny_gpu", 5.4, 7.0), ("small", 21.5, 29.3), ("base", 85.4, 115.9)],
+)
+def test_presets_have_the_parameters_of_their_size(name: str, encoder: float, trained: float) -> None:
+    with torch.device("meta"):
+        objective = Objective(load_recipe(name, []))
+    counts = [
+        sum(one.numel() for one in part.parameters()) / 1e6 for part in (objective.student, objective.ema_teacher)
+    ]
+    assert counts == pytest.approx([encoder, encoder], abs=0.1)
+    parameters = sum(one.numel() for one in objective.parameters() if one.requires_grad)
+    assert parameters / 1e6 == pytest.approx(trained, abs=0.1)
+
+
+def test_base_audioset_is_base_for_ten_epochs_of_its_clips() -> None:
+    recipe, base = load_recipe("base_audioset", []), load_recipe("base", [])
+    assert recipe.run.steps * recipe.data.stages[0].sounds == pytest.approx(10 * 1_738_788, rel=0.001)
+    assert (recipe.model, recipe.data, recipe.masking, recipe.objective) == (
+        base.model,
+        base.data,
+        base.masking,
+        base.objective,
+    )
 
 
 def test_changes_are_applied_and_typed() -> None:

@@ -124,6 +124,11 @@ def draw(
     return drawn[share.rows].flatten(0, 1)
 
 
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return a CPU generator of a step's random numbers."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
 def send(values: Tensor, device: torch.device) -> Tensor:
     """Send values to a device, through pinned memory for a GPU, so neither side waits."""
     if device.type == "cuda" and values.device.type == "cpu":

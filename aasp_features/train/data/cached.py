@@ -19,7 +19,6 @@ from aasp_features.model.log_mel import LogMel
 from aasp_features.train.data.batch import Spans, send
 from aasp_features.train.data.reading import contents, read_corpus
 from aasp_features.train.data.statistics import RunningStatistics
-from aasp_features.train.errors import TrainError
 
 
 class CachedCorpus(NamedTuple):
@@ -77,8 +76,6 @@ def load_corpus(data: Path, config: AaSPConfig, workers: int | None = None) -> C
     for piece in read_corpus(data, log_mel_of, workers):
         statistics.add(piece)
         pieces.append(piece)
-    if not pieces:
-        raise TrainError(f"none of the sounds in {data} can be used; see the log for the reasons.")
     log_mel = torch.cat(pieces)
     frames = torch.tensor([len(piece) for piece in pieces])
     for part in torch.split(log_mel, 1 << 16):

@@ -15,7 +15,7 @@ from torch import Tensor
 from aasp_features.config import PATCH
 from aasp_features.errors import OptionError
 from aasp_features.train.data.augmentation import augment, partners
-from aasp_features.train.data.batch import Batch, Share, Spans, send
+from aasp_features.train.data.batch import Batch, Share, Spans, send, step_generator
 from aasp_features.train.data.cached import CachedCorpus
 from aasp_features.train.data.prepared import PreparedCorpus
 from aasp_features.train.distributed import own_rows, world_size
@@ -104,7 +104,7 @@ class CropSampler:
 
     def _begin(self, step: int, stage: Stage) -> Finish:
         """Draw a step's batch and begin to read the crops that this process needs: its own and their partners."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        generator = step_generator(self.seed, step)
         whole = self._draw(step, stage, generator)
         total, mixed = len(whole.sound), self.settings.mix_probability > 0
         every = torch.arange(total)

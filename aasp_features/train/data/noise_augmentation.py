@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aasp_features.train.data.reading import SAMPLE_RATE
 from aasp_features.train.data.waveform_crops import Floats, level
 from aasp_features.train.distillation_settings import NoiseAugmentationSettings
 
-RATE = 16000  # Hz
 MAX_SLOPE = 2.0  # of the noise power over frequency, f^-slope: 0 is white, 1 pink, 2 brown
 MIN_HZ = 20.0  # steep noise would have most of its power at inaudible frequencies
 LOW_EDGE_HZ, HIGH_EDGE_HZ = (50.0, 500.0), (2000.0, 7000.0)  # each uniform over log frequency
@@ -57,7 +57,7 @@ def limit_band(waveform: Floats, lowest: float, highest: float) -> Floats:
 
 
 def _frequencies(waveform: Floats) -> NDArray[np.floating]:
-    return np.arange(len(waveform) // 2 + 1) * (RATE / max(1, len(waveform)))
+    return np.arange(len(waveform) // 2 + 1) * (SAMPLE_RATE / max(1, len(waveform)))
 
 
 def _log_uniform(edges: tuple[float, float], rng: np.random.Generator) -> float:

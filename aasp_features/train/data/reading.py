@@ -17,6 +17,7 @@ from aasp_features.config import FRAME_LENGTH
 from aasp_features.sounds.discovery import find_sounds
 from aasp_features.sounds.read_ahead import ReadAhead
 from aasp_features.sounds.sound import Sound
+from aasp_features.train.errors import TrainError
 
 logger = logging.getLogger(__name__)
 SAMPLE_RATE = 16000
@@ -59,6 +60,7 @@ def read_corpus(data: Path, make: Callable[[NDArray[np.float32]], Made], threads
 
     Raises:
         NothingFoundError: There is no sound.
+        TrainError: No sound can be used.
     """
     found = find_sounds([data])
     for name, reason in found.problems.items():
@@ -70,9 +72,13 @@ def read_corpus(data: Path, make: Callable[[NDArray[np.float32]], Made], threads
             raise AudioError(f"{len(waveform)} samples, under 25 ms.")
         yield make(waveform)
 
+    usable = 0
     with ReadAhead(work, found.sounds, threads or os.cpu_count() or 1) as sounds:
         for sound, made in zip(found.sounds, sounds, strict=True):
             try:
                 yield from made
+                usable += 1
             except AudioError as error:
                 logger.warning("left out: %s: %s", sound.name, str(error).removeprefix(f"{sound.name}: "))
+    if not usable:
+        raise TrainError(f"none of the sounds in {data} can be used; see the log for the reasons.")

@@ -15,6 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
+from aasp_features.train.data.reading import SAMPLE_RATE
 from aasp_features.train.data.waveforms import Waveforms
 from aasp_features.train.distillation_settings import CropSettings
 
@@ -100,7 +101,7 @@ def crop_samples(columns: int) -> int:
 
 def play(waveform: Floats, speed: float) -> Floats:
     """Play a sound ``speed`` times as fast and as high; at least 25 ms remain."""
-    played: Floats = soxr.resample(waveform, 16000 * speed, 16000, quality="HQ").astype(np.float32)
+    played: Floats = soxr.resample(waveform, SAMPLE_RATE * speed, SAMPLE_RATE, quality="HQ").astype(np.float32)
     return np.pad(played, (0, max(0, FRAME_LENGTH - len(played))))
 
 

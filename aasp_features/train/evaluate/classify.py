@@ -132,7 +132,9 @@ def classifier_report(
         precision_table(task, result) if multi_label else confusion_table(confusion_matrix(task, result), task.classes),
         "The saved classifier is trained on all clips, including those held out here.",
     ]
-    parts += described_held_out(task, result, labels)
+    parts += described_held_out(
+        task, result, dict(zip(labels, classifier.thresholds, strict=True)), classifier.min_probability
+    )
     if unknown := [name for name in task.classes if name not in labels]:
         parts.append(f"No clip has the label {', '.join(unknown)}, so the classifier lacks it.")
     parts += remarks([task], logistic=learning == LINEAR)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aasp_features.train.errors import TrainError
-from aasp_features.train.options import DEVICE_HELP, check_folder, checked_device
+from aasp_features.train.options import Device, check_folder, checked_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from aasp_features.train.evaluate.stability import Recordings, Stability
     from aasp_features.train.evaluate.task import Task
 
-MODEL_RATE = 16000
 Checkpoints = Annotated[
     list[str] | None, typer.Argument(help="Checkpoint folders or Hub names (default: the bundled one).")
 ]
@@ -58,7 +57,6 @@ Beside = Annotated[
     ),
 ]
 Graphs = Annotated[str, typer.Option(help="Folder of the teachers' files (default: beside their .yaml).")]
-Device = Annotated[str | None, typer.Option(help=DEVICE_HELP)]
 Quick = Annotated[bool, typer.Option("--quick", help="Fit a logistic regression instead, which takes seconds.")]
 Selection = Annotated[bool, typer.Option("--selection", help="Hold back the last fold and the test part.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for report.html, .md, .json, and lists of skipped clips.")]
@@ -207,12 +205,13 @@ def _stability(
     methods: Iterable[Method], sounds: Sequence[Sound], limit: int, seconds: float
 ) -> tuple[dict[str, Stability], int]:
     """Return each method's results and the number of recordings, and print a line on stderr for each."""
+    from aasp_features.train.data.reading import SAMPLE_RATE
     from aasp_features.train.evaluate.stability import Stability, changes, read_modulation, read_recordings
 
     results: dict[str, Stability] = {}
     read: dict[int, Recordings] = {}
     for method in methods:
-        rate = method.sample_rate or MODEL_RATE
+        rate = method.sample_rate or SAMPLE_RATE
         if sounds and rate not in read:
             read[rate] = read_recordings(sounds, rate, seconds, limit)
             if read[rate].too_short:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,16 +44,15 @@ def least_probability(task: Task, result: ProbeResult) -> float | None:
     return float(np.quantile(largest, 1 - WITHIN, method="lower")) if len(largest) else None
 
 
-def described(task: Task, result: ProbeResult, labels: Sequence[str]) -> list[str]:
-    """Return sentences on the thresholds and the least probability, for reports."""
-    thresholds = dict(zip(labels, class_thresholds(task, result, labels), strict=True))
+def described(task: Task, result: ProbeResult, thresholds: Mapping[str, float], least: float | None) -> list[str]:
+    """Return sentences on the labels' thresholds and the least probability, for reports."""
     listed = ", ".join(f"{label} {value:g}" for label, value in list(thresholds.items())[:MAX_LISTED])
     more = ", …" if len(thresholds) > MAX_LISTED else ""
     counts = one_hot(task.labels[result.tested], len(task.classes)).sum(axis=0)
-    few = [label for label in labels if counts[task.classes.index(label)] < MIN_CLIPS]
+    few = [label for label in thresholds if counts[task.classes.index(label)] < MIN_CLIPS]
     sentences = [f"Thresholds of events, with the best F1 on the held-out clips: {listed}{more}."]
     if few:
         sentences += [f"{len(few)} classes with under {MIN_CLIPS} held-out clips have {THRESHOLD:g}."]
-    if (least := least_probability(task, result)) is not None:
+    if least is not None:
         sentences += [f"{100 * WITHIN:.0f} % of the held-out clips have a probability of at least {least:.2f}."]
     return [" ".join(sentences)]

@@ -25,6 +25,7 @@ from aasp_features.errors import OptionError
 from aasp_features.folder.options import config_sha256, weights_sha256
 from aasp_features.inference import FrameEmbeddings
 from aasp_features.model.log_mel import LogMel
+from aasp_features.train.data.reading import SAMPLE_RATE
 from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.external_teachers import ExternalTeacher, read_descriptions
 from aasp_features.version import __version__
@@ -55,7 +56,7 @@ class Method:
     embed_files: EmbedFiles
     embed: Embed
     embed_frames: EmbedFrames | None = None
-    sample_rate: int | None = 16000
+    sample_rate: int | None = SAMPLE_RATE
 
 
 def check_beside(wanted: Sequence[str]) -> None:
@@ -270,7 +271,7 @@ def _peer_frames(frames: Callable[[Waveform, int], Any]) -> EmbedFrames:
 
 
 def one_by_one(
-    name: str, identity: str, vector: Callable[[Waveform, int], Waveform], sample_rate: int | None = 16000
+    name: str, identity: str, vector: Callable[[Waveform, int], Waveform], sample_rate: int | None = SAMPLE_RATE
 ) -> Method:
     """Return a method that takes one waveform at a time, at the file's rate if it has none of its own."""
 

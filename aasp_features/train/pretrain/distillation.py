@@ -17,6 +17,7 @@ from aasp_features.config import AaSPConfig, Pooling, pooled_dim
 from aasp_features.model.log_mel import length_mask
 from aasp_features.model.network import AaSPNetwork, Features, token_mask
 from aasp_features.model.pooling import pool_clip
+from aasp_features.model.transformer import autocast_type
 from aasp_features.train.data.batch import Batch, Share, draw, send
 from aasp_features.train.errors import TrainError
 from aasp_features.train.recipe import Recipe
@@ -99,7 +100,7 @@ class Distillation(nn.Module):
         """
         vector = self.clip_vectors(student, batch, token_dropping, generator)
         losses = {}
-        with torch.autocast(vector.device.type, enabled=False):
+        with torch.autocast(autocast_type(vector.device), enabled=False):
             for name, head in self.heads.items():
                 losses[name] = head_loss(head(vector), self.targets[name](batch.features[name]), self.settings.loss)
         return losses
@@ -139,7 +140,7 @@ def encode_columns(
         x = block(x, key_mask)
         outputs.append(x)
     features = network.features(outputs[-last_layers:], frames)
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(autocast_type(x.device), enabled=False):
         return pool_clip(Features(features.tokens.float(), features.cls.float(), frames), pooling)
 
 

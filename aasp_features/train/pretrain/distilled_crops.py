@@ -23,8 +23,9 @@ from torch.nn import functional
 from aasp_features.config import FRAME_HOP, FRAME_LENGTH, PATCH
 from aasp_features.errors import OptionError
 from aasp_features.model.log_mel import LogMel
-from aasp_features.train.data.batch import Batch, Share
+from aasp_features.train.data.batch import Batch, Share, step_generator
 from aasp_features.train.data.noise_augmentation import augment_with_noise
+from aasp_features.train.data.reading import SAMPLE_RATE
 from aasp_features.train.data.statistics import RunningStatistics
 from aasp_features.train.data.waveform_crops import PIECE, Crop
 from aasp_features.train.distributed import agree_max, own_rows, rank, world_size
@@ -101,7 +102,7 @@ class DistilledCrops:
         return {
             "corpus": self.features.sounds.sha256,
             "sounds": len(length),
-            "hours": int(length.sum()) / 16000 / 3600,
+            "hours": int(length.sum()) / SAMPLE_RATE / 3600,
             "teachers": [{**teacher.identity, **teacher.origin} for teacher in self.features.teachers],
             "rounds": [one._asdict() for one in self.rounds if one.first_step < step],
             "distinct_crops": self._distinct(step),
@@ -142,7 +143,7 @@ class DistilledCrops:
         self.makers.stop()
 
     def _batch(self, step: int, done: float) -> tuple[Batch, torch.Generator]:
-        generator = torch.Generator().manual_seed(self.recipe.run.seed * 1_000_003 + step)
+        generator = step_generator(self.recipe.run.seed, step)
         numbers = self._numbers(step, done)
         own, total = own_rows(len(numbers)), len(numbers)
         crops = [self._augmented_crop(int(numbers[row]), step, row) for row in range(total)[own]]

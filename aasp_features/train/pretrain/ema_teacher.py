@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp_features.model.network import AaSPNetwork, token_mask
-from aasp_features.model.transformer import Block
+from aasp_features.model.transformer import Block, autocast_type
 from aasp_features.train.data.batch import Batch, send
 
 
@@ -95,5 +95,5 @@ def instance_norm(x: Tensor, weight: Tensor, epsilon: float = 1e-5) -> tuple[Ten
 
 def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
     """Return the weighted mean over the tokens, (batch, 1, dim), in float32 even under autocast."""
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(autocast_type(x.device), enabled=False):
         return weight.transpose(1, 2) @ x

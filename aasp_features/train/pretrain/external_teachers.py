@@ -33,11 +33,11 @@ from numpy.typing import NDArray
 
 from aasp_features import contents
 from aasp_features.errors import AaSPError
+from aasp_features.train.data.reading import SAMPLE_RATE
 from aasp_features.train.recipe import AASP_LOSSES
 
 Floats = NDArray[np.float32]
 Network = Callable[[Floats], Floats]
-SAMPLE_RATE = 16000  # of the crops
 MAX_FLOAT16 = 65504.0
 
 

@@ -6,12 +6,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.checkpoint import checkpoint
 
 from aasp_features.checkpoint import load_checkpoint, load_weights
 from aasp_features.config import AaSPConfig
@@ -23,9 +21,9 @@ from aasp_features.train.distributed import agree_any, agree_max, average, rank,
 from aasp_features.train.pretrain.batch_parts import BatchParts, split, summed, weighted
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops
 from aasp_features.train.pretrain.health import Health
-from aasp_features.train.pretrain.objective import Losses, Objective
+from aasp_features.train.pretrain.objective import Losses, Objective, prepare_blocks
+from aasp_features.train.pretrain.step_cost import step_cost
 from aasp_features.train.pretrain.tracker import Track
-from aasp_features.train.recipe import PretrainRunSettings
 from aasp_features.train.run.folder import cut_metrics, keep_best, keep_state, write_metrics
 from aasp_features.train.run.loop import Run
 from aasp_features.train.run.optimizer import (
@@ -81,8 +79,8 @@ class Pretraining(Run):
         self.save_seconds = recipe.run.save_seconds
         self.probe, self.track = probe, track
         torch.manual_seed(recipe.run.seed)
-        targets = crops.targets if isinstance(crops, DistilledCrops) else None
-        self.objective = Objective(recipe, targets).to(device)
+        self.targets = crops.targets if isinstance(crops, DistilledCrops) else None
+        self.objective = Objective(recipe, self.targets).to(device)
         prepare_blocks(self.objective, recipe.run)
         self.parameters = trained_parameters(self.objective)
         self.optimizers = build_optimizers(self.objective, recipe.optimizer)
@@ -110,6 +108,12 @@ class Pretraining(Run):
     def steps(self) -> int:
         """Steps of the recipe."""
         return self.recipe.run.steps
+
+    def log_cost(self) -> None:
+        """Log parameters, memory and arithmetic of the largest step, a line each."""
+        if rank() == 0:
+            for line in step_cost(self.recipe, self.progress.precision, self.targets).lines():
+                logger.info("%s", line)
 
     def step(self) -> None:
         """Take one optimiser step, at the learning rate and momentum of this point of the run.
@@ -257,15 +261,6 @@ class Pretraining(Run):
         agreed = {precision: agree_max(value) for precision, value in seconds.items()}
         logger.info("seconds for a step: %s", {name: round(value, 3) for name, value in agreed.items()})
         return min(agreed, key=lambda precision: agreed[precision])
-
-
-def prepare_blocks(objective: Objective, settings: PretrainRunSettings) -> None:
-    """Compile the blocks of student and predictor, or compute them again in the backward pass, as the settings say."""
-    for block in (*objective.student.blocks, *objective.predictor.blocks):
-        if settings.checkpointing:
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
-        if settings.compile:
-            block.compile(dynamic=True)
 
 
 def hardware(device: torch.device) -> str:

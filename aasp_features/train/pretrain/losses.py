@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aasp_features.model.transformer import autocast_type
 from aasp_features.train.distributed import gather, mean_count, own_rows, rank, world_size
 
 
@@ -45,7 +46,7 @@ def contrastive_loss(projected: Tensor, sound: Tensor, temperature: float) -> Te
         temperature: Temperature τ.
     """
     unit = functional.normalize(projected.float(), dim=-1)
-    with torch.autocast(unit.device.type, enabled=False):
+    with torch.autocast(autocast_type(unit.device), enabled=False):
         similarity = unit @ gather(unit).T / temperature  # (views, all views)
     same = sound[:, None] == gather(sound)[None]
     others = similarity.masked_fill(same, -torch.inf).logsumexp(dim=1, keepdim=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from aasp_features.config import PATCH
 from aasp_features.model.network import AaSPNetwork
@@ -17,7 +19,7 @@ from aasp_features.train.pretrain.ema_teacher import EmaTeacher, Targets
 from aasp_features.train.pretrain.losses import clip_loss, contrastive_loss, frame_loss
 from aasp_features.train.pretrain.masking import Masks, TokenSet, draw_masks
 from aasp_features.train.pretrain.predictor import Predictor
-from aasp_features.train.recipe import Recipe
+from aasp_features.train.recipe import PretrainRunSettings, Recipe
 
 
 class EncodedViews(NamedTuple):
@@ -142,6 +144,15 @@ class Objective(nn.Module):
             return views.cls
         weight = views.valid[:, 1:, None].to(views.output.dtype)
         return (views.output[:, 1:] * weight).sum(dim=1) / weight.sum(dim=1)
+
+
+def prepare_blocks(objective: Objective, settings: PretrainRunSettings) -> None:
+    """Compile the blocks of student and predictor, or compute them again in the backward pass, as the settings say."""
+    for block in (*objective.student.blocks, *objective.predictor.blocks):
+        if settings.checkpointing:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        if settings.compile:
+            block.compile(dynamic=True)
 
 
 def only_visible(log_mel: Tensor, visible: TokenSet, views: int) -> Tensor:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from aasp_features.model.transformer import autocast_type
+
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return an autocast context to bfloat16 or float16, disabled for ``precision="float32"``."""
     dtype = torch.float16 if precision == "float16" else torch.bfloat16
-    return torch.autocast(device.type, dtype=dtype, enabled=precision != "float32")
+    return torch.autocast(autocast_type(device), dtype=dtype, enabled=precision != "float32")
 
 
 def known_precision(wanted: str, device: torch.device) -> str | None:

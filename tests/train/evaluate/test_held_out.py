@@ -27,8 +27,9 @@ def test_few_clips_keep_one_half() -> None:
     task = made_task()
     task = replace(task, labels=np.where(np.arange(150) < 146, task.labels % 2, 2))
     result = probe(features_of(task, 0.5), task, logistic_regression)
-    assert class_thresholds(task, result, task.classes)[2] == 0.5
-    assert "1 classes with under 5 held-out clips have 0.5." in described(task, result, task.classes)[0]
+    thresholds = dict(zip(task.classes, class_thresholds(task, result, task.classes), strict=True))
+    assert thresholds[task.classes[2]] == 0.5
+    assert "1 classes with under 5 held-out clips have 0.5." in described(task, result, thresholds, None)[0]
 
 
 def test_most_held_out_clips_reach_the_least_probability() -> None:
@@ -37,7 +38,7 @@ def test_most_held_out_clips_reach_the_least_probability() -> None:
     least = least_probability(task, result)
     largest = sorted(max(row) for row in np.mean(result.scores, axis=0))
     assert least == largest[int(0.05 * (len(largest) - 1))]
-    assert f"probability of at least {least:.2f}" in described(task, result, task.classes)[0]
+    assert f"probability of at least {least:.2f}" in described(task, result, {}, least)[0]
 
 
 def test_clips_of_a_class_that_could_not_be_learnt_do_not_count() -> None:

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aasp_features.errors import OptionError
-from aasp_features.train.evaluate.command import Device
+from aasp_features.train.evaluate.command import Tasks
+from aasp_features.train.options import Device
 
 if TYPE_CHECKING:
     import torch
 
-Task = Annotated[
-    list[str],
-    typer.Option(metavar="TASK", help="NAME:FOLDER, a .csv or a folder, as for aasp-train linear. Repeatable."),
-]
 Fold = Annotated[list[str] | None, typer.Option(metavar="FOLD", help="Fold to run (default: all folds). Repeatable.")]
 RecipeName = Annotated[
     str | None,
@@ -27,7 +24,7 @@ RecipeName = Annotated[
 
 
 def finetune(
-    task: Task,
+    task: Tasks,
     out: Annotated[Path, typer.Option(help="Folder of the runs; runs found there continue.")],
     arguments: Annotated[
         list[str] | None,
