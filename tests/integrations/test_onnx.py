@@ -62,9 +62,7 @@ def test_runs_without_torch(graph: Path, sounds: Path) -> None:
     assert done.stdout.strip() == "(1, 384) False"
 
 
-def test_metadata_and_int8(
-    graph: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_metadata_and_int8(graph: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checkpoint has the weights of ``graph``, which need not be traced again; a trace takes half a minute."""
     monkeypatch.setattr(export_onnx, "_export", lambda _, path: shutil.copy(graph, path))
     encoder = AaSPEncoder.from_pretrained(checkpoint)

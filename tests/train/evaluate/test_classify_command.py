@@ -100,6 +100,7 @@ def test_the_bundled_encoder_takes_its_licences_along(sounds: Path, tmp_path: Pa
     assert again.encoder.config == bundled.config
 
 
+@pytest.mark.usefixtures("few_epochs")
 def test_finetuning_on_request(tones: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = AaSPConfig(name="made", dim=32, depth=2, heads=2, window=8, context=1)
