@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 from code_blocks import code_blocks, run_block
 
-from aasp_features.train.pretrain import loop
+from aasp_features.train.pretrain import loop as pretraining_loop
+from aasp_features.train.run import loop as run_loop
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -60,7 +61,8 @@ def test_blocks_run(
         request.getfixturevalue("transformers_audio")
     if page != "guides/distillation.md":
         request.getfixturevalue("shallow")
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 4 * time.monotonic()))
+    for module in (pretraining_loop, run_loop):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 4 * time.monotonic()))
     shutil.copytree(sounds, tmp_path / "sounds")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
