@@ -64,6 +64,14 @@ def shallow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def plain_patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One random block and plain patches under the bundled names: traced for an export in half the time."""
+    plain = AaSPEncoder(AaSPConfig.tiny(name=DEFAULT, depth=1, patch_embed="conv"))
+    folder = plain.save_pretrained(tmp_path / "plain")
+    monkeypatch.setattr(loading, "bundled_folder", lambda name=DEFAULT: folder)
+
+
+@pytest.fixture
 def shallow(shallow_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Quick checkpoints under the bundled ones' names, where a test is not of their quality."""
     monkeypatch.setattr(loading, "bundled_folder", lambda name=DEFAULT: shallow_folder / name)

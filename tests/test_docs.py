@@ -60,7 +60,7 @@ def test_blocks_run(
     if page == "guides/own_loop.md":
         request.getfixturevalue("transformers_audio")
     if page != "guides/distillation.md":
-        request.getfixturevalue("shallow")
+        request.getfixturevalue("plain_patches" if page == "guides/hub.md" else "shallow")
     for module in (pretraining_loop, run_loop):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 4 * time.monotonic()))
     shutil.copytree(sounds, tmp_path / "sounds")
