@@ -6,10 +6,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from warm_process import CONTEXT
 
 from aasp_features import AaSPConfig, AaSPEncoder, list_checkpoints
 from aasp_features import checkpoint as loading
@@ -39,9 +41,9 @@ def shared_audio() -> Path:
 
 @pytest.fixture(scope="session")
 def small_encoder() -> AaSPEncoder:
-    """Random weights; two blocks."""
+    """Random weights; two narrow blocks, because most of its tests are not of its vectors."""
     torch.manual_seed(0)
-    return AaSPEncoder(AaSPConfig.tiny(depth=2, name="aasp-test-random-1"))
+    return AaSPEncoder(AaSPConfig.tiny(depth=2, dim=48, name="aasp-test-random-1"))
 
 
 @pytest.fixture(scope="session")
@@ -62,9 +64,45 @@ def shallow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def plain_patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One random block and plain patches under the bundled names: traced for an export in half the time."""
+    plain = AaSPEncoder(AaSPConfig.tiny(name=DEFAULT, depth=1, patch_embed="conv"))
+    folder = plain.save_pretrained(tmp_path / "plain")
+    monkeypatch.setattr(loading, "bundled_folder", lambda name=DEFAULT: folder)
+
+
+@pytest.fixture
 def shallow(shallow_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Quick checkpoints under the bundled ones' names, where a test is not of their quality."""
     monkeypatch.setattr(loading, "bundled_folder", lambda name=DEFAULT: shallow_folder / name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_makers() -> Iterator[None]:
+    """Processes that run the teachers are forked from one that has torch, instead of each importing it anew."""
+    from aasp_features.train.pretrain import feature_makers
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feature_makers, "multiprocessing", SimpleNamespace(get_context=lambda _: CONTEXT))
+        yield
+
+
+@pytest.fixture
+def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A linear layer that is trained quickly, where its best is not what is asked for."""
+    from aasp_features.train.evaluate import linear
+
+    monkeypatch.setattr(linear, "EPOCHS", 60)
+    monkeypatch.setattr(linear, "RATES", (3e-3, 3e-2))
+
+
+@pytest.fixture
+def few_modulations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading of modulations from a few clips of a few rates."""
+    from aasp_features.train.evaluate import stability
+
+    monkeypatch.setattr(stability.read_modulation, "__defaults__", (4, 4))
+    monkeypatch.setattr(stability, "RATES", stability.RATES[::6])
 
 
 @pytest.fixture

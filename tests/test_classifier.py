@@ -234,7 +234,7 @@ def test_what_is_not_accepted(small_encoder: AaSPEncoder, classifier: AaSPClassi
     for threshold in (0, 1.1, "high", float("nan")):
         with pytest.raises(OptionError, match="threshold must be a probability"):
             classifier.events(noise(9000), threshold=threshold)
-    with pytest.raises(OptionError, match="reads vectors of 1536 numbers, got shape"):
+    with pytest.raises(OptionError, match="reads vectors of 384 numbers, got shape"):
         classifier.classify_vectors(np.zeros((2, 7)))
     with pytest.raises(OptionError, match="device"):
         AaSPClassifier.from_pretrained("anywhere", device="abacus")

@@ -78,7 +78,7 @@ def claim_much(folder: Path) -> None:
         (edit(labels=["a"]), "2 or more"),
         (
             edit(labels=["a", "b", "c"], thresholds=[0.5, 0.5, 0.5]),
-            r"no head for 3 labels and vectors of 1536 numbers; it needs weight \(3, 1536\) and bias \(3,\)",
+            r"no head for 3 labels and vectors of 384 numbers; it needs weight \(3, 384\) and bias \(3,\)",
         ),
         (edit(thresholds=[0.5]), "2 labels need 2 thresholds, got 1"),
         (edit(thresholds=[0.5, 2]), "threshold must be a probability"),

@@ -4,10 +4,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from code_blocks import code_blocks, run_block
+
+from aasp_features.train.pretrain import loop as pretraining_loop
+from aasp_features.train.run import loop as run_loop
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -41,17 +46,23 @@ def test_the_tests_that_show_each_form_exist() -> None:
         assert f"\ndef {test}(" in (ROOT / "tests" / folder / f"{file}.py").read_text(encoding="utf-8"), test
 
 
+@pytest.mark.usefixtures("few_epochs", "few_modulations")
 @pytest.mark.parametrize("page", [page for page in PAGES if code_blocks(DOCS / page)])
 def test_blocks_run(
     page: str, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """With quick checkpoints, except where training starts from one; the README's code has the real one."""
+    """With quick checkpoints, except where training starts from one; the README's code has the real one.
+
+    Linear layers and the reading of modulations are small ones, and the clock of pre-training is four times as fast.
+    """
     for module in NEEDED.get(page, []):
         pytest.importorskip(module)
     if page == "guides/own_loop.md":
         request.getfixturevalue("transformers_audio")
     if page != "guides/distillation.md":
-        request.getfixturevalue("shallow")
+        request.getfixturevalue("plain_patches" if page == "guides/hub.md" else "shallow")
+    for module in (pretraining_loop, run_loop):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 4 * time.monotonic()))
     shutil.copytree(sounds, tmp_path / "sounds")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}

@@ -21,7 +21,7 @@ SOUND = np.random.default_rng(0).normal(size=40000).astype(np.float32) * 0.1
 
 @pytest.mark.parametrize(
     ("pooling", "dimensions"),
-    [("mean", 192), ("cls", 192), ("mean+cls", 384), ("mean+std", 384), ("frequency", 1536), ("frequency+std", 3072)],
+    [("mean", 48), ("cls", 48), ("mean+cls", 96), ("mean+std", 96), ("frequency", 384), ("frequency+std", 768)],
 )
 def test_embed_shapes(small_encoder: AaSPEncoder, pooling: str, dimensions: int) -> None:
     assert small_encoder.embed(SOUND, pooling=pooling).shape == (dimensions,)
@@ -57,7 +57,7 @@ def test_clip_vector_is_the_mean_of_frames_weighted_by_valid_frames(small_encode
 
 def test_frame_times_and_finer_hops(small_encoder: AaSPEncoder) -> None:
     coarse = small_encoder.embed_frames(SOUND)
-    assert coarse.embeddings.shape == (len(coarse.times), 1536)
+    assert coarse.embeddings.shape == (len(coarse.times), 384)
     np.testing.assert_allclose(np.diff(coarse.times)[:-1], 0.16, atol=1e-12)
     fine = small_encoder.embed_frames(SOUND, hop=0.04)
     np.testing.assert_allclose(np.diff(fine.times)[:-4], 0.04, atol=1e-12)
@@ -124,7 +124,7 @@ def test_encode_speaks_sentence_transformers(small_encoder: AaSPEncoder) -> None
     listed = small_encoder.encode([SOUND, SOUND], convert_to_numpy=False)
     assert isinstance(listed, list)
     assert isinstance(listed[0], torch.Tensor)
-    assert small_encoder.encode(SOUND).shape == (1536,)
+    assert small_encoder.encode(SOUND).shape == (384,)
     lengths = np.linalg.norm(small_encoder.encode([SOUND, 2 * SOUND], normalize_embeddings=True), axis=1)
     np.testing.assert_allclose(lengths, 1, atol=1e-6)
 
@@ -290,7 +290,7 @@ def test_forward_features_takes_what_forward_takes(small_encoder: AaSPEncoder) -
 def test_a_printed_encoder_says_what_it_is(small_encoder: AaSPEncoder) -> None:
     name, dimension, window, device, parameters = repr(small_encoder).splitlines()
     assert small_encoder.config.name in name
-    assert (dimension, device) == ("  dimension: 1536 (pooling frequency)", "  device: cpu (float32)")
+    assert (dimension, device) == ("  dimension: 384 (pooling frequency)", "  device: cpu (float32)")
     assert window == "  window: 10.24 s (64 columns, 8 of context)"
     assert parameters == f"  parameters: {sum(one.numel() for one in small_encoder.parameters()) / 1e6:.1f} million"
 

@@ -42,7 +42,7 @@ def run_example(name: str, *arguments: object) -> None:
         runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
 
 
-@pytest.mark.usefixtures("shallow")
+@pytest.mark.usefixtures("shallow", "few_epochs")
 def test_fine_tuning_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for number in range(5):
         for kind, frequency in (("high", 2000), ("low", 300)):

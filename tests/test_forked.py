@@ -61,7 +61,7 @@ def test_a_forked_process_computes_with_one_thread_and_says_so(checkpoint: Path,
 
 def test_no_word_with_one_thread(checkpoint: Path) -> None:
     code = "torch.set_num_threads(1); encoder = AaSPEncoder.from_pretrained(sys.argv[1]); encoder.embed(sound)\n"
-    assert run(code + "in_child(lambda: print(encoder.embed(sound).shape))", checkpoint) == ["(1536,)"]
+    assert run(code + "in_child(lambda: print(encoder.embed(sound).shape))", checkpoint) == ["(384,)"]
 
 
 LOADER = """

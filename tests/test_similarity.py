@@ -88,7 +88,7 @@ def test_what_cannot_be_searched(collection: Path, sounds: Path, tmp_path: Path)
         search(collection, tmp_path / "copy.flac", model=other)
     with pytest.raises(SearchError, match="at least one query"):
         search(collection, [])
-    with pytest.raises(SearchError, match=r"has vectors of 1536 numbers, got a query of shape \(1, 3\)"):
+    with pytest.raises(SearchError, match=r"has vectors of 384 numbers, got a query of shape \(1, 3\)"):
         search(collection, np.ones(3))
     with pytest.raises(SearchError, match="has no record of its model"):
         search(np.eye(3), tmp_path / "copy.flac")

@@ -40,12 +40,12 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def long_sounds(tmp_path: Path) -> Discovery:
-    """At a rate that is resampled, with short ones between; one fails at its end, after half a minute."""
+    """At a rate that is resampled, with short ones between; one fails at its end, after 25 s."""
     folder, rng = tmp_path / "long", np.random.default_rng(0)
     folder.mkdir()
-    for name, seconds in {"a": 70, "b": 0.5, "c": 41, "d": 5, "e": 33.3}.items():
+    for name, seconds in {"a": 34, "b": 0.5, "c": 23, "d": 5, "e": 21.3}.items():
         soundfile.write(folder / f"{name}.wav", rng.normal(size=int(22050 * seconds)) * 0.1, 22050)
-    failing = np.append(rng.normal(size=22050 * 40) * 0.1, np.nan)
+    failing = np.append(rng.normal(size=22050 * 25) * 0.1, np.nan)
     soundfile.write(folder / "c_failing.wav", failing, 22050, subtype="FLOAT")
     return find_sounds([folder])
 

@@ -251,7 +251,7 @@ def test_the_record_names_the_weights(checkpoint: Path, sounds: Path, tmp_path: 
     embed_sounds(encoder, find_sounds([sounds / "voice"]), tmp_path / "emb.npy")
     record = json.loads((tmp_path / "emb.json").read_text())
     expected = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
-    assert (record["checkpoint_sha256"], record["rows"], record["dimension"]) == (expected, 2, 1536)
+    assert (record["checkpoint_sha256"], record["rows"], record["dimension"]) == (expected, 2, 384)
 
 
 @pytest.mark.usefixtures("small_batches")

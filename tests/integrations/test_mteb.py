@@ -1,6 +1,8 @@
 """What mteb asks of a model, and what its reviewers miss in others: alone, a clip has the vector it has in a batch."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -8,14 +10,16 @@ from torch.utils.data import DataLoader
 
 from aasp_features import AaSPEncoder
 
-pytest.importorskip("mteb")
-from mteb.models import EncoderProtocol
-
-from aasp_features.integrations.mteb import AaSPMteb
+if TYPE_CHECKING:
+    from aasp_features.integrations.mteb import AaSPMteb
 
 
 @pytest.fixture(scope="module")
 def model(checkpoint: object) -> AaSPMteb:
+    """Made here, because each process that collects tests would import mteb, which takes seconds."""
+    pytest.importorskip("mteb")
+    from aasp_features.integrations.mteb import AaSPMteb
+
     return AaSPMteb(str(checkpoint))
 
 
@@ -34,6 +38,8 @@ def encode(model: AaSPMteb, rows: list[dict[str, Any]], batch_size: int) -> np.n
 
 
 def test_it_is_a_model(model: AaSPMteb) -> None:
+    from mteb.models import EncoderProtocol
+
     assert isinstance(model, EncoderProtocol)
     meta = model.mteb_model_meta
     assert meta.modalities == ["audio"]
@@ -71,6 +77,6 @@ def test_similarity_is_cosine(model: AaSPMteb) -> None:
     np.testing.assert_allclose(np.asarray(model.similarity(vectors, vectors)), unit @ unit.T, atol=1e-5)
 
 
-def test_default_is_the_bundled_checkpoint() -> None:
+def test_default_is_the_bundled_checkpoint(model: AaSPMteb) -> None:
     bundled = AaSPEncoder.from_pretrained()
-    assert AaSPMteb().mteb_model_meta.name == f"aasp-features/{bundled.config.name}"
+    assert type(model)().mteb_model_meta.name == f"aasp-features/{bundled.config.name}"

@@ -67,7 +67,7 @@ def test_pipelines_searches_and_data_frames(checkpoint: Path, paths: list[str]) 
     assert search.predict(paths).shape == (12,)
     frame = AaSPTransformer(str(checkpoint), pooling="mean").set_output(transform="pandas").fit_transform(paths)
     assert list(frame.columns[:2]) == ["aasp0", "aasp1"]
-    assert frame.shape == (12, 192)
+    assert frame.shape == (12, 48)
 
 
 def test_columns_of_paths(checkpoint: Path, paths: list[str]) -> None:
@@ -82,7 +82,7 @@ def test_columns_of_paths(checkpoint: Path, paths: list[str]) -> None:
     columns = ColumnTransformer([("sound", transformer, ["path"]), ("rest", "passthrough", ["year"])])
     np.testing.assert_allclose(columns.fit_transform(frame)[:, :-1], expected, rtol=1e-6)
     waves = pandas.DataFrame(np.random.default_rng(0).normal(size=(3, 8000)) * 0.1)
-    assert transformer.fit_transform(waves).shape == (3, 192)
+    assert transformer.fit_transform(waves).shape == (3, 48)
     whole = pandas.Series([row.astype(np.float32) for row in waves.to_numpy()])
     np.testing.assert_array_equal(transformer.transform(whole), transformer.transform(waves.astype(np.float32)))
     with pytest.raises(ValueError, match=r"X holds 2 columns of sounds; give one column, such as X\[\['path'\]\]"):

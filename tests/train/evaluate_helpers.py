@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp_features.train.evaluate import classifier, linear
+from aasp_features.train.evaluate import classifier
 from aasp_features.train.evaluate.metrics import BALANCED_ACCURACY
 from aasp_features.train.evaluate.task import Task, make_folds
 
@@ -36,13 +36,6 @@ def write_tone(path: Path, frequency: float, seed: int = 0) -> None:
     sound = 0.1 * np.sin(2 * np.pi * frequency * np.arange(6000) / 16000)
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, sound + 0.01 * rng.normal(size=6000), 16000)
-
-
-@pytest.fixture
-def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A linear layer that is trained quickly, where its best is not what is asked for."""
-    monkeypatch.setattr(linear, "EPOCHS", 60)
-    monkeypatch.setattr(linear, "RATES", (3e-3, 3e-2))
 
 
 @pytest.fixture

@@ -261,7 +261,7 @@ def test_info(checkpoint: Path) -> None:
     done = run("info", str(checkpoint), "--card")
     assert done.exit_code == 0
     assert "aasp-test-random-1" in done.output
-    assert "1536 numbers (pooling frequency of the last block)" in done.output
+    assert "384 numbers (pooling frequency of the last block)" in done.output
     assert "An AaSP audio encoder saved by aasp-features." in done.output
     assert "bundled" in done.output
     assert "aasp-tiny-open-3, aasp-tiny-pack-1" in done.output

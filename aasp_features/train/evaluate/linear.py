@@ -6,7 +6,6 @@ each head trains as it would alone.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -95,7 +94,7 @@ def train_heads(
             optimizer.step()
         for head in training:
             head.judge(held, validation.labels, metric, epoch)
-    return max(heads, key=lambda head: head.best_value).best_layer
+    return max(heads, key=lambda head: head.best_value).best_layer()
 
 
 def total_loss(layers: Sequence[nn.Linear], vectors: Tensor, labels: Tensor) -> Tensor:
@@ -130,16 +129,19 @@ class Head:
     layer: nn.Linear
     best_value: float = -np.inf
     best_epoch: int = 0
-    best_layer: nn.Linear = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.best_layer = self.layer
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
 
     def judge(self, vectors: Tensor, labels: Labels, metric: Metric, epoch: int) -> None:
         """Keep the weights if they are as good as the best so far."""
         value = metric.value(labels, _scores(self.layer, vectors))
         if value >= self.best_value:
-            self.best_value, self.best_epoch, self.best_layer = value, epoch, copy.deepcopy(self.layer)
+            self.best_value, self.best_epoch = value, epoch
+            self.best_weights = {name: weight.clone() for name, weight in self.layer.state_dict().items()}
+
+    def best_layer(self) -> nn.Linear:
+        """Return the layer with its best weights, or the last ones if no value could be compared."""
+        self.layer.load_state_dict(self.best_weights, strict=False)
+        return self.layer
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from aasp_features import AaSPClassifier, AaSPConfig, AaSPEncoder
 from aasp_features.folder import progress
 from aasp_features.train.cli import app
-from aasp_features.train.evaluate import linear, stability
+from aasp_features.train.evaluate import linear
 from aasp_features.train.evaluate.finetune import recipes
 from aasp_features.train.evaluate.finetune.recipes import load_recipe
 from aasp_features.train.evaluate.probe import telling_time
@@ -205,13 +205,7 @@ load = Mean
 """
 
 
-@pytest.fixture
-def few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stability.read_modulation, "__defaults__", (4, 4))
-    monkeypatch.setattr(stability, "RATES", stability.RATES[::6])
-
-
-@pytest.mark.usefixtures("few_clips")
+@pytest.mark.usefixtures("few_modulations")
 def test_report_numbers_and_picture(checkpoint: Path, sounds: Path, tmp_path: Path) -> None:
     (tmp_path / "mean.py").write_text(PEER)
     options = ["--sounds", str(sounds), "--recordings", "4", "--seconds", "0.5", "--out", str(tmp_path / "out")]
@@ -232,7 +226,7 @@ def test_report_numbers_and_picture(checkpoint: Path, sounds: Path, tmp_path: Pa
     assert Image.open(tmp_path / "out" / "stability.png").width > 1000
 
 
-@pytest.mark.usefixtures("few_clips")
+@pytest.mark.usefixtures("few_modulations")
 def test_without_sounds_only_modulation_is_read(checkpoint: Path) -> None:
     result = CliRunner().invoke(app, ["stability", str(checkpoint)])
     assert result.exit_code == 0, result.output
@@ -321,6 +315,7 @@ def test_the_public_tasks_are_listed() -> None:
     assert "183,392 clips (train 148,896, validation 17,160, test 17,336)" in done.output
 
 
+@pytest.mark.usefixtures("few_epochs")
 def test_finetuning_where_the_paper_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "load_task_recipe", lambda task, changes: load_recipe("small", QUICKLY))
     torch.manual_seed(0)

@@ -43,8 +43,8 @@ def test_a_head_is_what_it_would_be_alone() -> None:
     together = train_heads(train, validation, 3, ACCURACY, 42)
     alone = [train_alone(train, validation, place) for place in range(len(linear.RATES))]
     best = max(alone, key=lambda head: head.best_value)
-    torch.testing.assert_close(together.weight, best.best_layer.weight, rtol=0, atol=1e-5)
-    torch.testing.assert_close(together.bias, best.best_layer.bias, rtol=0, atol=1e-5)
+    torch.testing.assert_close(together.weight, best.best_layer().weight, rtol=0, atol=1e-5)
+    torch.testing.assert_close(together.bias, best.best_layer().bias, rtol=0, atol=1e-5)
 
 
 def train_alone(train: Examples, validation: Examples, place: int) -> Head:
@@ -94,7 +94,7 @@ def test_the_best_weights_are_kept_and_ties_are_later() -> None:
         kept.append(copy.deepcopy(head.layer.weight))
         head.judge(vectors, labels.numpy(), metric, epoch)
     assert (head.best_value, head.best_epoch) == (3.0, 3)
-    assert torch.equal(head.best_layer.weight, kept[3])
+    assert torch.equal(head.best_layer().weight, kept[3])
 
 
 def test_a_tenth_is_held_out_with_whole_groups() -> None:

@@ -177,4 +177,4 @@ def test_an_encoder_adds_what_only_it_knows(small_encoder: AaSPEncoder) -> None:
     facts = describe_encoder(small_encoder, seconds=0.5)
     assert list(facts) == ["name", "sha256", *describe_config(small_encoder.config), "speed here"]
     count = sum(value.numel() for value in small_encoder.network.state_dict().values()) / 1e6
-    assert facts["network"] == f"2 blocks, 192 wide, 3 heads, {count:.1f} M parameters"
+    assert facts["network"] == f"2 blocks, 48 wide, 3 heads, {count:.1f} M parameters"
