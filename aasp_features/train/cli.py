@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import math
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from aasp_features.errors import OptionError
 from aasp_features.train.evaluate.classify_command import classify
 from aasp_features.train.evaluate.command import knn, linear, reproduce, robustness, stability, tasks
 from aasp_features.train.evaluate.finetune.command import finetune
-from aasp_features.train.options import Device
+from aasp_features.train.options import Device, show_log
 from aasp_features.train.release import command as release
 
 RecipeName = Annotated[str, typer.Option(help="Preset in aasp_features/train/recipes, or a .yaml.")]
@@ -80,7 +79,7 @@ def prepare(
     from aasp_features.train.data.sources import open_source
     from aasp_features.train.run.stopping import ending_in_a_sentence
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    show_log()
     if not 0 < shard_hours < math.inf:
         raise OptionError(f"must be above 0, got {shard_hours}.", option="shard_hours")
     with ending_in_a_sentence():
@@ -120,7 +119,7 @@ def pretrain(
     from aasp_features.train.recipes import load_recipe
     from aasp_features.train.run.stopping import ending_in_a_sentence
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    show_log()
     with joined_processes(device) as own_device, ending_in_a_sentence():
         chosen = load_recipe(recipe, settings or [])
         budget, pause = seconds_of("--max-time", max_time, above_zero=True), seconds_of("--stop-after", stop_after)
@@ -148,7 +147,7 @@ def teacher_features(
     from aasp_features.train.recipes import load_recipe
     from aasp_features.train.run.stopping import ending_in_a_sentence
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    show_log()
     chosen = load_recipe(recipe, [*(settings or []), f"distillation.features={out}"])
     with ending_in_a_sentence():
         makers = start_makers(chosen, open_features(chosen, data, out))

@@ -1,7 +1,8 @@
-"""Options shared by several training commands: the device, times in minutes, and output folders."""
+"""Options and the log that several training commands share: the device, times in minutes, and output folders."""
 
 from __future__ import annotations
 
+import logging
 import math
 import tempfile
 from contextlib import suppress
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 DEVICE_HELP = "cpu, cuda or cuda:1 (default: the CUDA GPU if there is one, else cpu)."
 Device = Annotated[str | None, typer.Option(help=DEVICE_HELP)]
+
+
+def show_log() -> None:
+    """Print log messages with their times on stderr."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
 
 def seconds_of(option: str, minutes: float | None, *, above_zero: bool = False) -> float | None:

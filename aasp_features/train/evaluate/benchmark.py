@@ -7,7 +7,6 @@ the others are presumed to follow the field. Figures of different protocols are 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +28,7 @@ from aasp_features.train.evaluate.report import Results, described, interval_rem
 from aasp_features.train.evaluate.task import Task
 from aasp_features.train.evaluate.tasks.public_tasks import PUBLIC_TASKS, PublicTask
 from aasp_features.train.evaluate.vector_cache import with_progress
+from aasp_features.train.options import show_log
 from aasp_features.train.run.stopping import StoppedError, ending_in_a_sentence
 
 LINEAR, FINE_TUNING, EITHER = "linear evaluation", "fine-tuning", "fine-tuning or linear evaluation, not said which"
@@ -138,7 +138,7 @@ def finetune_benchmarks(
     from aasp_features.train.evaluate.finetune.folds import finetune_splits
     from aasp_features.train.evaluate.finetune.recipes import load_task_recipe
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    show_log()
     tuned = [benchmark.task for benchmark in BENCHMARKS if not benchmark.protocol.startswith(LINEAR)]
     results: dict[str, dict[str, ProbeResult]] = {}
     for checkpoint in checkpoints if found.tasks else ():

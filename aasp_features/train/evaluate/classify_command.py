@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 
 from aasp_features.config import Pooling
 from aasp_features.train.evaluate.command import Cache, NoCache, kept_vectors
-from aasp_features.train.options import DEVICE_HELP
+from aasp_features.train.options import DEVICE_HELP, show_log
 
 if TYPE_CHECKING:
     import torch
@@ -133,7 +132,7 @@ def _finetuned(task: Task, encoder: AaSPEncoder, out: Path, recipe: FinetuneReci
     from aasp_features.train.evaluate.finetune.folds import finetune_folds
     from aasp_features.train.run.stopping import ending_in_a_sentence
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    show_log()
     with ending_in_a_sentence():
         result, classifier = finetune_folds(encoder, task, recipe, out / RUNS, device)
     return f"{encoder.config.name} by the recipe {recipe.name}", result, classifier

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 
 from aasp_features.errors import OptionError
 from aasp_features.train.evaluate.command import Tasks
-from aasp_features.train.options import Device
+from aasp_features.train.options import Device, show_log
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +40,7 @@ def finetune(
     """Fine-tune an encoder on a task's labels. The result is a classifier."""
     from aasp_features.train.distributed import joined_processes
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    show_log()
     with joined_processes(device) as own_device:
         finetune_tasks(task, out, arguments or [], recipe, fold or [], own_device, max_time)
 
