@@ -156,7 +156,7 @@ class AaSPConfig:
 
     @classmethod
     def base(cls, **changes: Any) -> AaSPConfig:
-        """Return a config that is 768 wide, 12 blocks, 12 heads: 86 million parameters, as the paper's."""
+        """Return a config that is 768 wide, 12 blocks, 12 heads: 86 million parameters, those of ViT-B."""
         return cls(**{"dim": 768, "heads": 12, "lambda_hidden": 128, **changes})
 
     def replace(self, **changes: Any) -> AaSPConfig:
