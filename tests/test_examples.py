@@ -225,8 +225,9 @@ def test_ablation_trains_measures_and_goes_on(
         soundfile.write(tmp_path / "long" / f"{number}.wav", np.sin(long).astype(np.float32), 16000)
     places = ["--data", sounds, "--tasks", tmp_path / "mine", "--moved", tmp_path / "long", "--out", tmp_path / "out"]
     small = ["--steps", 1, "--seeds", 1, "--recordings", 3, "--modulated", 6, "--only", "aape", "--only", "no contrast"]
-    stages = "data.stages=[{until: 1.0, columns: 3, sounds: 4}]"
-    run_example("ablate_patch_embedding.py", "masked", *places, *small, stages)
+    settings = ["data.stages=[{until: 1.0, columns: 3, sounds: 4}]", "model.depth=4", "model.dim=48", "model.heads=2"]
+    settings += ["objective.target_layers=2", "objective.predictor_depth=1"]
+    run_example("ablate_patch_embedding.py", "masked", *places, *small, *settings)
     said = capsys.readouterr().out
     assert "Means over seeds: aape 1, no contrast 1." in said
     assert said == (tmp_path / "out" / "table.md").read_text()
@@ -238,11 +239,11 @@ def test_ablation_trains_measures_and_goes_on(
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.safetensors")}
     assert len(kept) == 4  # two states, two checkpoints
     shutil.rmtree(tmp_path / "out" / "aape-0" / "checkpoint")  # killed while it was written
-    run_example("ablate_patch_embedding.py", "masked", *places, *small, stages)
+    run_example("ablate_patch_embedding.py", "masked", *places, *small, *settings)
     kept = {path: stamp for path, stamp in kept.items() if "aape-0" not in path.parts}
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     with pytest.raises(SystemExit, match="holds an ablation with recordings 3, now 2: give another --out"):
-        run_example("ablate_patch_embedding.py", "masked", *places, *small, "--recordings", 2, stages)
+        run_example("ablate_patch_embedding.py", "masked", *places, *small, "--recordings", 2, *settings)
     with pytest.raises(SystemExit):
         run_example("ablate_patch_embedding.py", "masked", *places, "--only", "lowpass")
     assert "--only lowpass: masked has aape, conv, no contrast" in capsys.readouterr().err
