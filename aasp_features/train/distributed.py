@@ -53,7 +53,9 @@ def joined_processes(device: str | None) -> Iterator[torch.device]:
         yield _device_of(int(os.environ["LOCAL_RANK"]), device)
         agree_any(False)  # none leaves while others still need it
     except BaseException as error:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, for a run of which one has ended: speak first
+        signal.signal(
+            signal.SIGTERM, signal.SIG_IGN
+        )  # from the launcher once a process has gone; the sentence comes first
         first, lost = _first_to_end(store), _is_lost(error)
         if first and lost:
             raise TrainError(

@@ -332,7 +332,8 @@ main()
 """
     lines = [line for done in both(tmp_path, code) for line in done.stderr.splitlines()]
     (said,) = (line for line in lines if line.startswith("aasp-train"))
-    assert "lacks features that several processes would wait for" in said
+    assert "lacks features, which several processes do not compute" in said
+    assert not (tmp_path / "features").exists()  # neither has decoded the corpus
     features = open_features(load_recipe("tiny_distilled", changes), sound_folder, tmp_path)
     for piece in range(2):
         features.make(piece, [ExternalTeacher(features.teachers[0])])

@@ -20,7 +20,7 @@ from aasp_features.train.errors import TrainError
 from aasp_features.train.pretrain.distilled_crops import DistilledCrops, check_batches, pieces_of
 from aasp_features.train.pretrain.external_teachers import read_descriptions
 from aasp_features.train.pretrain.feature_makers import Makers
-from aasp_features.train.pretrain.teacher_features import TeacherFeatures
+from aasp_features.train.pretrain.teacher_features import PLAN_FILE, TeacherFeatures
 from aasp_features.train.recipe import AASP_LOSSES, Recipe
 from aasp_features.train.run.folder import STATE_FILE, lock_run
 from aasp_features.train.run.state import read_record
@@ -74,7 +74,8 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
     They are in the run folder, unless the recipe names another.
 
     Raises:
-        TrainError: No teacher is left; also see ``read_descriptions`` and ``TeacherFeatures``.
+        TrainError: No teacher is left, or several processes train without features; also see ``read_descriptions`` and
+            ``TeacherFeatures``.
     """
     settings = recipe.distillation
     found = read_descriptions(settings.teachers, settings.graphs)
@@ -89,6 +90,8 @@ def open_features(recipe: Recipe, data: Path, run: Path) -> TeacherFeatures:
     if unused := set(recipe.objective.weights) - {one.name for one in found} - set(AASP_LOSSES):
         logger.warning("unused loss weights, which name no teacher: %s", ", ".join(sorted(unused)))
     folder = Path(settings.features) if settings.features else run / "teacher_features"
+    if world_size() > 1 and not (folder / PLAN_FILE).is_file():  # before each of them decodes the corpus
+        raise lacks_features(folder)
     features = TeacherFeatures(data, folder, settings.crop, settings.seed, teachers)
     check_samples(features.sounds, folder)
     return features
@@ -102,11 +105,16 @@ def start_makers(recipe: Recipe, features: TeacherFeatures) -> Makers:
     """
     pieces, together = pieces_of(recipe.distillation.crops), world_size() > 1
     if together and features.complete() < pieces:
-        raise TrainError(
-            f"{features.folder} lacks features that several processes would wait for; compute them by aasp-train "
-            "teacher-features, and give its --out as distillation.features."
-        )
+        raise lacks_features(features.folder)
     return Makers(features, pieces, 0 if together else recipe.distillation.workers)
+
+
+def lacks_features(folder: Path) -> TrainError:
+    """Return the error of several processes that would wait for features."""
+    return TrainError(
+        f"{folder} lacks features, which several processes do not compute; run aasp-train teacher-features first, and "
+        "give its --out as distillation.features."
+    )
 
 
 def _statistics(run: Path, start_from: str | None) -> tuple[float, float] | None:
